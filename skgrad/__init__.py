@@ -1,0 +1,47 @@
+"""Tell which predictions of a trained PyTorch classifier not to trust.
+
+Transformers turn the inputs of a torch model into features of its gradients and
+activations; detectors over those features keep scikit-learn's contract. The names
+below are imported when they are first used, so that ``import skgrad`` is quick.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ClassConditionalGaussian": "detectors",
+    "ConfoundingGradientTransformer": "feature_extraction",
+    "CosineSimilarityMatrixTransformer": "feature_extraction",
+    "LODA": "detectors",
+    "LayerActivationTransformer": "feature_extraction",
+    "MLPAnomalyClassifier": "detectors",
+    "MaxSoftmaxProbability": "detectors",
+    "PerClassSVDD": "detectors",
+    "make_confounding_gradient_detector": "detectors",
+    "make_geometric_gradient_detector": "detectors",
+    "make_recommended_detector": "detectors",
+    "make_uniform_detector": "detectors",
+}
+_ROOMS = (
+    "attacks",
+    "datasets",
+    "detectors",
+    "evaluation",
+    "feature_extraction",
+    "metrics",
+)
+
+__all__ = ["__version__", *_HOMES, *_ROOMS]
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

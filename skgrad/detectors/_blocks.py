@@ -1,0 +1,102 @@
+"""Which columns belong to which layer, and which are the logits.
+
+The one convention: a feature matrix consists of blocks of columns, one per layer.
+
+- Where columns have names, those that share all but a last ``_<number>`` and stand
+  together are a block, and the block ``logits`` holds the logits. The transformers
+  name their output so, as FeatureArray or as data frame; FeatureUnion may put its own
+  prefix ``<name>__`` before.
+- Where they have none, ``blocks`` gives the widths of the blocks in order, one of them
+  -1 for the rest, and the last block holds the logits.
+"""
+
+import re
+from itertools import groupby
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils.validation import _get_feature_names
+
+
+def column_names(X):
+    """Return the column names of X as a list, or None if it has none."""
+    names = getattr(X, "feature_names", None)
+    names = _get_feature_names(X) if names is None else names
+    return None if names is None else list(names)
+
+
+def find_blocks(n_columns, names, blocks):
+    """Locate the blocks of columns.
+
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns of the matrix.
+    names : list of str or None
+        Column names, if known.
+    blocks : list of int or None
+        Widths of the blocks; None to go by the names.
+
+    Returns
+    -------
+    blocks : list of slice
+        All blocks, in order.
+    logits : int
+        Which of them holds the logits.
+
+    Raises
+    ------
+    ValueError
+        If the blocks cannot be told, do not fit, or there is no block of logits.
+    """
+    if blocks is not None:
+        widths = _widths(n_columns, blocks)
+        logits = len(widths) - 1
+    elif names is not None:
+        labels = [_block_name(name) for name in names]
+        runs = [(label, len(list(run))) for label, run in groupby(labels)]
+        widths = [width for _, width in runs]
+        found = [i for i, (label, _) in enumerate(runs) if label == "logits"]
+        if len(found) != 1:
+            raise ValueError(
+                "X must have one block of columns logits_0, logits_1, ...; it has "
+                f"{len(found)} among {names[:3]} ... {names[-3:]}. Give "
+                "LayerActivationTransformer the layer 'logits' once, or say with "
+                "blocks where they are."
+            )
+        logits = found[0]
+    else:
+        raise ValueError(
+            "blocks must be given when X has no column names, because they tell which "
+            "columns are the logits: a list of block widths, logits last, such as "
+            "blocks=[-1, 10] for 10 classes. The output of "
+            "LayerActivationTransformer has names, and so does that of "
+            "set_output(transform='pandas'); scalers in between drop them."
+        )
+    if widths[logits] < 2:
+        raise ValueError(
+            f"blocks must leave 2 or more logits; got {widths[logits]} of "
+            f"{n_columns} columns."
+        )
+    ends = np.cumsum(widths)
+    slices = [slice(int(e - w), int(e)) for w, e in zip(widths, ends, strict=True)]
+    return slices, logits
+
+
+def _block_name(name):
+    return re.sub(r"_\d+$", "", str(name).rpartition("__")[2])
+
+
+def _widths(n_columns, blocks):
+    """Turn the parameter ``blocks`` into widths that add up."""
+    widths = list(blocks)
+    legal = all(isinstance(w, Integral) and (int(w) >= 1 or w == -1) for w in widths)
+    if legal and widths.count(-1) == 1:
+        widths[widths.index(-1)] = n_columns - sum(w for w in widths if w != -1)
+    if not widths or not legal or min(widths) < 1 or sum(widths) != n_columns:
+        raise ValueError(
+            "blocks must be None or positive block widths that add up to the number "
+            f"of columns of X, {n_columns} here, one of them possibly -1 for the rest, "
+            f"logits last; got {blocks!r}."
+        )
+    return widths

@@ -1,0 +1,241 @@
+"""Paper A's detector: a small network that has seen anomalies."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+
+class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
+    """Two-layer perceptron that tells anomalies from in-distribution inputs.
+
+    The detector of paper A is supervised: it is trained on in-distribution inputs and
+    on anomalies of the kind that it is to find. Training stops when the loss on
+    held-out samples no longer falls, and the best weights are kept.
+
+    Parameters
+    ----------
+    n_hidden : int, default=100
+        Units of the hidden layer (ReLU).
+    validation_fraction : float, default=0.5
+        Share of the training samples held out for early stopping. The paper splits
+        40/40/20 into training, validation and test, so half of what is not test.
+    max_epochs : int, default=300
+        Most passes over the training samples.
+    patience : int, default=20
+        Epochs without improvement after which training stops.
+    learning_rate : float, default=0.01
+        Step size of Adam.
+    batch_size : int, default=128
+        Samples per step.
+    random_state : int, RandomState instance or None, default=None
+        Draws the split, the weights and the order of the samples.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+        The labels, sorted: the second one, 1 of 0 and 1, is the anomaly.
+    net_ : skorch.NeuralNetClassifier
+        The trained network, in float64.
+    validation_indices_ : ndarray of int
+        The rows of X that were held out.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    skgrad.ConfoundingGradientTransformer : Makes the features.
+    skgrad.detectors.make_confounding_gradient_detector : Both, in a pipeline.
+
+    Notes
+    -----
+    The paper tells neither the width nor the optimiser. Standardise the features
+    first, as for any network.
+
+    References
+    ----------
+    Lee, Prabhushankar, AlRegib (2022), "Gradient-Based Adversarial and
+    Out-of-Distribution Detection", Sec. 3.2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from skgrad import MLPAnomalyClassifier
+    >>> X, y = make_blobs(centers=[[0, 0], [9, 9]], random_state=0)
+    >>> classifier = MLPAnomalyClassifier(random_state=0).fit(X, y)
+    >>> classifier.predict([[0, 0], [9, 9]]).tolist()
+    [0, 1]
+    """
+
+    _parameter_constraints: dict = {
+        "n_hidden": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_hidden=100,
+        *,
+        validation_fraction=0.5,
+        max_epochs=300,
+        patience=20,
+        learning_rate=0.01,
+        batch_size=128,
+        random_state=None,
+    ):
+        self.n_hidden = n_hidden
+        self.validation_fraction = validation_fraction
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Train on in-distribution inputs and anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            Two labels, of any type; the one that sorts last is the anomaly.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        y = self._encode(y)
+        random_state = check_random_state(self.random_state)
+        train, self.validation_indices_ = self._split(y, random_state)
+        # skorch takes its randomness from torch's global generator.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_state.randint(2**31))
+            self.net_ = self._make_net(
+                X[self.validation_indices_], y[self.validation_indices_]
+            )
+            self.net_.fit(X[train], y[train])
+        return self
+
+    def predict_proba(self, X):
+        """Estimate the probability of either label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples, 2)
+            Probabilities in the order of ``classes_``: the second is that of an
+            anomaly.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return self.net_.predict_proba(X)
+
+    def predict(self, X):
+        """Predict the likelier label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The labels.
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _encode(self, y):
+        """Return y as 0 (in-distribution) and 1 (anomaly)."""
+        check_classification_targets(y)
+        self.classes_, y = np.unique(y, return_inverse=True)
+        if len(self.classes_) == 1:
+            raise ValueError(
+                "Classifier can't train when only one class is present: y must hold "
+                f"in-distribution and anomalous samples; got only {self.classes_[0]!r}."
+            )
+        if len(self.classes_) > 2:
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is "
+                f"{type_of_target(y)}: y must hold two labels, got {self.classes_!r}."
+            )
+        return y.astype(np.int64)
+
+    def _split(self, y, random_state):
+        """Draw the rows for training and for validation."""
+        n_held_out = round(self.validation_fraction * len(y))
+        n_held_out = int(np.clip(n_held_out, 1, len(y) - 1))
+        # Both labels on both sides, where there are enough of them.
+        room = min(n_held_out, len(y) - n_held_out) >= 2
+        stratify = y if room and np.bincount(y).min() >= 2 else None
+        return train_test_split(
+            np.arange(len(y)),
+            test_size=n_held_out,
+            stratify=stratify,
+            random_state=random_state,
+        )
+
+    def _make_net(self, X_valid, y_valid):
+        # skorch is imported where it is used: `import skgrad` stays light.
+        from skorch import NeuralNetClassifier
+        from skorch.callbacks import EarlyStopping
+        from skorch.dataset import Dataset
+        from skorch.helper import predefined_split
+
+        return NeuralNetClassifier(
+            _TwoLayers,
+            module__n_features=X_valid.shape[1],
+            module__n_hidden=self.n_hidden,
+            criterion=nn.CrossEntropyLoss,
+            optimizer=torch.optim.Adam,
+            lr=self.learning_rate,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            train_split=predefined_split(Dataset(X_valid, y_valid)),
+            iterator_train__shuffle=True,
+            callbacks=[("stop", EarlyStopping(patience=self.patience, load_best=True))],
+            classes=[0, 1],
+            verbose=0,
+        )
+
+
+class _TwoLayers(nn.Module):
+    """One hidden layer; logits of in-distribution and anomaly, in float64."""
+
+    def __init__(self, n_features, n_hidden):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(n_features, n_hidden, dtype=torch.float64),
+            nn.ReLU(),
+            nn.Linear(n_hidden, 2, dtype=torch.float64),
+        )
+
+    def forward(self, X):
+        return self.layers(X)

@@ -1,0 +1,174 @@
+"""Paper C: support vector data descriptions per predicted class and layer."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ._per_class import BasePerClassDetector
+
+
+class PerClassSVDD(BasePerClassDetector):
+    r"""Support vector data description per predicted class and layer.
+
+    An input is compared with the training inputs that the network took for the same
+    class, in an early layer and in the logits at once. With one data description
+    :math:`g_i^\ell` per predicted class i and block of columns :math:`\ell`, each
+    brought to [0, 1] on its training samples, the score is
+
+    .. math:: \sum_\ell \beta_\ell \, g_i^\ell(x)^*.
+
+    Parameters
+    ----------
+    nu : float, default=0.1
+        Bound on the share of training samples outside each description, in (0, 1].
+    gamma : {"scale", "auto"} or float, default="scale"
+        Coefficient of the RBF kernel exp(-gamma |x - x'|^2), as in
+        :class:`sklearn.svm.OneClassSVM`; the paper's 1 / s^2.
+    weights : array-like of float of shape (n_blocks,), default=None
+        The weights :math:`\beta`, one per block, scaled to sum 1. None weighs all
+        alike, as the paper does.
+    blocks : array-like of int, default=None
+        Widths of the column blocks, logits last, one of them possibly -1 for the
+        rest. None takes them from the column names, which the output of
+        `LayerActivationTransformer` has.
+    min_class_size : int, default=10
+        A class predicted for fewer training samples, or for none, is judged by the
+        description of all classes together.
+    target_fpr : float, default=0.05
+        Share of in-distribution inputs that may be rejected.
+    calibration_fraction : float, default=0.2
+        Share of the training samples held out to place the threshold.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out samples.
+
+    Attributes
+    ----------
+    blocks_ : list of slice
+        Where the blocks of columns are.
+    logits_block_ : int
+        Which of them holds the logits; their argmax is the predicted class.
+    modelled_classes_ : ndarray of int
+        The classes that have descriptions of their own.
+    offset_ : float
+        The threshold: lower scores are rejected.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    skgrad.LayerActivationTransformer : Makes the features.
+    ClassConditionalGaussian : The same idea with Gaussians.
+
+    Notes
+    -----
+    With an RBF kernel the description is the one-class support vector machine, of
+    which scikit-learn's is used, on standardised features. The authors' code takes
+    the minimum and maximum of the scores over the test set, anomalies included; here
+    they come from training samples (Eq. 5), and scores outside [0, 1] stay as they
+    are. The threshold is one for all classes.
+
+    References
+    ----------
+    Zhao et al., "A Uniform Framework for Anomaly Detection in Deep Neural Networks",
+    Eq. 1 (description), Eq. 3 (kernel), Eq. 4 (decision), Eq. 5 (scaling).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad import PerClassSVDD
+    >>> X = np.random.default_rng(0).normal(size=(300, 6))
+    >>> detector = PerClassSVDD(blocks=[-1, 2], random_state=0).fit(X)
+    >>> detector.predict(np.array([[0, 0, 0, 0, 1, 0], [9, 9, 9, 9, 9, -9]])).tolist()
+    [1, -1]
+    """
+
+    _parameter_constraints: dict = {
+        **BasePerClassDetector._parameter_constraints,
+        "nu": [Interval(Real, 0, 1, closed="right")],
+        "gamma": [
+            StrOptions({"scale", "auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "weights": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        nu=0.1,
+        *,
+        gamma="scale",
+        weights=None,
+        blocks=None,
+        min_class_size=10,
+        target_fpr=0.05,
+        calibration_fraction=0.2,
+        random_state=None,
+    ):
+        self.nu = nu
+        self.gamma = gamma
+        self.weights = weights
+        self.blocks = blocks
+        self.min_class_size = min_class_size
+        self.target_fpr = target_fpr
+        self.calibration_fraction = calibration_fraction
+        self.random_state = random_state
+
+    def _check_blocks(self):
+        n_blocks = len(self.blocks_)
+        weights = np.ones(n_blocks) if self.weights is None else self.weights
+        weights = np.asarray(weights)
+        if (
+            weights.shape != (n_blocks,)
+            or weights.dtype.kind not in "iuf"
+            or not np.all((weights >= 0) & np.isfinite(weights))
+            or not weights.any()
+        ):
+            raise ValueError(
+                f"weights must be None or {n_blocks} numbers >= 0, not all 0, one per "
+                f"block of columns; got {self.weights!r}."
+            )
+        self._weights = weights / weights.sum()
+
+    def _fit_one(self, X):
+        parts = [_ScaledSVDD(self.nu, self.gamma).fit(X[:, b]) for b in self.blocks_]
+        return _WeightedSum(parts, self.blocks_, self._weights)
+
+
+class _ScaledSVDD:
+    """One description whose scores span [0, 1] on its training samples."""
+
+    def __init__(self, nu, gamma):
+        self.description = make_pipeline(
+            StandardScaler(), OneClassSVM(nu=nu, gamma=gamma)
+        )
+
+    def fit(self, X):
+        scores = self.description.fit(X).score_samples(X)
+        self.low, self.range = scores.min(), np.ptp(scores) or 1.0
+        return self
+
+    def score_samples(self, X):
+        return (self.description.score_samples(X) - self.low) / self.range
+
+
+class _WeightedSum:
+    """The descriptions of all blocks, as one score."""
+
+    def __init__(self, parts, blocks, weights):
+        self.parts = parts
+        self.blocks = blocks
+        self.weights = weights
+
+    def score_samples(self, X):
+        return sum(
+            weight * part.score_samples(X[:, block])
+            for part, block, weight in zip(
+                self.parts, self.blocks, self.weights, strict=True
+            )
+        )

@@ -1,0 +1,13 @@
+"""Transformers that turn the inputs of a torch model into feature matrices."""
+
+from ._activations import LayerActivationTransformer
+from ._confounding import ConfoundingGradientTransformer
+from ._cosine import CosineSimilarityMatrixTransformer
+from ._feature_array import FeatureArray
+
+__all__ = [
+    "ConfoundingGradientTransformer",
+    "CosineSimilarityMatrixTransformer",
+    "FeatureArray",
+    "LayerActivationTransformer",
+]

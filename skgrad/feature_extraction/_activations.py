@@ -1,0 +1,127 @@
+"""Paper C: what the layers of a network return."""
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import StrOptions
+
+from ..torch_engine.activations import POOLINGS, find_layers, layer_activations
+from ._base import BaseModelTransformer
+
+
+class LayerActivationTransformer(BaseModelTransformer):
+    r"""Outputs of chosen layers, the maps of convolutions pooled per channel.
+
+    Anomalies that the last layer does not show are often plain in an early one, and
+    the other way round; paper C takes the most discriminative layer and the logits.
+    Of a layer with output :math:`f^\ell(x)` of shape ``(n_channels, *positions)`` the
+    features are the means over the positions, one per channel.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A classifier that returns logits ``(n_samples, n_classes)``. It is never
+        changed.
+    layers : str or array-like of str
+        Layer names, as in ``model.named_modules()``. ``"logits"`` is what the model
+        returns; detectors that go by predicted class need it, and expect it last.
+    pooling : {"mean", "max", "none"}, default="mean"
+        What becomes of the axes after the second: their mean (the paper's), their
+        largest value, or a column for each position.
+    input_shape : array-like of int, default=None
+        Shape of one sample, when X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per forward pass.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device; another one works on a
+        private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    n_classes_ : int
+        Number of logits of the model.
+    input_shape_ : tuple of int
+        Shape of one sample as the model sees it.
+    n_features_in_ : int
+        Length of the second axis of X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    skgrad.PerClassSVDD : The paper's detector over these features.
+    skgrad.detectors.make_uniform_detector : The paper's whole pipeline.
+
+    Notes
+    -----
+    Cost: one forward pass per batch. Outputs are pooled on the device.
+
+    Columns are named ``<layer>_<index>``, zero-padded. The second axis counts as that
+    of the channels: for a layer that puts channels last, such as those of a
+    transformer, use ``pooling="none"`` or name a layer behind its pooling.
+
+    References
+    ----------
+    Zhao et al., "A Uniform Framework for Anomaly Detection in Deep Neural Networks",
+    Sec. 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad import LayerActivationTransformer
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Linear(4, 3))
+    >>> transformer = LayerActivationTransformer(model, ["0", "logits"])
+    >>> transformer.fit_transform([[0.0, 1.0], [2.0, 3.0]]).shape
+    (2, 7)
+    >>> transformer.get_feature_names_out()[3:5].tolist()
+    ['0_3', 'logits_0']
+    """
+
+    _parameter_constraints: dict = {
+        **BaseModelTransformer._parameter_constraints,
+        "layers": [str, "array-like"],
+        "pooling": [StrOptions(set(POOLINGS))],
+    }
+
+    def __init__(
+        self,
+        model,
+        layers,
+        *,
+        pooling="mean",
+        input_shape=None,
+        batch_size=128,
+        device=None,
+        verbose=False,
+    ):
+        self.model = model
+        self.layers = layers
+        self.pooling = pooling
+        self.input_shape = input_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+
+    def _name_features(self, module, batch):
+        find_layers(module, self._layer_names())
+        blocks = self._activations(module, batch)
+        names = []
+        for layer, block in zip(self._layer_names(), blocks, strict=True):
+            width = len(str(block.shape[1] - 1))
+            names += [f"{layer}_{i:0{width}d}" for i in range(block.shape[1])]
+        return np.asarray(names, dtype=object)
+
+    def _features(self, module, batch):
+        return torch.cat(self._activations(module, batch), dim=1)
+
+    def _layer_names(self):
+        return [self.layers] if isinstance(self.layers, str) else list(self.layers)
+
+    def _activations(self, module, batch):
+        blocks = layer_activations(
+            module, batch, self._layer_names(), pooling=self.pooling
+        )
+        # numpy has no bfloat16, and half precision is too coarse for a detector.
+        half = (torch.float16, torch.bfloat16)
+        return [block.float() if block.dtype in half else block for block in blocks]

@@ -1,0 +1,152 @@
+"""Paper B: the geometry of the saliency maps of all classes."""
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from ..torch_engine.input_gradients import (
+    STATISTICS,
+    class_input_gradients,
+    cosine_similarity_matrices,
+    cosine_statistics,
+    upper_pairs,
+)
+from ._base import BaseModelTransformer
+
+
+class CosineSimilarityMatrixTransformer(BaseModelTransformer):
+    r"""Cosine similarities between the saliency maps of all classes.
+
+    Around an input that the network classifies well, all other classes lie in one
+    direction: their saliency maps agree, and oppose that of the predicted class. For
+    an untrustworthy input they point apart. With the saliency map of class i
+
+    .. math:: s_i = \operatorname{sgn} \nabla_x \mathrm{CE}(F(x), i),
+
+    the features are the cosines :math:`c_{ij} = s_i \cdot s_j / (|s_i| |s_j|)`, or ten
+    statistics of them.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A classifier that returns logits ``(n_samples, n_classes)``. It is never
+        changed.
+    output : {"statistics", "upper", "matrix"}, default="statistics"
+        What to return:
+
+        - "statistics": mean, maximum, minimum, standard deviation and energy (sum of
+          squares) over the pairs i < j without the predicted class (``others_*``),
+          then over those with it (``predicted_*``): 10 columns, for 3 or more classes;
+        - "upper": the cosines of the pairs i < j, row by row;
+        - "matrix": the whole matrix, flattened row by row.
+    sign : bool, default=True
+        Compare the signs of the gradients (the paper's) or the gradients themselves.
+    input_shape : array-like of int, default=None
+        Shape of one sample, when X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per forward pass. The maps of all classes are held for one batch.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device; another one works on a
+        private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    n_classes_ : int
+        Number of logits of the model.
+    input_shape_ : tuple of int
+        Shape of one sample as the model sees it.
+    n_features_in_ : int
+        Length of the second axis of X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    ConfoundingGradientTransformer : Gradients at the parameters instead of the input.
+    skgrad.detectors.make_geometric_gradient_detector : The paper's whole pipeline.
+
+    Notes
+    -----
+    Cost: one forward pass and ``n_classes`` backward passes to the input per batch.
+
+    The paper computes each gradient from the loss; where the softmax saturates, that
+    of the predicted class vanishes in float32. Here each is computed up to a positive
+    factor from the logits, which changes neither signs nor cosines and is exact for
+    any logits. The cosine with a map that is zero everywhere is 0. The paper does not
+    define energy and standard deviation: sum of squares and the population form are
+    used.
+
+    References
+    ----------
+    Schwinn et al. (2021), "Identifying Untrustworthy Predictions in Neural Networks by
+    Geometric Gradient Analysis", Eq. 1 (saliency map), Eq. 2 (cosines), Sec. 4.2.3
+    (statistics).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad import CosineSimilarityMatrixTransformer
+    >>> model = torch.nn.Linear(2, 3)
+    >>> transformer = CosineSimilarityMatrixTransformer(model, output="upper")
+    >>> transformer.fit_transform([[0.0, 1.0], [2.0, 3.0]]).shape
+    (2, 3)
+    >>> transformer.get_feature_names_out().tolist()
+    ['cosine_0_1', 'cosine_0_2', 'cosine_1_2']
+    """
+
+    _parameter_constraints: dict = {
+        **BaseModelTransformer._parameter_constraints,
+        "output": [StrOptions({"statistics", "upper", "matrix"})],
+        "sign": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        model,
+        *,
+        output="statistics",
+        sign=True,
+        input_shape=None,
+        batch_size=128,
+        device=None,
+        verbose=False,
+    ):
+        self.model = model
+        self.output = output
+        self.sign = sign
+        self.input_shape = input_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+
+    def _name_features(self, module, batch):
+        if self.output == "statistics":
+            if self.n_classes_ < 3:
+                raise ValueError(
+                    "output='statistics' needs a model with 3 or more classes, because "
+                    "it compares classes that were not predicted; this one has "
+                    f"{self.n_classes_}. Use output='upper'."
+                )
+            names = [
+                f"{s}_{name}" for s in ("others", "predicted") for name in STATISTICS
+            ]
+        else:
+            width = len(str(self.n_classes_ - 1))
+            names = [
+                f"cosine_{i:0{width}d}_{j:0{width}d}"
+                for i in range(self.n_classes_)
+                for j in range(self.n_classes_)
+                if i < j or self.output == "matrix"
+            ]
+        return np.asarray(names, dtype=object)
+
+    def _features(self, module, batch):
+        maps, logits = class_input_gradients(module, batch)
+        matrices = cosine_similarity_matrices(maps, sign=self.sign)
+        if self.output == "statistics":
+            return cosine_statistics(matrices, logits.argmax(dim=1))
+        if self.output == "upper":
+            rows, columns = upper_pairs(matrices)
+            return matrices[:, rows, columns]
+        return matrices.flatten(1)

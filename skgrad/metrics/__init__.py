@@ -1,0 +1,25 @@
+"""Metrics of detection and their scorers; in-distribution is the positive class."""
+
+from ._detection import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
+from ._scorers import (
+    DetectionScorer,
+    aupr_in_scorer,
+    aupr_out_scorer,
+    auroc_scorer,
+    detection_accuracy_scorer,
+    tnr_at_tpr_scorer,
+)
+
+__all__ = [
+    "DetectionScorer",
+    "aupr_in",
+    "aupr_in_scorer",
+    "aupr_out",
+    "aupr_out_scorer",
+    "auroc",
+    "auroc_scorer",
+    "detection_accuracy",
+    "detection_accuracy_scorer",
+    "tnr_at_tpr",
+    "tnr_at_tpr_scorer",
+]

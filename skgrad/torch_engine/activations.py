@@ -1,0 +1,137 @@
+"""Layer outputs, pooled where they arise (paper C)."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .model_state import as_logits
+
+LOGITS = "logits"
+POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda maps: maps.mean(dim=tuple(range(2, maps.ndim))),
+    "max": lambda maps: maps.amax(dim=tuple(range(2, maps.ndim))),
+    # Cloned: an in-place layer further on may write into what it was given.
+    "none": lambda maps: maps.flatten(1).clone(),
+}
+
+
+def find_layers(module: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module]:
+    """Look up layers by name.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+    layers : sequence of str
+        Names in ``module.named_modules()``; `LOGITS` stands for what the model
+        returns and is left out of the result.
+
+    Returns
+    -------
+    dict of str to Module
+        The layers, in the order asked for.
+
+    Raises
+    ------
+    ValueError
+        If a name does not exist or comes twice, or there is none.
+    """
+    named = dict(module.named_modules(remove_duplicate=False))
+    legal = [LOGITS, *(name for name in named if name)]
+    if not layers:
+        raise ValueError(
+            f"layers must name at least one of {_listed(legal)}; got none."
+        )
+    for position, name in enumerate(layers):
+        if name not in legal:
+            close = difflib.get_close_matches(str(name), legal, n=3)
+            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+            raise ValueError(
+                f"layers must be names of layers of the model; {name!r} is none: "
+                f"{hint}Legal are {_listed(legal)}."
+            )
+        if name in layers[:position]:
+            raise ValueError(f"layers must not repeat a name; got {name!r} twice.")
+    return {name: named[name] for name in layers if name != LOGITS}
+
+
+def _listed(names: Sequence[str], most: int = 40) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def layer_activations(
+    module: nn.Module, x: Tensor, layers: Sequence[str], *, pooling: str
+) -> list[Tensor]:
+    """Compute the pooled outputs of several layers in one forward pass.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs.
+    layers : sequence of str
+        Layer names; `LOGITS` for the model's logits.
+    pooling : {"mean", "max", "none"}
+        What becomes of the axes after the second: averaged (paper C, Sec. 4), the
+        largest value, or flattened into columns.
+
+    Returns
+    -------
+    list of Tensor of shape (n_samples, n_channels)
+        One block of columns per layer, in the order asked for.
+
+    Raises
+    ------
+    ValueError
+        If a layer is never called, called twice, or returns no tensor with one row
+        per sample.
+    """
+    found: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name, layer in find_layers(module, layers).items():
+            hook = _keep(name, found, POOLINGS[pooling], len(x))
+            hooks.enter_context(layer.register_forward_hook(hook))
+        found[LOGITS] = as_logits(module(x), len(x)).detach()
+    for name in layers:
+        if name not in found:
+            raise ValueError(
+                f"layers: {name!r} was not called in the forward pass, so it has no "
+                "output. Name a layer that the model calls as a module."
+            )
+    return [found[name] for name in layers]
+
+
+def _keep(
+    name: str,
+    found: dict[str, Tensor],
+    pool: Callable[[Tensor], Tensor],
+    n_samples: int,
+) -> Callable[[nn.Module, Any, Any], None]:
+    """Make the forward hook that pools the output of one layer into ``found``."""
+
+    def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+        if name in found:
+            raise ValueError(
+                f"layers: {name!r} is called more than once in the forward pass, so "
+                "its output is not one thing. Name a layer that is called once."
+            )
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"layers: {name!r} must return a tensor; it returns "
+                f"{type(output).__name__}. Name a layer inside it."
+            )
+        if output.ndim < 2 or output.shape[0] != n_samples:
+            raise ValueError(
+                f"layers: {name!r} must return one row per sample; for {n_samples} "
+                f"samples it returns shape {tuple(output.shape)}."
+            )
+        with torch.no_grad():
+            found[name] = pool(output) if output.ndim > 2 else output.clone()
+
+    return hook

@@ -1,0 +1,222 @@
+"""Reaching a user's model, and leaving it exactly as it was found."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def unwrap_model(model: Any) -> nn.Module:
+    """Return the torch module of ``model``, a module or a fitted skorch net.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A skorch net is recognised by its ``module_``; skorch is not imported.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network itself, not a copy.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is neither.
+    ValueError
+        If ``model`` is a skorch net that was not fitted.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    if isinstance(getattr(model, "module_", None), nn.Module):
+        return model.module_
+    if hasattr(model, "module") and hasattr(model, "initialize"):
+        raise ValueError(
+            "model must be trained: this skorch net has no module_ yet. "
+            "Call its fit (or initialize and load_params) first."
+        )
+    raise TypeError(
+        "model must be a torch.nn.Module that returns logits, or a fitted skorch "
+        f"net; got {type(model).__name__}: {model!r:.80}."
+    )
+
+
+def model_device(module: nn.Module) -> torch.device:
+    """Return the device of the first parameter or buffer, the CPU if there is none."""
+    for tensor in _tensors(module):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def model_dtype(module: nn.Module) -> torch.dtype:
+    """Return the floating dtype that the model computes in, float32 if it has none."""
+    for tensor in _tensors(module):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module:
+    """Return ``module`` itself if it is on ``device``, else a private copy there.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The user's model. It is never moved.
+    device : str, torch.device or None
+        None means the model's own device.
+
+    Returns
+    -------
+    torch.nn.Module
+        The module or its copy.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know ``device`` or cannot reach it.
+    """
+    if device is None:
+        return module
+    wanted = check_device(device)
+    if model_device(module) == wanted:
+        return module
+    return copy.deepcopy(module).to(wanted)
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Return ``device`` as torch resolves it, such as ``cuda:0`` for ``cuda``.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        The device to reach.
+
+    Returns
+    -------
+    torch.device
+        The device, reached.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know ``device`` or cannot reach it.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    # torch raises AssertionError where it was built without the backend.
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            "device must be None (the model's own) or a device that torch can use "
+            f"here, such as 'cpu' or 'cuda:0'; got {device!r}. Torch says: {error}"
+        ) from error
+
+
+def as_logits(output: Any, n_samples: int) -> Tensor:
+    """Take the logits out of what a model returned.
+
+    Parameters
+    ----------
+    output : Tensor, tuple or list whose first entry is that, or object with ``logits``
+        The return value of a forward pass.
+    n_samples : int
+        The number of inputs that went in.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_classes)
+        The logits, as the model returned them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such tensor, there is one class only, or a logit is NaN or
+        infinite.
+    """
+    logits = output[0] if isinstance(output, (tuple, list)) and output else output
+    logits = getattr(logits, "logits", logits)
+    if not isinstance(logits, Tensor):
+        came = f"a {type(output).__name__}"
+    elif (
+        logits.ndim == 2
+        and logits.shape[0] == n_samples
+        and logits.shape[1] >= 2
+        and logits.is_floating_point()
+    ):
+        if not torch.isfinite(logits).all():
+            raise ValueError(
+                "model returned NaN or infinite logits. Check that X is scaled as in "
+                "training and that the model's weights are finite."
+            )
+        return logits
+    else:
+        came = f"a {logits.dtype} tensor of shape {tuple(logits.shape)}"
+    raise ValueError(
+        "model must return logits: a floating-point tensor of shape "
+        "(n_samples, n_classes) with n_classes >= 2, a tuple whose first entry is "
+        f"that, or an object with .logits; for {n_samples} inputs it returned {came}. "
+        "Wrap the model in a torch.nn.Module whose forward returns its logits."
+    )
+
+
+@contextmanager
+def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[None]:
+    """Hold a model still: evaluation mode inside, everything restored after.
+
+    Modes are set on each submodule directly, because a user's ``train`` method may do
+    more than set them. Whatever leaves the block, also an exception, finds
+    ``training``, ``requires_grad``, buffers and the random state as they were;
+    ``.grad`` is never written because the engine calls ``torch.autograd.grad`` only.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+    parameter_gradients : bool, default=False
+        Whether gradients with respect to parameters are wanted inside. Frozen
+        parameters get them too.
+
+    Yields
+    ------
+    None
+        Autograd is enabled inside if and only if ``parameter_gradients``, whatever
+        the caller's grad or inference mode.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    flags = [(p, p.requires_grad) for p in module.parameters() if p.is_floating_point()]
+    buffers = [
+        (part, name, buffer, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
+    device = model_device(module)
+    cuda = [device] if device.type == "cuda" else []
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(parameter_gradients),
+        torch.random.fork_rng(devices=cuda),
+    ):
+        try:
+            for part, _ in modes:
+                part.training = False
+            for parameter, _ in flags:
+                parameter.requires_grad_(parameter_gradients)
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
+            for parameter, requires_grad in flags:
+                parameter.requires_grad_(requires_grad)
+            for part, name, buffer, content in buffers:
+                part._buffers[name] = buffer
+                if not torch.equal(buffer, content):
+                    with torch.no_grad():
+                        buffer.copy_(content)
