@@ -111,7 +111,10 @@ def plot_score_distributions(results, path):
         _label_axis(panel)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
-    figure.supxlabel("score, in interquartile ranges from the in-distribution median")
+    figure.supxlabel(
+        "score, in interquartile ranges from the in-distribution median; "
+        "numbers are AUROC in percent"
+    )
     figure.savefig(path, dpi=100)
 
 
