@@ -75,8 +75,8 @@ def find_blocks(n_columns, names, blocks):
         )
     if widths[logits] < 2:
         raise ValueError(
-            f"blocks must leave 2 or more logits; got {widths[logits]} of "
-            f"{n_columns} columns."
+            f"X must hold 2 or more logits; got {widths[logits]} among its columns "
+            f"(n_features={n_columns})."
         )
     ends = np.cumsum(widths)
     slices = [slice(int(e - w), int(e)) for w, e in zip(widths, ends, strict=True)]
@@ -93,10 +93,11 @@ def _widths(n_columns, blocks):
     legal = all(isinstance(w, Integral) and (int(w) >= 1 or w == -1) for w in widths)
     if legal and widths.count(-1) == 1:
         widths[widths.index(-1)] = n_columns - sum(w for w in widths if w != -1)
-    if not widths or not legal or min(widths) < 1 or sum(widths) != n_columns:
+    if not widths or not legal or min(widths) < 0 or sum(widths) != n_columns:
         raise ValueError(
-            "blocks must be None or positive block widths that add up to the number "
-            f"of columns of X, {n_columns} here, one of them possibly -1 for the rest, "
-            f"logits last; got {blocks!r}."
+            "blocks must be None or positive block widths, logits last, that add up "
+            f"to the number of columns of X (n_features={n_columns}), one of them "
+            f"possibly -1 for the rest; got {blocks!r}."
         )
-    return widths
+    # A rest of no columns is no block.
+    return [width for width in widths if width]

@@ -170,7 +170,8 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             The labels.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        likelier = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[likelier]
 
     def _encode(self, y):
         """Return y as 0 (in-distribution) and 1 (anomaly)."""

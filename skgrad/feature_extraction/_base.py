@@ -180,14 +180,16 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        if isinstance(state["model"], nn.Module):
-            state["model"] = PortableModel(state["model"])
+        # Anything else is no model; `fit` is the place to say so.
+        module = getattr(self.model, "module_", self.model)
+        if isinstance(module, nn.Module):
+            state["model"] = PortableModel(self.model)
         return state
 
     def __setstate__(self, state):
         # A shallow copy hands the state over as it is, without pickling it.
         if isinstance(state["model"], PortableModel):
-            state = {**state, "model": state["model"].module}
+            state = {**state, "model": state["model"].model}
         super().__setstate__(state)
 
 

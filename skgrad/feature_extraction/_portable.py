@@ -6,30 +6,34 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..torch_engine.model_state import unwrap_model
+
 
 class PortableModel:
-    """Stands for a module in the pickle of an estimator.
+    """Stands for a model in the pickle of an estimator.
 
     torch pickles a tensor together with the address of its memory, so the pickle of
     a copy differs and `joblib.hash`, on which ``Pipeline(memory=...)`` rests, never
     recognises it. Here the module is taken apart into its structure and numpy
-    arrays, and both hash by content. Unpickling gives the module itself back, on the
-    CPU if its device is not there.
+    arrays, and both hash by content. Unpickling gives the module back, on the CPU if
+    its device is not there. Of a skorch net only the module travels: its optimizer,
+    history and callbacks are nothing to a transformer, and change the hash.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        The module. Not copied until it is pickled.
+    model : torch.nn.Module or fitted skorch net
+        The model. Not copied until it is pickled.
     """
 
-    def __init__(self, module):
-        self.module = module
+    def __init__(self, model):
+        self.model = model
 
     def __reduce__(self):
-        tensors = {id(t): t for t in _tensors_of(self.module)}
+        module = unwrap_model(self.model)
+        tensors = {id(t): t for t in _tensors_of(module)}
         slots = [_Slot(tensor) for tensor in tensors.values()]
         # deepcopy finds the tensors in its memo and puts the slots in their place.
-        skeleton = copy.deepcopy(self.module, dict(zip(tensors, slots, strict=True)))
+        skeleton = copy.deepcopy(module, dict(zip(tensors, slots, strict=True)))
         return _assemble, (skeleton, slots)
 
 

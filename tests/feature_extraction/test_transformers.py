@@ -1,0 +1,582 @@
+"""The contracts that all three transformers keep."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from networks import AnyWidth, BatchNormNet, LeNet, images, seeded
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from skgrad import (
+    ConfoundingGradientTransformer,
+    CosineSimilarityMatrixTransformer,
+    LayerActivationTransformer,
+)
+from skgrad.feature_extraction import FeatureArray
+
+SHAPE = (2, 6, 6)
+X = images(7, SHAPE)
+
+MAKERS = {
+    "confounding": ConfoundingGradientTransformer,
+    "cosine": CosineSimilarityMatrixTransformer,
+    "activation": lambda model, **options: LayerActivationTransformer(
+        model, ["conv", "logits"], **options
+    ),
+}
+
+
+@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
+def make(request):
+    return request.param
+
+
+@pytest.fixture
+def model():
+    net = seeded(BatchNormNet)
+    # Statistics other than 0 and 1, so that evaluation mode shows.
+    net.norm.running_mean += 0.3
+    net.norm.running_var *= 2
+    return net
+
+
+def state_of(model):
+    """Everything about a model that a call must not change."""
+    return {
+        "modes": [part.training for part in model.modules()],
+        "flags": [p.requires_grad for p in model.parameters()],
+        "grads": [
+            None if p.grad is None else p.grad.clone() for p in model.parameters()
+        ],
+        "tensors": {k: v.clone() for k, v in model.state_dict().items()},
+        "identity": [id(v) for v in (*model.parameters(), *model.buffers())],
+        "hooks": [
+            (len(part._forward_hooks), len(part._forward_pre_hooks))
+            for part in model.modules()
+        ],
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state()[1],  # noqa: NPY002
+    }
+
+
+def assert_same_state(before, after):
+    for key in ("modes", "flags", "identity", "hooks"):
+        assert before[key] == after[key], key
+    for old, new in zip(before["grads"], after["grads"], strict=True):
+        assert (old is None and new is None) or torch.equal(old, new)
+    for name, tensor in before["tensors"].items():
+        assert torch.equal(tensor, after["tensors"][name]), name
+    assert torch.equal(before["torch"], after["torch"])
+    assert_array_equal(before["numpy"], after["numpy"])
+
+
+@pytest.fixture
+def used_model(model):
+    """A model in the middle of its user's work: gradients, modes, hooks, flags."""
+    model(torch.from_numpy(X)).sum().backward()
+    model.train()
+    model.norm.eval()
+    model.head.bias.requires_grad_(False)
+    model.conv.register_forward_hook(lambda *_: None)
+    return model
+
+
+def test_model_is_left_as_it_was(make, used_model):
+    before = state_of(used_model)
+    transformer = make(used_model, batch_size=3)
+    transformer.fit(X).transform(X)
+    assert_same_state(before, state_of(used_model))
+
+
+@pytest.mark.parametrize("call_that_fails", [1, 2, 3])
+def test_model_is_left_as_it_was_when_it_fails(make, used_model, call_that_fails):
+    calls = []
+
+    def fail(*_):
+        calls.append(1)
+        if len(calls) >= call_that_fails:
+            raise RuntimeError("cosmic ray")
+
+    used_model.drop.register_forward_hook(fail)
+    before = state_of(used_model)
+    transformer = make(used_model, batch_size=1)
+    with pytest.raises((RuntimeError, ValueError), match="cosmic ray"):
+        transformer.fit(X).transform(X)
+    assert_same_state(before, state_of(used_model))
+
+
+def test_parameters_are_left_as_they_were(make, model):
+    transformer = make(model)
+    before = joblib.hash(clone(transformer))
+    transformer.fit(X).transform(X)
+    assert joblib.hash(clone(transformer)) == before
+    assert transformer.model is model
+
+
+@pytest.mark.parametrize("caller", [torch.no_grad, torch.inference_mode])
+def test_callers_grad_mode_does_not_matter(make, model, caller):
+    expected = make(model).fit_transform(X)
+    with caller():
+        inside = torch.from_numpy(X).clone()
+        assert_array_equal(make(model).fit_transform(inside), expected)
+
+
+def test_batch_size_order_and_batch_mates_do_not_matter(make, model):
+    # Sign maps jump where a gradient is 0 up to rounding; float64 has no such luck.
+    model = model.double()
+    expected = make(model).fit_transform(X)
+    for batch_size in (1, 2, 3, 7):
+        features = make(model, batch_size=batch_size).fit(X).transform(X)
+        assert_allclose(features, expected, rtol=1e-9, atol=1e-12)
+    order = np.array([3, 3, 0, 6])
+    features = make(model).fit(X).transform(X[order])
+    assert_allclose(features, np.asarray(expected)[order], rtol=1e-9, atol=1e-12)
+
+
+def test_all_kinds_of_input_give_the_same(make, model, tmp_path):
+    expected = make(model).fit_transform(X)
+    np.save(tmp_path / "x.npy", X)
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    kinds = {
+        "list": X.tolist(),
+        "float64": X.astype(float),
+        "read-only": read_only,
+        "memmap": np.load(tmp_path / "x.npy", mmap_mode="r"),
+        "tensor": torch.from_numpy(X),
+        "tensor with grad": torch.from_numpy(X).clone().requires_grad_(),
+        "Dataset of x": TensorDataset(torch.from_numpy(X)),
+        "Dataset of (x, y)": TensorDataset(torch.from_numpy(X), torch.arange(7)),
+    }
+    for kind, data in kinds.items():
+        features = make(model).fit(data).transform(data)
+        assert_allclose(features, expected, rtol=1e-6, err_msg=kind)
+
+
+def test_rows_with_input_shape_compose_with_scalers(make, model):
+    rows = X.reshape(len(X), -1)
+    features = make(model, input_shape=SHAPE).fit_transform(rows)
+    assert_allclose(features, make(model).fit_transform(X), rtol=1e-6)
+    pipeline = make_pipeline(StandardScaler(), make(model, input_shape=SHAPE))
+    assert pipeline.fit_transform(rows).shape == features.shape
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 9)])
+def test_rows_and_series(shape):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(1, 4, 3, padding=1)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = x[:, None] if x.ndim == 2 else x
+            return self.head(self.conv(x).relu().mean(dim=2))
+
+    data = images(4, shape)
+    for make in MAKERS.values():
+        features = make(seeded(Net)).fit_transform(data)
+        assert features.shape[0] == 4
+        assert np.isfinite(features).all()
+
+
+def test_names(model):
+    names = {k: m(model).fit(X).get_feature_names_out() for k, m in MAKERS.items()}
+    assert names["confounding"].tolist() == [n for n, _ in model.named_parameters()]
+    assert names["cosine"].tolist()[:2] == ["others_mean", "others_max"]
+    assert names["cosine"].tolist()[5:] == [
+        f"predicted_{s}" for s in ("mean", "max", "min", "std", "energy")
+    ]
+    assert names["activation"].tolist() == [
+        *(f"conv_{i}" for i in range(4)),
+        *(f"logits_{i}" for i in range(3)),
+    ]
+
+
+def test_names_are_padded_so_that_they_sort():
+    net = seeded(LeNet)
+    data = images(1, (1, 28, 28))
+    names = LayerActivationTransformer(net, "fc1").fit(data).get_feature_names_out()
+    assert names[0] == "fc1_000"
+    assert sorted(names) == names.tolist()
+    cosine = CosineSimilarityMatrixTransformer(
+        seeded(lambda: AnyWidth(12)), output="upper"
+    )
+    names = cosine.fit(np.ones((1, 4))).get_feature_names_out()
+    assert names[0] == "cosine_00_01"
+    assert sorted(names) == names.tolist()
+
+
+def test_output_is_a_plain_array_to_everyone_else(make, model):
+    features = make(model).fit_transform(X)
+    assert isinstance(features, np.ndarray)
+    assert features.dtype in (np.float32, np.float64)
+    names = make(model).fit(X).get_feature_names_out()
+    assert_array_equal(features.feature_names, names)
+
+
+def test_set_output(make, model):
+    frame = make(model).set_output(transform="pandas").fit_transform(X)
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.columns.tolist() == list(make(model).fit(X).get_feature_names_out())
+    with config_context(transform_output="pandas"):
+        pd.testing.assert_frame_equal(make(model).fit_transform(X), frame)
+
+
+def test_data_frame_in_and_column_transformer():
+    frame = pd.DataFrame(images(6, (4,)), columns=list("abcd"))
+    transformer = ConfoundingGradientTransformer(AnyWidth()).fit(frame)
+    assert transformer.feature_names_in_.tolist() == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        transformer.transform(frame[list("badc")])
+    columns = ColumnTransformer([("g", transformer, ["a", "b"])], remainder="drop")
+    assert columns.fit_transform(frame).shape == (6, 3)
+
+
+def test_clone_shares_the_weights(make, model):
+    transformer = make(model).set_output(transform="pandas")
+    twin = clone(transformer)
+    assert twin is not transformer
+    assert twin.model is model
+    assert twin.get_params().keys() == transformer.get_params().keys()
+    assert isinstance(twin.fit_transform(X), pd.DataFrame)
+    assert clone(make_pipeline(transformer))[0].model is model
+
+
+def test_pickle_and_deepcopy_carry_the_weights(make, model):
+    transformer = make(model).fit(X)
+    expected = transformer.transform(X)
+    for twin in (pickle.loads(pickle.dumps(transformer)), copy.deepcopy(transformer)):
+        assert twin.model is not model
+        assert type(twin.model) is BatchNormNet
+        assert_array_equal(twin.transform(X), expected)
+    assert copy.copy(transformer).model is model
+
+
+class Tied(nn.Module):
+    """A module with all kinds of tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.second = nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.first.bias.requires_grad_(False)
+        self.shift = torch.tensor(2.0)
+        self.register_buffer("empty", torch.empty(0))
+        self.short = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
+
+    def forward(self, x):
+        return self.second(self.first(x)) + self.shift
+
+
+def test_pickle_keeps_what_tensors_share_and_are():
+    twin = pickle.loads(pickle.dumps(ConfoundingGradientTransformer(Tied()))).model
+    assert twin.second.weight is twin.first.weight
+    assert isinstance(twin.first.weight, nn.Parameter)
+    assert not twin.first.bias.requires_grad
+    assert twin.shift == 2
+    assert twin.short.dtype == torch.bfloat16
+    assert twin.empty.shape == (0,)
+
+
+HASH = """
+import joblib, numpy, pickle, sys
+with open(sys.argv[1], "rb") as file:
+    print(joblib.hash(pickle.load(file)))
+"""
+
+
+def test_joblib_hash_depends_on_content(make, model, tmp_path):
+    transformer = make(model)
+    expected = joblib.hash(transformer)
+    assert joblib.hash(copy.deepcopy(transformer)) == expected
+    assert joblib.hash(clone(transformer)) == expected
+    assert joblib.hash(pickle.loads(pickle.dumps(transformer))) == expected
+    with torch.no_grad():
+        model.head.bias[0] += 1e-6
+    assert joblib.hash(transformer) != expected
+
+
+def test_joblib_hash_is_the_same_in_another_process(tmp_path):
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
+    transformer = ConfoundingGradientTransformer(net)
+    path = tmp_path / "transformer.pickle"
+    path.write_bytes(pickle.dumps(transformer))
+    run = subprocess.run(
+        [sys.executable, "-c", HASH, path], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == joblib.hash(transformer)
+
+
+def test_pipeline_memory_hits_across_copies(make, model, tmp_path):
+    fits = []
+
+    class Counted(StandardScaler):
+        def fit(self, X, y=None):
+            fits.append(1)
+            return super().fit(X)
+
+    memory = joblib.Memory(tmp_path, verbose=0)
+    for twin in (make(model), copy.deepcopy(make(model))):
+        pipeline = make_pipeline(twin, Counted(), memory=memory)
+        calls = model.calls.item()
+        pipeline.fit(X)
+        assert model.calls.item() == calls
+    # The first step came from the cache: joblib stored one result for two pipelines.
+    stored = list(tmp_path.rglob("output.pkl"))
+    assert len(stored) == 1
+
+
+def test_skorch_net_as_model(make):
+    from skorch import NeuralNetClassifier
+
+    net = NeuralNetClassifier(
+        BatchNormNet,
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=1,
+        train_split=None,
+        verbose=0,
+    ).fit(X, np.array([0, 1, 2, 0, 1, 2, 0]))
+    transformer = make(net)
+    expected = make(net.module_).fit_transform(X)
+    assert_array_equal(transformer.fit_transform(X), expected)
+    twin = clone(transformer)
+    assert twin.model is net
+    assert_array_equal(twin.fit_transform(X), expected)
+    loaded = pickle.loads(pickle.dumps(transformer))
+    assert isinstance(loaded.model, BatchNormNet)
+    assert_array_equal(loaded.transform(X), expected)
+    assert copy.copy(transformer).model is net
+    assert joblib.hash(loaded) == joblib.hash(transformer)
+
+
+def test_other_device_works_on_a_private_copy(make, model):
+    with torch.no_grad():
+        transformer = make(model, device="cpu").fit(X)
+    assert_array_equal(transformer.transform(X), make(model).fit_transform(X))
+    with pytest.raises(ValueError, match="device must be None"):
+        make(model, device="abacus").fit(X)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda(make, model):
+    expected = make(model).fit_transform(X)
+    on_copy = make(model, device="cuda").fit(X).transform(X)
+    assert model.conv.weight.device.type == "cpu"
+    assert_allclose(on_copy, expected, rtol=1e-3, atol=1e-3)
+    there = make(model.cuda()).fit(X).transform(torch.from_numpy(X).cuda())
+    assert_allclose(there, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_models_give_wide_features(make, model, dtype):
+    features = make(model.to(dtype)).fit_transform(X)
+    assert features.dtype in (np.float32, np.float64)
+    assert np.isfinite(features).all()
+
+
+def test_verbose_shows_a_bar(make, model, capsys):
+    make(model, verbose=True).fit(X).transform(X)
+    assert "Transformer: 100%" in capsys.readouterr().err
+    make(model).fit(X).transform(X)
+    assert capsys.readouterr().err == ""
+
+
+def test_feature_union_joins_the_names(model):
+    union = FeatureUnion([(name, make(model)) for name, make in MAKERS.items()])
+    features = union.fit_transform(X)
+    assert isinstance(features, FeatureArray)
+    assert features.feature_names.tolist()[0] == "conv.weight"
+    assert features.feature_names.tolist()[-1] == "logits_2"
+
+
+class Returns(nn.Module):
+    """A module that returns what it is told."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.output = output
+
+    def forward(self, x):
+        return self.output
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.empty((0, *SHAPE)), "X must be of shape .* at least one sample; got shape"),
+        (np.full((2, *SHAPE), np.nan), "X contains NaN"),
+        (np.full((2, *SHAPE), np.inf), "X contains infinity"),
+        (np.full((2, *SHAPE), 1e300), "X must be finite in the model's torch.float32"),
+        (X[:, :1], r"model cannot take X: .* \(1, 6, 6\).*The model says: Runtime"),
+        (X[0, 0, 0], r"X must be of shape .* got shape \(6,\).*x\[None\]"),
+        (X.reshape(7, -1), r"model cannot take X: .* \(72,\).*input_shape"),
+        ("image.png", "X must be numeric.*Load and encode"),
+        ([["a"]], "X must be numeric"),
+        ([[[1.0], [1.0, 2.0]]], "X must be rectangular"),
+        (X.astype(complex), "Complex data not supported"),
+        (TensorDataset(torch.empty(0, *SHAPE)), "at least one sample; got an empty"),
+    ],
+)
+def test_bad_inputs(make, model, data, message):
+    before = state_of(model)
+    with pytest.raises(ValueError, match=message):
+        make(model).fit(data)
+    assert_same_state(before, state_of(model))
+
+
+def test_bad_inputs_after_fit(make, model):
+    transformer = make(model).fit(X)
+    with pytest.raises(
+        ValueError, match=r"samples of shape \(2, 6, 6\), as those seen"
+    ):
+        transformer.transform(X[:, :1])
+    with pytest.raises(ValueError, match=r"X has 72 features, but .* expecting 2"):
+        transformer.transform(X.reshape(7, -1))
+    with pytest.raises(ValueError, match=r"X has 72 features, but .* expecting 2"):
+        transformer.transform(torch.from_numpy(X.reshape(7, -1)))
+    with pytest.raises(ValueError, match=r"samples of shape \(2, 6, 6\); got \(1, 6"):
+        transformer.transform(TensorDataset(torch.from_numpy(X[:, :1])))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (None, "model must return logits.*it returned a NoneType.*Wrap the model"),
+        (torch.zeros(2), r"model must return logits.*shape \(2,\)"),
+        (torch.zeros(2, 3, 4), r"model must return logits.*shape \(2, 3, 4\)"),
+        ({"scores": torch.zeros(2, 3)}, "model must return logits.*a dict"),
+        (torch.full((2, 3), float("nan")), "model returned NaN or infinite logits"),
+    ],
+)
+def test_models_without_logits(make, output, message):
+    with pytest.raises(ValueError, match=message):
+        make(Returns(output)).fit(X)
+
+
+@pytest.mark.parametrize("model", ["resnet18", None, nn.Linear, StandardScaler()])
+def test_what_is_no_model(make, model):
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module.*got"):
+        make(model).fit(X)
+
+
+def test_probabilities_are_noticed(make, model):
+    class WithSoftmax(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = model
+
+        def forward(self, x):
+            return self.conv(x).softmax(dim=1)
+
+    with pytest.warns(UserWarning, match="look like probabilities.*remove the softmax"):
+        make(WithSoftmax()).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, r"'batch_size' parameter .* int in the range \[1, inf\)"),
+        ({"input_shape": (3, 3)}, r"X must hold samples of shape \(3, 3\)"),
+        ({"input_shape": 72}, "'input_shape' parameter"),
+        ({"verbose": "loud"}, "'verbose' parameter"),
+    ],
+)
+def test_bad_parameters(make, model, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(model, **options).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("some", "'label' parameter of ConfoundingGradientTransformer"),
+        ([1, 0], r"label must be 'all', 'none' or 3 numbers in \[0, 1\].*got \[1, 0\]"),
+        ([1, 0, 2], r"numbers in \[0, 1\]"),
+        ([0, 1, np.nan], r"numbers in \[0, 1\]"),
+        (["a", "b", "c"], r"numbers in \[0, 1\]"),
+    ],
+)
+def test_bad_labels(model, label, message):
+    with pytest.raises(ValueError, match=message):
+        ConfoundingGradientTransformer(model, label=label).fit(X)
+
+
+def test_labels_by_name_and_by_vector(model):
+    for name, vector in (("all", [1, 1, 1]), ("none", np.zeros(3))):
+        by_name = ConfoundingGradientTransformer(model, label=name).fit_transform(X)
+        given = ConfoundingGradientTransformer(model, label=vector).fit_transform(X)
+        assert_array_equal(by_name, given)
+
+
+def test_log_has_a_floor(model):
+    model.unused = nn.Parameter(torch.ones(1))
+    raw = ConfoundingGradientTransformer(model).fit_transform(X)
+    log = ConfoundingGradientTransformer(model, log=True).fit_transform(X)
+    assert_allclose(log, np.log(np.maximum(raw, 1e-30)), rtol=1e-12)
+    assert_array_equal(raw[:, 0], 0)
+
+
+def test_model_without_parameters_has_no_gradients():
+    with pytest.raises(
+        ValueError, match=r"model must have parameters.*Flatten has none"
+    ):
+        ConfoundingGradientTransformer(nn.Flatten()).fit(np.ones((2, 3)))
+
+
+def test_two_classes_have_no_statistics():
+    with pytest.raises(
+        ValueError, match=r"needs a model with 3 or more classes.*'upper'"
+    ):
+        CosineSimilarityMatrixTransformer(AnyWidth(2)).fit(np.ones((2, 3)))
+
+
+def test_unknown_output(model):
+    with pytest.raises(ValueError, match="'output' parameter"):
+        CosineSimilarityMatrixTransformer(model, output="mean").fit(X)
+
+
+def test_outputs_of_the_cosines_agree(model):
+    def features(output):
+        transformer = CosineSimilarityMatrixTransformer(model, output=output)
+        return np.asarray(transformer.fit_transform(X))
+
+    matrix = features("matrix").reshape(7, 3, 3)
+    assert_array_equal(features("upper"), matrix[:, [0, 0, 1], [1, 2, 2]])
+    assert_allclose(matrix, matrix.transpose(0, 2, 1))
+    # With three classes S1 is one pair: its mean, maximum and minimum are it.
+    statistics = features("statistics")
+    assert_array_equal(statistics[:, 0], statistics[:, 1])
+    assert_allclose(statistics[:, 3], 0, atol=1e-7)
+
+
+def test_changed_model_needs_a_new_fit(model):
+    transformer = LayerActivationTransformer(model, "logits").fit(X)
+    transformer.set_params(
+        model=seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 5)))
+    )
+    with pytest.raises(
+        ValueError, match=r"5 features.*gave 3\. Call fit after changing"
+    ):
+        transformer.transform(X)
+
+
+def test_unknown_layer(model):
+    with pytest.raises(ValueError, match="'convv' is none: did you mean 'conv'"):
+        LayerActivationTransformer(model, ["convv"]).fit(X)

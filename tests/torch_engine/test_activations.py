@@ -1,0 +1,104 @@
+"""Layer outputs: what is kept, and what is refused."""
+
+import pytest
+import torch
+from networks import LeNet, images, seeded
+from numpy.testing import assert_allclose
+from torch import nn
+
+from skgrad.torch_engine.activations import find_layers, layer_activations
+from skgrad.torch_engine.model_state import frozen
+
+
+def activations_of(module, x, layers, pooling="mean"):
+    with frozen(module):
+        return layer_activations(module, x, layers, pooling=pooling)
+
+
+def test_lenet_channel_means_by_hand_made_forward():
+    net = seeded(LeNet, dtype=torch.float64).eval()
+    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    conv1, fc1, logits = activations_of(net, x, ["conv1", "fc1", "logits"])
+    # LeNet's ReLU works in place on the output of conv1: the means must be older.
+    maps = nn.functional.conv2d(x, net.conv1.weight, net.conv1.bias, padding=2)
+    assert_allclose(conv1, maps.detach().numpy().mean(axis=(2, 3)), rtol=1e-9)
+    assert (conv1 < 0).any()
+    assert fc1.shape == (3, 120)
+    assert (fc1 < 0).any()
+    assert_allclose(logits, net(x).detach(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ("mean", [[1.5, 5.5]]),
+        ("max", [[3.0, 7.0]]),
+        ("none", [[0.0, 1, 2, 3, 4, 5, 6, 7]]),
+    ],
+)
+def test_poolings(pooling, expected):
+    net = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(8, 2))
+    x = torch.arange(8.0).reshape(1, 2, 2, 2)
+    (pooled,) = activations_of(net, x, ["0"], pooling)
+    assert_allclose(pooled, expected)
+
+
+def test_hooks_are_gone_also_after_an_error():
+    class Failing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+
+        def forward(self, x):
+            self.layer(x)
+            raise RuntimeError("out of luck")
+
+    net = Failing()
+    with pytest.raises(RuntimeError, match="out of luck"):
+        activations_of(net, torch.ones(1, 2), ["layer"])
+    assert not net.layer._forward_hooks
+
+
+class Odd(nn.Module):
+    """A network with layers that cannot be asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.twice = nn.Linear(2, 2)
+        self.never = nn.Linear(2, 2)
+        self.pair = nn.LSTM(2, 2, batch_first=True)
+        self.batchless = nn.Flatten(0)
+        self.head = nn.Linear(2, 3)
+
+    def forward(self, x):
+        self.batchless(x)
+        self.pair(x[:, None])
+        return self.head(self.twice(self.twice(x)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("twice", "'twice' is called more than once"),
+        ("never", "'never' was not called in the forward pass"),
+        ("pair", "'pair' must return a tensor; it returns tuple"),
+        ("batchless", r"'batchless' must return one row per sample; for 2 samples"),
+    ],
+)
+def test_unusable_layers_are_refused(layer, message):
+    with pytest.raises(ValueError, match=message):
+        activations_of(Odd(), torch.ones(2, 2), [layer])
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["conv3"], "'conv3' is none: did you mean 'conv2' or 'conv1'"),
+        (["conv1", "conv1"], "must not repeat a name; got 'conv1' twice"),
+        ([], "must name at least one of 'logits', 'conv1'"),
+        ([""], "'' is none: Legal are 'logits', 'conv1'"),
+    ],
+)
+def test_unknown_layers_are_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        find_layers(LeNet(), layers)

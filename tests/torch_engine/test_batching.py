@@ -1,0 +1,134 @@
+"""Every accepted kind of input, cut into the same batches."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from skgrad.torch_engine.batching import as_batchable, batches, map_batches
+
+X = np.arange(30, dtype=np.float32).reshape(5, 2, 3)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(torch.from_numpy(X))
+
+
+class Words(Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return "word"
+
+
+def gather(data, *, batch_size=2, dtype=torch.float32, **options):
+    return map_batches(
+        lambda batch: batch,
+        data,
+        batch_size=batch_size,
+        device=torch.device("cpu"),
+        dtype=dtype,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+@pytest.mark.parametrize(
+    "data",
+    [
+        X,
+        X.astype(np.uint8),
+        X.astype(">f8"),
+        torch.from_numpy(X),
+        torch.from_numpy(X).half(),
+        TensorDataset(torch.from_numpy(X)),
+        TensorDataset(torch.from_numpy(X), torch.arange(5)),
+        Stream(),
+    ],
+    ids=["float", "uint8", "big-endian", "tensor", "half", "x", "(x, y)", "stream"],
+)
+def test_all_kinds_give_the_same(data, batch_size):
+    assert_array_equal(gather(data, batch_size=batch_size), X)
+
+
+def test_memmap_is_read_only_batch_by_batch(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, X)
+    memmap = np.load(path, mmap_mode="r")
+    assert as_batchable(memmap) is memmap
+    assert all(isinstance(batch, np.memmap) for batch in batches(memmap, 2))
+    assert_array_equal(gather(memmap), X)
+
+
+def test_rows_are_brought_to_shape():
+    assert_array_equal(gather(X.reshape(5, 6), input_shape=(2, 3)), X)
+
+
+def test_inference_tensors_can_enter_autograd():
+    with torch.inference_mode():
+        data = torch.from_numpy(X).clone()
+    assert not gather(data).is_inference()
+
+
+def test_global_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    gather(TensorDataset(torch.from_numpy(X)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.full((2, 3), np.nan), "X must be finite in the model's torch.float32"),
+        (np.full((2, 3), 1e300), "a value too large for that type"),
+        (torch.tensor([[float("inf")]]), "X must be finite"),
+    ],
+)
+def test_values_that_are_not_finite_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        gather(data)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"samples of shape \(2, 3\); got \(7,\)"):
+        gather(np.zeros((2, 7)), input_shape=(2, 3))
+    with pytest.raises(ValueError, match=r"samples of shape \(3, 2\); got \(2, 3\)"):
+        gather(X, input_shape=(3, 2))
+
+
+def test_dataset_of_words_is_refused():
+    with pytest.raises(TypeError, match=r"yields arrays or tensors.*yields str"):
+        gather(Words())
+
+
+def test_empty_dataset_is_refused():
+    with pytest.raises(ValueError, match="at least one sample; got an empty data set"):
+        gather(TensorDataset(torch.empty(0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("text", "X must be numeric.*dtype <U4"),
+        ([["a", "b"]], "X must be numeric.*dtype <U1"),
+        ([[1.0], [1.0, 2.0]], "X must be rectangular.*ragged list"),
+        ([], r"at least one sample; got shape \(0,\)"),
+        (np.empty((0, 3)), r"at least one sample; got shape \(0, 3\)"),
+        ([1.0, 2.0], r"got shape \(2,\).*a single sample x is x\[None\]"),
+        (torch.zeros(3), r"got shape \(3,\)"),
+        (torch.zeros(2, 2, dtype=torch.complex64), "Complex data not supported"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        as_batchable(data)
+
+
+def test_progress_bar_counts_samples(capsys):
+    gather(X, progress="reading")
+    shown = capsys.readouterr().err
+    assert "reading: 100%" in shown
+    assert "sample/s" in shown

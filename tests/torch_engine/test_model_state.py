@@ -1,0 +1,127 @@
+"""The model is reached, held still, and left as it was."""
+
+import pytest
+import torch
+from networks import BatchNormNet
+from torch import nn
+
+from skgrad.torch_engine.model_state import (
+    as_logits,
+    check_device,
+    frozen,
+    model_device,
+    model_dtype,
+    on_device,
+    unwrap_model,
+)
+
+
+def test_as_logits_accepts_the_three_forms():
+    logits = torch.zeros(2, 3)
+
+    class Output:
+        def __init__(self):
+            self.logits = logits
+
+    for output in (logits, (logits, None), [logits], Output(), (Output(), 1)):
+        assert as_logits(output, 2) is logits
+
+
+@pytest.mark.parametrize(
+    ("output", "came"),
+    [
+        (None, "it returned a NoneType"),
+        ("text", "it returned a str"),
+        ((), "it returned a tuple"),
+        (torch.zeros(2), r"a torch.float32 tensor of shape \(2,\)"),
+        (torch.zeros(1, 3), r"shape \(1, 3\)"),
+        (torch.zeros(2, 1), r"shape \(2, 1\)"),
+        (torch.zeros(2, 3, 4), r"shape \(2, 3, 4\)"),
+        (torch.zeros(2, 3, dtype=torch.long), "a torch.int64 tensor"),
+    ],
+)
+def test_what_is_no_logits_is_refused(output, came):
+    with pytest.raises(ValueError, match=f"model must return logits.*{came}.*Wrap"):
+        as_logits(output, 2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_refused(value):
+    with pytest.raises(ValueError, match="model returned NaN or infinite logits"):
+        as_logits(torch.tensor([[0.0, value]]), 1)
+
+
+@pytest.mark.parametrize("model", ["resnet18", None, 3, nn.Linear])
+def test_what_is_no_model_is_refused(model):
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module.*got"):
+        unwrap_model(model)
+
+
+def test_unfitted_skorch_net_is_refused():
+    from skorch import NeuralNetClassifier
+
+    net = NeuralNetClassifier(nn.Linear, module__in_features=2, module__out_features=2)
+    with pytest.raises(ValueError, match="this skorch net has no module_ yet"):
+        unwrap_model(net)
+    assert unwrap_model(net.initialize()) is net.module_
+
+
+def test_frozen_restores_what_it_and_the_model_change():
+    net = BatchNormNet()
+    net.drop.eval()
+    net.head.bias.requires_grad_(False)
+    modes = [part.training for part in net.modules()]
+    calls, mean = net.calls, net.norm.running_mean.clone()
+    rng = torch.get_rng_state()
+    with frozen(net, parameter_gradients=True):
+        assert not any(part.training for part in net.modules())
+        assert all(p.requires_grad for p in net.parameters())
+        net(torch.rand(2, 2, 4, 4))
+        net.norm.running_mean += 1
+        net.calls = torch.ones((), dtype=torch.long)
+    assert [part.training for part in net.modules()] == modes
+    assert not net.head.bias.requires_grad
+    assert net.head.weight.requires_grad
+    assert net.calls is calls
+    assert net.calls == 0
+    assert torch.equal(net.norm.running_mean, mean)
+    assert torch.equal(torch.get_rng_state(), rng)
+
+
+def test_frozen_restores_after_an_interrupt():
+    net = BatchNormNet()
+
+    def interrupted():
+        with frozen(net):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert net.norm.training
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_frozen_decides_about_autograd_whatever_the_caller_does():
+    net = nn.Linear(2, 2)
+    with torch.inference_mode(), frozen(net, parameter_gradients=True):
+        assert net(torch.ones(1, 2)).requires_grad
+    with torch.enable_grad(), frozen(net):
+        assert not net(torch.ones(1, 2)).requires_grad
+
+
+def test_device_and_dtype():
+    net = nn.Linear(2, 2).double()
+    assert model_dtype(net) == torch.float64
+    assert model_dtype(nn.ReLU()) == torch.float32
+    assert model_device(nn.ReLU()) == torch.device("cpu")
+    assert on_device(net, None) is net
+    assert on_device(net, "cpu") is net
+    copied = on_device(net, "meta")
+    assert copied.weight.device.type == "meta"
+    assert net.weight.device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", 3.5])
+def test_unknown_device_is_refused(device):
+    with pytest.raises(ValueError, match="device must be None"):
+        check_device(device)
