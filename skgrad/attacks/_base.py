@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from ..torch_engine.batching import as_batchable, batches, prepare_batch
 from ..torch_engine.model_state import (
     as_logits,
+    forward,
     frozen,
     model_device,
     model_dtype,
@@ -74,7 +75,7 @@ def run_attack(perturb, model, X, y, *, bounds, batch_size, device):
     if isinstance(X, Dataset):
         raise TypeError("X must be an array or tensor; got a Dataset. Stack it first.")
     y = _checked_labels(y, len(X))
-    low, high = _checked_bounds(bounds, placement)
+    low, high = _checked_bounds(bounds, tuple(X.shape[1:]), placement)
     parts = []
     with frozen(module):
         for number, batch in enumerate(batches(X, batch_size)):
@@ -82,7 +83,10 @@ def run_attack(perturb, model, X, y, *, bounds, batch_size, device):
             _check_within(x, low, high)
             start = number * batch_size
             classes = _classes(module, x, None if y is None else y[start:][: len(x)])
-            adversarial = perturb(module, x, classes, low, high).detach()
+            # A value that rounding left outside stays; eps and bounds hold for all.
+            adversarial = perturb(
+                module, x, classes, torch.minimum(low, x), torch.maximum(high, x)
+            ).detach()
             fooled = as_logits(module(adversarial), len(x)).argmax(dim=1) != classes
             change = (adversarial - x).flatten(1)
             parts.append(
@@ -99,7 +103,7 @@ def _to_numpy(batches):
 
 def _classes(module, x, y):
     """Return the classes that the attack is to leave, as a tensor beside x."""
-    logits = as_logits(module(x), len(x))
+    logits = forward(module, x)
     if y is None:
         return logits.argmax(dim=1)
     if y.min() < 0 or y.max() >= logits.shape[1]:
@@ -122,22 +126,26 @@ def _checked_labels(y, n_samples):
     return y.astype(np.int64)
 
 
-def _checked_bounds(bounds, placement):
+def _checked_bounds(bounds, shape, placement):
+    """Return the bounds as two tensors that broadcast with one sample."""
     try:
         low, high = (torch.as_tensor(bound, **placement) for bound in bounds)
-    except (TypeError, ValueError) as error:
+        fits = torch.broadcast_shapes(low.shape, high.shape, shape) == shape
+    except (TypeError, ValueError, RuntimeError):
+        fits = False
+    if not fits:
         raise ValueError(
-            "bounds must be a pair (lowest, highest) of numbers or arrays that "
-            f"broadcast with X; got {bounds!r}."
-        ) from error
+            "bounds must be a pair (lowest, highest) of numbers, or of arrays that "
+            f"broadcast to one sample of shape {shape}; got {bounds!r}."
+        )
     if not (low < high).all():
         raise ValueError(f"bounds must have lowest < highest; got {bounds!r}.")
     return low, high
 
 
 def _check_within(x, low, high):
-    # Half a grey level of slack, for images that were rescaled with rounding.
-    slack = (high - low) / 512
+    # Room for the rounding of a normalisation.
+    slack = torch.nan_to_num(1e-5 * (high - low), posinf=0.0)
     if (x < low - slack).any() or (x > high + slack).any():
         raise ValueError(
             f"X must lie within bounds; it spans [{x.min().item():.4g}, "

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 _LIMITS = {
     "n_samples": [Interval(Integral, 1, None, closed="left")],
-    "shape": ["array-like"],
+    "shape": ["array-like", Integral],
     "low": [Real],
     "high": [Real],
     "random_state": ["random_state"],
@@ -23,7 +23,7 @@ def make_gaussian_noise(n_samples, shape, *, low=0.0, high=1.0, random_state=Non
     ----------
     n_samples : int
         Number of inputs.
-    shape : tuple of int
+    shape : int or tuple of int
         Shape of one input, such as (1, 28, 28).
     low, high : float, default=0.0, 1.0
         Range of the values. Mean is its middle and standard deviation its width: 0.5
@@ -57,7 +57,7 @@ def make_uniform_noise(n_samples, shape, *, low=0.0, high=1.0, random_state=None
     ----------
     n_samples : int
         Number of inputs.
-    shape : tuple of int
+    shape : int or tuple of int
         Shape of one input, such as (1, 28, 28).
     low, high : float, default=0.0, 1.0
         Range of the values.
@@ -83,9 +83,13 @@ def make_uniform_noise(n_samples, shape, *, low=0.0, high=1.0, random_state=None
 
 
 def _check_noise(shape, low, high):
-    shape = tuple(shape)
+    shape = (shape,) if isinstance(shape, Integral) else tuple(shape)
     if not shape or not all(isinstance(n, Integral) and int(n) >= 1 for n in shape):
         raise ValueError(f"shape must hold positive integers; got {shape!r}.")
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"low must be less than high; got low={low}, high={high}.")
+    largest = float(np.finfo(np.float32).max) / 4
+    if not -largest <= low < high <= largest:
+        raise ValueError(
+            "low must be less than high, both within the range of float32; got "
+            f"low={low}, high={high}."
+        )
     return shape

@@ -116,4 +116,5 @@ class BaseNoveltyDetector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of int of shape (n_samples,)
             +1 for trust (in-distribution), -1 for do not (anomaly).
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        # Written so that a score that is no number would be rejected.
+        return np.where(self.decision_function(X) >= 0, 1, -1)

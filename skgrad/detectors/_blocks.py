@@ -17,6 +17,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import _get_feature_names
 
+from ..torch_engine.activations import LOGITS
+
 
 def column_names(X):
     """Return the column names of X as a list, or None if it has none."""
@@ -53,10 +55,11 @@ def find_blocks(n_columns, names, blocks):
         widths = _widths(n_columns, blocks)
         logits = len(widths) - 1
     elif names is not None:
-        labels = [_block_name(name) for name in names]
-        runs = [(label, len(list(run))) for label, run in groupby(labels)]
-        widths = [width for _, width in runs]
-        found = [i for i, (label, _) in enumerate(runs) if label == "logits"]
+        labels = _block_labels(names)
+        widths = [len(list(run)) for _, run in groupby(labels)]
+        found = [
+            i for i, (label, _) in enumerate(groupby(labels)) if label[1] == LOGITS
+        ]
         if len(found) != 1:
             raise ValueError(
                 "X must have one block of columns logits_0, logits_1, ...; it has "
@@ -71,7 +74,8 @@ def find_blocks(n_columns, names, blocks):
             "columns are the logits: a list of block widths, logits last, such as "
             "blocks=[-1, 10] for 10 classes. The output of "
             "LayerActivationTransformer has names, and so does that of "
-            "set_output(transform='pandas'); scalers in between drop them."
+            "set_output(transform='pandas'); scalers in between and selected columns "
+            "lose them."
         )
     if widths[logits] < 2:
         raise ValueError(
@@ -83,8 +87,26 @@ def find_blocks(n_columns, names, blocks):
     return slices, logits
 
 
-def _block_name(name):
-    return re.sub(r"_\d+$", "", str(name).rpartition("__")[2])
+def has_block(names, layer):
+    """Tell whether some columns are named as a block of this layer."""
+    return any(label[1] == layer for label in _block_labels(names))
+
+
+def _block_labels(names):
+    """Label each column with its block: prefix, layer, and a running number.
+
+    The number tells apart blocks of one name that stand side by side, such as the
+    logits of two models.
+    """
+    labels, last, number = [], None, 0
+    for name in map(str, names):
+        prefix, _, column = name.rpartition("__")
+        layer, index = re.findall(r"^(.*?)(?:_(\d+))?$", column)[0]
+        if last is not None and index and last[1]:
+            number += last[0] == (prefix, layer) and int(index) <= int(last[1])
+        labels.append((prefix, layer, number))
+        last = (prefix, layer), index
+    return labels
 
 
 def _widths(n_columns, blocks):

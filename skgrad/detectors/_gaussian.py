@@ -1,11 +1,11 @@
 """One Gaussian with shrunk covariance per predicted class."""
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import solve_triangular
 from sklearn.covariance import LedoitWolf
-from sklearn.preprocessing import StandardScaler
 
 from ._per_class import BasePerClassDetector
+from ._scaling import AnyFloatScaler
 
 
 class ClassConditionalGaussian(BasePerClassDetector):
@@ -58,8 +58,9 @@ class ClassConditionalGaussian(BasePerClassDetector):
     Notes
     -----
     The shrinkage is that of Ledoit and Wolf (2004), on features standardised per
-    class, and a millionth of the mean variance is added to every variance: a feature
-    that never varied in training then counts against an input in which it does.
+    class. It gives a feature that never varied in training a small variance too, so
+    that it counts against an input in which it is far from its value; a millionth of
+    the mean variance is added besides, for where there is no shrinkage.
 
     Distances rather than log densities are compared across classes, so that a class
     with little spread is no likelier than one with much.
@@ -116,7 +117,7 @@ class _ShrunkGaussian:
         self.columns = columns
 
     def fit(self, X):
-        self.scaler = StandardScaler().fit(X[:, self.columns])
+        self.scaler = AnyFloatScaler().fit(X[:, self.columns])
         Z = self.scaler.transform(X[:, self.columns])
         # Of one sample nothing but its place is known: a sphere of unit size.
         covariance = (
@@ -126,9 +127,10 @@ class _ShrunkGaussian:
         )
         variance = np.trace(covariance) / len(covariance)
         covariance.flat[:: len(covariance) + 1] += 1e-6 * (variance or 1.0)
-        self.factor = cho_factor(covariance, lower=True)
+        self.factor = np.linalg.cholesky(covariance)
         return self
 
     def score_samples(self, X):
         Z = self.scaler.transform(X[:, self.columns])
-        return -np.sum(Z * cho_solve(self.factor, Z.T).T, axis=1)
+        # A sum of squares, which cannot come out as the difference of infinities.
+        return -np.square(solve_triangular(self.factor, Z.T, lower=True)).sum(axis=0)

@@ -88,36 +88,70 @@ class LODA(BaseNoveltyDetector):
         self.random_state = random_state
 
     def _fit_scores(self, X, names, random_state):
-        self.cuts_ = _sparse_cuts(X.shape[1], self.n_cuts, random_state)
-        projections = X @ self.cuts_
-        self._low = projections.min(axis=0)
-        spread = projections.max(axis=0) - self._low
-        # A constant projection gets bins so narrow that only its value falls inside.
-        self._width = (
-            np.where(spread > 0, spread, 1e-9 * np.maximum(np.abs(self._low), 1))
-            / self.n_bins
-        )
+        self._rows, self._weights = _sparse_cuts(X.shape[1], self.n_cuts, random_state)
+        self.cuts_ = np.zeros((X.shape[1], self.n_cuts))
+        np.put_along_axis(self.cuts_, self._rows, self._weights, axis=0)
+        # Random weights of a few units may not overflow with values near the largest.
+        self._size = np.abs(X).max() or 1.0
+        projections = self._project(X)
+        self._low, self._width = _bins_of(projections, self.n_bins)
         counts = np.zeros((self.n_bins, self.n_cuts))
-        bins, inside = self._bins(projections)
+        bins, inside = self._locate(projections)
         np.add.at(counts, (bins, np.arange(self.n_cuts)), inside)
-        self._log_density = np.log(np.maximum(counts, 0.5) / (len(X) * self._width))
-        self._log_floor = np.log(0.5 / (len(X) * self._width))
+        log_n_width = np.log(len(X)) + np.log(self._width) + np.log(self._size)
+        self._log_density = np.log(np.maximum(counts, 0.5)) - log_n_width
+        self._log_floor = np.log(0.5) - log_n_width
 
     def _score_samples(self, X):
-        bins, inside = self._bins(X @ self.cuts_)
-        log_density = self._log_density[bins, np.arange(len(self._low))]
+        bins, inside = self._locate(self._project(X))
+        log_density = self._log_density[bins, np.arange(self.n_cuts)]
         return np.where(inside, log_density, self._log_floor).mean(axis=1)
 
-    def _bins(self, projections):
+    def _project(self, X):
+        """Project the samples on the cuts.
+
+        Only non-zero entries are multiplied, and always in the same order: a matrix
+        product would round differently for batches of other sizes.
+        """
+        with np.errstate(over="ignore"):
+            X = np.clip(X / self._size, -1e100, 1e100)
+        projections = np.zeros((len(X), self.n_cuts))
+        for rows, weights in zip(self._rows, self._weights, strict=True):
+            projections += X[:, rows] * weights
+        return projections
+
+    def _locate(self, projections):
         """Return each projection's bin, and whether it lies in the range."""
         position = (projections - self._low) / self._width
-        # Rounding may put the largest training point a hair beyond the last edge.
-        inside = (position >= 0) & (position <= self.n_bins * (1 + 1e-12))
+        # Rounding may put the extreme training points a hair beyond the edges.
+        hair = 1e-9 * self.n_bins
+        inside = (position >= -hair) & (position <= self.n_bins + hair)
         return np.clip(position, 0, self.n_bins - 1).astype(np.intp), inside
 
 
 def _sparse_cuts(n_features, n_cuts, random_state):
-    """Draw projections with floor(sqrt(n_features)) normal entries each."""
+    """Draw the places and values of floor(sqrt(n_features)) entries per cut.
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n_non_zero, n_cuts)
+        Which features a cut takes, all different.
+    weights : ndarray of shape (n_non_zero, n_cuts)
+        Standard normal values.
+    """
     n_non_zero = max(1, int(np.sqrt(n_features)))
     order = random_state.uniform(size=(n_features, n_cuts)).argsort(axis=0)
-    return np.where(order < n_non_zero, random_state.normal(size=order.shape), 0.0)
+    rows = order[:n_non_zero]
+    return rows, random_state.normal(size=rows.shape)
+
+
+def _bins_of(projections, n_bins):
+    """Return the lower end and the bin width of each cut's range."""
+    low, high = projections.min(axis=0), projections.max(axis=0)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    # A projection constant up to rounding gets bins so narrow that little else falls
+    # inside, around its value.
+    narrow = 1e-9 * np.where(largest == 0, 1.0, largest)
+    constant = high - low <= narrow
+    low = np.where(constant, (low + high - narrow) / 2, low)
+    return low, np.where(constant, narrow, high - low) / n_bins

@@ -1,16 +1,22 @@
 """The baseline: how sure the classifier says it is."""
 
-from scipy.special import softmax
+import numpy as np
+from scipy.special import logsumexp
 
+from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector
-from ._blocks import find_blocks
+from ._blocks import find_blocks, has_block
 
 
 class MaxSoftmaxProbability(BaseNoveltyDetector):
     r"""Largest softmax probability, the baseline of out-of-distribution detection.
 
-    The score is the network's own confidence :math:`\max_i p_i` in its prediction,
-    with p the softmax of the logits.
+    The network's own confidence :math:`p_k = \max_i p_i` in its prediction, with p
+    the softmax of the logits z. The score is its log-odds,
+
+    .. math:: \log \frac{p_k}{1 - p_k} = z_k - \log \sum_{j \ne k} e^{z_j},
+
+    which ranks inputs as the probability does, and still does where that rounds to 1.
 
     Parameters
     ----------
@@ -25,7 +31,7 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
     Attributes
     ----------
     logits_ : slice
-        The columns that hold the logits: those so named, or all if none has a name.
+        The columns that hold the logits: those so named, or all if there are none.
     offset_ : float
         The threshold: lower scores are rejected.
     n_features_in_ : int
@@ -49,7 +55,7 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
     >>> X = np.random.default_rng(0).normal(scale=9, size=(99, 3))
     >>> detector = MaxSoftmaxProbability(random_state=0).fit(X)
     >>> detector.score_samples([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]]).round(2).tolist()
-    [0.33, 1.0]
+    [-0.69, 49.31]
     """
 
     def __init__(self, *, target_fpr=0.05, calibration_fraction=0.2, random_state=None):
@@ -58,9 +64,13 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
         self.random_state = random_state
 
     def _fit_scores(self, X, names, random_state):
-        named = names is not None
-        blocks, logits = find_blocks(X.shape[1], names, None if named else [-1])
+        if names is not None and not has_block(names, LOGITS):
+            names = None
+        blocks, logits = find_blocks(
+            X.shape[1], names, [X.shape[1]] if names is None else None
+        )
         self.logits_ = blocks[logits]
 
     def _score_samples(self, X):
-        return softmax(X[:, self.logits_], axis=1).max(axis=1)
+        logits = np.sort(X[:, self.logits_], axis=1)
+        return logits[:, -1] - logsumexp(logits[:, :-1], axis=1)

@@ -12,6 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from ._scaling import AnyFloatScaler
+
 
 class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
     """Two-layer perceptron that tells anomalies from in-distribution inputs.
@@ -41,7 +43,10 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (2,)
-        The labels, sorted: the second one, 1 of 0 and 1, is the anomaly.
+        The labels, sorted. The classifier treats both alike; the detection scorers
+        take the second for the anomaly, 1 of 0 and 1, except -1 of -1 and +1.
+    scaler_ : transformer
+        Standardises the features, learnt from the rows that were trained on.
     net_ : skorch.NeuralNetClassifier
         The trained network, in float64.
     validation_indices_ : ndarray of int
@@ -58,8 +63,9 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    The paper tells neither the width nor the optimiser. Standardise the features
-    first, as for any network.
+    The paper tells neither the width nor the optimiser nor a scaling. Features are
+    standardised inside, after division by their largest value, so that squared
+    gradient norms of any size will do.
 
     References
     ----------
@@ -119,7 +125,7 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Features.
         y : array-like of shape (n_samples,)
-            Two labels, of any type; the one that sorts last is the anomaly.
+            Two labels, of any type.
 
         Returns
         -------
@@ -130,9 +136,16 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         y = self._encode(y)
         random_state = check_random_state(self.random_state)
         train, self.validation_indices_ = self._split(y, random_state)
-        # skorch takes its randomness from torch's global generator.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(random_state.randint(2**31))
+        self.scaler_ = AnyFloatScaler().fit(X[train])
+        X = self.scaler_.transform(X)
+        # skorch takes its randomness from torch's global generator of the CPU. Others
+        # are left alone, which torch.manual_seed would not do.
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
+            torch.default_generator.manual_seed(random_state.randint(2**31))
             self.net_ = self._make_net(
                 X[self.validation_indices_], y[self.validation_indices_]
             )
@@ -150,12 +163,15 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of float64 of shape (n_samples, 2)
-            Probabilities in the order of ``classes_``: the second is that of an
-            anomaly.
+            Probabilities in the order of ``classes_``.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.net_.predict_proba(X)
+        # Sound inputs lie within a few units; beyond a million only the side counts,
+        # and the layers cannot overflow.
+        X = np.clip(self.scaler_.transform(X), -1e6, 1e6)
+        with torch.random.fork_rng(devices=[]):  # skorch's data loader draws a seed
+            return self.net_.predict_proba(X)
 
     def predict(self, X):
         """Predict the likelier label.

@@ -4,11 +4,11 @@ from numbers import Real
 
 import numpy as np
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._per_class import BasePerClassDetector
+from ._scaling import AnyFloatScaler
 
 
 class PerClassSVDD(BasePerClassDetector):
@@ -71,7 +71,9 @@ class PerClassSVDD(BasePerClassDetector):
     which scikit-learn's is used, on standardised features. The authors' code takes
     the minimum and maximum of the scores over the test set, anomalies included; here
     they come from training samples (Eq. 5), and scores outside [0, 1] stay as they
-    are. The threshold is one for all classes.
+    are. The threshold is one for all classes instead of the paper's one per class:
+    ``target_fpr`` holds over all inputs together, and a class with lower scores than
+    others is rejected more often.
 
     References
     ----------
@@ -144,9 +146,11 @@ class _ScaledSVDD:
     """One description whose scores span [0, 1] on its training samples."""
 
     def __init__(self, nu, gamma):
-        self.description = make_pipeline(
-            StandardScaler(), OneClassSVM(nu=nu, gamma=gamma)
-        )
+        svm = OneClassSVM(nu=nu, gamma=gamma)
+        # Its fit is deterministic, yet draws a seed from numpy's global generator
+        # unless it has one of its own, which its constructor does not take.
+        svm.random_state = 0
+        self.description = make_pipeline(AnyFloatScaler(), svm)
 
     def fit(self, X):
         scores = self.description.fit(X).score_samples(X)

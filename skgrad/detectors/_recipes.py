@@ -35,8 +35,8 @@ def make_confounding_gradient_detector(
     Returns
     -------
     Pipeline
-        A classifier with steps ``gradients``, ``scale``, ``classify``. Fit it on
-        inputs X and labels y, 0 for in-distribution and 1 for anomalies.
+        A classifier with steps ``gradients``, ``classify``. Fit it on inputs X and
+        labels y, 0 for in-distribution and 1 for anomalies.
 
     Examples
     --------
@@ -44,18 +44,11 @@ def make_confounding_gradient_detector(
     >>> from skgrad.detectors import make_confounding_gradient_detector
     >>> pipeline = make_confounding_gradient_detector(torch.nn.Linear(2, 3))
     >>> list(pipeline.named_steps)
-    ['gradients', 'scale', 'classify']
+    ['gradients', 'classify']
     """
-    return Pipeline(
-        [
-            (
-                "gradients",
-                ConfoundingGradientTransformer(model, log=log, device=device),
-            ),
-            ("scale", StandardScaler()),
-            ("classify", MLPAnomalyClassifier(random_state=random_state)),
-        ]
-    )
+    gradients = ConfoundingGradientTransformer(model, log=log, device=device)
+    classify = MLPAnomalyClassifier(random_state=random_state)
+    return Pipeline([("gradients", gradients), ("classify", classify)])
 
 
 def make_geometric_gradient_detector(
@@ -132,7 +125,9 @@ def make_uniform_detector(
     >>> list(make_uniform_detector(model, "0").named_steps)
     ['activations', 'detect']
     """
-    activations = LayerActivationTransformer(model, [layer, LOGITS], device=device)
+    activations = LayerActivationTransformer(
+        model, _with_logits([layer]), device=device
+    )
     detect = PerClassSVDD(nu, target_fpr=target_fpr, random_state=random_state)
     return Pipeline([("activations", activations), ("detect", detect)])
 
@@ -150,7 +145,7 @@ def make_recommended_detector(
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits.
     layers : str or list of str, default=None
-        The layers to look at; None is the first module that has parameters.
+        The layers to look at; None is the first submodule that has parameters.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     device : str or torch.device, default=None
@@ -174,9 +169,9 @@ def make_recommended_detector(
     """
     if layers is None:
         layers = _first_layer(unwrap_model(model))
-    layers = [layers] if isinstance(layers, str) else list(layers)
+    layers = _with_logits([layers] if isinstance(layers, str) else layers)
     gradients = ConfoundingGradientTransformer(model, log=True, device=device)
-    activations = LayerActivationTransformer(model, [*layers, LOGITS], device=device)
+    activations = LayerActivationTransformer(model, layers, device=device)
     detect = ClassConditionalGaussian(
         include_logits=False, target_fpr=target_fpr, random_state=random_state
     )
@@ -184,11 +179,14 @@ def make_recommended_detector(
     return Pipeline([("features", features), ("detect", detect)])
 
 
+def _with_logits(layers):
+    """Put the logits last, once, where the detectors look for them."""
+    return [*(layer for layer in layers if layer != LOGITS), LOGITS]
+
+
 def _first_layer(module):
-    """Return the name of the first submodule that has parameters of its own."""
+    """Name the first submodule that has parameters of its own, if there is one."""
     for name, part in module.named_modules():
         if name and any(True for _ in part.parameters(recurse=False)):
-            return name
-    raise ValueError(
-        "layers must be given: no submodule of the model has parameters of its own."
-    )
+            return [name]
+    return []

@@ -32,7 +32,9 @@ def train_digits_network(X, y, *, random_state=0, device="cpu"):
     on_cuda = torch.device(device).type == "cuda"
     cuda = [torch.device(device)] if on_cuda else []
     with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(random_state)
+        torch.default_generator.manual_seed(random_state)
+        if on_cuda:
+            torch.cuda.manual_seed(random_state)
         net = NeuralNetClassifier(
             DigitsNetwork,
             criterion=nn.CrossEntropyLoss,

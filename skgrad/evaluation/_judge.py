@@ -17,11 +17,19 @@ from ..detectors import (
     make_uniform_detector,
 )
 from ..feature_extraction import LayerActivationTransformer
-from ..metrics import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
+from ..metrics import (
+    aupr_in,
+    aupr_out,
+    auroc,
+    detection_accuracy,
+    in_distribution_scores,
+    tnr_at_tpr,
+)
 from ._digits import make_anomalies, train_digits_network
 
 BASELINE = "max softmax"
 SUPERVISED = "A: gradients + MLP"
+GEOMETRIC = "B: geometry + LODA"
 
 
 @dataclass(frozen=True)
@@ -104,13 +112,11 @@ def judge_digits(*, target_fpr=0.05, random_state=0, device="cpu", on_step=None)
     anomalies = make_anomalies(
         net, digits.X_test, digits.y_test, random_state=random_state
     )
+    right = net.predict(digits.X_fit) == digits.y_fit
     results = []
     for name, detector in _novelty_detectors(net, target_fpr, random_state).items():
         step(f"fitting and judging {name}")
-        rows = slice(None)
-        if name.startswith("B"):
-            rows = net.predict(digits.X_fit) == digits.y_fit
-        detector.fit(digits.X_fit[rows])
+        detector.fit(digits.X_fit[right] if name == GEOMETRIC else digits.X_fit)
         results += _judge_novelty(name, detector, digits.X_test, anomalies)
     step(f"fitting and judging {SUPERVISED}")
     detector = make_confounding_gradient_detector(net, random_state=random_state)
@@ -127,7 +133,7 @@ def _novelty_detectors(net, target_fpr, random_state):
         BASELINE: make_pipeline(
             LayerActivationTransformer(net, "logits"), MaxSoftmaxProbability(**common)
         ),
-        "B: geometry + LODA": make_geometric_gradient_detector(net, **common),
+        GEOMETRIC: make_geometric_gradient_detector(net, **common),
         "C: layers + SVDD": make_uniform_detector(net, "conv1", **common),
         "combination": make_recommended_detector(net, **common),
     }
@@ -144,41 +150,29 @@ def _judge_novelty(name, detector, X_test, anomalies):
 
 def _judge_supervised(detector, X_test, anomalies, target_fpr, random_state):
     """Follow paper A's protocol, one kind of anomaly at a time."""
-    transformer, rest = detector[0], detector[1:]
+    transformer, classifier = detector
     features_id = transformer.fit_transform(X_test)
     results = []
     for kind, X in anomalies.items():
         features = np.concatenate([features_id, transformer.transform(X)])
         y = np.repeat([0, 1], [len(features_id), len(X)])
-        fit, y_fit, test, y_test = _split(features, y, random_state)
-        classifier = clone(rest).fit(fit, y_fit)
-        # The validation rows were not trained on; their digits place the threshold.
-        held_out = classifier[-1].validation_indices_
+        # A fifth is the test; the MLP halves the rest into training and validation.
+        fit, test, y_fit, y_test = train_test_split(
+            features, y, test_size=0.2, stratify=y, random_state=random_state
+        )
+        classifier = clone(classifier).fit(fit, y_fit)
+        # Of the validation rows only the epoch was chosen: their digits place the
+        # threshold, nearly as fresh ones would.
+        held_out = classifier.validation_indices_
         held_out = held_out[y_fit[held_out] == 0]
-        offset = conformal_threshold(_trust(classifier, fit[held_out]), target_fpr)
-        scores = _trust(classifier, test)
+        offset = conformal_threshold(
+            in_distribution_scores(classifier, fit[held_out]), target_fpr
+        )
+        scores = in_distribution_scores(classifier, test)
         results.append(
             Result(SUPERVISED, kind, scores[y_test == 0], scores[y_test == 1], offset)
         )
     return results
-
-
-def _split(features, y, random_state):
-    """Set the test fifth apart; the MLP halves the rest for validation."""
-    fit, test, y_fit, y_test = train_test_split(
-        features, y, test_size=0.2, stratify=y, random_state=random_state
-    )
-    return fit, y_fit, test, y_test
-
-
-def _trust(classifier, features):
-    """Return the probability of being in-distribution, in log-odds.
-
-    The classifier is sure of most inputs; as probabilities they would round to ties.
-    """
-    probability = classifier.predict_proba(features)
-    tiny = np.finfo(float).tiny
-    return np.log(probability[:, 0] + tiny) - np.log(probability[:, 1] + tiny)
 
 
 def _in_order(results):

@@ -20,7 +20,8 @@ class LayerActivationTransformer(BaseModelTransformer):
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed.
+        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
+        a skorch net its module.
     layers : str or array-like of str
         Layer names, as in ``model.named_modules()``. ``"logits"`` is what the model
         returns; detectors that go by predicted class need it, and expect it last.
@@ -103,7 +104,7 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.device = device
         self.verbose = verbose
 
-    def _name_features(self, module, batch):
+    def _name_features(self, module, batch, n_classes):
         find_layers(module, self._layer_names())
         blocks = self._activations(module, batch)
         names = []
@@ -112,7 +113,7 @@ class LayerActivationTransformer(BaseModelTransformer):
             names += [f"{layer}_{i:0{width}d}" for i in range(block.shape[1])]
         return np.asarray(names, dtype=object)
 
-    def _features(self, module, batch):
+    def _features(self, module, batch, n_classes):
         return torch.cat(self._activations(module, batch), dim=1)
 
     def _layer_names(self):

@@ -1,6 +1,7 @@
 """What the three transformers share: validation, batching, names, cloning."""
 
 import copy
+import math
 import warnings
 from abc import ABCMeta, abstractmethod
 from functools import partial
@@ -21,7 +22,7 @@ from torch.utils.data import Dataset
 
 from ..torch_engine.batching import as_batchable, batches, map_batches, prepare_batch
 from ..torch_engine.model_state import (
-    as_logits,
+    forward,
     frozen,
     model_device,
     model_dtype,
@@ -29,7 +30,7 @@ from ..torch_engine.model_state import (
     unwrap_model,
 )
 from ._feature_array import FeatureArray
-from ._portable import PortableModel
+from ._portable import PortableModel, is_portable
 
 
 class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
@@ -50,11 +51,11 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     _parameter_gradients = False
 
     @abstractmethod
-    def _name_features(self, module, batch):
+    def _name_features(self, module, batch, n_classes):
         """Return the column names, having checked the parameters on two samples."""
 
     @abstractmethod
-    def _features(self, module, batch):
+    def _features(self, module, batch, n_classes):
         """Return the features of a batch, a tensor (n_samples, n_features_out)."""
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -76,15 +77,24 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             The fitted transformer.
         """
         module = on_device(unwrap_model(self.model), self.device)
+        input_shape = _checked_input_shape(self.input_shape)
         X = self._check_inputs(X, reset=True)
-        batch = next(batches(X, batch_size=2), None)
-        if batch is None:
-            raise ValueError("X must hold at least one sample; got an empty Dataset.")
-        batch = prepare_batch(batch, **self._placement(module, self.input_shape))
-        with frozen(module):
-            self.n_classes_ = _probe(module, batch).shape[1]
-            self._feature_names = self._name_features(module, batch)
+        with frozen(module, parameter_gradients=self._parameter_gradients):
+            raw = next(batches(X, batch_size=2), None)
+            if raw is None:
+                raise ValueError(
+                    "X must hold at least one sample; got an empty Dataset."
+                )
+            batch = prepare_batch(raw, **_placement(module, input_shape))
+            n_classes = _probe(module, batch)
+            names = self._name_features(module, batch.clone(), n_classes)
+            # A dry run: what transform would refuse is refused here.
+            self._features(module, batch.clone(), n_classes)
+        if isinstance(X, Dataset):
+            self._remember_width(raw)
+        self.n_classes_ = n_classes
         self.input_shape_ = tuple(batch.shape[1:])
+        self._feature_names = names
         return self
 
     def transform(self, X):
@@ -100,16 +110,16 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         FeatureArray of shape (n_samples, n_features_out)
             The features, a numpy array that carries its column names.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "n_classes_")
         module = on_device(unwrap_model(self.model), self.device)
         X = self._check_inputs(X, reset=False)
         with frozen(module, parameter_gradients=self._parameter_gradients):
             features = map_batches(
-                partial(self._features, module),
+                partial(self._features, module, n_classes=self.n_classes_),
                 X,
                 batch_size=self.batch_size,
                 progress=type(self).__name__ if self.verbose else None,
-                **self._placement(module, self.input_shape_),
+                **_placement(module, self.input_shape_),
             )
         if features.shape[1] != len(self._feature_names):
             raise ValueError(
@@ -132,41 +142,74 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of str objects of shape (n_features_out,)
             One name per column, in order.
         """
-        check_is_fitted(self)
-        _check_feature_names_in(self, input_features)
+        check_is_fitted(self, "n_classes_")
+        if input_features is not None:
+            _check_feature_names_in(self, input_features)
         return self._feature_names.copy()
 
     @property
     def _n_features_out(self):
         return len(self._feature_names)
 
-    def _placement(self, module, input_shape):
-        """Say where and as what the batches go to the model."""
-        return {
-            "device": model_device(module),
-            "dtype": model_dtype(module),
-            "input_shape": input_shape,
-        }
+    def get_params(self, deep=True):
+        """Get the parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Without effect: a skorch net as ``model`` keeps its parameters to itself,
+            so that setting one cannot change the user's net.
+
+        Returns
+        -------
+        dict
+            Parameter names mapped to their values.
+        """
+        return super().get_params(deep=False)
 
     def _check_inputs(self, X, *, reset):
-        """Check what can be checked without reading all of a memmap or Dataset."""
+        """Check what can be checked without reading all of a memmap or Dataset.
+
+        Values are checked batch by batch, dtypes are cast there.
+        """
         X = as_batchable(X)
         if isinstance(X, Dataset):
             return X
-        known_shape = None if reset else self.input_shape_
-        if X.ndim == 2:
-            return _two_dimensional(self, X, reset)
-        if known_shape is not None and tuple(X.shape[1:]) != known_shape:
-            raise ValueError(
-                f"X must hold samples of shape {known_shape}, as those seen by fit; "
-                f"got X of shape {tuple(X.shape)}."
-            )
+        shape = tuple(X.shape[1:])
+        if not reset:
+            self._check_shape(shape)
         if not isinstance(X, torch.Tensor):
-            # No dtype is asked for: a uint8 memmap stays one, batches are cast.
-            X = check_array(X, allow_nd=True, input_name="X")
+            if len(shape) == 1 and (reset or shape[0] == self.n_features_in_):
+                # scikit-learn knows data frames, feature names and sparse matrices.
+                return validate_data(self, X, reset=reset, ensure_all_finite=False)
+            X = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")
         if reset:
-            self.n_features_in_ = X.shape[1]
+            self._remember_width(X)
         return X
+
+    def _check_shape(self, shape):
+        """Compare the shape of a sample with those seen by fit."""
+        rows = (math.prod(self.input_shape_),)
+        takes_rows = self.input_shape is not None or len(self.input_shape_) == 1
+        if shape == self.input_shape_ or (takes_rows and shape == rows):
+            return
+        if len(shape) == len(self.input_shape_) == 1:
+            raise ValueError(
+                f"X has {shape[0]} features, but {type(self).__name__} is expecting "
+                f"{rows[0]} features as input."
+            )
+        hint = " 2-D rows need input_shape=." if len(shape) == 1 else ""
+        raise ValueError(
+            f"X must hold samples of shape {self.input_shape_}, as those seen by fit"
+            f"{f', or rows of {rows[0]} values' if takes_rows else ''}; got samples of "
+            f"shape {shape}.{'' if takes_rows else hint}"
+        )
+
+    def _remember_width(self, X):
+        """Set what validate_data sets, for inputs that have no column names."""
+        self.n_features_in_ = X.shape[1]
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     # The network is shared, not owned: clones refer to it, pickles carry it.
 
@@ -182,7 +225,7 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         state = dict(super().__getstate__())
         # Anything else is no model; `fit` is the place to say so.
         module = getattr(self.model, "module_", self.model)
-        if isinstance(module, nn.Module):
+        if isinstance(module, nn.Module) and is_portable(module):
             state["model"] = PortableModel(self.model)
         return state
 
@@ -193,38 +236,46 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         super().__setstate__(state)
 
 
-def _two_dimensional(estimator, X, reset):
-    """Validate rows with scikit-learn, which knows data frames and feature names."""
-    if isinstance(X, torch.Tensor):
-        if reset:
-            estimator.n_features_in_ = X.shape[1]
-        elif X.shape[1] != estimator.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(estimator).__name__} is "
-                f"expecting {estimator.n_features_in_} features as input."
-            )
-        return X
-    return validate_data(estimator, X, reset=reset)
+def _placement(module, input_shape):
+    """Say where and as what the batches go to the model."""
+    return {
+        "device": model_device(module),
+        "dtype": model_dtype(module),
+        "input_shape": input_shape,
+    }
+
+
+def _checked_input_shape(input_shape):
+    if input_shape is None:
+        return None
+    shape = tuple(input_shape)
+    if not shape or not all(isinstance(n, Integral) and int(n) >= 1 for n in shape):
+        raise ValueError(
+            "input_shape must be None or positive integers, the shape of one sample "
+            f"such as (1, 28, 28); got {input_shape!r}."
+        )
+    return shape
 
 
 def _probe(module, batch):
-    """Run the model on a small batch and return its logits."""
-    try:
-        output = module(batch)
-    except Exception as error:
+    """Check the model on two samples and return its number of classes."""
+    logits = forward(module, batch)
+    alone = forward(module, batch[:1])
+    size = logits.abs().max().item()
+    if not torch.allclose(alone, logits[:1], rtol=0.02, atol=0.02 * size):
         raise ValueError(
-            f"model cannot take X: it failed on {len(batch)} samples of shape "
-            f"{tuple(batch.shape[1:])}. X must have the shape that the model was "
-            "trained on; 2-D rows are given theirs with input_shape. The model says: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    logits = as_logits(output, len(batch))
-    sums = logits.sum(dim=1)
-    if (logits >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
-        warnings.warn(
-            "model returns rows that are non-negative and sum to 1, which look like "
-            "probabilities. skgrad needs logits: remove the softmax from its forward.",
-            UserWarning,
-            stacklevel=3,
+            "model must treat each sample by itself, but its logits for the first "
+            "sample of X depend on the second. Look for BatchNorm without running "
+            "statistics, or a softmax over the wrong axis."
         )
-    return logits
+    normalised = [logits.exp().sum(dim=1)]
+    if (logits >= 0).all():
+        normalised.append(logits.sum(dim=1))
+    if any(torch.allclose(s, torch.ones_like(s), atol=1e-3) for s in normalised):
+        warnings.warn(
+            "model returns rows that look like probabilities or their logarithms. "
+            "skgrad needs logits: remove the softmax or log-softmax from its forward.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return logits.shape[1]

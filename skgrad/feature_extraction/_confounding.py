@@ -34,7 +34,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed.
+        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
+        a skorch net its module.
     label : {"all", "none"} or array-like of shape (n_classes,), default="all"
         The confounding label y: all ones (the paper's), all zeros, or entries in
         [0, 1] of your own.
@@ -119,8 +120,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         self.device = device
         self.verbose = verbose
 
-    def _name_features(self, module, batch):
-        self._label_vector()
+    def _name_features(self, module, batch, n_classes):
         names = list(gradient_parameters(module))
         if not names:
             raise ValueError(
@@ -129,25 +129,25 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
             )
         return np.asarray(names, dtype=object)
 
-    def _features(self, module, batch):
+    def _features(self, module, batch, n_classes):
         label = torch.as_tensor(
-            self._label_vector(), dtype=batch.dtype, device=batch.device
+            self._label_vector(n_classes), dtype=batch.dtype, device=batch.device
         )
         norms = squared_gradient_norms(module, batch, label)
         return norms.clamp_min(_SMALLEST).log() if self.log else norms
 
-    def _label_vector(self):
+    def _label_vector(self, n_classes):
         """Return the label as numbers, one per class."""
         if isinstance(self.label, str):
-            return np.full(self.n_classes_, 1.0 if self.label == "all" else 0.0)
-        label = np.asarray(self.label)
-        if (
-            label.shape != (self.n_classes_,)
-            or not all(isinstance(entry, Real) for entry in label.tolist())
-            or not np.all((label >= 0) & (label <= 1))
-        ):
+            return np.full(n_classes, 1.0 if self.label == "all" else 0.0)
+        entries = list(self.label)
+        if len(entries) != n_classes or not all(map(_is_share, entries)):
             raise ValueError(
-                f"label must be 'all', 'none' or {self.n_classes_} numbers in [0, 1], "
-                f"one per class of the model; got {self.label!r}."
+                f"label must be 'all', 'none' or {n_classes} numbers in [0, 1], one "
+                f"per class of the model; got {self.label!r}."
             )
-        return label.astype(float)
+        return np.array(entries, dtype=float)
+
+
+def _is_share(entry):
+    return isinstance(entry, Real) and 0 <= float(entry) <= 1

@@ -29,7 +29,8 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed.
+        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
+        a skorch net its module.
     output : {"statistics", "upper", "matrix"}, default="statistics"
         What to return:
 
@@ -120,28 +121,28 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         self.device = device
         self.verbose = verbose
 
-    def _name_features(self, module, batch):
+    def _name_features(self, module, batch, n_classes):
         if self.output == "statistics":
-            if self.n_classes_ < 3:
+            if n_classes < 3:
                 raise ValueError(
                     "output='statistics' needs a model with 3 or more classes, because "
                     "it compares classes that were not predicted; this one has "
-                    f"{self.n_classes_}. Use output='upper'."
+                    f"{n_classes}. Use output='upper'."
                 )
             names = [
                 f"{s}_{name}" for s in ("others", "predicted") for name in STATISTICS
             ]
         else:
-            width = len(str(self.n_classes_ - 1))
+            width = len(str(n_classes - 1))
             names = [
                 f"cosine_{i:0{width}d}_{j:0{width}d}"
-                for i in range(self.n_classes_)
-                for j in range(self.n_classes_)
+                for i in range(n_classes)
+                for j in range(n_classes)
                 if i < j or self.output == "matrix"
             ]
         return np.asarray(names, dtype=object)
 
-    def _features(self, module, batch):
+    def _features(self, module, batch, n_classes):
         maps, logits = class_input_gradients(module, batch)
         matrices = cosine_similarity_matrices(maps, sign=self.sign)
         if self.output == "statistics":

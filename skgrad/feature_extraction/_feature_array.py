@@ -7,10 +7,11 @@ class FeatureArray(np.ndarray):
     """A feature matrix with column names, otherwise an ordinary numpy array.
 
     The transformers return it, so that a detector behind them finds the logits
-    without being told where they are. Names belong to one matrix: what is computed
-    from it (slices, sums, scaled copies) carries none, because the columns may no
-    longer be the same. Joining matrices side by side, as `numpy.hstack` and
-    :class:`sklearn.pipeline.FeatureUnion` do, joins their names.
+    without being told where they are. Copies and selected rows keep the names, and
+    joining matrices side by side, as `numpy.hstack` and
+    :class:`sklearn.pipeline.FeatureUnion` do, joins them. Everything else that is
+    computed from it is a plain array without names, because the columns may no longer
+    be the same.
 
     Parameters
     ----------
@@ -31,8 +32,8 @@ class FeatureArray(np.ndarray):
     >>> X = FeatureArray(np.zeros((2, 2)), ["logits_0", "logits_1"])
     >>> np.hstack([X, X]).feature_names.tolist()
     ['logits_0', 'logits_1', 'logits_0', 'logits_1']
-    >>> X[:, :1].feature_names is None
-    True
+    >>> type(X[:, :1]).__name__
+    'ndarray'
     """
 
     # Found by every view and result that is not named in __new__.
@@ -55,10 +56,41 @@ class FeatureArray(np.ndarray):
             return np.asarray(self).__reduce__()
         return FeatureArray, (np.asarray(self), self.feature_names)
 
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        plain = np.asarray(array)
+        return plain[()] if plain.ndim == 0 else plain
+
+    def __getitem__(self, key):
+        result = super().__getitem__(key)
+        if not isinstance(result, FeatureArray):
+            return result
+        rows = key[0] if isinstance(key, tuple) and len(key) == 2 else key
+        all_columns = rows is key or key[1] is Ellipsis or key[1] == slice(None)
+        if all_columns and not isinstance(rows, tuple):
+            return self._named(result)
+        return np.asarray(result)
+
+    def copy(self, order="C"):
+        """Copy the matrix together with its names."""
+        return self._named(np.array(self, order=order, copy=True))
+
+    def __copy__(self):
+        return self.copy()
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def _named(self, values):
+        """Give values the same names, if their columns can be the same."""
+        plain = np.asarray(values)
+        if self.feature_names is None or plain.shape[1:] != self.shape[1:]:
+            return plain
+        return FeatureArray(plain, self.feature_names)
+
     def __array_function__(self, func, types, args, kwargs):
         result = super().__array_function__(func, types, args, kwargs)
         # numpy.hstack and numpy.concat come here too.
-        if func is np.concatenate and _axis(args, kwargs) == 1:
+        if func is np.concatenate and _axis(args, kwargs) in (1, -1):
             names = [getattr(part, "feature_names", None) for part in args[0]]
             if all(name is not None for name in names):
                 return FeatureArray(result, np.concatenate(names))

@@ -4,9 +4,10 @@ import copy
 
 import numpy as np
 import torch
+import torch.fx
 from torch import nn
 
-from ..torch_engine.model_state import unwrap_model
+from ..torch_engine.model_state import check_device, unwrap_model
 
 
 class PortableModel:
@@ -41,8 +42,8 @@ class _Slot:
     """One tensor as numpy bytes and what is needed to make it again."""
 
     def __init__(self, tensor):
-        content = tensor.detach().cpu().contiguous().reshape(-1)
-        self.content = content.view(torch.uint8).numpy()
+        content = tensor.detach().resolve_conj().resolve_neg().cpu().reshape(-1)
+        self.content = content.contiguous().view(torch.uint8).numpy()
         self.shape = tuple(tensor.shape)
         self.dtype = str(tensor.dtype).removeprefix("torch.")
         self.device = str(tensor.device)
@@ -50,20 +51,52 @@ class _Slot:
         self.is_parameter = isinstance(tensor, nn.Parameter)
 
     def tensor(self):
-        content = torch.from_numpy(np.array(self.content))
-        tensor = content.view(getattr(torch, self.dtype)).reshape(self.shape)
-        if not self.device.startswith("cuda") or torch.cuda.is_available():
+        tensor = torch.empty(self.shape, dtype=getattr(torch, self.dtype))
+        if self.content.size:  # torch cannot view nothing as bytes
+            tensor.view(-1).view(torch.uint8).copy_(
+                torch.from_numpy(np.array(self.content))
+            )
+        if _reachable(self.device):
             tensor = tensor.to(self.device)
         if self.is_parameter:
             return nn.Parameter(tensor, requires_grad=self.requires_grad)
         return tensor.requires_grad_(self.requires_grad)
 
 
+def is_portable(module):
+    """Tell whether a module can be taken apart.
+
+    Traced and scripted modules have ways of their own to be copied and pickled.
+    """
+    own_ways = (torch.fx.GraphModule, torch.jit.ScriptModule)
+    return not any(isinstance(part, own_ways) for part in module.modules())
+
+
 def _tensors_of(module):
-    """Yield the tensors held by a module: parameters, buffers, plain attributes."""
-    for part in module.modules():
-        for holder in (part._parameters, part._buffers, vars(part)):
-            yield from (v for v in holder.values() if isinstance(v, torch.Tensor))
+    """Find the tensors in a module: parameters, buffers, attributes, containers."""
+    found, seen, waiting = [], set(), [module]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            if thing.layout == torch.strided and not thing.is_quantized:
+                found.append(thing)
+        elif isinstance(thing, nn.Module):
+            waiting += vars(thing).values()
+        elif isinstance(thing, dict):
+            waiting += thing.values()
+        elif isinstance(thing, (list, tuple, set)):
+            waiting += thing
+    return found
+
+
+def _reachable(device):
+    try:
+        return bool(check_device(device))
+    except ValueError:
+        return False
 
 
 def _assemble(skeleton, slots):

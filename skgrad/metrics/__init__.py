@@ -7,6 +7,7 @@ from ._scorers import (
     aupr_out_scorer,
     auroc_scorer,
     detection_accuracy_scorer,
+    in_distribution_scores,
     tnr_at_tpr_scorer,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "auroc_scorer",
     "detection_accuracy",
     "detection_accuracy_scorer",
+    "in_distribution_scores",
     "tnr_at_tpr",
     "tnr_at_tpr_scorer",
 ]

@@ -178,4 +178,5 @@ def _check(y_true, y_score):
             "y_score must be numbers without NaN, higher = more in-distribution; got "
             f"dtype {y_score.dtype} with {y_score[:5]} ..."
         )
-    return y_true, y_score.astype(float)
+    # Only the order counts, and ranks have no infinities.
+    return y_true, np.unique(y_score, return_inverse=True)[1].astype(float)

@@ -126,6 +126,11 @@ def _keep(
                 f"layers: {name!r} must return a tensor; it returns "
                 f"{type(output).__name__}. Name a layer inside it."
             )
+        if not output.is_floating_point():
+            raise ValueError(
+                f"layers: {name!r} must return floating-point values; it returns "
+                f"{output.dtype}."
+            )
         if output.ndim < 2 or output.shape[0] != n_samples:
             raise ValueError(
                 f"layers: {name!r} must return one row per sample; for {n_samples} "

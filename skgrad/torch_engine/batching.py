@@ -1,12 +1,13 @@
 """Arrays, tensors, memmaps and data sets in; batches on the model's device out."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 Data = np.ndarray | Tensor | Dataset
@@ -27,11 +28,14 @@ def as_batchable(X: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If ``X`` is nothing that holds samples.
     ValueError
-        If ``X`` is ragged, not numeric, complex, has no sample or no second axis.
+        If ``X`` is ragged, not numeric, complex, sparse, has no sample or no second
+        axis, or is a stream that cannot be read twice.
     """
     if isinstance(X, Dataset):
-        return X
+        return _checked_dataset(X)
     if not hasattr(X, "shape"):
         X = _from_list(X)
     dtype = getattr(X, "dtype", None)
@@ -40,8 +44,13 @@ def as_batchable(X: Any) -> Any:
             "X must be numeric, of shape (n_samples, *input_shape); got dtype "
             f"{dtype}. Load and encode the inputs as the model was trained on them."
         )
-    if dtype is not None and getattr(dtype, "is_complex", False):
-        raise ValueError(f"X must be real. Complex data not supported: {dtype}.")
+    if getattr(dtype, "kind", "f") == "c" or getattr(dtype, "is_complex", False):
+        raise ValueError(f"X must be real. Complex data not supported: got {dtype}.")
+    if isinstance(X, Tensor) and (X.layout != torch.strided or X.is_meta):
+        raise ValueError(
+            f"X must be a dense tensor with values; got layout {X.layout} on "
+            f"{X.device}. Use X.to_dense()."
+        )
     if len(X.shape) < 2 or X.shape[0] == 0:
         raise ValueError(
             "X must be of shape (n_samples, *input_shape) with at least one sample; "
@@ -51,7 +60,29 @@ def as_batchable(X: Any) -> Any:
     return X
 
 
-def _from_list(X: Any) -> np.ndarray:
+def _checked_dataset(dataset: Dataset) -> Dataset:
+    if isinstance(dataset, IterableDataset):
+        if iter(dataset) is iter(dataset):
+            raise ValueError(
+                "X must start anew each time it is iterated; this IterableDataset "
+                "gives the same iterator again. Return a new one from __iter__."
+            )
+    elif not hasattr(dataset, "__len__"):
+        raise TypeError(
+            f"X must have a length; {type(dataset).__name__} has no __len__. Add one, "
+            "or make it an IterableDataset."
+        )
+    return dataset
+
+
+def _from_list(X: Any) -> np.ndarray | Tensor:
+    if isinstance(X, (list, tuple)) and X and isinstance(X[0], Tensor):
+        return _stacked(X)
+    if not (isinstance(X, (list, tuple, str, bytes)) or hasattr(X, "__array__")):
+        raise TypeError(
+            "X must be an array, a tensor, nested lists or a torch Dataset; got "
+            f"{type(X).__name__}. Of a DataLoader, give its dataset."
+        )
     try:
         return np.asarray(X)
     except ValueError as error:
@@ -59,6 +90,24 @@ def _from_list(X: Any) -> np.ndarray:
             "X must be rectangular, every sample of the same shape; got a ragged "
             f"{type(X).__name__}. Pad or crop the samples to one shape."
         ) from error
+
+
+def _stacked(samples: Sequence[Any]) -> Tensor:
+    """Make one batch of samples, each an array, a tensor or a number."""
+    for sample in samples:
+        if not isinstance(sample, (np.ndarray, np.number, Tensor, int, float)):
+            raise TypeError(
+                "X must yield arrays or tensors, x or (x, y); this Dataset yields "
+                f"{type(sample).__name__}. Give it a transform that returns tensors."
+            )
+    tensors = [torch.as_tensor(sample) for sample in samples]
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        raise ValueError(
+            "X must hold samples of one shape; got "
+            f"{' and '.join(map(str, sorted(shapes)[:3]))}. Pad or crop them."
+        )
+    return torch.stack(tensors)
 
 
 def map_batches(
@@ -122,20 +171,34 @@ def batches(data: Data, batch_size: int) -> Iterator[Any]:
     """Cut ``data`` into consecutive runs of at most ``batch_size`` samples."""
     if isinstance(data, Dataset):
         # Workers are left to the user's own Dataset: zero keeps order and RNG alone.
-        for item in DataLoader(data, batch_size=batch_size, generator=_no_draw()):
-            yield item[0] if isinstance(item, (tuple, list)) else item
+        # Without a generator of its own it would draw a seed from the global one.
+        yield from DataLoader(
+            data,
+            batch_size=batch_size,
+            collate_fn=_inputs_only,
+            generator=torch.Generator(),
+        )
     else:
         for start in range(0, len(data), batch_size):
             yield data[start : start + batch_size]
 
 
-def _no_draw() -> torch.Generator:
-    # Without a generator of its own, a DataLoader draws a seed from the global one.
-    return torch.Generator()
+def _inputs_only(items: list[Any]) -> Tensor:
+    """Make a batch of the x in x or (x, y)."""
+    return _stacked(
+        [
+            item[0] if isinstance(item, (tuple, list)) and item else item
+            for item in items
+        ]
+    )
 
 
 def _length(data: Data) -> int | None:
-    return len(data) if hasattr(data, "__len__") else None
+    """Return the number of samples if it can be told, for the progress bar."""
+    try:
+        return len(data)  # type: ignore[arg-type]
+    except TypeError:  # a stream
+        return None
 
 
 def prepare_batch(
@@ -163,35 +226,39 @@ def prepare_batch(
 
     Raises
     ------
-    TypeError
-        If ``batch`` is neither array nor tensor.
     ValueError
-        If its shape is another, or a value is not finite in ``dtype``.
+        If its shape is another, it is complex, or a value is not finite in ``dtype``.
     """
-    if isinstance(batch, np.ndarray):
-        # A copy: torch refuses read-only memory. numpy has no bfloat16: go through
-        # float32; and an overflow is reported below, in the words of X.
+    if isinstance(batch, Tensor):
+        if batch.is_complex():
+            raise ValueError(
+                f"X must be real. Complex data not supported: {batch.dtype}."
+            )
+        # A copy, so that a model that works in place leaves the user's data alone.
+        batch = batch.detach().to(device=device, dtype=dtype, copy=True)
+    else:
+        # numpy has no bfloat16: go through float32. Overflow is reported below, in
+        # the words of X.
         numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
         with np.errstate(over="ignore"):
-            batch = torch.from_numpy(np.array(batch, dtype=numpy_dtype, order="C"))
-    elif not isinstance(batch, Tensor):
-        raise TypeError(
-            "X must be an array, a tensor, or a Dataset that yields arrays or tensors, "
-            f"x or (x, y); this Dataset yields {type(batch).__name__}. Give it a "
-            "transform that returns tensors."
-        )
-    batch = batch.detach().to(device=device, dtype=dtype)
+            array = np.array(batch, dtype=numpy_dtype, order="C")
+        batch = torch.from_numpy(array).to(device=device, dtype=dtype)
     if input_shape is not None and tuple(batch.shape[1:]) != tuple(input_shape):
-        if batch[0].numel() != int(np.prod(input_shape)) or batch.ndim != 2:
+        if batch.ndim != 2 or batch.shape[1] != math.prod(input_shape):
             raise ValueError(
-                f"X must hold samples of shape {tuple(input_shape)}; got "
-                f"{tuple(batch.shape[1:])}."
+                f"X must hold samples of shape {tuple(input_shape)}, or rows of "
+                f"{math.prod(input_shape)} values to be given that input_shape; got "
+                f"samples of shape {tuple(batch.shape[1:])}."
             )
         batch = batch.reshape(-1, *input_shape)
+    if batch.ndim < 2:
+        raise ValueError(
+            "X must hold samples with at least one axis; got single numbers. Give "
+            "each sample the shape that the model takes."
+        )
     if not torch.isfinite(batch).all():
         raise ValueError(
             f"X must be finite in the model's {dtype}; it contains NaN, infinity or a "
             "value too large for that type. Impute, remove or rescale such samples."
         )
-    # Tensors made under inference_mode cannot enter autograd; a clone can.
-    return batch.clone() if batch.is_inference() else batch
+    return batch

@@ -1,6 +1,7 @@
 """Reaching a user's model, and leaving it exactly as it was found."""
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -89,7 +90,9 @@ def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module
     wanted = check_device(device)
     if model_device(module) == wanted:
         return module
-    return copy.deepcopy(module).to(wanted)
+    # Tensors made under the caller's inference_mode could not enter autograd.
+    with torch.inference_mode(False):
+        return copy.deepcopy(module).to(wanted)
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -111,7 +114,10 @@ def check_device(device: str | torch.device) -> torch.device:
         If torch does not know ``device`` or cannot reach it.
     """
     try:
-        return torch.empty(0, device=device).device
+        reached = torch.empty(0, device=device).device
+        if reached.type == "meta":
+            raise RuntimeError("the meta device holds no values.")
+        return reached
     # torch raises AssertionError where it was built without the backend.
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
@@ -141,8 +147,10 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
         If there is no such tensor, there is one class only, or a logit is NaN or
         infinite.
     """
-    logits = output[0] if isinstance(output, (tuple, list)) and output else output
-    logits = getattr(logits, "logits", logits)
+    # A named tuple may have logits elsewhere than first, so the name comes before.
+    logits = getattr(output, "logits", output)
+    if isinstance(logits, (tuple, list)) and logits:
+        logits = getattr(logits[0], "logits", logits[0])
     if not isinstance(logits, Tensor):
         came = f"a {type(output).__name__}"
     elif (
@@ -167,6 +175,43 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
     )
 
 
+def forward(module: nn.Module, x: Tensor) -> Tensor:
+    """Run the model on a first batch, and say in the words of X why it cannot.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by `frozen`.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs. The model gets a copy.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_classes)
+        The logits.
+
+    Raises
+    ------
+    ValueError
+        If the model fails, or returns no logits.
+    """
+    try:
+        output = module(x.clone())
+    except Exception as error:
+        raise ValueError(
+            f"model cannot take X: it failed on {len(x)} samples of shape "
+            f"{tuple(x.shape[1:])}. Most often X has another shape than the model was "
+            "trained on; 2-D rows are given theirs with input_shape. The model says: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return as_logits(output, len(x))
+
+
+# One thread at a time: the modes of a model, the flags of its parameters and the
+# random state are shared, and what is restored must be what was there.
+_LOCK = threading.RLock()
+
+
 @contextmanager
 def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[None]:
     """Hold a model still: evaluation mode inside, everything restored after.
@@ -175,6 +220,7 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     more than set them. Whatever leaves the block, also an exception, finds
     ``training``, ``requires_grad``, buffers and the random state as they were;
     ``.grad`` is never written because the engine calls ``torch.autograd.grad`` only.
+    Other threads wait.
 
     Parameters
     ----------
@@ -188,22 +234,25 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     ------
     None
         Autograd is enabled inside if and only if ``parameter_gradients``, whatever
-        the caller's grad or inference mode.
+        the caller's grad or inference mode, and autocast is off.
+
+    Raises
+    ------
+    ValueError
+        If the model has parameters that autograd cannot use.
     """
-    modes = [(part, part.training) for part in module.modules()]
-    flags = [(p, p.requires_grad) for p in module.parameters() if p.is_floating_point()]
-    buffers = [
-        (part, name, buffer, buffer.clone())
-        for part in module.modules()
-        for name, buffer in part.named_buffers(recurse=False)
-    ]
     device = model_device(module)
-    cuda = [device] if device.type == "cuda" else []
     with (
+        _LOCK,
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
-        torch.random.fork_rng(devices=cuda),
+        torch.autocast(device.type, enabled=False),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
     ):
+        _check_parameters(module)
+        modes = [(part, part.training) for part in module.modules()]
+        flags = [(p, p.requires_grad) for p in module.parameters() if _differs(p)]
+        buffers = [_BufferState(part) for part in module.modules()]
         try:
             for part, _ in modes:
                 part.training = False
@@ -215,8 +264,51 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
                 part.training = training
             for parameter, requires_grad in flags:
                 parameter.requires_grad_(requires_grad)
-            for part, name, buffer, content in buffers:
-                part._buffers[name] = buffer
-                if not torch.equal(buffer, content):
-                    with torch.no_grad():
-                        buffer.copy_(content)
+            for state in buffers:
+                state.restore()
+
+
+def _differs(parameter: nn.Parameter) -> bool:
+    """Tell whether autograd can differentiate with respect to a parameter."""
+    return parameter.is_floating_point() or parameter.is_complex()
+
+
+def _check_parameters(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise ValueError(
+                f"model must be initialised; its parameter {name!r} has no shape yet. "
+                "Call the model once on a batch."
+            )
+        if parameter.is_inference():
+            raise ValueError(
+                f"model must not be made under torch.inference_mode; its parameter "
+                f"{name!r} was. Make or load it outside, or pass copy.deepcopy(model)."
+            )
+
+
+class _BufferState:
+    """The buffers of one module, and their way back."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.buffers = dict(module._buffers)
+        self.contents = {
+            name: (buffer.clone(), None if buffer.is_inference() else buffer._version)
+            for name, buffer in self.buffers.items()
+            if buffer is not None
+        }
+
+    def restore(self) -> None:
+        self.module._buffers.clear()
+        self.module._buffers.update(self.buffers)
+        for name, (content, version) in self.contents.items():
+            buffer = self.module._buffers[name]
+            # Without a version, whether it was written to cannot be seen.
+            if buffer is None or (version is not None and buffer._version == version):
+                continue
+            if buffer.shape != content.shape:
+                buffer.data = content
+            else:
+                with torch.no_grad(), torch.inference_mode(version is None):
+                    buffer.copy_(content)

@@ -15,10 +15,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from skgrad import (
     ConfoundingGradientTransformer,
@@ -397,6 +398,140 @@ def test_verbose_shows_a_bar(make, model, capsys):
     assert capsys.readouterr().err == ""
 
 
+class InPlace(nn.Module):
+    """Normalises its input in place, as careless models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 1)
+
+    def forward(self, x):
+        return self.conv(x.sub_(0.5).div_(0.1)).mean(dim=(2, 3))
+
+
+def test_model_that_writes_into_its_input(make):
+    net = seeded(InPlace)
+    tensor = torch.from_numpy(X.copy())
+    expected = make(net).fit_transform(X)
+    with torch.inference_mode():
+        assert_array_equal(make(net).fit_transform(tensor), expected)
+    assert_array_equal(tensor, X)
+
+
+def test_threads_take_turns(model):
+    model.train()
+    before = state_of(model)
+    union = FeatureUnion([(name, make(model)) for name, make in MAKERS.items()])
+    expected = union.fit_transform(X)
+    for _ in range(5):
+        with joblib.parallel_config(backend="threading", n_jobs=3):
+            assert_array_equal(union.set_params(n_jobs=3).fit_transform(X), expected)
+    assert_same_state(before, state_of(model))
+
+
+def test_autocast_does_not_reach_inside(make, model):
+    expected = make(model).fit_transform(X)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_array_equal(make(model).fit_transform(X), expected)
+
+
+def test_model_whose_samples_mix_is_refused(make, model):
+    model.norm = nn.BatchNorm2d(4, track_running_stats=False)
+    with pytest.raises(ValueError, match="model must treat each sample by itself"):
+        make(model).fit(X)
+
+
+@pytest.mark.parametrize("how", [torch.no_grad, torch.inference_mode])
+def test_fit_refuses_what_transform_would(model, how):
+    class Closed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            with how():
+                return self.inner(x)
+
+    for make in (ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer):
+        with pytest.raises(ValueError, match="model must let autograd reach"):
+            make(Closed()).fit(X)
+
+
+def test_failed_fit_leaves_an_earlier_one(model):
+    transformer = LayerActivationTransformer(model, "logits")
+    with pytest.raises(NotFittedError):
+        transformer.get_feature_names_out()
+    expected = transformer.fit(X).transform(X)
+    transformer.set_params(layers="nope")
+    with pytest.raises(ValueError, match="'nope' is none"):
+        transformer.fit(X)
+    assert_array_equal(transformer.set_params(layers="logits").transform(X), expected)
+
+
+def test_dataset_gives_names_and_frames_too(make, model):
+    data = TensorDataset(torch.from_numpy(X))
+    transformer = make(model).set_output(transform="pandas")
+    assert isinstance(transformer.fit_transform(data), pd.DataFrame)
+    assert transformer.n_features_in_ == 2
+
+
+class Noisy(Dataset):
+    """Draws from the global generator, as augmentations do."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return torch.rand(SHAPE)
+
+
+def test_randomness_of_a_dataset_stays_inside(make, model):
+    before = torch.get_rng_state()
+    make(model).fit(Noisy()).transform(Noisy())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_skorch_parameters_stay_the_nets_own():
+    from skorch import NeuralNetClassifier
+
+    net = NeuralNetClassifier(BatchNormNet, lr=0.1).initialize()
+    transformer = ConfoundingGradientTransformer(net)
+    assert "model__lr" not in transformer.get_params()
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        transformer.set_params(head=1)
+
+
+class Holder(nn.Module):
+    """Keeps tensors and modules where torch does not look for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 3)
+        self.listed = [torch.ones(4), nn.Linear(2, 2)]
+        self.mapped = {"key": torch.zeros(2)}
+        self.last = self.head(torch.ones(1, 3))
+        self.flipped = torch.ones(2, dtype=torch.complex64).conj()
+
+    def forward(self, x):
+        return self.head(x)
+
+
+def test_hash_and_pickle_of_tensors_in_containers():
+    transformer = ConfoundingGradientTransformer(seeded(Holder))
+    twin = pickle.loads(pickle.dumps(transformer))
+    assert joblib.hash(twin) == joblib.hash(transformer)
+    assert torch.equal(twin.model.mapped["key"], torch.zeros(2))
+
+
+def test_traced_modules_pickle_their_own_way():
+    traced = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 3)))
+    transformer = LayerActivationTransformer(traced, "logits").fit(np.ones((2, 3)))
+    twin = pickle.loads(pickle.dumps(transformer))
+    assert_array_equal(
+        twin.transform(np.ones((2, 3))), transformer.transform(np.ones((2, 3)))
+    )
+
+
 def test_feature_union_joins_the_names(model):
     union = FeatureUnion([(name, make(model)) for name, make in MAKERS.items()])
     features = union.fit_transform(X)
@@ -421,8 +556,8 @@ class Returns(nn.Module):
     ("data", "message"),
     [
         (np.empty((0, *SHAPE)), "X must be of shape .* at least one sample; got shape"),
-        (np.full((2, *SHAPE), np.nan), "X contains NaN"),
-        (np.full((2, *SHAPE), np.inf), "X contains infinity"),
+        (np.full((2, *SHAPE), np.nan), "X must be finite.*NaN.*Impute"),
+        (np.full((2, *SHAPE), np.inf), "X must be finite.*infinity"),
         (np.full((2, *SHAPE), 1e300), "X must be finite in the model's torch.float32"),
         (X[:, :1], r"model cannot take X: .* \(1, 6, 6\).*The model says: Runtime"),
         (X[0, 0, 0], r"X must be of shape .* got shape \(6,\).*x\[None\]"),
@@ -447,11 +582,14 @@ def test_bad_inputs_after_fit(make, model):
         ValueError, match=r"samples of shape \(2, 6, 6\), as those seen"
     ):
         transformer.transform(X[:, :1])
-    with pytest.raises(ValueError, match=r"X has 72 features, but .* expecting 2"):
-        transformer.transform(X.reshape(7, -1))
-    with pytest.raises(ValueError, match=r"X has 72 features, but .* expecting 2"):
-        transformer.transform(torch.from_numpy(X.reshape(7, -1)))
-    with pytest.raises(ValueError, match=r"samples of shape \(2, 6, 6\); got \(1, 6"):
+    for rows in (X.reshape(7, -1), torch.from_numpy(X.reshape(7, -1))):
+        with pytest.raises(
+            ValueError, match=r"\(2, 6, 6\), as .*\(72,\).*input_shape="
+        ):
+            transformer.transform(rows)
+    with pytest.raises(
+        ValueError, match=r"samples of shape \(2, 6, 6\), or rows of 72"
+    ):
         transformer.transform(TensorDataset(torch.from_numpy(X[:, :1])))
 
 
@@ -487,6 +625,9 @@ def test_probabilities_are_noticed(make, model):
 
     with pytest.warns(UserWarning, match="look like probabilities.*remove the softmax"):
         make(WithSoftmax()).fit(X)
+    WithSoftmax.forward = lambda self, x: self.conv(x).log_softmax(dim=1)
+    with pytest.warns(UserWarning, match="or their logarithms"):
+        make(WithSoftmax()).fit(X)
 
 
 @pytest.mark.parametrize(
@@ -495,6 +636,8 @@ def test_probabilities_are_noticed(make, model):
         ({"batch_size": 0}, r"'batch_size' parameter .* int in the range \[1, inf\)"),
         ({"input_shape": (3, 3)}, r"X must hold samples of shape \(3, 3\)"),
         ({"input_shape": 72}, "'input_shape' parameter"),
+        ({"input_shape": (2, 6.0, 6)}, "input_shape must be None or positive integers"),
+        ({"input_shape": (-1, 6, 6)}, "input_shape must be None or positive integers"),
         ({"verbose": "loud"}, "'verbose' parameter"),
     ],
 )
@@ -511,6 +654,7 @@ def test_bad_parameters(make, model, options, message):
         ([1, 0, 2], r"numbers in \[0, 1\]"),
         ([0, 1, np.nan], r"numbers in \[0, 1\]"),
         (["a", "b", "c"], r"numbers in \[0, 1\]"),
+        ([[1], [1, 0], 2], r"numbers in \[0, 1\]"),
     ],
 )
 def test_bad_labels(model, label, message):

@@ -93,14 +93,16 @@ def test_values_that_are_not_finite_are_refused(data, message):
 
 
 def test_wrong_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"samples of shape \(2, 3\); got \(7,\)"):
+    with pytest.raises(
+        ValueError, match=r"shape \(2, 3\), or rows of 6 values.*shape \(7,\)"
+    ):
         gather(np.zeros((2, 7)), input_shape=(2, 3))
-    with pytest.raises(ValueError, match=r"samples of shape \(3, 2\); got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(3, 2\), or .*shape \(2, 3\)"):
         gather(X, input_shape=(3, 2))
 
 
 def test_dataset_of_words_is_refused():
-    with pytest.raises(TypeError, match=r"yields arrays or tensors.*yields str"):
+    with pytest.raises(TypeError, match=r"X must yield arrays or tensors.*yields str"):
         gather(Words())
 
 
@@ -120,11 +122,82 @@ def test_empty_dataset_is_refused():
         ([1.0, 2.0], r"got shape \(2,\).*a single sample x is x\[None\]"),
         (torch.zeros(3), r"got shape \(3,\)"),
         (torch.zeros(2, 2, dtype=torch.complex64), "Complex data not supported"),
+        (np.zeros((2, 2), dtype=complex), "Complex data not supported: got complex128"),
+        (torch.zeros(2, 2).to_sparse(), r"X must be a dense tensor.*to_dense"),
     ],
 )
 def test_what_cannot_be_cut_is_refused(data, message):
     with pytest.raises(ValueError, match=message):
         as_batchable(data)
+
+
+class Items(Dataset):
+    """Yields what it is given, as a Dataset with or without a length."""
+
+    def __init__(self, *items):
+        self.items = items
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+    def __len__(self):
+        return len(self.items)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (
+            [torch.ones(2), torch.ones(3)],
+            r"samples of one shape; got \(2,\) and \(3,\)",
+        ),
+        ([torch.tensor(1.0)], "samples with at least one axis"),
+        ([torch.ones(2) * 1j], "Complex data not supported"),
+    ],
+)
+def test_datasets_of_the_wrong_things_are_refused(items, message):
+    with pytest.raises(ValueError, match=message):
+        gather(Items(*items))
+
+
+def test_labels_of_a_dataset_are_not_looked_at():
+    pairs = Items((X[0], None), (X[1], "label"))
+    assert_array_equal(gather(pairs), X[:2])
+
+
+def test_stream_that_cannot_be_read_twice_is_refused():
+    class Once(IterableDataset):
+        def __init__(self):
+            self.stream = iter(torch.from_numpy(X))
+
+        def __iter__(self):
+            return self.stream
+
+    with pytest.raises(ValueError, match="X must start anew each time"):
+        as_batchable(Once())
+
+
+@pytest.mark.parametrize("data", [None, {"x": X}, (row for row in X)])
+def test_what_holds_no_samples_is_refused(data):
+    with pytest.raises(TypeError, match=r"X must be an array, a tensor, nested lists"):
+        as_batchable(data)
+
+
+def test_lists_of_tensors_are_stacked():
+    rows = [torch.ones(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.bfloat16)]
+    assert_array_equal(gather(as_batchable(rows)), [[1, 1], [0, 0]])
+
+
+def test_batches_are_copies():
+    tensor = torch.from_numpy(X.copy())
+    map_batches(
+        lambda batch: batch.zero_(),
+        tensor,
+        batch_size=2,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+    assert_array_equal(tensor, X)
 
 
 def test_progress_bar_counts_samples(capsys):

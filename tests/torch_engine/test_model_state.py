@@ -1,10 +1,13 @@
 """The model is reached, held still, and left as it was."""
 
+from collections import namedtuple
+
 import pytest
 import torch
 from networks import BatchNormNet
 from torch import nn
 
+from skgrad.torch_engine import model_state
 from skgrad.torch_engine.model_state import (
     as_logits,
     check_device,
@@ -23,7 +26,8 @@ def test_as_logits_accepts_the_three_forms():
         def __init__(self):
             self.logits = logits
 
-    for output in (logits, (logits, None), [logits], Output(), (Output(), 1)):
+    named = namedtuple("Named", "loss logits")(None, logits)
+    for output in (logits, (logits, None), [logits], Output(), (Output(), 1), named):
         assert as_logits(output, 2) is logits
 
 
@@ -88,6 +92,38 @@ def test_frozen_restores_what_it_and_the_model_change():
     assert torch.equal(torch.get_rng_state(), rng)
 
 
+def test_frozen_restores_buffers_of_any_kind():
+    net = BatchNormNet()
+    net.register_buffer("nan", torch.tensor([float("nan")]))
+    net.register_buffer("nothing", None)
+    net.register_buffer("sparse", torch.eye(2).to_sparse())
+    kept = dict(net._buffers)
+    with frozen(net):
+        net.nan.resize_(3)
+        net.register_buffer("new", torch.ones(1))
+    assert net._buffers.keys() == kept.keys()
+    assert all(net._buffers[name] is kept[name] for name in kept)
+    assert net.nan.shape == (1,)
+    assert net.nan.isnan().all()
+
+
+def test_models_that_autograd_cannot_use_are_refused():
+    with (
+        pytest.raises(ValueError, match=r"model must be initialised.*'weight' has no"),
+        frozen(nn.LazyLinear(2)),
+    ):
+        pass
+    with torch.inference_mode():
+        net = nn.Linear(2, 2)
+    with (
+        pytest.raises(
+            ValueError, match=r"must not be made under torch\.inference_mode"
+        ),
+        frozen(net),
+    ):
+        pass
+
+
 def test_frozen_restores_after_an_interrupt():
     net = BatchNormNet()
 
@@ -116,12 +152,19 @@ def test_device_and_dtype():
     assert model_device(nn.ReLU()) == torch.device("cpu")
     assert on_device(net, None) is net
     assert on_device(net, "cpu") is net
-    copied = on_device(net, "meta")
-    assert copied.weight.device.type == "meta"
-    assert net.weight.device.type == "cpu"
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:x", 3.5])
+def test_another_device_gets_a_copy(monkeypatch):
+    net = nn.Linear(2, 2)
+    monkeypatch.setattr(model_state, "model_device", lambda _: torch.device("cuda:7"))
+    with torch.inference_mode():
+        copied = on_device(net, "cpu")
+    assert copied is not net
+    assert torch.equal(copied.weight, net.weight)
+    assert not copied.weight.is_inference()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", 3.5, "meta"])
 def test_unknown_device_is_refused(device):
     with pytest.raises(ValueError, match="device must be None"):
         check_device(device)

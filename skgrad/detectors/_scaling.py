@@ -1,0 +1,30 @@
+"""Standardising whatever floats come."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import StandardScaler
+
+# Beyond every distance that matters, and small enough that sums of squares are finite.
+_FARTHEST = 1e100
+
+
+class AnyFloatScaler(TransformerMixin, BaseEstimator):
+    """StandardScaler for finite floats of any size.
+
+    Squared gradient norms may be 1e-200, and their squares, of which a variance is
+    made, would be 0. So each column is first divided by its largest absolute value.
+    Inputs that lie immensely farther out than the training data stay finite.
+    """
+
+    def fit(self, X, y=None):
+        """Learn size, mean and standard deviation of the columns of X."""
+        largest = np.abs(X).max(axis=0)
+        self.largest_ = np.where(largest == 0, 1.0, largest)
+        self.standard_ = StandardScaler().fit(X / self.largest_)
+        return self
+
+    def transform(self, X):
+        """Return X with mean 0 and standard deviation 1 in training."""
+        with np.errstate(over="ignore"):
+            X = np.clip(X / self.largest_, -_FARTHEST, _FARTHEST)
+            return np.clip(self.standard_.transform(X), -_FARTHEST, _FARTHEST)

@@ -1,0 +1,115 @@
+"""Paper A's classifier: any float X, any binary y."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import make_moons
+from sklearn.model_selection import cross_val_score
+
+from skgrad import MLPAnomalyClassifier
+
+X, Y = make_moons(400, noise=0.15, random_state=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_any_float(dtype):
+    classifier = MLPAnomalyClassifier(random_state=0).fit(X.astype(dtype), Y)
+    assert classifier.score(X.astype(dtype), Y) > 0.95
+    assert classifier.predict_proba(X.astype(dtype)).dtype == np.float64
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e300])
+def test_any_size(size):
+    classifier = MLPAnomalyClassifier(random_state=0).fit(X * size, Y)
+    assert classifier.score(X * size, Y) > 0.95
+    assert np.isfinite(classifier.predict_proba([[1e308, -1e308]])).all()
+
+
+def test_read_only_data_and_inference_mode():
+    fixed = X.copy()
+    fixed.flags.writeable = False
+    with torch.inference_mode():
+        classifier = MLPAnomalyClassifier(random_state=0).fit(fixed, Y)
+        assert classifier.score(fixed, Y) > 0.95
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1], [-1, 1], ["in", "out"], [False, True], [0.0, 1.0], [3, 7]]
+)
+def test_any_binary_labels(labels):
+    y = np.array(labels)[Y]
+    classifier = MLPAnomalyClassifier(random_state=0).fit(X, y)
+    assert_array_equal(classifier.classes_, labels)
+    assert (classifier.predict(X) == y).mean() > 0.95
+    assert classifier.predict_proba(X)[Y == 1, 1].mean() > 0.8
+
+
+def test_best_weights_are_kept_and_validation_rows_left_out():
+    classifier = MLPAnomalyClassifier(random_state=0).fit(X, Y)
+    history = classifier.net_.history[:, "valid_loss"]
+    assert len(history) < classifier.max_epochs
+    held_out = classifier.validation_indices_
+    assert len(held_out) == 200
+    assert abs(Y[held_out].mean() - 0.5) < 0.01
+    with torch.no_grad():
+        scaled = classifier.scaler_.transform(X[held_out])
+        logits = classifier.net_.module_(torch.from_numpy(scaled))
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(Y[held_out]))
+    assert loss.item() == pytest.approx(min(history), rel=1e-6)
+
+
+def test_same_seed_same_result_and_no_other_randomness():
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    torch_state = torch.get_rng_state()
+    first, second = (MLPAnomalyClassifier(random_state=3).fit(X, Y) for _ in range(2))
+    assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+    assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+def test_clone_pickle_deepcopy_and_cross_validation():
+    classifier = MLPAnomalyClassifier(random_state=0, max_epochs=30).fit(X, Y)
+    expected = classifier.predict_proba(X)
+    for twin in (pickle.loads(pickle.dumps(classifier)), copy.deepcopy(classifier)):
+        assert_array_equal(twin.predict_proba(X), expected)
+    assert cross_val_score(clone(classifier), X, Y, cv=3).min() > 0.8
+
+
+def test_two_samples_are_enough_to_run():
+    classifier = MLPAnomalyClassifier(max_epochs=2).fit([[0.0], [1.0]], [0, 1])
+    assert classifier.predict_proba([[0.5]]).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros(400), "y must hold in-distribution and anomalous samples; got only"),
+        (np.arange(400) % 3, "Only binary classification.*multiclass: y must hold two"),
+        (np.linspace(0, 1, 400), "Unknown label type: continuous"),
+        (np.zeros(3), "inconsistent numbers of samples"),
+    ],
+)
+def test_bad_labels(y, message):
+    with pytest.raises(ValueError, match=message):
+        MLPAnomalyClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_hidden": 0},
+        {"validation_fraction": 0},
+        {"max_epochs": 0},
+        {"patience": 0},
+        {"learning_rate": -1},
+        {"batch_size": 0},
+    ],
+)
+def test_bad_parameters(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        MLPAnomalyClassifier(**options).fit(X, Y)

@@ -1,0 +1,176 @@
+"""PerClassSVDD and ClassConditionalGaussian: classes, blocks, and their formulas."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.covariance import ledoit_wolf
+from sklearn.svm import OneClassSVM
+
+from skgrad import ClassConditionalGaussian, PerClassSVDD
+from skgrad.detectors._blocks import find_blocks
+from skgrad.feature_extraction import FeatureArray
+
+NAMES = ["a_0", "a_1", "logits_0", "logits_1"]
+
+
+def draw(n_samples=300, seed=0):
+    generator = np.random.default_rng(seed)
+    label = generator.integers(2, size=n_samples)
+    layer = generator.normal(size=(n_samples, 2)) * (1 + 4 * label[:, None])
+    logits = generator.normal(size=(n_samples, 2)) + 9 * np.eye(2)[label]
+    return np.hstack([layer, logits])
+
+
+class Recording(PerClassSVDD):
+    """Keeps the rows that it was fitted on, to compute its scores again."""
+
+    def _fit_scores(self, X, names, random_state):
+        self.seen_ = X
+        super()._fit_scores(X, names, random_state)
+
+
+def test_svdd_by_definition():
+    X = draw()
+    weights = [3.0, 1.0]
+    detector = Recording(
+        nu=0.2, gamma=0.3, blocks=[2, 2], weights=weights, random_state=0
+    ).fit(X)
+    label = X[:, 2:].argmax(axis=1)
+    expected = np.empty(len(X))
+    for i in (0, 1):
+        seen = detector.seen_[detector.seen_[:, 2:].argmax(axis=1) == i]
+        total = 0
+        for block, weight in ((slice(0, 2), 0.75), (slice(2, 4), 0.25)):
+            mean, std = seen[:, block].mean(axis=0), seen[:, block].std(axis=0)
+            svm = OneClassSVM(nu=0.2, gamma=0.3).fit((seen[:, block] - mean) / std)
+            trained = svm.decision_function((seen[:, block] - mean) / std)
+            scores = svm.decision_function((X[label == i, block] - mean) / std)
+            total += weight * (scores - trained.min()) / np.ptp(trained)
+        expected[label == i] = total
+    assert_allclose(detector.score_samples(X), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_gaussian_by_definition():
+    class Keeping(ClassConditionalGaussian):
+        def _fit_scores(self, X, names, random_state):
+            self.seen_ = X
+            super()._fit_scores(X, names, random_state)
+
+    X = draw()
+    detector = Keeping(blocks=[2, 2], include_logits=False, random_state=0).fit(X)
+    label = X[:, 2:].argmax(axis=1)
+    expected = np.empty(len(X))
+    for i in (0, 1):
+        seen = detector.seen_[detector.seen_[:, 2:].argmax(axis=1) == i][:, :2]
+        mean, std = seen.mean(axis=0), seen.std(axis=0)
+        shrunk, _ = ledoit_wolf((seen - mean) / std, assume_centered=True)
+        Z = (X[label == i, :2] - mean) / std
+        expected[label == i] = -np.einsum("ni,ij,nj->n", Z, np.linalg.inv(shrunk), Z)
+    assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
+
+
+def test_logits_can_be_features_or_not():
+    X = draw()
+    moved = X.copy()
+    moved[:, 2:] += 50
+    kept = ClassConditionalGaussian(blocks=[2, 2], random_state=0).fit(X)
+    left = ClassConditionalGaussian(
+        blocks=[2, 2], include_logits=False, random_state=0
+    ).fit(X)
+    assert (kept.score_samples(moved) < kept.score_samples(X)).all()
+    assert_array_equal(left.score_samples(moved), left.score_samples(X))
+    with pytest.raises(ValueError, match="include_logits must be True when X holds"):
+        ClassConditionalGaussian(blocks=[4], include_logits=False).fit(X)
+
+
+@pytest.mark.parametrize("make", [PerClassSVDD, ClassConditionalGaussian])
+class TestClasses:
+    def test_one_input_is_judged_within_its_class(self, make):
+        # The layer spreads five times wider in class 1: a value ordinary there is
+        # extraordinary in class 0.
+        detector = make(blocks=[2, 2], random_state=0).fit(draw(600))
+        as_0, as_1 = [5.0, -5.0, 9.0, 0.0], [5.0, -5.0, 0.0, 9.0]
+        assert detector.predict([as_0, as_1]).tolist() == [-1, 1]
+
+    def test_small_and_unseen_classes_go_to_the_pooled_model(self, make):
+        X = np.hstack([draw(), np.full((300, 1), -50.0)])
+        X[:3, 4] = 50.0
+        detector = make(blocks=[2, 3], random_state=0).fit(X)
+        assert detector.modelled_classes_.tolist() == [0, 1]
+        unseen = make(blocks=[2, 3], random_state=0).fit(X[3:])
+        scores = unseen.score_samples(X[:3])
+        assert np.isfinite(scores).all()
+        assert_array_equal(scores, unseen._pooled.score_samples(X[:3]))
+
+    def test_names_and_widths_agree(self, make):
+        X = draw()
+        by_width = make(blocks=[-1, 2], random_state=0).fit(X).score_samples(X)
+        for named in (FeatureArray(X, NAMES), pd.DataFrame(X, columns=NAMES)):
+            detector = make(random_state=0).fit(named)
+            assert detector.blocks_ == [slice(0, 2), slice(2, 4)]
+            assert_array_equal(detector.score_samples(named), by_width)
+
+    def test_without_names_or_widths_it_asks(self, make):
+        with pytest.raises(
+            ValueError, match=r"blocks must be given.*blocks=\[-1, 10\]"
+        ):
+            make().fit(draw())
+
+
+def test_blocks_by_name():
+    names = ["conv1.weight", "conv1.bias", "f__conv1_0", "f__conv1_1", "f__logits_00"]
+    names += ["f__logits_01", "f__logits_02", "extra_0"]
+    blocks, logits = find_blocks(8, names, None)
+    assert blocks == [slice(0, 1), slice(1, 2), slice(2, 4), slice(4, 7), slice(7, 8)]
+    assert logits == 3
+
+
+def test_logits_of_two_models_side_by_side_are_two_blocks():
+    one = ["logits_0", "logits_1", "logits_2"]
+    two = ["a__logits_0", "a__logits_1", "b__logits_0", "b__logits_1"]
+    for names in (one + one, two):
+        with pytest.raises(
+            ValueError, match=r"one block of columns logits_0.* it has 2"
+        ):
+            find_blocks(len(names), names, None)
+
+
+def test_numpy_random_state_is_left_alone():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    PerClassSVDD(blocks=[2, 2], random_state=0).fit(draw())
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("names", "blocks", "message"),
+    [
+        (["a_0", "a_1", "b_0", "b_1"], None, "one block of columns logits_0.*it has 0"),
+        (["logits_0", "logits_1", "a", "logits_0"], None, "it has 2 among"),
+        (["a", "b", "c", "logits_0"], None, "2 or more logits; got 1"),
+        (None, [3], r"add up to the number of columns.*n_features=4.*got \[3\]"),
+        (None, [-1, -1], "one of them possibly -1"),
+        (None, [-1, 5], "possibly -1 for the rest"),
+        (None, [0, 4], "positive block widths"),
+        (None, [2.0, 2.0], "positive block widths"),
+        (None, [], "positive block widths"),
+        (None, [3, 1], "2 or more logits; got 1"),
+    ],
+)
+def test_blocks_that_do_not_fit(names, blocks, message):
+    with pytest.raises(ValueError, match=message):
+        find_blocks(4, names, blocks)
+
+
+@pytest.mark.parametrize(
+    "weights", [[1.0], [1, -1], [0, 0], ["a", "b"], [np.nan, 1], [[1, 2]]]
+)
+def test_bad_weights(weights):
+    with pytest.raises(ValueError, match="weights must be None or 2 numbers >= 0"):
+        PerClassSVDD(blocks=[2, 2], weights=weights).fit(draw())
+
+
+@pytest.mark.parametrize("options", [{"nu": 0}, {"nu": 1.1}, {"gamma": 0}])
+def test_bad_parameters(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        PerClassSVDD(blocks=[2, 2], **options).fit(draw())

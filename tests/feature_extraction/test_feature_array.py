@@ -1,0 +1,74 @@
+"""Column names live as long as the columns are the same, and no longer."""
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from skgrad.feature_extraction import FeatureArray
+
+X = FeatureArray(np.arange(6.0).reshape(3, 2), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "derived",
+    [X[:, ::-1], X[:, :1], X[:, 0], X[0], X * 2, X.T, np.vstack([X, X]), X.sum(0)],
+    ids=["reversed", "part", "column", "row", "scaled", "transposed", "vstack", "sum"],
+)
+def test_what_is_computed_from_it_has_no_names(derived):
+    assert getattr(derived, "feature_names", None) is None
+
+
+@pytest.mark.parametrize(
+    "derived",
+    [
+        X[:2],
+        X[[2, 0]],
+        X[np.array([True, False, True])],
+        X[np.array([1]), ...],
+        X[1:, :],
+        X.copy(),
+        copy.copy(X),
+        copy.deepcopy(X),
+    ],
+    ids=["slice", "list", "mask", "ellipsis", "colon", "copy", "copy.copy", "deepcopy"],
+)
+def test_selected_rows_and_copies_keep_the_names(derived):
+    assert derived.feature_names.tolist() == ["a", "b"]
+    assert derived.shape[1] == 2
+
+
+def test_results_are_plain_numbers_and_arrays():
+    assert type(X * 2) is np.ndarray
+    assert {X.max(): 1} == {5.0: 1}
+    assert isinstance(X.mean(), float)
+
+
+def test_joining_side_by_side_joins_the_names():
+    for join in (np.hstack, lambda parts: np.concatenate(parts, axis=1)):
+        assert join([X, X]).feature_names.tolist() == ["a", "b", "a", "b"]
+        assert getattr(join([X, np.ones((3, 1))]), "feature_names", None) is None
+
+
+def test_pickling_and_caching_keep_the_names(tmp_path):
+    for twin in (pickle.loads(pickle.dumps(X)), _through_joblib(tmp_path)):
+        assert twin.feature_names.tolist() == ["a", "b"]
+        assert_array_equal(twin, X)
+    nameless = pickle.loads(pickle.dumps(X.T))
+    assert_array_equal(nameless, np.asarray(X).T)
+
+
+def _through_joblib(folder):
+    joblib.dump(X, folder / "x.joblib")
+    return joblib.load(folder / "x.joblib")
+
+
+@pytest.mark.parametrize(
+    ("values", "names"), [(np.ones((2, 2)), ["a"]), (np.ones(2), ["a", "b"])]
+)
+def test_names_must_fit(values, names):
+    with pytest.raises(ValueError, match="feature_names must hold one name per column"):
+        FeatureArray(values, names)
