@@ -1,13 +1,18 @@
 """The package as a whole: what importing it costs, and what it offers."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from networks import LeNet, images, seeded
 
 import skgrad
 
-HEAVY = ["matplotlib", "pyod", "numba", "skorch", "pandas", "torchvision"]
+ROOT = Path(__file__).parents[1]
+
+HEAVY = ["matplotlib", "pyod", "numba", "skorch", "torchvision"]
 
 
 @pytest.mark.parametrize(
@@ -32,3 +37,16 @@ def test_public_names_are_there():
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'Loda'"):
         _ = skgrad.Loda
+
+
+def test_lines_of_the_readme_run():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    shape = (1, 28, 28)
+    names = {
+        "model": seeded(LeNet),
+        "X_fit": images(500, shape) ** 4,
+        "X_new": images(20, shape, seed=1),
+    }
+    exec(code, names)
+    assert set(names["detector"].predict(names["X_new"])) == {-1}
+    assert names["own"][-1].target_fpr == 0.01

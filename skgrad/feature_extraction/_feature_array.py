@@ -71,7 +71,18 @@ class FeatureArray(np.ndarray):
         return np.asarray(result)
 
     def copy(self, order="C"):
-        """Copy the matrix together with its names."""
+        """Copy the matrix together with its names.
+
+        Parameters
+        ----------
+        order : {"C", "F", "A", "K"}, default="C"
+            Memory layout of the copy, as in `numpy.ndarray.copy`.
+
+        Returns
+        -------
+        FeatureArray of shape (n_samples, n_features)
+            The copy.
+        """
         return self._named(np.array(self, order=order, copy=True))
 
     def __copy__(self):
