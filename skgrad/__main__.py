@@ -168,31 +168,22 @@ def _rate(text):
 def _heading(options, accuracy):
     return (
         f"Network: {100 * accuracy:.1f} % accuracy on 450 test digits (seed "
-        f"{options.seed}).\nEach cell: AUROC / TNR@95TPR, in percent; higher is "
-        "better, 50 / 5 is chance.\n"
+        f"{options.seed}).\nEach cell: AUROC/TNR@95TPR in percent; higher is better, "
+        "50/5 is chance.\n"
     )
 
 
 def _legend(options, results, files):
-    kinds = dict.fromkeys(r.anomaly for r in results)
     supervised = [r for r in results if r.detector.startswith("A")]
-    n_id, n_fewest, n_most = (
-        f([len(s) for s in sizes])
-        for f, sizes in (
-            (min, [r.scores_id for r in supervised]),
-            (min, [r.scores_anomaly for r in supervised]),
-            (max, [r.scores_anomaly for r in supervised]),
-        )
-    )
-    return (
-        f"\nfalse alarms: test digits rejected at --target-fpr {options.target_fpr:g} "
-        f"(A: mean over {len(kinds)} tests).\n"
-        "n: anomalies; of attacks, the successful ones. A is supervised, trained and "
-        "tested on each\nanomaly in turn (40/40/20): its cells rest on "
-        f"{n_id} digits and {n_fewest} to {n_most} anomalies. The others\nsee "
-        "in-distribution data alone.\n"
-        f"Wrote {' and '.join(map(str, files))}."
-    )
+    n_id = min(len(r.scores_id) for r in supervised)
+    n_anomalies = [len(r.scores_anomaly) for r in supervised]
+    return f"""
+n: anomalies; of attacks, the successful ones.
+false alarms: test digits rejected at --target-fpr {options.target_fpr:g}.
+max softmax: the baseline. B, C, combined: fitted on digits alone.
+A: supervised, trained and tested on each anomaly in turn (40/40/20), so its
+   cells rest on {n_id} digits and {min(n_anomalies)} to {max(n_anomalies)} anomalies.
+Wrote {" and ".join(map(str, files))}."""
 
 
 def _draw(results, path):

@@ -28,8 +28,8 @@ from ..metrics import (
 from ._digits import make_anomalies, train_digits_network
 
 BASELINE = "max softmax"
-SUPERVISED = "A: gradients + MLP"
-GEOMETRIC = "B: geometry + LODA"
+SUPERVISED = "A: MLP"
+GEOMETRIC = "B: LODA"
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def _novelty_detectors(net, target_fpr, random_state):
             LayerActivationTransformer(net, "logits"), MaxSoftmaxProbability(**common)
         ),
         GEOMETRIC: make_geometric_gradient_detector(net, **common),
-        "C: layers + SVDD": make_uniform_detector(net, "conv1", **common),
-        "combination": make_recommended_detector(net, **common),
+        "C: SVDD": make_uniform_detector(net, "conv1", **common),
+        "combined": make_recommended_detector(net, **common),
     }
 
 

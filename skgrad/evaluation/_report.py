@@ -7,7 +7,7 @@ import numpy as np
 
 
 def render_table(results):
-    """Lay the results out for a person: AUROC / TNR@95TPR in percent.
+    """Lay the results out for a person: AUROC/TNR@95TPR in percent.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _cell(result):
 def _mean_cell(metrics):
     area = 100 * np.mean([m["auroc"] for m in metrics])
     tnr = 100 * np.mean([m["tnr_at_95tpr"] for m in metrics])
-    return f"{area:5.1f} / {tnr:5.1f}"
+    return f"{area:5.1f}/{tnr:3.0f}"
 
 
 def _rate(results, detector):

@@ -198,12 +198,13 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 f"X has {shape[0]} features, but {type(self).__name__} is expecting "
                 f"{rows[0]} features as input."
             )
-        hint = " 2-D rows need input_shape=." if len(shape) == 1 else ""
-        raise ValueError(
+        legal = (
             f"X must hold samples of shape {self.input_shape_}, as those seen by fit"
-            f"{f', or rows of {rows[0]} values' if takes_rows else ''}; got samples of "
-            f"shape {shape}.{'' if takes_rows else hint}"
         )
+        if takes_rows:
+            legal += f", or rows of {rows[0]} values"
+        hint = "" if takes_rows else " To give rows, set input_shape=."
+        raise ValueError(f"{legal}; got samples of shape {shape}.{hint}")
 
     def _remember_width(self, X):
         """Set what validate_data sets, for inputs that have no column names."""

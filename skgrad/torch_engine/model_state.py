@@ -251,7 +251,9 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     ):
         _check_parameters(module)
         modes = [(part, part.training) for part in module.modules()]
-        flags = [(p, p.requires_grad) for p in module.parameters() if _differs(p)]
+        flags = [
+            (p, p.requires_grad) for p in module.parameters() if p.is_floating_point()
+        ]
         buffers = [_BufferState(part) for part in module.modules()]
         try:
             for part, _ in modes:
@@ -266,11 +268,6 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
                 parameter.requires_grad_(requires_grad)
             for state in buffers:
                 state.restore()
-
-
-def _differs(parameter: nn.Parameter) -> bool:
-    """Tell whether autograd can differentiate with respect to a parameter."""
-    return parameter.is_floating_point() or parameter.is_complex()
 
 
 def _check_parameters(module: nn.Module) -> None:
@@ -294,7 +291,7 @@ class _BufferState:
         self.module = module
         self.buffers = dict(module._buffers)
         self.contents = {
-            name: (buffer.clone(), None if buffer.is_inference() else buffer._version)
+            name: buffer.clone()
             for name, buffer in self.buffers.items()
             if buffer is not None
         }
@@ -302,13 +299,23 @@ class _BufferState:
     def restore(self) -> None:
         self.module._buffers.clear()
         self.module._buffers.update(self.buffers)
-        for name, (content, version) in self.contents.items():
-            buffer = self.module._buffers[name]
-            # Without a version, whether it was written to cannot be seen.
-            if buffer is None or (version is not None and buffer._version == version):
+        for name, content in self.contents.items():
+            buffer = self.buffers[name]
+            # One that was not written to is left alone, so that a graph of the user's
+            # in which it takes part stays valid.
+            if buffer is None or _same(buffer, content):
                 continue
             if buffer.shape != content.shape:
                 buffer.data = content
             else:
-                with torch.no_grad(), torch.inference_mode(version is None):
+                with torch.no_grad(), torch.inference_mode(buffer.is_inference()):
                     buffer.copy_(content)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Compare two tensors value by value, NaN equal to NaN."""
+    if one.shape != other.shape:
+        return False
+    if one.layout != torch.strided:
+        one, other = one.to_dense(), other.to_dense()
+    return bool(((one == other) | ((one != one) & (other != other))).all())
