@@ -64,11 +64,7 @@ class FeatureArray(np.ndarray):
         result = super().__getitem__(key)
         if not isinstance(result, FeatureArray):
             return result
-        rows = key[0] if isinstance(key, tuple) and len(key) == 2 else key
-        all_columns = rows is key or key[1] is Ellipsis or key[1] == slice(None)
-        if all_columns and not isinstance(rows, tuple):
-            return self._named(result)
-        return np.asarray(result)
+        return self._named(result) if _selects_rows(key) else np.asarray(result)
 
     def copy(self, order="C"):
         """Copy the matrix together with its names.
@@ -106,6 +102,15 @@ class FeatureArray(np.ndarray):
             if all(name is not None for name in names):
                 return FeatureArray(result, np.concatenate(names))
         return result
+
+
+def _selects_rows(key):
+    """Tell whether an index leaves all columns in place."""
+    if not isinstance(key, tuple):
+        return True
+    columns = key[1] if len(key) == 2 else None
+    everything = isinstance(columns, slice) and columns == slice(None)
+    return columns is Ellipsis or everything
 
 
 def _axis(args, kwargs):

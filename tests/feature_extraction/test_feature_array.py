@@ -15,8 +15,30 @@ X = FeatureArray(np.arange(6.0).reshape(3, 2), ["a", "b"])
 
 @pytest.mark.parametrize(
     "derived",
-    [X[:, ::-1], X[:, :1], X[:, 0], X[0], X * 2, X.T, np.vstack([X, X]), X.sum(0)],
-    ids=["reversed", "part", "column", "row", "scaled", "transposed", "vstack", "sum"],
+    [
+        X[:, ::-1],
+        X[:, :1],
+        X[:, np.array([1, 0])],
+        X[np.array([0, 1]), np.array([1, 0])],
+        X[:, 0],
+        X[0],
+        X * 2,
+        X.T,
+        np.vstack([X, X]),
+        X.sum(0),
+    ],
+    ids=[
+        "reversed",
+        "part",
+        "columns",
+        "entries",
+        "column",
+        "row",
+        "scaled",
+        "transposed",
+        "vstack",
+        "sum",
+    ],
 )
 def test_what_is_computed_from_it_has_no_names(derived):
     assert getattr(derived, "feature_names", None) is None
