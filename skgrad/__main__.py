@@ -26,6 +26,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     files = {name: options.output / name for name in ("table.csv", "scores.png")}
     try:
+        _check_device(options.device)
         _check_writable(options.output, files.values())
         _run(options, files)
     except _OptionError as error:
@@ -38,14 +39,28 @@ class _OptionError(Exception):
     """An option that is well-formed but cannot be met."""
 
 
+def _check_device(device):
+    # Imported after the command line is read: --help answers at once.
+    from .torch_engine.model_state import check_device
+
+    try:
+        check_device(device)
+    except ValueError as error:
+        raise _OptionError(
+            "--device must be one that torch can use here, such as cpu or cuda; got "
+            f"{device!r}. {error.__cause__}"
+        ) from error
+
+
 def _check_writable(folder, files):
     """Find out before the work, not after it, whether the report can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
+            existed = file.exists()
             with file.open("ab"):
                 pass
-            if not file.stat().st_size:
+            if not existed:
                 file.unlink()
     except OSError as error:
         raise _OptionError(
@@ -55,16 +70,10 @@ def _check_writable(folder, files):
 
 
 def _run(options, files):
-    # Imported after the command line is read: --help answers at once.
     import torch
 
     from .evaluation import judge_digits, render_table, write_csv
-    from .torch_engine.model_state import check_device
 
-    try:
-        check_device(options.device)
-    except ValueError as error:
-        raise _OptionError(f"--{error}") from error
     # The network is so small that threads would mostly wait for one another.
     torch.set_num_threads(1)
     with (
@@ -79,15 +88,15 @@ def _run(options, files):
         )
         on_step("drawing the figure")
         drawn = _draw(results, files["scores.png"])
-    if not options.quiet:
-        print(_heading(options, accuracy))
-    print(render_table(results), flush=True)
     write_csv(
         results,
         files["table.csv"],
         target_fpr=options.target_fpr,
         random_state=options.seed,
     )
+    if not options.quiet:
+        print(_heading(options, accuracy))
+    print(render_table(results))
     if not options.quiet:
         written = [file for file in files.values() if drawn or file.suffix == ".csv"]
         print(_legend(options, results, written))
@@ -96,7 +105,9 @@ def _run(options, files):
 
 def _pass_on(caught, target_fpr):
     """Say once what every detector warned of, and show other warnings as they are."""
-    too_few = [w for w in caught if "held-out samples" in str(w.message)]
+    from .detectors import TooFewSamplesWarning
+
+    too_few = [w for w in caught if issubclass(w.category, TooFewSamplesWarning)]
     if too_few:
         print(
             f"skgrad: --target-fpr {target_fpr:g} is less than can be promised with so "

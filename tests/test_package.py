@@ -44,9 +44,9 @@ def test_lines_of_the_readme_run():
     shape = (1, 28, 28)
     names = {
         "model": seeded(LeNet),
-        "X_fit": images(500, shape) ** 4,
+        "X_fit": images(120, shape) ** 4,
         "X_new": images(20, shape, seed=1),
     }
     exec(code, names)
     assert set(names["detector"].predict(names["X_new"])) == {-1}
-    assert names["own"][-1].target_fpr == 0.01
+    assert set(names["own"].predict(names["X_new"])) == {-1}

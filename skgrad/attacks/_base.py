@@ -87,7 +87,9 @@ def run_attack(perturb, model, X, y, *, bounds, batch_size, device):
             adversarial = perturb(
                 module, x, classes, torch.minimum(low, x), torch.maximum(high, x)
             ).detach()
-            fooled = as_logits(module(adversarial), len(x)).argmax(dim=1) != classes
+            # A copy goes in: a model that works in place must not change the result.
+            logits = as_logits(module(adversarial.clone()), len(x))
+            fooled = logits.argmax(dim=1) != classes
             change = (adversarial - x).flatten(1)
             parts.append(
                 (adversarial, fooled, change.abs().amax(dim=1), change.norm(dim=1))

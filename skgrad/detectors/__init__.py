@@ -11,7 +11,7 @@ from ._recipes import (
     make_recommended_detector,
     make_uniform_detector,
 )
-from ._threshold import conformal_threshold
+from ._threshold import TooFewSamplesWarning, conformal_threshold
 
 __all__ = [
     "LODA",
@@ -19,6 +19,7 @@ __all__ = [
     "MLPAnomalyClassifier",
     "MaxSoftmaxProbability",
     "PerClassSVDD",
+    "TooFewSamplesWarning",
     "conformal_threshold",
     "make_confounding_gradient_detector",
     "make_geometric_gradient_detector",

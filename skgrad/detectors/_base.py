@@ -64,6 +64,7 @@ class BaseNoveltyDetector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             ),
             random_state=random_state,
         )
+        self._column_names = names
         self._fit_scores(X_fit, names, random_state)
         self.offset_ = conformal_threshold(
             self._score_samples(X_held_out), self.target_fpr
@@ -84,9 +85,14 @@ class BaseNoveltyDetector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             The scores.
         """
         check_is_fitted(self)
-        return self._score_samples(
-            validate_data(self, X, dtype=np.float64, reset=False)
-        )
+        names = column_names(X)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        if None not in (names, self._column_names) and names != self._column_names:
+            raise ValueError(
+                "X must have the columns seen by fit, in their order: "
+                f"{self._column_names[:3]} ...; got {names[:3]} ..."
+            )
+        return self._score_samples(X)
 
     def decision_function(self, X):
         """Score inputs relative to the threshold: negative means reject.

@@ -101,7 +101,7 @@ def _block_labels(names):
     labels, last, number = [], None, 0
     for name in map(str, names):
         prefix, _, column = name.rpartition("__")
-        layer, index = re.findall(r"^(.*?)(?:_(\d+))?$", column)[0]
+        layer, index = re.findall(r"\A(.*?)(?:_(\d+))?\Z", column, re.DOTALL)[0]
         if last is not None and index and last[1]:
             number += last[0] == (prefix, layer) and int(index) <= int(last[1])
         labels.append((prefix, layer, number))
@@ -121,5 +121,5 @@ def _widths(n_columns, blocks):
             f"to the number of columns of X (n_features={n_columns}), one of them "
             f"possibly -1 for the rest; got {blocks!r}."
         )
-    # A rest of no columns is no block.
-    return [width for width in widths if width]
+    # A rest of no columns is no block; were it the last, it would be the logits.
+    return [width for width in widths[:-1] if width] + widths[-1:]

@@ -44,7 +44,7 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (2,)
         The labels, sorted. The classifier treats both alike; the detection scorers
-        take the second for the anomaly, 1 of 0 and 1, except -1 of -1 and +1.
+        take 1 of 0 and 1, and -1 of -1 and +1, for the anomaly.
     scaler_ : transformer
         Standardises the features, learnt from the rows that were trained on.
     net_ : skorch.NeuralNetClassifier
@@ -237,7 +237,12 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             max_epochs=self.max_epochs,
             train_split=predefined_split(Dataset(X_valid, y_valid)),
             iterator_train__shuffle=True,
-            callbacks=[("stop", EarlyStopping(patience=self.patience, load_best=True))],
+            callbacks=[
+                (
+                    "stop",
+                    EarlyStopping(patience=self.patience, threshold=0, load_best=True),
+                )
+            ],
             classes=[0, 1],
             verbose=0,
         )

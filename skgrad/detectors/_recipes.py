@@ -2,6 +2,7 @@
 
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
@@ -99,9 +100,9 @@ def make_uniform_detector(
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits.
-    layer : str
+    layer : str or list of str
         The most discriminative layer, a name in ``model.named_modules()``; most often
-        an early convolution.
+        an early convolution. Several layers weigh alike.
     nu : float, default=0.1
         Bound on the share of training samples outside each description.
     target_fpr : float, default=0.05
@@ -125,9 +126,7 @@ def make_uniform_detector(
     >>> list(make_uniform_detector(model, "0").named_steps)
     ['activations', 'detect']
     """
-    activations = LayerActivationTransformer(
-        model, _with_logits([layer]), device=device
-    )
+    activations = LayerActivationTransformer(model, _with_logits(layer), device=device)
     detect = PerClassSVDD(nu, target_fpr=target_fpr, random_state=random_state)
     return Pipeline([("activations", activations), ("detect", detect)])
 
@@ -145,7 +144,8 @@ def make_recommended_detector(
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits.
     layers : str or list of str, default=None
-        The layers to look at; None is the first submodule that has parameters.
+        The layers to look at; None is the first one that has parameters and returns a
+        tensor.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     device : str or torch.device, default=None
@@ -169,7 +169,7 @@ def make_recommended_detector(
     """
     if layers is None:
         layers = _first_layer(unwrap_model(model))
-    layers = _with_logits([layers] if isinstance(layers, str) else layers)
+    layers = _with_logits(layers)
     gradients = ConfoundingGradientTransformer(model, log=True, device=device)
     activations = LayerActivationTransformer(model, layers, device=device)
     detect = ClassConditionalGaussian(
@@ -181,12 +181,15 @@ def make_recommended_detector(
 
 def _with_logits(layers):
     """Put the logits last, once, where the detectors look for them."""
+    layers = [layers] if isinstance(layers, str) else layers
     return [*(layer for layer in layers if layer != LOGITS), LOGITS]
 
 
 def _first_layer(module):
-    """Name the first submodule that has parameters of its own, if there is one."""
+    """Name the first layer with parameters that returns a tensor, if there is one."""
     for name, part in module.named_modules():
-        if name and any(True for _ in part.parameters(recurse=False)):
+        returns_tuple = isinstance(part, (nn.RNNBase, nn.MultiheadAttention))
+        own = any(True for _ in part.parameters(recurse=False))
+        if name and own and not returns_tuple:
             return [name]
     return []

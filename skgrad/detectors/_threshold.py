@@ -8,6 +8,10 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 
 
+class TooFewSamplesWarning(UserWarning):
+    """Too few samples were held out to promise the false-alarm rate asked for."""
+
+
 @validate_params(
     {
         "scores": ["array-like"],
@@ -39,7 +43,7 @@ def conformal_threshold(scores, target_fpr):
 
     Warns
     -----
-    UserWarning
+    TooFewSamplesWarning
         If there are fewer than 1 / target_fpr - 1 scores. The lowest of them is
         returned then, which rejects 1 / (m + 1) on average.
 
@@ -69,7 +73,7 @@ def conformal_threshold(scores, target_fpr):
             f" score, which rejects {1 / (len(scores) + 1):.3f} of in-distribution "
             "inputs on average, in one fit more or less. Fit on more samples, or raise "
             "calibration_fraction or target_fpr.",
-            UserWarning,
-            stacklevel=2,
+            TooFewSamplesWarning,
+            stacklevel=3,  # past the wrapper of validate_params
         )
-    return float(scores[max(rank, 1) - 1])
+    return float(scores[min(max(rank, 1), len(scores)) - 1])

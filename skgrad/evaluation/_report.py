@@ -112,8 +112,8 @@ def plot_score_distributions(results, path):
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     figure.supxlabel(
-        "score, in interquartile ranges from the in-distribution median; "
-        "numbers are AUROC in percent"
+        "score, in interquartile ranges from the in-distribution median (asinh scale); "
+        "numbers: AUROC in percent"
     )
     figure.savefig(path, dpi=100)
 
@@ -126,7 +126,10 @@ def _draw_panel(panel, result):
         np.arcsinh((np.asarray(scores) - centre) / spread)
         for scores in (result.scores_id, result.scores_anomaly, result.offset)
     )
-    edges = np.histogram_bin_edges(np.concatenate([scaled_id, scaled_anomaly]), 40)
+    fewest = min(len(scaled_id), len(scaled_anomaly))
+    edges = np.histogram_bin_edges(
+        np.concatenate([scaled_id, scaled_anomaly]), 40 if fewest > 150 else 15
+    )
     for scores, color, label in (
         (scaled_id, "tab:blue", "in-distribution"),
         (scaled_anomaly, "tab:red", "anomaly"),
@@ -137,14 +140,20 @@ def _draw_panel(panel, result):
         offset, color="black", linestyle="--", label="threshold: reject to its left"
     )
     panel.set_yticks([])
-    panel.set_title(
-        f" {100 * result.metrics['auroc']:.1f}", loc="left", y=0.76, fontsize="medium"
+    panel.text(
+        0.02,
+        0.92,
+        f"{100 * result.metrics['auroc']:.1f}",
+        transform=panel.transAxes,
+        verticalalignment="top",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )
 
 
 def _label_axis(panel):
     """Put ticks at round numbers of interquartile ranges."""
     low, high = panel.get_xlim()
+    low, high = low + 0.05 * (high - low), high - 0.05 * (high - low)
     ticks = np.array([-1e8, -1e6, -1e4, -100, -10, -1, 0, 1, 10, 100])
     ticks = ticks[(np.arcsinh(ticks) >= low) & (np.arcsinh(ticks) <= high)]
     panel.set_xticks(np.arcsinh(ticks), [f"{tick:g}" for tick in ticks])

@@ -24,7 +24,8 @@ class LayerActivationTransformer(BaseModelTransformer):
         a skorch net its module.
     layers : str or array-like of str
         Layer names, as in ``model.named_modules()``. ``"logits"`` is what the model
-        returns; detectors that go by predicted class need it, and expect it last.
+        returns, also where a layer bears that name; detectors that go by predicted
+        class need it, and expect it last.
     pooling : {"mean", "max", "none"}, default="mean"
         What becomes of the axes after the second: their mean (the paper's), their
         largest value, or a column for each position.
@@ -56,7 +57,8 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     Notes
     -----
-    Cost: one forward pass per batch. Outputs are pooled on the device.
+    Cost: one forward pass per batch. Outputs are pooled on the device. ``batch_size``
+    changes them by rounding only, some 1e-6 of their size in float32.
 
     Columns are named ``<layer>_<index>``, zero-padded. The second axis counts as that
     of the channels: for a layer that puts channels last, such as those of a

@@ -62,7 +62,8 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def fit(self, X, y=None):
         """Check the model and the inputs, and name the features.
 
-        Nothing is learnt: the model sees two samples, which tell the shapes.
+        Nothing is learnt: the model sees the first two samples, which tell the
+        shapes. The values of the others are checked by `transform`.
 
         Parameters
         ----------
@@ -204,6 +205,8 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         if takes_rows:
             legal += f", or rows of {rows[0]} values"
         hint = "" if takes_rows else " To give rows, set input_shape=."
+        if shape == self.input_shape_[1:]:
+            hint = " A single sample x is x[None]."
         raise ValueError(f"{legal}; got samples of shape {shape}.{hint}")
 
     def _remember_width(self, X):
@@ -227,7 +230,7 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         # Anything else is no model; `fit` is the place to say so.
         module = getattr(self.model, "module_", self.model)
         if isinstance(module, nn.Module) and is_portable(module):
-            state["model"] = PortableModel(self.model)
+            state["model"] = PortableModel.of(self.model)
         return state
 
     def __setstate__(self, state):
@@ -258,17 +261,33 @@ def _checked_input_shape(input_shape):
     return shape
 
 
+_MIXES = (
+    "model must treat each sample by itself, but it does not: its logits for the first "
+    "sample of X depend on the second. Look for BatchNorm without running statistics, "
+    "squeeze(), or a softmax over the wrong axis."
+)
+
+
+def _close(one, other):
+    """Tell whether logits are equal but for rounding, also that of half precision."""
+    size = other.abs().max().item()
+    return torch.allclose(one, other, rtol=0.02, atol=0.02 * size)
+
+
 def _probe(module, batch):
     """Check the model on two samples and return its number of classes."""
     logits = forward(module, batch)
-    alone = forward(module, batch[:1])
-    size = logits.abs().max().item()
-    if not torch.allclose(alone, logits[:1], rtol=0.02, atol=0.02 * size):
+    if not _close(forward(module, batch), logits):
         raise ValueError(
-            "model must treat each sample by itself, but its logits for the first "
-            "sample of X depend on the second. Look for BatchNorm without running "
-            "statistics, or a softmax over the wrong axis."
+            "model must give the same logits each time, but two passes over the same "
+            "X differ. Look for dropout that is on in evaluation mode, or added noise."
         )
+    try:
+        alone = forward(module, batch[:1])
+    except ValueError as error:
+        raise ValueError(f"{_MIXES} It fails on one sample: {error}") from error
+    if not _close(alone, logits[:1]):
+        raise ValueError(_MIXES)
     normalised = [logits.exp().sum(dim=1)]
     if (logits >= 0).all():
         normalised.append(logits.sum(dim=1))

@@ -70,7 +70,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
 
     Notes
     -----
-    Cost: one forward and one backward pass per sample, one sample at a time.
+    Cost: one forward and one backward pass per sample, one sample at a time, so that
+    ``batch_size`` changes nothing.
 
     The columns follow ``model.named_parameters()`` and bear its names; a parameter
     shared between layers is one column, with the norm of its whole gradient. Frozen

@@ -78,6 +78,10 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     define energy and standard deviation: sum of squares and the population form are
     used.
 
+    ``batch_size`` changes features by rounding only; but where a gradient is 0 up to
+    rounding its sign may turn, and each sign that does moves a cosine by up to
+    2 / n_inputs.
+
     References
     ----------
     Schwinn et al. (2021), "Identifying Untrustworthy Predictions in Neural Networks by

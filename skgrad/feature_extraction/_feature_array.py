@@ -1,5 +1,7 @@
 """A numpy array that knows the names of its columns."""
 
+from itertools import chain
+
 import numpy as np
 
 
@@ -10,8 +12,7 @@ class FeatureArray(np.ndarray):
     without being told where they are. Copies and selected rows keep the names, and
     joining matrices side by side, as `numpy.hstack` and
     :class:`sklearn.pipeline.FeatureUnion` do, joins them. Everything else that is
-    computed from it is a plain array without names, because the columns may no longer
-    be the same.
+    computed from it has none, because the columns may no longer be the same.
 
     Parameters
     ----------
@@ -96,12 +97,12 @@ class FeatureArray(np.ndarray):
 
     def __array_function__(self, func, types, args, kwargs):
         result = super().__array_function__(func, types, args, kwargs)
-        # numpy.hstack and numpy.concat come here too.
-        if func is np.concatenate and _axis(args, kwargs) in (1, -1):
-            names = [getattr(part, "feature_names", None) for part in args[0]]
+        side_by_side = func is np.concatenate and _axis(args, kwargs) in (1, -1)
+        if side_by_side or func is np.hstack:
+            names: list = [getattr(part, "feature_names", None) for part in args[0]]
             if all(name is not None for name in names):
-                return FeatureArray(result, np.concatenate(names))
-        return result
+                return FeatureArray(result, list(chain(*names)))
+        return np.asarray(result) if isinstance(result, FeatureArray) else result
 
 
 def _selects_rows(key):

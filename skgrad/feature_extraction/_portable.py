@@ -1,13 +1,15 @@
 """Pickling a torch module by content."""
 
 import copy
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 import torch.fx
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from ..torch_engine.model_state import check_device, unwrap_model
+from ..torch_engine.model_state import LOCK, check_device, unwrap_model
 
 
 class PortableModel:
@@ -26,11 +28,34 @@ class PortableModel:
         The model. Not copied until it is pickled.
     """
 
+    # While one is being pickled, the next estimator around the same model finds it,
+    # so that they share the network in the pickle and behind it.
+    _alive: WeakValueDictionary = WeakValueDictionary()
+
     def __init__(self, model):
         self.model = model
 
+    @classmethod
+    def of(cls, model):
+        """Return the one that stands for ``model`` at present."""
+        portable = cls._alive.get(id(model))
+        if portable is None or portable.model is not model:
+            portable = cls._alive[id(model)] = cls(model)
+        return portable
+
     def __reduce__(self):
         module = unwrap_model(self.model)
+        for name, part in module.named_modules():
+            if is_parametrized(part):
+                raise TypeError(
+                    f"model cannot be pickled or hashed: torch refuses it for layers "
+                    f"with parametrizations, and {name or 'the model'!r} has some. "
+                    "Apply torch.nn.utils.parametrize.remove_parametrizations first."
+                )
+        with LOCK:  # not while another thread has it in evaluation mode
+            return self._taken_apart(module)
+
+    def _taken_apart(self, module):
         tensors = {id(t): t for t in _tensors_of(module)}
         slots = [_Slot(tensor) for tensor in tensors.values()]
         # deepcopy finds the tensors in its memo and puts the slots in their place.

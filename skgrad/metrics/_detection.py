@@ -4,7 +4,6 @@ from numbers import Real
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 
 _ARRAYS = {"y_true": ["array-like"], "y_score": ["array-like"]}
@@ -162,16 +161,23 @@ def detection_accuracy(y_true, y_score):
 
 def _check(y_true, y_score):
     """Check that labels are +1 and -1, both there, and that scores are numbers."""
-    y_true = column_or_1d(y_true)
-    y_score = column_or_1d(y_score)
-    check_consistent_length(y_true, y_score)
-    labels = np.unique(y_true)
+    y_true, y_score = np.asarray(y_true), np.asarray(y_score)
+    if y_true.ndim != 1 or y_score.shape != y_true.shape:
+        raise ValueError(
+            "y_true and y_score must be of one shape (n_samples,); got "
+            f"{y_true.shape} and {y_score.shape}."
+        )
+    labels = np.unique(y_true).tolist()
     # Other labels would be turned round in silence: 1 means anomaly to many.
-    if labels.tolist() != [-1, 1]:
+    if labels != [-1, 1]:
+        hint = ""
+        if labels in ([0], [1], [-1]):
+            hint = " In cross-validation, give cv= folds that hold both kinds."
+        elif labels == [0, 1]:
+            hint = " From labels with 1 for anomalies, take 1 - 2 * y."
         raise ValueError(
             "y_true must hold +1 for in-distribution inputs and -1 for anomalies, both "
-            f"at least once; got labels {labels[:5].tolist()}. From labels with 1 for "
-            "anomalies, take 1 - 2 * y."
+            f"at least once; got labels {labels[:5]}.{hint}"
         )
     if y_score.dtype.kind not in "iuf" or np.isnan(y_score).any():
         raise ValueError(

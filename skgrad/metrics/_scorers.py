@@ -11,26 +11,45 @@ class DetectionScorer:
 
     A scorer of scikit-learn is given an estimator and labelled data. This one takes
     novelty detectors, whose labels are +1 for in-distribution and -1 for anomalies,
-    and supervised ones, whose second class is the anomaly, 1 of 0 and 1, except with
-    labels -1 and +1, which mean the same as for novelty detectors. It turns all into
-    the labels and the direction that the metric asks for.
+    and binary classifiers, with 1 of 0 and 1 or -1 of -1 and +1 for anomalies. It
+    turns all into the labels and the direction that the metric asks for.
 
     Parameters
     ----------
     metric : callable
         ``metric(y_true, y_score)`` with y_true in {+1, -1}; higher is better.
+    anomaly_label : object, default=None
+        Which label of a classifier means anomaly; needed only where the labels are
+        other than 0 and 1, False and True, or -1 and +1.
     **options : dict
         Further keyword arguments of the metric.
 
+    Notes
+    -----
+    Without ``cv``, scikit-learn cuts the data of a novelty detector into consecutive
+    folds, some of which may hold one kind only, and trains on anomalies too. Give the
+    folds yourself: train on in-distribution rows, test on both kinds.
+
     Examples
     --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import cross_validate
+    >>> from skgrad import LODA
     >>> from skgrad.metrics import DetectionScorer, tnr_at_tpr
-    >>> DetectionScorer(tnr_at_tpr, tpr=0.99)
-    DetectionScorer(tnr_at_tpr, tpr=0.99)
+    >>> X = np.random.default_rng(0).normal(size=(400, 2))
+    >>> X[300:] += 9
+    >>> y = np.repeat([1, -1], [300, 100])
+    >>> folds = [(np.arange(200), np.arange(200, 400))]
+    >>> scorer = DetectionScorer(tnr_at_tpr, tpr=0.99)
+    >>> detector = LODA(n_bins=10, random_state=0)
+    >>> result = cross_validate(detector, X, y, cv=folds, scoring=scorer)
+    >>> result["test_score"].tolist()
+    [1.0]
     """
 
-    def __init__(self, metric, **options):
+    def __init__(self, metric, *, anomaly_label=None, **options):
         self.metric = metric
+        self.anomaly_label = anomaly_label
         self.options = options
 
     def __call__(self, estimator, X, y):
@@ -56,15 +75,21 @@ class DetectionScorer:
         y = np.asarray(y)
         if is_classifier(estimator):
             _check_labels(y, estimator.classes_)
-            y = np.where(y == _anomaly_label(estimator.classes_), -1, 1)
-        return self.metric(y, in_distribution_scores(estimator, X), **self.options)
+            anomaly = _anomaly_index(estimator.classes_, self.anomaly_label)
+            y = np.where(y == estimator.classes_[anomaly], -1, 1)
+        scores = in_distribution_scores(estimator, X, anomaly_label=self.anomaly_label)
+        return self.metric(y, scores, **self.options)
 
     def __repr__(self):
-        options = "".join(f", {key}={value!r}" for key, value in self.options.items())
-        return f"DetectionScorer({self.metric.__name__}{options})"
+        options = dict(self.options)
+        if self.anomaly_label is not None:
+            options = {"anomaly_label": self.anomaly_label, **options}
+        told = "".join(f", {key}={value!r}" for key, value in options.items())
+        name = getattr(self.metric, "__name__", repr(self.metric))
+        return f"DetectionScorer({name}{told})"
 
 
-def in_distribution_scores(estimator, X):
+def in_distribution_scores(estimator, X, *, anomaly_label=None):
     """Score inputs by any detector, higher = more in-distribution.
 
     Parameters
@@ -73,21 +98,24 @@ def in_distribution_scores(estimator, X):
         A fitted outlier detector or binary classifier, as for `DetectionScorer`.
     X : array-like
         Inputs, as the estimator takes them.
+    anomaly_label : object, default=None
+        Which label of a classifier means anomaly, as for `DetectionScorer`.
 
     Returns
     -------
     ndarray of shape (n_samples,)
         Scores; of a classifier, the log-odds against an anomaly.
     """
+    if is_outlier_detector(estimator):
+        if hasattr(estimator, "score_samples"):
+            return estimator.score_samples(X)
+        return estimator.decision_function(X)
     if not is_classifier(estimator):
-        for method in ("score_samples", "decision_function"):
-            if is_outlier_detector(estimator) and hasattr(estimator, method):
-                return getattr(estimator, method)(X)
         raise TypeError(
             "estimator must be an outlier detector or a binary classifier; got "
             f"{type(estimator).__name__}."
         )
-    anomaly = list(estimator.classes_).index(_anomaly_label(estimator.classes_))
+    anomaly = _anomaly_index(estimator.classes_, anomaly_label)
     if hasattr(estimator, "predict_proba"):
         # Of a sure classifier the probabilities round to ties, the log-odds do not.
         probability = np.maximum(estimator.predict_proba(X), np.finfo(float).tiny)
@@ -96,14 +124,27 @@ def in_distribution_scores(estimator, X):
     return -decision if anomaly == 1 else decision
 
 
-def _anomaly_label(classes):
-    """Return which of two labels means anomaly."""
+def _anomaly_index(classes, anomaly_label):
+    """Return which of two labels means anomaly, as an index."""
+    classes = list(classes)
     if len(classes) != 2:
         raise ValueError(
             "estimator must have two classes, one of them for anomalies; it has "
             f"{len(classes)}: {classes!r}."
         )
-    return classes[0] if list(classes) == [-1, 1] else classes[1]
+    if anomaly_label is None:
+        if classes == [0, 1]:  # False and True too
+            return 1
+        if classes == [-1, 1]:
+            return 0
+    elif anomaly_label in classes:
+        return classes.index(anomaly_label)
+    # Which label sorts last says nothing: 'clean' comes after 'adversarial'.
+    raise ValueError(
+        f"anomaly_label must be one of the classifier's labels {classes!r}, to tell "
+        f"which means anomaly; got {anomaly_label!r}. Use "
+        f"DetectionScorer(metric, anomaly_label=...)."
+    )
 
 
 def _check_labels(y, classes):

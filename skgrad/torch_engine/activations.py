@@ -136,6 +136,11 @@ def _keep(
                 f"layers: {name!r} must return one row per sample; for {n_samples} "
                 f"samples it returns shape {tuple(output.shape)}."
             )
+        if not torch.isfinite(output).all():
+            raise ValueError(
+                f"layers: {name!r} returns NaN or infinite values, which no detector "
+                "can use. Name another layer, or check the scale of X."
+            )
         with torch.no_grad():
             found[name] = pool(output) if output.ndim > 2 else output.clone()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
@@ -36,10 +37,12 @@ def as_batchable(X: Any) -> Any:
     """
     if isinstance(X, Dataset):
         return _checked_dataset(X)
+    if issparse(X):
+        raise TypeError("X must be dense; got sparse data. Use X.toarray().")
     if not hasattr(X, "shape"):
         X = _from_list(X)
     dtype = getattr(X, "dtype", None)
-    if getattr(dtype, "kind", "f") in "USVMm":
+    if getattr(dtype, "kind", "f") in "USVMm" or not _converts(X, dtype):
         raise ValueError(
             "X must be numeric, of shape (n_samples, *input_shape); got dtype "
             f"{dtype}. Load and encode the inputs as the model was trained on them."
@@ -58,6 +61,16 @@ def as_batchable(X: Any) -> Any:
             "x[None]."
         )
     return X
+
+
+def _converts(X: Any, dtype: Any) -> bool:
+    """Tell whether an array of objects is one of numbers after all."""
+    if getattr(dtype, "kind", "f") == "O":
+        try:
+            np.asarray(X, dtype=float)
+        except ValueError:
+            return False
+    return True
 
 
 def _checked_dataset(dataset: Dataset) -> Dataset:
@@ -95,12 +108,17 @@ def _from_list(X: Any) -> np.ndarray | Tensor:
 def _stacked(samples: Sequence[Any]) -> Tensor:
     """Make one batch of samples, each an array, a tensor or a number."""
     for sample in samples:
-        if not isinstance(sample, (np.ndarray, np.number, Tensor, int, float)):
+        legal = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
+        if (
+            not legal
+            or getattr(getattr(sample, "dtype", None), "kind", "f") in "OUSVMm"
+        ):
             raise TypeError(
-                "X must yield arrays or tensors, x or (x, y); this Dataset yields "
-                f"{type(sample).__name__}. Give it a transform that returns tensors."
+                "X must hold or yield numeric arrays or tensors, as x or (x, y); got "
+                f"{type(sample).__name__}. Give a Dataset a transform that returns "
+                "tensors."
             )
-    tensors = [torch.as_tensor(sample) for sample in samples]
+    tensors = [_as_tensor(sample) for sample in samples]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
         raise ValueError(
@@ -108,6 +126,14 @@ def _stacked(samples: Sequence[Any]) -> Tensor:
             f"{' and '.join(map(str, sorted(shapes)[:3]))}. Pad or crop them."
         )
     return torch.stack(tensors)
+
+
+def _as_tensor(sample: Any) -> Tensor:
+    if isinstance(sample, np.ndarray):
+        # A native copy: torch takes no other byte order, strides or read-only memory.
+        native = sample.dtype.newbyteorder("=")
+        return torch.from_numpy(np.array(sample, dtype=native, order="C"))
+    return torch.as_tensor(sample)
 
 
 def map_batches(

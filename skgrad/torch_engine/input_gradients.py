@@ -74,7 +74,7 @@ def class_input_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]
                 retain_graph=True,
                 materialize_grads=True,
             )
-            maps.append(gradient.flatten(1))
+            maps.append(_finite(gradient).flatten(1))
     return torch.stack(maps, dim=1), logits.detach()
 
 
@@ -99,6 +99,16 @@ def loss_input_gradient(module: nn.Module, x: Tensor, classes: Tensor) -> Tensor
         leaf, logits = _traced_forward(module, x)
         (gradient,) = torch.autograd.grad(
             logits, leaf, loss_cotangent(logits, classes), materialize_grads=True
+        )
+    return _finite(gradient)
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    # The sign of NaN is 0, which would look like a gradient that vanishes.
+    if not torch.isfinite(gradient).all():
+        raise ValueError(
+            "model has NaN or infinite gradients at X, such as those of a square root "
+            "at 0. Add a small number inside it, or move X away from that point."
         )
     return gradient
 

@@ -3,11 +3,15 @@
 import copy
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+# One thread at a time: the modes of a model, the flags of its parameters and the
+# random state are shared, and what is restored must be what was there.
+LOCK = threading.RLock()
 
 
 def unwrap_model(model: Any) -> nn.Module:
@@ -91,7 +95,7 @@ def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module
     if model_device(module) == wanted:
         return module
     # Tensors made under the caller's inference_mode could not enter autograd.
-    with torch.inference_mode(False):
+    with LOCK, torch.inference_mode(False):
         return copy.deepcopy(module).to(wanted)
 
 
@@ -201,15 +205,11 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
         raise ValueError(
             f"model cannot take X: it failed on {len(x)} samples of shape "
             f"{tuple(x.shape[1:])}. Most often X has another shape than the model was "
-            "trained on; 2-D rows are given theirs with input_shape. The model says: "
+            "trained on (2-D rows are given theirs with input_shape), or the model "
+            "takes integers, while X comes as floats. The model says: "
             f"{type(error).__name__}: {error}"
         ) from error
     return as_logits(output, len(x))
-
-
-# One thread at a time: the modes of a model, the flags of its parameters and the
-# random state are shared, and what is restored must be what was there.
-_LOCK = threading.RLock()
 
 
 @contextmanager
@@ -243,11 +243,12 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     """
     device = model_device(module)
     with (
-        _LOCK,
+        LOCK,
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
         torch.autocast(device.type, enabled=False),
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        _differentiable_recurrence(module),
     ):
         _check_parameters(module)
         modes = [(part, part.training) for part in module.modules()]
@@ -270,6 +271,16 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
                 state.restore()
 
 
+def _differentiable_recurrence(module: nn.Module) -> AbstractContextManager:
+    """Let recurrent layers be differentiated in evaluation mode on a GPU too.
+
+    cuDNN's recurrent kernels refuse that; torch's own do not.
+    """
+    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
+
+
 def _check_parameters(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if nn.parameter.is_lazy(parameter):
@@ -289,7 +300,7 @@ class _BufferState:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.buffers = dict(module._buffers)
+        self.buffers = dict(module._buffers.items())
         self.contents = {
             name: buffer.clone()
             for name, buffer in self.buffers.items()
@@ -297,15 +308,18 @@ class _BufferState:
         }
 
     def restore(self) -> None:
-        self.module._buffers.clear()
-        self.module._buffers.update(self.buffers)
+        for name in set(self.module._buffers.keys()) - set(self.buffers):
+            del self.module._buffers[name]
+        for name, buffer in self.buffers.items():
+            if self.module._buffers.get(name) is not buffer:
+                self.module._buffers[name] = buffer
         for name, content in self.contents.items():
             buffer = self.buffers[name]
             # One that was not written to is left alone, so that a graph of the user's
             # in which it takes part stays valid.
             if buffer is None or _same(buffer, content):
                 continue
-            if buffer.shape != content.shape:
+            if buffer.shape != content.shape or buffer.dtype != content.dtype:
                 buffer.data = content
             else:
                 with torch.no_grad(), torch.inference_mode(buffer.is_inference()):
@@ -314,7 +328,7 @@ class _BufferState:
 
 def _same(one: Tensor, other: Tensor) -> bool:
     """Compare two tensors value by value, NaN equal to NaN."""
-    if one.shape != other.shape:
+    if one.shape != other.shape or one.dtype != other.dtype:
         return False
     if one.layout != torch.strided:
         one, other = one.to_dense(), other.to_dense()

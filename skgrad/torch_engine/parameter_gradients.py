@@ -93,9 +93,15 @@ def _one_sample(
     # MPS has no float64.
     wide = torch.float32 if x.device.type == "mps" else torch.float64
     zero = torch.zeros((), dtype=wide, device=x.device)
-    return torch.stack(
+    norms = torch.stack(
         [
             zero if g is None else g.to(wide).square().sum().to(x.device)
             for g in gradients
         ]
     )
+    if not torch.isfinite(norms).all():
+        raise ValueError(
+            "model has NaN or infinite gradients at X, such as those of a square root "
+            "at 0. Add a small number inside it, or move X away from that point."
+        )
+    return norms

@@ -134,6 +134,34 @@ def test_same_seed_same_result_and_global_generators_untouched():
     assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
+def test_model_that_writes_into_its_input(attack):
+    class Careless(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.mul_(2).sub_(1))
+
+    net = seeded(lambda: Careless(4, 3))
+    rows = images(5, (4,))
+    result = attack(net, rows, eps=0.1)
+    assert np.abs(result.X_adv - rows).max() <= 0.1 + 1e-6
+    assert_allclose(result.linf, np.abs(result.X_adv - rows).max(axis=1), atol=1e-6)
+
+
+def test_rounding_beyond_the_bounds_costs_no_eps(attack):
+    rows = np.array([[1.000005, 0.5], [-0.000005, 0.5]])
+    result = attack(linear(), rows, eps=1e-7)
+    assert np.abs(result.X_adv - rows.astype(np.float32)).max() <= 2e-7
+
+
+def test_gradients_that_are_no_numbers_are_told(attack):
+    class Root(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.sqrt())
+
+    net = seeded(lambda: Root(2, 2))
+    with pytest.raises(ValueError, match="NaN or infinite gradients at X"):
+        fgsm(net, [[0.0, 0.5]], eps=0.1)
+
+
 def test_model_and_data_are_left_as_they_were(attack):
     net = seeded(BatchNormNet).train()
     before = {k: v.clone() for k, v in net.state_dict().items()}

@@ -16,7 +16,7 @@ from skgrad import (
     MaxSoftmaxProbability,
     PerClassSVDD,
 )
-from skgrad.detectors import conformal_threshold
+from skgrad.detectors import TooFewSamplesWarning, conformal_threshold
 
 MAKERS = {
     "LODA": LODA,
@@ -190,11 +190,14 @@ def test_read_only_data(make):
 
 
 def test_too_few_held_out_samples_are_told():
-    with pytest.warns(UserWarning, match=r"at least 19 held-out samples; there are 4"):
+    with pytest.warns(
+        TooFewSamplesWarning, match=r"at least 19 held-out samples; there are 4"
+    ):
         LODA(random_state=0).fit(draw(20))
 
 
 def test_threshold_rank():
+    assert conformal_threshold(range(10), 1 - 1e-12) == 9
     scores = np.arange(99)[::-1]
     for target_fpr, expected in (
         (0.01, 0),

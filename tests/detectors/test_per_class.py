@@ -111,6 +111,12 @@ class TestClasses:
             assert detector.blocks_ == [slice(0, 2), slice(2, 4)]
             assert_array_equal(detector.score_samples(named), by_width)
 
+    def test_named_columns_in_another_order_are_refused(self, make):
+        detector = make(random_state=0).fit(FeatureArray(draw(), NAMES))
+        turned = FeatureArray(draw()[:, ::-1], NAMES[::-1])
+        with pytest.raises(ValueError, match="X must have the columns seen by fit"):
+            detector.predict(turned)
+
     def test_without_names_or_widths_it_asks(self, make):
         with pytest.raises(
             ValueError, match=r"blocks must be given.*blocks=\[-1, 10\]"
@@ -152,6 +158,7 @@ def test_numpy_random_state_is_left_alone():
         (None, [-1, -1], "one of them possibly -1"),
         (None, [-1, 5], "possibly -1 for the rest"),
         (None, [0, 4], "positive block widths"),
+        (None, [4, -1], "2 or more logits; got 0"),
         (None, [2.0, 2.0], "positive block widths"),
         (None, [], "positive block widths"),
         (None, [3, 1], "2 or more logits; got 1"),

@@ -98,9 +98,25 @@ def test_logits_may_be_named_and_layers_may_be_none():
         lambda: make_recommended_detector(net, layers=["0", "logits"]),
         lambda: make_recommended_detector(nn.Linear(4, 3)),
         lambda: make_uniform_detector(net, "logits"),
+        lambda: make_uniform_detector(net, ["0", "2"]),
     ):
         detector = make().set_params(detect__target_fpr=0.1)
         assert detector.fit(rows).predict(rows).shape == (100,)
+
+
+def test_recurrent_networks_are_recommended_another_layer():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = nn.GRU(3, 4, batch_first=True)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.gru(x)[0][:, -1])
+
+    series = images(100, (5, 3))
+    detector = make_recommended_detector(Net(), target_fpr=0.1, random_state=0)
+    assert detector.fit(series).predict(series).shape == (100,)
 
 
 def test_cross_validate_and_grid_search_in_two_processes(model):

@@ -301,7 +301,7 @@ with open(sys.argv[1], "rb") as file:
 """
 
 
-def test_joblib_hash_depends_on_content(make, model, tmp_path):
+def test_joblib_hash_depends_on_content(make, model):
     transformer = make(model)
     expected = joblib.hash(transformer)
     assert joblib.hash(copy.deepcopy(transformer)) == expected
@@ -324,22 +324,86 @@ def test_joblib_hash_is_the_same_in_another_process(tmp_path):
 
 
 def test_pipeline_memory_hits_across_copies(make, model, tmp_path):
-    fits = []
-
-    class Counted(StandardScaler):
-        def fit(self, X, y=None):
-            fits.append(1)
-            return super().fit(X)
-
     memory = joblib.Memory(tmp_path, verbose=0)
-    for twin in (make(model), copy.deepcopy(make(model))):
-        pipeline = make_pipeline(twin, Counted(), memory=memory)
-        calls = model.calls.item()
-        pipeline.fit(X)
-        assert model.calls.item() == calls
-    # The first step came from the cache: joblib stored one result for two pipelines.
-    stored = list(tmp_path.rglob("output.pkl"))
-    assert len(stored) == 1
+    for twin in (make(model), copy.deepcopy(make(model)), clone(make(model))):
+        make_pipeline(twin, StandardScaler(), memory=memory).fit(X)
+    # The first step was computed once: joblib stored one result for all pipelines.
+    assert len(list(tmp_path.rglob("output.pkl"))) == 1
+    with torch.no_grad():
+        model.head.weight += 1
+    make_pipeline(make(model), StandardScaler(), memory=memory).fit(X)
+    assert len(list(tmp_path.rglob("output.pkl"))) == 2
+
+
+def test_pipeline_pickles_the_network_once(model):
+    union = FeatureUnion([(name, make(model)) for name, make in MAKERS.items()])
+    expected = union.fit_transform(X)
+    twin = pickle.loads(pickle.dumps(union))
+    models = {id(transformer.model) for _, transformer in twin.transformer_list}
+    assert len(models) == 1
+    assert_array_equal(twin.transform(X), expected)
+
+
+def test_graph_of_the_user_stays_valid(make, model):
+    model.train()
+    loss = model(torch.from_numpy(X)).sum()
+    make(model).fit(X).transform(X)
+    loss.backward()
+    assert model.conv.weight.grad is not None
+
+
+@pytest.mark.parametrize("compiled", ["script", "trace"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_torchscript(compiled):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))
+    rows = images(5, (3,))
+    if compiled == "script":
+        script = torch.jit.script(net)
+    else:
+        script = torch.jit.trace(net, torch.from_numpy(rows))
+    for make in (ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer):
+        expected = make(net).fit_transform(rows)
+        assert_allclose(make(script).fit_transform(rows), expected, rtol=1e-5)
+
+
+class Recurrent(nn.Module):
+    """A recurrent network for series of three values at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(3, 4, batch_first=True)
+        self.conv = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(self.gru(x)[0][:, -1]).relu())
+
+
+def test_recurrent_network_against_single_samples(make):
+    net = seeded(Recurrent, dtype=torch.float64)
+    series = images(6, (5, 3))
+    together = make(net).fit_transform(series)
+    one_by_one = [make(net).fit_transform(one[None])[0] for one in series]
+    assert_allclose(together, one_by_one, rtol=1e-9)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_recurrent_network_on_cuda(make):
+    net = seeded(Recurrent)
+    series = images(6, (5, 3))
+    there = make(net, device="cuda").fit_transform(series)
+    assert_allclose(there, make(net).fit_transform(series), rtol=1e-3, atol=1e-3)
+
+
+def test_parametrized_models_work_but_do_not_pickle():
+    net = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+    transformer = ConfoundingGradientTransformer(net).fit(np.ones((2, 3)))
+    with pytest.raises(
+        TypeError, match=r"model cannot be pickled or hashed.*remove_par"
+    ):
+        pickle.dumps(transformer)
 
 
 def test_skorch_net_as_model(make):
@@ -435,10 +499,49 @@ def test_autocast_does_not_reach_inside(make, model):
         assert_array_equal(make(model).fit_transform(X), expected)
 
 
-def test_model_whose_samples_mix_is_refused(make, model):
-    model.norm = nn.BatchNorm2d(4, track_running_stats=False)
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False)),
+        nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=0)),
+    ],
+    ids=["BatchNorm", "softmax"],
+)
+def test_model_whose_samples_mix_is_refused(make, mixing):
+    net = nn.Sequential()
+    net.conv = mixing
     with pytest.raises(ValueError, match="model must treat each sample by itself"):
-        make(model).fit(X)
+        make(net).fit(images(5, (4,)))
+
+
+def test_model_that_draws_is_refused(make, model):
+    class Drawing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = model
+
+        def forward(self, x):
+            return nn.functional.dropout(self.conv(x), 0.5, training=True)
+
+    with pytest.raises(ValueError, match="model must give the same logits each time"):
+        make(Drawing()).fit(X)
+
+
+def test_features_that_are_no_numbers_are_told():
+    class Log(nn.Module):
+        def forward(self, x):
+            return x.log()
+
+    net = nn.Sequential(Log(), nn.Hardtanh(-3, 3), nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="layers: '0' returns NaN or infinite values"):
+        LayerActivationTransformer(net, "0").fit(np.zeros((2, 3)))
+
+
+def test_pooling_none_copies_before_an_inplace_layer():
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(inplace=True), nn.Flatten())
+    net.append(nn.Linear(108, 3))
+    kept = LayerActivationTransformer(net, "0", pooling="none").fit_transform(X)
+    assert (kept < 0).any()
 
 
 @pytest.mark.parametrize("how", [torch.no_grad, torch.inference_mode])

@@ -72,11 +72,12 @@ def test_perfect_and_reversed(metric):
     ("y", "scores", "message"),
     [
         ([0, 1], [0.1, 0.2], r"y_true must hold \+1.*got labels \[0, 1\].*1 - 2 \* y"),
-        ([1, 1], [0.1, 0.2], r"both at least once; got labels \[1\]"),
+        ([1, 1], [0.1, 0.2], r"both at least once; got labels \[1\]. In cross-valid"),
         (["in", "out"], [0.1, 0.2], "y_true must hold"),
         ([1, -1], [0.1, np.nan], "y_score must be numbers without NaN"),
         ([1, -1], ["a", "b"], "y_score must be numbers"),
-        ([1, -1], [0.1], "inconsistent numbers of samples"),
+        ([1, -1], [0.1], r"of one shape .* got \(2,\) and \(1,\)"),
+        ([1, -1], [[0.1], [0.2]], r"of one shape .* got \(2,\) and \(2, 1\)"),
         ([], [], "y_true must hold"),
     ],
 )
@@ -117,14 +118,28 @@ def test_scorers_of_a_novelty_detector():
         assert scorer(detector, X, 1 - 2 * y) == expected
 
 
-@pytest.mark.parametrize("labels", [[0, 1], ["in", "out"], [-1, 1]])
-def test_scorers_of_a_classifier_whose_second_class_is_the_anomaly(labels):
+@pytest.mark.parametrize("labels", [[0, 1], [False, True], [1, -1]])
+def test_scorers_of_a_classifier(labels):
     X, y = blobs()
     labels = np.array(labels)[y]
     classifier = RandomForestClassifier(random_state=0)
     scores = cross_validate(classifier, X, labels, scoring=SCORERS, cv=3)
     for name in SCORERS:
         assert (scores[f"test_{name}"] == 1.0).all()
+
+
+@pytest.mark.parametrize("labels", [["in", "out"], ["clean", "adversarial"], [7, 3]])
+def test_other_labels_must_be_told(labels):
+    X, y = blobs()
+    X += np.random.default_rng(0).normal(scale=2, size=X.shape)
+    expected = aupr_in_scorer(LogisticRegression().fit(X, y), X, y)
+    named = np.array(labels)[y]
+    classifier = LogisticRegression().fit(X, named)
+    with pytest.raises(ValueError, match=r"anomaly_label must be one of .* got None"):
+        aupr_in_scorer(classifier, X, named)
+    scorer = DetectionScorer(aupr_in, anomaly_label=labels[1])
+    assert_allclose(scorer(classifier, X, named), expected)
+    assert "anomaly_label=" in repr(scorer)
 
 
 def test_minus_one_means_anomaly_to_a_classifier_too():

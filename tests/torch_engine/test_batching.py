@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from skgrad.torch_engine.batching import as_batchable, batches, map_batches
@@ -102,7 +103,9 @@ def test_wrong_shapes_are_refused():
 
 
 def test_dataset_of_words_is_refused():
-    with pytest.raises(TypeError, match=r"X must yield arrays or tensors.*yields str"):
+    with pytest.raises(
+        TypeError, match=r"X must hold or yield numeric arrays or tensors.*got str"
+    ):
         gather(Words())
 
 
@@ -160,6 +163,15 @@ def test_datasets_of_the_wrong_things_are_refused(items, message):
         gather(Items(*items))
 
 
+@pytest.mark.parametrize(
+    "sample",
+    [X[0][::-1], X[0].astype(">f4"), np.frombuffer(X[0].tobytes(), np.float32)],
+    ids=["reversed", "big-endian", "read-only"],
+)
+def test_arrays_of_a_dataset_may_be_of_any_kind(sample):
+    assert_array_equal(gather(Items(sample, sample))[1], sample)
+
+
 def test_labels_of_a_dataset_are_not_looked_at():
     pairs = Items((X[0], None), (X[1], "label"))
     assert_array_equal(gather(pairs), X[:2])
@@ -181,6 +193,15 @@ def test_stream_that_cannot_be_read_twice_is_refused():
 def test_what_holds_no_samples_is_refused(data):
     with pytest.raises(TypeError, match=r"X must be an array, a tensor, nested lists"):
         as_batchable(data)
+
+
+def test_sparse_and_object_arrays():
+    with pytest.raises(TypeError, match=r"X must be dense; got sparse.*toarray"):
+        as_batchable(csr_array(np.eye(2)))
+    with pytest.raises(ValueError, match=r"X must be numeric.*dtype object"):
+        as_batchable(np.array([[None, "x"]], dtype=object))
+    numbers = np.array([[1, 2.5]], dtype=object)
+    assert_array_equal(gather(as_batchable(numbers)), [[1, 2.5]])
 
 
 def test_lists_of_tensors_are_stacked():
