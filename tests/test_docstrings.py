@@ -7,14 +7,6 @@ from numpydoc.validate import validate
 
 import skgrad
 
-ROOMS = (
-    "attacks",
-    "datasets",
-    "detectors",
-    "evaluation",
-    "feature_extraction",
-    "metrics",
-)
 # Code -> why it is not asked for.
 NOT_ASKED = {
     "ES01": "one sentence is enough for a small function",
@@ -26,7 +18,7 @@ NOT_ASKED = {
 
 
 def public_names():
-    for room in ROOMS:
+    for room in skgrad._ROOMS:
         module = getattr(skgrad, room)
         for name in module.__all__:
             thing = getattr(module, name)
