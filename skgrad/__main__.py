@@ -1,4 +1,4 @@
-"""The main job: judge the papers' detectors on embedded data, in about a minute."""
+"""The main job: judge the papers' detectors on embedded data, within a minute."""
 
 import argparse
 import sys
