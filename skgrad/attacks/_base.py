@@ -1,7 +1,6 @@
 """The one way in and out of every attack."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +11,8 @@ from ..torch_engine.model_state import (
     as_logits,
     forward,
     frozen,
-    model_device,
-    model_dtype,
     on_device,
+    placement,
     unwrap_model,
 )
 
@@ -67,19 +65,16 @@ def run_attack(perturb, model, X, y, *, bounds, batch_size, device):
         The adversarial inputs and how they fare.
     """
     module = on_device(unwrap_model(model), device)
-    placement: dict[str, Any] = {
-        "device": model_device(module),
-        "dtype": model_dtype(module),
-    }
+    place = placement(module)
     X = as_batchable(X)
     if isinstance(X, Dataset):
         raise TypeError("X must be an array or tensor; got a Dataset. Stack it first.")
     y = _checked_labels(y, len(X))
-    low, high = _checked_bounds(bounds, tuple(X.shape[1:]), placement)
+    low, high = _checked_bounds(bounds, tuple(X.shape[1:]), place)
     parts = []
     with frozen(module):
         for number, batch in enumerate(batches(X, batch_size)):
-            x = prepare_batch(batch, input_shape=None, **placement)
+            x = prepare_batch(batch, input_shape=None, **place)
             _check_within(x, low, high)
             start = number * batch_size
             classes = _classes(module, x, None if y is None else y[start:][: len(x)])
@@ -128,10 +123,10 @@ def _checked_labels(y, n_samples):
     return y.astype(np.int64)
 
 
-def _checked_bounds(bounds, shape, placement):
+def _checked_bounds(bounds, shape, place):
     """Return the bounds as two tensors that broadcast with one sample."""
     try:
-        low, high = (torch.as_tensor(bound, **placement) for bound in bounds)
+        low, high = (torch.as_tensor(bound, **place) for bound in bounds)
         fits = torch.broadcast_shapes(low.shape, high.shape, shape) == shape
     except (TypeError, ValueError, RuntimeError):
         fits = False

@@ -55,11 +55,9 @@ def find_blocks(n_columns, names, blocks):
         widths = _widths(n_columns, blocks)
         logits = len(widths) - 1
     elif names is not None:
-        labels = _block_labels(names)
-        widths = [len(list(run)) for _, run in groupby(labels)]
-        found = [
-            i for i, (label, _) in enumerate(groupby(labels)) if label[1] == LOGITS
-        ]
+        runs = [(key[1], len(list(run))) for key, run in groupby(_block_labels(names))]
+        widths = [width for _, width in runs]
+        found = [i for i, (layer, _) in enumerate(runs) if layer == LOGITS]
         if len(found) != 1:
             raise ValueError(
                 "X must have one block of columns logits_0, logits_1, ...; it has "

@@ -1,6 +1,7 @@
 """Fitting the detectors and judging them, each under its paper's protocol."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.base import clone
@@ -58,7 +59,7 @@ class Result:
         """Share of the in-distribution test inputs that are rejected."""
         return float(np.mean(self.scores_id < self.offset))
 
-    @property
+    @cached_property
     def metrics(self):
         """All metrics by name, as fractions."""
         scores = np.concatenate([self.scores_id, self.scores_anomaly])
@@ -123,7 +124,11 @@ def judge_digits(*, target_fpr=0.05, random_state=0, device="cpu", on_step=None)
     supervised = _judge_supervised(
         detector, digits.X_test, anomalies, target_fpr, random_state
     )
-    return _in_order(results + supervised), accuracy
+    # The baseline first, then by name; the kinds of anomaly stay in order.
+    results = sorted(
+        results + supervised, key=lambda r: (r.detector != BASELINE, r.detector)
+    )
+    return results, accuracy
 
 
 def _novelty_detectors(net, target_fpr, random_state):
@@ -173,10 +178,3 @@ def _judge_supervised(detector, X_test, anomalies, target_fpr, random_state):
             Result(SUPERVISED, kind, scores[y_test == 0], scores[y_test == 1], offset)
         )
     return results
-
-
-def _in_order(results):
-    """Order by detector: the baseline, the papers, the combination."""
-    names = dict.fromkeys(r.detector for r in results)
-    order = sorted(names, key=lambda name: (name != BASELINE, name))
-    return [r for name in order for r in results if r.detector == name]

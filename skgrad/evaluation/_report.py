@@ -23,14 +23,14 @@ def render_table(results):
     detectors = list(dict.fromkeys(r.detector for r in results))
     kinds = list(dict.fromkeys(r.anomaly for r in results))
     cell = {(r.anomaly, r.detector): r for r in results}
-    sizes = {r.anomaly: max(_sizes(results, r.anomaly)) for r in results}
     rows = [["anomaly", "n", *detectors]]
     for kind in kinds:
-        rows.append(
-            [kind, str(sizes[kind]), *(_cell(cell[kind, d]) for d in detectors)]
-        )
+        of_kind = [cell[kind, d] for d in detectors]
+        # All detectors but the supervised one see every anomaly.
+        n_anomalies = max(len(r.scores_anomaly) for r in of_kind)
+        rows.append([kind, str(n_anomalies), *(_cell([r.metrics]) for r in of_kind)])
     averages = [[r.metrics for r in results if r.detector == d] for d in detectors]
-    rows.append(["mean", "", *map(_mean_cell, averages)])
+    rows.append(["mean", "", *map(_cell, averages)])
     rows.append(["false alarms", "", *(_rate(results, d) for d in detectors)])
     return _aligned(rows, rules=(1, len(kinds) + 1))
 
@@ -159,15 +159,8 @@ def _label_axis(panel):
     panel.set_xticks(np.arcsinh(ticks), [f"{tick:g}" for tick in ticks])
 
 
-def _sizes(results, kind):
-    return [len(r.scores_anomaly) for r in results if r.anomaly == kind]
-
-
-def _cell(result):
-    return _mean_cell([result.metrics])
-
-
-def _mean_cell(metrics):
+def _cell(metrics):
+    """Write AUROC and TNR, averaged over the results that they come from."""
     area = 100 * np.mean([m["auroc"] for m in metrics])
     tnr = 100 * np.mean([m["tnr_at_95tpr"] for m in metrics])
     return f"{area:5.1f}/{tnr:3.0f}"

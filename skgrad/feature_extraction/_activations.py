@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import StrOptions
 
-from ..torch_engine.activations import POOLINGS, find_layers, layer_activations
+from ..torch_engine.activations import POOLINGS, layer_activations
+from ..torch_engine.model_state import at_least_float32
 from ._base import BaseModelTransformer
 
 
@@ -107,7 +108,6 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.verbose = verbose
 
     def _name_features(self, module, batch, n_classes):
-        find_layers(module, self._layer_names())
         blocks = self._activations(module, batch)
         names = []
         for layer, block in zip(self._layer_names(), blocks, strict=True):
@@ -125,6 +125,4 @@ class LayerActivationTransformer(BaseModelTransformer):
         blocks = layer_activations(
             module, batch, self._layer_names(), pooling=self.pooling
         )
-        # numpy has no bfloat16, and half precision is too coarse for a detector.
-        half = (torch.float16, torch.bfloat16)
-        return [block.float() if block.dtype in half else block for block in blocks]
+        return [at_least_float32(block) for block in blocks]

@@ -24,9 +24,8 @@ from ..torch_engine.batching import as_batchable, batches, map_batches, prepare_
 from ..torch_engine.model_state import (
     forward,
     frozen,
-    model_device,
-    model_dtype,
     on_device,
+    placement,
     unwrap_model,
 )
 from ._feature_array import FeatureArray
@@ -86,7 +85,7 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 raise ValueError(
                     "X must hold at least one sample; got an empty Dataset."
                 )
-            batch = prepare_batch(raw, **_placement(module, input_shape))
+            batch = prepare_batch(raw, input_shape=input_shape, **placement(module))
             n_classes = _probe(module, batch)
             names = self._name_features(module, batch.clone(), n_classes)
             # A dry run: what transform would refuse is refused here.
@@ -120,7 +119,8 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 X,
                 batch_size=self.batch_size,
                 progress=type(self).__name__ if self.verbose else None,
-                **_placement(module, self.input_shape_),
+                input_shape=self.input_shape_,
+                **placement(module),
             )
         if features.shape[1] != len(self._feature_names):
             raise ValueError(
@@ -181,7 +181,7 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             self._check_shape(shape)
         if not isinstance(X, torch.Tensor):
             if len(shape) == 1 and (reset or shape[0] == self.n_features_in_):
-                # scikit-learn knows data frames, feature names and sparse matrices.
+                # scikit-learn knows data frames and feature names.
                 return validate_data(self, X, reset=reset, ensure_all_finite=False)
             X = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")
         if reset:
@@ -238,15 +238,6 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         if isinstance(state["model"], PortableModel):
             state = {**state, "model": state["model"].model}
         super().__setstate__(state)
-
-
-def _placement(module, input_shape):
-    """Say where and as what the batches go to the model."""
-    return {
-        "device": model_device(module),
-        "dtype": model_dtype(module),
-        "input_shape": input_shape,
-    }
 
 
 def _checked_input_shape(input_shape):

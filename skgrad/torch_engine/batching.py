@@ -30,10 +30,10 @@ def as_batchable(X: Any) -> Any:
     Raises
     ------
     TypeError
-        If ``X`` is nothing that holds samples.
+        If ``X`` is nothing that holds samples, or sparse.
     ValueError
-        If ``X`` is ragged, not numeric, complex, sparse, has no sample or no second
-        axis, or is a stream that cannot be read twice.
+        If ``X`` is ragged, not numeric, complex, has no sample or no second axis, or
+        is a stream that cannot be read twice.
     """
     if isinstance(X, Dataset):
         return _checked_dataset(X)
@@ -42,12 +42,12 @@ def as_batchable(X: Any) -> Any:
     if not hasattr(X, "shape"):
         X = _from_list(X)
     dtype = getattr(X, "dtype", None)
-    if getattr(dtype, "kind", "f") in "USVMm" or not _converts(X, dtype):
+    if _kind(X) in _NO_NUMBERS or not _converts(X):
         raise ValueError(
             "X must be numeric, of shape (n_samples, *input_shape); got dtype "
             f"{dtype}. Load and encode the inputs as the model was trained on them."
         )
-    if getattr(dtype, "kind", "f") == "c" or getattr(dtype, "is_complex", False):
+    if _kind(X) == "c":
         raise ValueError(f"X must be real. Complex data not supported: got {dtype}.")
     if isinstance(X, Tensor) and (X.layout != torch.strided or X.is_meta):
         raise ValueError(
@@ -63,9 +63,20 @@ def as_batchable(X: Any) -> Any:
     return X
 
 
-def _converts(X: Any, dtype: Any) -> bool:
-    """Tell whether an array of objects is one of numbers after all."""
-    if getattr(dtype, "kind", "f") == "O":
+# numpy's kinds of dtype for text, raw bytes and times.
+_NO_NUMBERS = "USVMm"
+
+
+def _kind(X: Any) -> str:
+    """Return numpy's letter for the kind of dtype of X, "f" where it has none."""
+    if isinstance(X, Tensor):
+        return "c" if X.is_complex() else "f"
+    return getattr(getattr(X, "dtype", None), "kind", "f")
+
+
+def _converts(X: Any) -> bool:
+    """Tell whether X, if it is an array of objects, is one of numbers after all."""
+    if _kind(X) == "O":
         try:
             np.asarray(X, dtype=float)
         except ValueError:
@@ -109,10 +120,7 @@ def _stacked(samples: Sequence[Any]) -> Tensor:
     """Make one batch of samples, each an array, a tensor or a number."""
     for sample in samples:
         legal = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
-        if (
-            not legal
-            or getattr(getattr(sample, "dtype", None), "kind", "f") in "OUSVMm"
-        ):
+        if not legal or _kind(sample) in _NO_NUMBERS + "O":
             raise TypeError(
                 "X must hold or yield numeric arrays or tensors, as x or (x, y); got "
                 f"{type(sample).__name__}. Give a Dataset a transform that returns "

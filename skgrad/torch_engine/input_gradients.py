@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .model_state import as_logits
+from .model_state import as_logits, at_least_float32, check_finite, check_recorded
 
 STATISTICS = ("mean", "max", "min", "std", "energy")
 
@@ -60,7 +60,8 @@ def class_input_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]
     Raises
     ------
     ValueError
-        If autograd did not record how the logits depend on the input.
+        If autograd did not record how the logits depend on the input, or a gradient
+        is NaN or infinite.
     """
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
@@ -74,7 +75,8 @@ def class_input_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]
                 retain_graph=True,
                 materialize_grads=True,
             )
-            maps.append(_finite(gradient).flatten(1))
+            # The sign of NaN is 0, which would look like a gradient that vanishes.
+            maps.append(check_finite(gradient).flatten(1))
     return torch.stack(maps, dim=1), logits.detach()
 
 
@@ -100,17 +102,7 @@ def loss_input_gradient(module: nn.Module, x: Tensor, classes: Tensor) -> Tensor
         (gradient,) = torch.autograd.grad(
             logits, leaf, loss_cotangent(logits, classes), materialize_grads=True
         )
-    return _finite(gradient)
-
-
-def _finite(gradient: Tensor) -> Tensor:
-    # The sign of NaN is 0, which would look like a gradient that vanishes.
-    if not torch.isfinite(gradient).all():
-        raise ValueError(
-            "model has NaN or infinite gradients at X, such as those of a square root "
-            "at 0. Add a small number inside it, or move X away from that point."
-        )
-    return gradient
+    return check_finite(gradient)
 
 
 def _traced_forward(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,11 +110,7 @@ def _traced_forward(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     leaf = x.detach().clone().requires_grad_(True)
     # A copy goes in, because a model that works in place must not touch a leaf.
     logits = as_logits(module(leaf.clone()), len(x))
-    if not logits.requires_grad:
-        raise ValueError(
-            "model must let autograd reach its input, but its logits carry no "
-            "gradient. Remove torch.no_grad(), .detach() or .data from its forward."
-        )
+    check_recorded(logits, "input")
     return leaf, logits
 
 
@@ -145,7 +133,7 @@ def cosine_similarity_matrices(maps: Tensor, *, sign: bool) -> Tensor:
     """
     # Half precision would overflow in the products; and scaling by the largest entry
     # first keeps the squares of tiny gradients from underflowing.
-    maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+    maps = at_least_float32(maps)
     maps = maps.sign() if sign else maps / _or_one(maps.abs().amax(2, keepdim=True))
     maps = maps / _or_one(torch.linalg.vector_norm(maps, dim=2, keepdim=True))
     return (maps @ maps.transpose(1, 2)).clamp(-1, 1)

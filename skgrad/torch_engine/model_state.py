@@ -64,6 +64,11 @@ def model_dtype(module: nn.Module) -> torch.dtype:
     return torch.float32
 
 
+def placement(module: nn.Module) -> dict[str, Any]:
+    """Return where and as what the model takes its inputs: ``device`` and ``dtype``."""
+    return {"device": model_device(module), "dtype": model_dtype(module)}
+
+
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
     yield from module.parameters()
     yield from module.buffers()
@@ -210,6 +215,30 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
             f"{type(error).__name__}: {error}"
         ) from error
     return as_logits(output, len(x))
+
+
+def check_recorded(logits: Tensor, source: str) -> None:
+    """Refuse logits whose dependence on ``source`` autograd did not record."""
+    if not logits.requires_grad:
+        raise ValueError(
+            f"model must let autograd reach its {source}, but its logits carry no "
+            "gradient. Remove torch.no_grad(), .detach() or .data from its forward."
+        )
+
+
+def check_finite(gradients: Tensor) -> Tensor:
+    """Return ``gradients``, or their norms, unless some are NaN or infinite."""
+    if not torch.isfinite(gradients).all():
+        raise ValueError(
+            "model has NaN or infinite gradients at X, such as those of a square root "
+            "at 0. Add a small number inside it, or move X away from that point."
+        )
+    return gradients
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Widen half precision, which numpy lacks or detectors find too coarse."""
+    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .model_state import as_logits
+from .model_state import as_logits, check_finite, check_recorded
 
 
 def gradient_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -71,7 +71,8 @@ def squared_gradient_norms(module: nn.Module, x: Tensor, label: Tensor) -> Tenso
     Raises
     ------
     ValueError
-        If autograd did not record how the logits depend on the parameters.
+        If autograd did not record how the logits depend on the parameters, or a
+        gradient is NaN or infinite.
     """
     parameters = list(gradient_parameters(module).values())
     return torch.stack(
@@ -83,25 +84,13 @@ def _one_sample(
     module: nn.Module, x: Tensor, label: Tensor, parameters: list[nn.Parameter]
 ) -> Tensor:
     logits = as_logits(module(x), 1)
-    if not logits.requires_grad:
-        raise ValueError(
-            "model must let autograd reach its parameters, but its logits carry no "
-            "gradient. Remove torch.no_grad(), .detach() or .data from its forward."
-        )
+    check_recorded(logits, "parameters")
     cotangent = confounding_cotangent(logits.detach(), label)
     gradients = torch.autograd.grad(logits, parameters, cotangent, allow_unused=True)
     # MPS has no float64.
     wide = torch.float32 if x.device.type == "mps" else torch.float64
     zero = torch.zeros((), dtype=wide, device=x.device)
-    norms = torch.stack(
-        [
-            zero if g is None else g.to(wide).square().sum().to(x.device)
-            for g in gradients
-        ]
-    )
-    if not torch.isfinite(norms).all():
-        raise ValueError(
-            "model has NaN or infinite gradients at X, such as those of a square root "
-            "at 0. Add a small number inside it, or move X away from that point."
-        )
-    return norms
+    norms = [
+        zero if g is None else g.to(wide).square().sum().to(x.device) for g in gradients
+    ]
+    return check_finite(torch.stack(norms))
