@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from recording import RecordsFit
 
 from skgrad import LODA
 
 
-class Recording(LODA):
+class Recording(RecordsFit, LODA):
     """Keeps the rows that it was fitted on, to compute its scores again."""
-
-    def _fit_scores(self, X, names, random_state):
-        self.seen_ = X
-        super()._fit_scores(X, names, random_state)
 
 
 def fitted(X, **options):

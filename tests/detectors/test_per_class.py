@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from recording import RecordsFit
 from sklearn.covariance import ledoit_wolf
 from sklearn.svm import OneClassSVM
 
@@ -22,18 +23,18 @@ def draw(n_samples=300, seed=0):
     return np.hstack([layer, logits])
 
 
-class Recording(PerClassSVDD):
+class RecordingSVDD(RecordsFit, PerClassSVDD):
     """Keeps the rows that it was fitted on, to compute its scores again."""
 
-    def _fit_scores(self, X, names, random_state):
-        self.seen_ = X
-        super()._fit_scores(X, names, random_state)
+
+class RecordingGaussian(RecordsFit, ClassConditionalGaussian):
+    """Keeps the rows that it was fitted on, to compute its scores again."""
 
 
 def test_svdd_by_definition():
     X = draw()
     weights = [3.0, 1.0]
-    detector = Recording(
+    detector = RecordingSVDD(
         nu=0.2, gamma=0.3, blocks=[2, 2], weights=weights, random_state=0
     ).fit(X)
     label = X[:, 2:].argmax(axis=1)
@@ -52,13 +53,10 @@ def test_svdd_by_definition():
 
 
 def test_gaussian_by_definition():
-    class Keeping(ClassConditionalGaussian):
-        def _fit_scores(self, X, names, random_state):
-            self.seen_ = X
-            super()._fit_scores(X, names, random_state)
-
     X = draw()
-    detector = Keeping(blocks=[2, 2], include_logits=False, random_state=0).fit(X)
+    detector = RecordingGaussian(
+        blocks=[2, 2], include_logits=False, random_state=0
+    ).fit(X)
     label = X[:, 2:].argmax(axis=1)
     expected = np.empty(len(X))
     for i in (0, 1):
