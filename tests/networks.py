@@ -1,7 +1,17 @@
-"""Small networks that the tests share."""
+"""Small networks that the tests share, and the gradient norms of any."""
+
+from functools import partial
 
 import torch
 from torch import nn
+
+from skgrad.torch_engine.cotangents import label_cotangents
+from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.parameter_gradients import (
+    gradient_parameters,
+    parameter_routes,
+    squared_gradient_norms,
+)
 
 
 class AnyWidth(nn.Module):
@@ -71,3 +81,68 @@ def images(n_samples, shape, *, seed=0):
     """Draw float32 images in [0, 1] as a numpy array."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(n_samples, *shape, generator=generator).numpy()
+
+
+class Readout(nn.Sequential):
+    """Layers in a row, whose output is summed up to three logits."""
+
+    def forward(self, x):
+        outputs = super().forward(x).flatten(1)
+        width = outputs.shape[1]
+        # Weights that differ from entry to entry, so that gradients do.
+        weights = torch.arange(3 * width, dtype=x.dtype, device=x.device).cos()
+        return outputs.tanh() @ weights.view(width, 3)
+
+
+def gradient_norms(module, x, cotangents, routes=None):
+    """Return the squared gradient norms of every parameter, for one loss."""
+    with frozen(module, parameter_gradients=True):
+        return squared_gradient_norms(module, x, cotangents, routes)[:, 0]
+
+
+def looped_norms(module, x, label="all"):
+    """Return the same for the paper's loss, by autograd sample by sample."""
+    cotangents = partial(label_cotangents, label=label, loss="bce")
+    return gradient_norms(module, x, cotangents, routes={})
+
+
+def routes_of(module, x):
+    """Return how the norms of each parameter are computed."""
+    cotangents = partial(label_cotangents, label="all", loss="bce")
+    with frozen(module, parameter_gradients=True):
+        routes = parameter_routes(module, x, cotangents)
+    return {
+        name: routes[name].rule if name in routes else "autograd"
+        for name in gradient_parameters(module)
+    }
+
+
+def check_against_loop(net, x, routes, *, dtypes=(torch.float64, torch.float32)):
+    """Compare the norms with autograd's sample by sample, and the routes taken.
+
+    ``routes`` is the rule of every parameter, a dict of rules by parameter, or the
+    list of those parameters that must have some rule.
+    """
+    exact = looped_norms(net.double().eval(), x.double() if is_real(x) else x)
+    cotangents = partial(label_cotangents, label="all", loss="bce")
+    for dtype in dtypes:
+        net, x = net.to(dtype), x.to(dtype) if is_real(x) else x
+        taken = routes_of(net, x)
+        if isinstance(routes, list):
+            ruled = [name for name, rule in taken.items() if rule != "autograd"]
+            assert ruled == routes
+        else:
+            every = dict.fromkeys(taken, routes) if isinstance(routes, str) else routes
+            assert taken == every
+        norms = gradient_norms(net, x, cotangents)
+        # A gradient that is zero but for rounding has no digits to agree in.
+        rounding = torch.finfo(dtype).eps
+        noise = 1e6 * rounding**2 * exact.amax(dim=1, keepdim=True)
+        rtol = 1e-9 if dtype == torch.float64 else 1e-4
+        assert ((norms - exact).abs() <= rtol * exact + noise).all()
+    net.double()
+    return norms
+
+
+def is_real(x):
+    return x.is_floating_point()

@@ -58,8 +58,9 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     Notes
     -----
-    Cost: one forward pass per batch. Outputs are pooled on the device. ``batch_size``
-    changes them by rounding only, some 1e-6 of their size in float32.
+    Cost: one forward pass per batch, up to the deepest of the layers. Outputs are
+    pooled on the device. ``batch_size`` changes them by rounding only, some 1e-6 of
+    their size in float32.
 
     Columns are named ``<layer>_<index>``, zero-padded. The second axis counts as that
     of the channels: for a layer that puts channels last, such as those of a
@@ -108,7 +109,8 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.verbose = verbose
 
     def _name_features(self, module, batch, n_classes):
-        blocks = self._activations(module, batch)
+        # The whole pass, once: it would show a layer called again further on.
+        blocks = self._activations(module, batch, whole=True)
         names = []
         for layer, block in zip(self._layer_names(), blocks, strict=True):
             width = len(str(block.shape[1] - 1))
@@ -121,8 +123,8 @@ class LayerActivationTransformer(BaseModelTransformer):
     def _layer_names(self):
         return [self.layers] if isinstance(self.layers, str) else list(self.layers)
 
-    def _activations(self, module, batch):
+    def _activations(self, module, batch, *, whole=False):
         blocks = layer_activations(
-            module, batch, self._layer_names(), pooling=self.pooling
+            module, batch, self._layer_names(), pooling=self.pooling, whole=whole
         )
         return [at_least_float32(block) for block in blocks]

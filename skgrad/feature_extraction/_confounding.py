@@ -1,13 +1,15 @@
 """Paper A: gradient norms under a confounding label."""
 
+from functools import partial
 from numbers import Real
 
 import numpy as np
-import torch
 from sklearn.utils._param_validation import StrOptions
 
+from ..torch_engine.cotangents import LABELS, LOSSES, label_cotangents
 from ..torch_engine.parameter_gradients import (
     gradient_parameters,
+    parameter_routes,
     squared_gradient_norms,
 )
 from ._base import BaseModelTransformer
@@ -36,16 +38,28 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
         changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
         a skorch net its module.
-    label : {"all", "none"} or array-like of shape (n_classes,), default="all"
-        The confounding label y: all ones (the paper's), all zeros, or entries in
-        [0, 1] of your own.
+    label : str or array-like of shape (n_classes,), default="all"
+        The label y:
+
+        - "all": ones, which no input had in training (the paper's);
+        - "none": zeros;
+        - "uniform": 1 / n_classes everywhere;
+        - "predicted": one for the predicted class, zero for all others;
+        - "complement": zero for the predicted class, one for all others;
+        - "each": one for a single class, for each class in turn, which gives as many
+          columns per parameter (Oberdiek et al.);
+        - entries in [0, 1] of your own.
+    loss : {"bce", "bce_softmax", "cross_entropy"}, default="bce"
+        The loss J: binary cross-entropy of the logits, as above (the paper's); the
+        same of the softmax probabilities, with :math:`p_i` in place of
+        :math:`\sigma(z_i)`; or :math:`-\sum_i y_i \log p_i`.
     log : bool, default=False
         Return the natural logarithm of the squared norms, which span many decades.
         Norms under 1e-30, zero included, count as 1e-30.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples that are read and moved to the device at a time.
+        Samples per forward and backward pass.
     device : str or torch.device, default=None
         Where to compute. None is the model's own device; another one works on a
         private copy.
@@ -58,6 +72,9 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         Number of logits of the model.
     input_shape_ : tuple of int
         Shape of one sample as the model sees it.
+    routes_ : dict of str to str
+        How the norms of each parameter are computed: the rule that gives them for the
+        whole batch, such as "conv2d", or "autograd" for one sample at a time.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -70,8 +87,12 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
 
     Notes
     -----
-    Cost: one forward and one backward pass per sample, one sample at a time, so that
-    ``batch_size`` changes nothing.
+    Cost: one forward and one backward pass per batch, and one more backward pass for
+    each further class of ``label="each"``. Parameters of linear, convolution,
+    normalisation, embedding, PReLU and attention layers are dealt with there, without
+    a gradient of a weight per sample in memory. A parameter that enters the logits in
+    any other way, or in two ways, goes through autograd, one sample at a time: then
+    that is the cost, see ``routes_``. ``batch_size`` changes norms by rounding only.
 
     The columns follow ``model.named_parameters()`` and bear its names; a parameter
     shared between layers is one column, with the norm of its whole gradient. Frozen
@@ -82,6 +103,9 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     ----------
     Lee, Prabhushankar, AlRegib (2022), "Gradient-Based Adversarial and
     Out-of-Distribution Detection", Eq. 1 (loss) and Eq. 2 (features).
+
+    Oberdiek, Rottmann, Gottschalk (2018), "Classification Uncertainty of Deep Neural
+    Networks Based on Gradient Information".
 
     Examples
     --------
@@ -97,7 +121,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
 
     _parameter_constraints: dict = {
         **BaseModelTransformer._parameter_constraints,
-        "label": [StrOptions({"all", "none"}), "array-like"],
+        "label": [StrOptions(set(LABELS)), "array-like"],
+        "loss": [StrOptions(set(LOSSES))],
         "log": ["boolean"],
     }
     _parameter_gradients = True
@@ -107,6 +132,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         model,
         *,
         label="all",
+        loss="bce",
         log=False,
         input_shape=None,
         batch_size=128,
@@ -115,6 +141,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     ):
         self.model = model
         self.label = label
+        self.loss = loss
         self.log = log
         self.input_shape = input_shape
         self.batch_size = batch_size
@@ -128,26 +155,37 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
                 "model must have parameters to take gradients of; "
                 f"{type(module).__name__} has none."
             )
+        self._routes = parameter_routes(module, batch, self._cotangents(n_classes))
+        ways = {name: route.rule for name, route in self._routes.items()}
+        self.routes_ = {name: ways.get(name, "autograd") for name in names}
+        if self._each_class():
+            width = len(str(n_classes - 1))
+            names = [
+                f"{n}_class_{c:0{width}d}" for c in range(n_classes) for n in names
+            ]
         return np.asarray(names, dtype=object)
 
     def _features(self, module, batch, n_classes):
-        label = torch.as_tensor(
-            self._label_vector(n_classes), dtype=batch.dtype, device=batch.device
-        )
-        norms = squared_gradient_norms(module, batch, label)
+        norms = squared_gradient_norms(
+            module, batch, self._cotangents(n_classes), self._routes
+        ).flatten(1)
         return norms.clamp_min(_SMALLEST).log() if self.log else norms
 
-    def _label_vector(self, n_classes):
-        """Return the label as numbers, one per class."""
-        if isinstance(self.label, str):
-            return np.full(n_classes, 1.0 if self.label == "all" else 0.0)
-        entries = list(self.label)
-        if len(entries) != n_classes or not all(map(_is_share, entries)):
+    def _cotangents(self, n_classes):
+        """Return the function that differentiates the loss at the logits."""
+        label = self.label if isinstance(self.label, str) else list(self.label)
+        if not isinstance(label, str) and (
+            len(label) != n_classes or not all(map(_is_share, label))
+        ):
             raise ValueError(
-                f"label must be 'all', 'none' or {n_classes} numbers in [0, 1], one "
-                f"per class of the model; got {self.label!r}."
+                f"label must be one of {', '.join(map(repr, LABELS))}, or {n_classes} "
+                "numbers in [0, 1], one per class of the model; got "
+                f"{self.label!r}."
             )
-        return np.array(entries, dtype=float)
+        return partial(label_cotangents, label=label, loss=self.loss)
+
+    def _each_class(self):
+        return isinstance(self.label, str) and self.label == "each"
 
 
 def _is_share(entry):

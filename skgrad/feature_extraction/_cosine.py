@@ -1,12 +1,14 @@
 """Paper B: the geometry of the saliency maps of all classes."""
 
+from numbers import Integral, Real
+
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..torch_engine.input_gradients import (
     STATISTICS,
-    class_input_gradients,
-    cosine_similarity_matrices,
+    Maps,
+    class_cosines,
     cosine_statistics,
     upper_pairs,
 )
@@ -41,10 +43,23 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         - "matrix": the whole matrix, flattened row by row.
     sign : bool, default=True
         Compare the signs of the gradients (the paper's) or the gradients themselves.
+    top_n : int, default=None
+        Compare only the ``top_n`` classes with the largest logits of each input, in
+        that order (Table 3 of the paper: 5 of 100 suffice). None compares all, in
+        theirs.
+    channel_reduction : {"max"}, default=None
+        Take the maximum of each map over the channels, the first axis of a sample,
+        before comparing, as the authors' published code does. None compares whole
+        maps (the paper's).
+    logit_scale : float, default=None
+        Multiply the logits of each input by ``logit_scale / max|z|`` first, as the
+        authors' published code can do with 10; the maximum takes part in the
+        gradient. None leaves them (the paper's).
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per forward pass. The maps of all classes are held for one batch.
+        Samples per forward pass. It is made smaller where the maps of all classes
+        would need more than half a gigabyte.
     device : str or torch.device, default=None
         Where to compute. None is the model's own device; another one works on a
         private copy.
@@ -69,7 +84,9 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
 
     Notes
     -----
-    Cost: one forward pass and ``n_classes`` backward passes to the input per batch.
+    Cost: one forward pass per batch and, for each class compared, one backward pass to
+    the input, which is about another forward pass. No gradient of a parameter is
+    computed. On a GPU the backward passes of several classes run as one.
 
     The paper computes each gradient from the loss; where the softmax saturates, that
     of the predicted class vanishes in float32. Here each is computed up to a positive
@@ -104,6 +121,9 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         **BaseModelTransformer._parameter_constraints,
         "output": [StrOptions({"statistics", "upper", "matrix"})],
         "sign": ["boolean"],
+        "top_n": [Interval(Integral, 2, None, closed="left"), None],
+        "channel_reduction": [StrOptions({"max"}), None],
+        "logit_scale": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     def __init__(
@@ -112,6 +132,9 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         *,
         output="statistics",
         sign=True,
+        top_n=None,
+        channel_reduction=None,
+        logit_scale=None,
         input_shape=None,
         batch_size=128,
         device=None,
@@ -120,37 +143,54 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         self.model = model
         self.output = output
         self.sign = sign
+        self.top_n = top_n
+        self.channel_reduction = channel_reduction
+        self.logit_scale = logit_scale
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
         self.verbose = verbose
 
     def _name_features(self, module, batch, n_classes):
-        if self.output == "statistics":
-            if n_classes < 3:
-                raise ValueError(
-                    "output='statistics' needs a model with 3 or more classes, because "
-                    "it compares classes that were not predicted; this one has "
-                    f"{n_classes}. Use output='upper'."
-                )
-            names = [
-                f"{s}_{name}" for s in ("others", "predicted") for name in STATISTICS
-            ]
-        else:
-            width = len(str(n_classes - 1))
-            names = [
-                f"cosine_{i:0{width}d}_{j:0{width}d}"
-                for i in range(n_classes)
-                for j in range(n_classes)
-                if i < j or self.output == "matrix"
-            ]
+        if self.top_n is not None and self.top_n > n_classes:
+            raise ValueError(
+                f"top_n must be None or 2 to {n_classes}, the number of classes of the "
+                f"model; got {self.top_n}."
+            )
+        if self.channel_reduction is not None and batch.ndim < 3:
+            raise ValueError(
+                "channel_reduction needs inputs with channels, such as (n_channels, "
+                f"height, width) or (n_channels, length); got samples of shape "
+                f"{tuple(batch.shape[1:])}. Use channel_reduction=None."
+            )
+        n_maps = self.top_n or n_classes
+        if self.output != "statistics":
+            return np.asarray(self._pair_names(n_maps), dtype=object)
+        if n_maps < 3:
+            raise ValueError(
+                "output='statistics' needs 3 or more classes, because it compares "
+                f"classes that were not predicted; got {n_maps} "
+                f"{'as top_n' if self.top_n else 'in this model'}. Use output='upper'."
+            )
+        sets = ("others", "predicted")
+        names = [f"{which}_{name}" for which in sets for name in STATISTICS]
         return np.asarray(names, dtype=object)
 
+    def _pair_names(self, n_maps):
+        width = len(str(n_maps - 1))
+        prefix = "cosine_top" if self.top_n else "cosine"
+        return [
+            f"{prefix}_{i:0{width}d}_{j:0{width}d}"
+            for i in range(n_maps)
+            for j in range(n_maps)
+            if i < j or self.output == "matrix"
+        ]
+
     def _features(self, module, batch, n_classes):
-        maps, logits = class_input_gradients(module, batch)
-        matrices = cosine_similarity_matrices(maps, sign=self.sign)
+        maps = Maps(self.sign, self.top_n, self.channel_reduction, self.logit_scale)
+        matrices, predicted = class_cosines(module, batch, maps)
         if self.output == "statistics":
-            return cosine_statistics(matrices, logits.argmax(dim=1))
+            return cosine_statistics(matrices, predicted)
         if self.output == "upper":
             rows, columns = upper_pairs(matrices)
             return matrices[:, rows, columns]

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -65,9 +65,16 @@ def _listed(names: Sequence[str], most: int = 40) -> str:
 
 
 def layer_activations(
-    module: nn.Module, x: Tensor, layers: Sequence[str], *, pooling: str
+    module: nn.Module,
+    x: Tensor,
+    layers: Sequence[str],
+    *,
+    pooling: str,
+    whole: bool = False,
 ) -> list[Tensor]:
     """Compute the pooled outputs of several layers in one forward pass.
+
+    The pass ends with the deepest layer asked for.
 
     Parameters
     ----------
@@ -80,6 +87,9 @@ def layer_activations(
     pooling : {"mean", "max", "none"}
         What becomes of the axes after the second: averaged (paper C, Sec. 4), the
         largest value, or flattened into columns.
+    whole : bool, default=False
+        Run the pass to its end all the same, which shows whether a layer is called
+        again.
 
     Returns
     -------
@@ -89,15 +99,19 @@ def layer_activations(
     Raises
     ------
     ValueError
-        If a layer is never called, called twice, or returns no tensor with one row
-        per sample.
+        If a layer is never called, called again before the pass ends, or returns no
+        tensor with one row per sample.
     """
     found: dict[str, Tensor] = {}
+    wanted = find_layers(module, layers)
+    enough = None if whole or LOGITS in layers else len(wanted)
     with ExitStack() as hooks:
-        for name, layer in find_layers(module, layers).items():
-            hook = _keep(name, found, POOLINGS[pooling], len(x))
+        for name, layer in wanted.items():
+            hook = _keep(name, found, POOLINGS[pooling], len(x), enough)
             hooks.enter_context(layer.register_forward_hook(hook))
-        found[LOGITS] = as_logits(module(x), len(x)).detach()
+        with suppress(_Enough):
+            # A copy goes in: a model may work in place, and the batch be needed again.
+            found[LOGITS] = as_logits(module(x.clone()), len(x)).detach()
     for name in layers:
         if name not in found:
             raise ValueError(
@@ -107,13 +121,21 @@ def layer_activations(
     return [found[name] for name in layers]
 
 
+class _Enough(BaseException):
+    """Ends a forward pass. No error, so that no model takes it for one."""
+
+
 def _keep(
     name: str,
     found: dict[str, Tensor],
     pool: Callable[[Tensor], Tensor],
     n_samples: int,
+    enough: int | None,
 ) -> Callable[[nn.Module, Any, Any], None]:
-    """Make the forward hook that pools the output of one layer into ``found``."""
+    """Make the forward hook that pools the output of one layer into ``found``.
+
+    With ``enough`` layers found, it ends the pass.
+    """
 
     def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
         if name in found:
@@ -136,12 +158,16 @@ def _keep(
                 f"layers: {name!r} must return one row per sample; for {n_samples} "
                 f"samples it returns shape {tuple(output.shape)}."
             )
-        if not torch.isfinite(output).all():
+        with torch.no_grad():
+            pooled = pool(output) if output.ndim > 2 else output.clone()
+        # Pooling passes NaN and infinity on, and leaves less to check.
+        if not torch.isfinite(pooled).all():
             raise ValueError(
                 f"layers: {name!r} returns NaN or infinite values, which no detector "
                 "can use. Name another layer, or check the scale of X."
             )
-        with torch.no_grad():
-            found[name] = pool(output) if output.ndim > 2 else output.clone()
+        found[name] = pooled
+        if len(found) == enough:
+            raise _Enough
 
     return hook

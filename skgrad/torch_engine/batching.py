@@ -1,6 +1,7 @@
 """Arrays, tensors, memmaps and data sets in; batches on the model's device out."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -164,7 +165,8 @@ def map_batches(
         ``n_samples`` inputs; a data set yields ``x`` or ``(x, y)``. Only one batch at
         a time is read, copied and moved.
     batch_size : int
-        Samples per batch.
+        Samples per batch. If they are too many for the memory, the batch is halved
+        with a warning, also for the rest of the data.
     device : torch.device
         Where the batches go.
     dtype : torch.dtype
@@ -185,20 +187,77 @@ def map_batches(
         If a batch is empty of samples, has another shape, or holds NaN, infinity or a
         value beyond the range of ``dtype``.
     """
+
+    def compute(raw: Any) -> Tensor:
+        batch = prepare_batch(raw, device=device, dtype=dtype, input_shape=input_shape)
+        return function(batch).detach().cpu()
+
     results = []
     bar = tqdm(
         total=_length(data), desc=progress, unit="sample", disable=progress is None
     )
     with bar:
-        for batch in batches(data, batch_size):
-            batch = prepare_batch(
-                batch, device=device, dtype=dtype, input_shape=input_shape
-            )
-            results.append(function(batch).detach().cpu())
-            bar.update(len(batch))
+        for raw in batches(data, batch_size):
+            start = 0
+            while start < len(raw):
+                piece = raw[start : start + batch_size]
+                result = _unless_out_of_memory(compute, piece)
+                if result is None:
+                    batch_size = _halved(len(piece), device)
+                    continue
+                results.append(result)
+                start += len(piece)
+                bar.update(len(piece))
     if not results:
         raise ValueError("X must hold at least one sample; got an empty data set.")
     return torch.cat(results)
+
+
+def _unless_out_of_memory(
+    compute: Callable[[Any], Tensor], piece: Any
+) -> Tensor | None:
+    """Return the result for some samples, None if they are too many for the memory.
+
+    The error is dropped here, and with it the tensors that its frames hold.
+    """
+    try:
+        return compute(piece)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(piece) == 1:
+            error.add_note("Not even one sample at a time fits into the memory.")
+            raise
+        return None
+
+
+# Allocations fail in many ways, few of which have a type of their own.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate",
+    "alloc_failed",
+)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def _halved(n_samples: int, device: torch.device) -> int:
+    """Return half as many samples, and say so."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = (n_samples + 1) // 2
+    warnings.warn(
+        f"Out of memory on {device} with {n_samples} samples at a time; going on with "
+        f"{half}. Set batch_size={half} to spare the attempt.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return half
 
 
 def batches(data: Data, batch_size: int) -> Iterator[Any]:

@@ -1,47 +1,61 @@
 """Per-class input gradients and their cosine similarity matrices (paper B)."""
 
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from .cotangents import class_cotangent
 from .model_state import as_logits, at_least_float32, check_finite, check_recorded
 
 STATISTICS = ("mean", "max", "min", "std", "energy")
+# Map entries held at a time: 512 MB in float32.
+_HELD = 2**27
+# Samples times classes in one vectorized backward pass: enough to keep a GPU busy.
+_TOGETHER = 1024
 
 
-def loss_cotangent(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return a positive multiple of the cross-entropy's gradient at the logits.
+@dataclass(frozen=True)
+class Maps:
+    """Which maps of a sample are compared.
 
-    The gradient of the cross-entropy towards class i is p - e_i, with p the softmax.
-    Where p_i rounds to 1 all its digits are lost, and where it is tiny it underflows.
-    Signs and cosines do not change under positive scaling, so each row is scaled in
-    log space until its largest entry off i is 1: exp(log p_j - max_{j != i} log p_j)
-    for j != i, and minus their sum for i.
-
-    Parameters
+    Attributes
     ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        Logits of any size.
-    classes : Tensor of int64 of shape (n_samples,)
-        The class i of each sample.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes)
-        The scaled gradients. Each row sums to 0.
+    sign : bool, default=True
+        The signs of the input gradients, the saliency maps of paper B (Eq. 1), or the
+        gradients themselves.
+    top_n : int, optional
+        Only those of the classes with the ``top_n`` largest logits, the largest
+        first. None takes all classes, in their order.
+    channel_reduction : {"max"}, optional
+        Their maximum over the channels, the first axis of a sample, as the published
+        code of paper B takes it. None leaves them as they are.
+    logit_scale : float, optional
+        Those of the network with rescaled logits, see `class_cotangent`.
     """
-    own = torch.zeros_like(logits, dtype=torch.bool)
-    own.scatter_(1, classes[:, None], True)
-    others = logits.detach().masked_fill(own, -torch.inf)
-    # log p_j - max log p_j = z_j - max z_j: the softmax denominator cancels.
-    weights = torch.exp(others - others.amax(dim=1, keepdim=True))
-    return weights - own * weights.sum(dim=1, keepdim=True)
+
+    sign: bool = True
+    top_n: int | None = None
+    channel_reduction: str | None = None
+    logit_scale: float | None = None
 
 
-def class_input_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the direction of the loss gradient at the input, for every class.
+def class_cosines(
+    module: nn.Module,
+    x: Tensor,
+    maps: Maps,
+    *,
+    held: int = _HELD,
+    vectorized: bool | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute the cosine similarities between the maps of all classes.
 
-    Cost: one forward pass and ``n_classes`` backward passes to the input. No
-    gradient of a parameter is computed.
+    Cost: one forward pass and, per class, one backward pass to the input. No gradient
+    of a parameter is computed. Samples are taken in groups that ``held`` suffices for;
+    where it does not suffice for one sample, classes are taken in blocks, and maps
+    are computed anew for each pair of blocks.
 
     Parameters
     ----------
@@ -49,13 +63,22 @@ def class_input_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]
         The model, held by ``frozen(module)``.
     x : Tensor of shape (n_samples, *input_shape)
         The inputs.
+    maps : Maps
+        What is compared.
+    held : int, optional
+        Largest number of map entries to hold at a time.
+    vectorized : bool, optional
+        Whether to run the backward passes of a block of classes as one. None does so
+        on a GPU, which small batches leave idle.
 
     Returns
     -------
-    maps : Tensor of shape (n_samples, n_classes, n_inputs)
-        Input gradients, each up to a positive factor (see `loss_cotangent`).
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits.
+    matrices : Tensor of shape (n_samples, n_maps, n_maps)
+        Cosines in [-1, 1] (paper B, Eq. 2), n_maps being n_classes or ``top_n``. The
+        cosine with a map that is zero everywhere, its own included, is defined as 0:
+        it points nowhere.
+    predicted : Tensor of int64 of shape (n_samples,)
+        The position of the predicted class among the maps.
 
     Raises
     ------
@@ -63,21 +86,127 @@ def class_input_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]
         If autograd did not record how the logits depend on the input, or a gradient
         is NaN or infinite.
     """
+    if vectorized is None:
+        vectorized = x.device.type == "cuda"
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
-        maps = []
-        for label in range(logits.shape[1]):
-            classes = torch.full((len(x),), label, device=x.device)
-            (gradient,) = torch.autograd.grad(
-                logits,
-                leaf,
-                loss_cotangent(logits, classes),
-                retain_graph=True,
-                materialize_grads=True,
-            )
-            # The sign of NaN is 0, which would look like a gradient that vanishes.
-            maps.append(check_finite(gradient).flatten(1))
-    return torch.stack(maps, dim=1), logits.detach()
+        n_maps = maps.top_n or logits.shape[1]
+        n_entries = leaf[0].numel()
+        group = max(1, held // (n_maps * n_entries))
+        if group < len(x):
+            del leaf, logits
+            parts = [
+                class_cosines(module, part, maps, held=held, vectorized=vectorized)
+                for part in x.split(group)
+            ]
+            matrices, predicted = (torch.cat(part) for part in zip(*parts, strict=True))
+            return matrices, predicted
+        # Two blocks are held where one does not do.
+        block = n_maps if n_maps * n_entries <= held else held // (2 * n_entries)
+        classes = _classes(logits, maps.top_n)
+        blocks = classes.split(max(1, block), dim=1)
+        rows = []
+        for i, first in enumerate(blocks):
+            left = _unit_maps(leaf, logits, first, maps, vectorized)
+            row = [left @ left.transpose(1, 2)]
+            for second in blocks[i + 1 :]:
+                right = _unit_maps(leaf, logits, second, maps, vectorized)
+                row.append(left @ right.transpose(1, 2))
+            rows.append(row)
+    predicted = classes.eq(logits.argmax(dim=1, keepdim=True)).int().argmax(dim=1)
+    return _mirrored(rows).clamp(-1, 1), predicted
+
+
+def _classes(logits: Tensor, top_n: int | None) -> Tensor:
+    """Return the classes (n_samples, n_maps) of each sample's maps."""
+    if top_n is None:
+        every = torch.arange(logits.shape[1], device=logits.device)
+        return every.expand(len(logits), -1)
+    return logits.detach().topk(top_n, dim=1).indices
+
+
+def _mirrored(rows: list[list[Tensor]]) -> Tensor:
+    """Make whole symmetric matrices from the blocks on and above the diagonal."""
+    full = []
+    for i, row in enumerate(rows):
+        left = [rows[j][i - j].transpose(1, 2) for j in range(i)]
+        full.append(torch.cat([*left, *row], dim=2))
+    return torch.cat(full, dim=1)
+
+
+def _unit_maps(
+    leaf: Tensor, logits: Tensor, classes: Tensor, maps: Maps, vectorized: bool
+) -> Tensor:
+    """Return the maps (n_samples, n_maps, n_entries) of some classes at length 1."""
+    units = []
+    for gradient in _class_gradients(leaf, logits, classes, maps, vectorized):
+        # The sign of NaN is 0, which would look like a gradient that vanishes.
+        values = at_least_float32(check_finite(gradient))
+        values = values.sign() if maps.sign else values
+        if maps.channel_reduction == "max":
+            values = values.amax(dim=1)
+        values = values.flatten(1)
+        # Scaled by the largest entry first: squares of tiny gradients underflow.
+        values = values / _or_one(values.abs().amax(dim=1, keepdim=True))
+        norms = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+        units.append(values / _or_one(norms))
+    return torch.stack(units, dim=1)
+
+
+def _class_gradients(
+    leaf: Tensor, logits: Tensor, classes: Tensor, maps: Maps, vectorized: bool
+) -> Iterator[Tensor]:
+    """Yield the loss gradient (n_samples, *input_shape) towards each class.
+
+    Each is so up to a positive factor of each sample (see `class_cotangent`).
+    """
+    cotangents = [
+        class_cotangent(logits, column, logit_scale=maps.logit_scale)
+        for column in classes.T
+    ]
+    step = max(1, _TOGETHER // len(logits)) if vectorized else 1
+    for start in range(0, len(cotangents), step):
+        yield from _pulled_back(leaf, logits, cotangents[start : start + step])
+
+
+def _pulled_back(
+    leaf: Tensor, logits: Tensor, cotangents: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """Return the gradients at the leaf, computed together where torch can."""
+    if len(cotangents) > 1:
+        try:
+            return _vectorized(leaf, logits, torch.stack(list(cotangents)))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            # Some operation cannot be vectorized. One by one all can, and one that
+            # cannot be differentiated at all says so there.
+            return [_pulled_back(leaf, logits, [one])[0] for one in cotangents]
+    (gradient,) = torch.autograd.grad(
+        logits, leaf, cotangents[0], retain_graph=True, materialize_grads=True
+    )
+    return [gradient]
+
+
+def _vectorized(leaf: Tensor, logits: Tensor, cotangents: Tensor) -> Sequence[Tensor]:
+    with warnings.catch_warnings():
+        # An operation without a rule of its own is looped over inside.
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        (gradients,) = torch.autograd.grad(
+            logits,
+            leaf,
+            cotangents,
+            retain_graph=True,
+            is_grads_batched=True,
+            allow_unused=True,
+        )
+    if gradients is None:
+        return [torch.zeros_like(leaf) for _ in cotangents]
+    return gradients.unbind()
+
+
+def _or_one(divisor: Tensor) -> Tensor:
+    return torch.where(divisor == 0, 1, divisor)
 
 
 def loss_input_gradient(module: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
@@ -95,12 +224,12 @@ def loss_input_gradient(module: nn.Module, x: Tensor, classes: Tensor) -> Tensor
     Returns
     -------
     Tensor of shape (n_samples, *input_shape)
-        Input gradients, each up to a positive factor (see `loss_cotangent`).
+        Input gradients, each up to a positive factor (see `class_cotangent`).
     """
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
         (gradient,) = torch.autograd.grad(
-            logits, leaf, loss_cotangent(logits, classes), materialize_grads=True
+            logits, leaf, class_cotangent(logits, classes), materialize_grads=True
         )
     return check_finite(gradient)
 
@@ -112,35 +241,6 @@ def _traced_forward(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     logits = as_logits(module(leaf.clone()), len(x))
     check_recorded(logits, "input")
     return leaf, logits
-
-
-def cosine_similarity_matrices(maps: Tensor, *, sign: bool) -> Tensor:
-    """Compute the cosine similarities between the maps of all classes.
-
-    Parameters
-    ----------
-    maps : Tensor of shape (n_samples, n_classes, n_inputs)
-        Input gradients, each up to a positive factor.
-    sign : bool
-        Whether to compare the signs of the gradients, the saliency maps of paper B
-        (Eq. 1), instead of the gradients.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes, n_classes)
-        Cosines in [-1, 1] (paper B, Eq. 2). The cosine with a map that is zero
-        everywhere, its own included, is defined as 0: it points nowhere.
-    """
-    # Half precision would overflow in the products; and scaling by the largest entry
-    # first keeps the squares of tiny gradients from underflowing.
-    maps = at_least_float32(maps)
-    maps = maps.sign() if sign else maps / _or_one(maps.abs().amax(2, keepdim=True))
-    maps = maps / _or_one(torch.linalg.vector_norm(maps, dim=2, keepdim=True))
-    return (maps @ maps.transpose(1, 2)).clamp(-1, 1)
-
-
-def _or_one(divisor: Tensor) -> Tensor:
-    return torch.where(divisor == 0, torch.ones_like(divisor), divisor)
 
 
 def cosine_statistics(matrices: Tensor, predicted: Tensor) -> Tensor:

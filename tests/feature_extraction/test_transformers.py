@@ -521,7 +521,7 @@ def test_model_that_draws_is_refused(make, model):
             self.conv = model
 
         def forward(self, x):
-            return nn.functional.dropout(self.conv(x), 0.5, training=True)
+            return self.conv(nn.functional.dropout(x, 0.5, training=True))
 
     with pytest.raises(ValueError, match="model must give the same logits each time"):
         make(Drawing()).fit(X)
@@ -753,7 +753,10 @@ def test_bad_parameters(make, model, options, message):
     ("label", "message"),
     [
         ("some", "'label' parameter of ConfoundingGradientTransformer"),
-        ([1, 0], r"label must be 'all', 'none' or 3 numbers in \[0, 1\].*got \[1, 0\]"),
+        (
+            [1, 0],
+            r"label must be one of 'all', .*, or 3 numbers in \[0, 1\].*got \[1, 0\]",
+        ),
         ([1, 0, 2], r"numbers in \[0, 1\]"),
         ([0, 1, np.nan], r"numbers in \[0, 1\]"),
         (["a", "b", "c"], r"numbers in \[0, 1\]"),
@@ -770,6 +773,110 @@ def test_labels_by_name_and_by_vector(model):
         by_name = ConfoundingGradientTransformer(model, label=name).fit_transform(X)
         given = ConfoundingGradientTransformer(model, label=vector).fit_transform(X)
         assert_array_equal(by_name, given)
+
+
+def test_routes_are_told(model):
+    transformer = ConfoundingGradientTransformer(model).fit(X)
+    assert transformer.routes_ == {
+        "conv.weight": "conv2d",
+        "conv.bias": "conv2d",
+        "norm.weight": "batch_norm",
+        "norm.bias": "batch_norm",
+        "head.weight": "linear",
+        "head.bias": "linear",
+    }
+    recurrent = ConfoundingGradientTransformer(seeded(Recurrent)).fit(images(3, (4, 3)))
+    assert set(recurrent.routes_.values()) == {"autograd", "linear"}
+
+
+def test_each_class_has_columns_of_its_own(model):
+    each = ConfoundingGradientTransformer(model, label="each", loss="cross_entropy")
+    features = each.fit_transform(X)
+    names = each.get_feature_names_out().tolist()
+    assert len(names) == features.shape[1] == 18
+    assert names[:2] == ["conv.weight_class_0", "conv.bias_class_0"]
+    assert names[-1] == "head.bias_class_2"
+    one_hot = each.set_params(label=[0, 1, 0]).fit_transform(X)
+    assert_allclose(features[:, 6:12], one_hot, rtol=1e-6)
+    predicted = each.set_params(label="predicted").fit_transform(X)
+    with torch.no_grad():
+        classes = model.eval()(torch.from_numpy(X)).argmax(dim=1).numpy()
+    for row, all_classes, k in zip(predicted, features, classes, strict=True):
+        assert_allclose(row, all_classes[6 * k : 6 * k + 6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["bce", "bce_softmax", "cross_entropy"])
+def test_losses_against_torch(loss, model):
+    features = ConfoundingGradientTransformer(model, loss=loss).fit_transform(X)
+    model.eval()
+    for row, sample in zip(features, X, strict=True):
+        logits = model(torch.from_numpy(sample[None]))
+        ones = torch.ones_like(logits)
+        value = {
+            "bce": nn.functional.binary_cross_entropy_with_logits(logits, ones),
+            "bce_softmax": nn.functional.binary_cross_entropy(logits.softmax(1), ones),
+            "cross_entropy": -logits.log_softmax(1).sum(),
+        }[loss]
+        gradients = torch.autograd.grad(value, list(model.parameters()))
+        assert_allclose(row, [g.square().sum().item() for g in gradients], rtol=1e-4)
+
+
+def test_top_classes_and_the_authors_variants(model):
+    top = CosineSimilarityMatrixTransformer(model, output="upper", top_n=2)
+    assert top.fit(X).get_feature_names_out().tolist() == ["cosine_top_0_1"]
+    plain = CosineSimilarityMatrixTransformer(model, output="upper")
+    names = plain.fit(X).get_feature_names_out().tolist()
+    features = plain.transform(X)
+    with torch.no_grad():
+        logits = model.eval()(torch.from_numpy(X)).numpy()
+    best = np.sort(np.argsort(-logits, axis=1)[:, :2], axis=1)
+    for cosine, row, (i, j) in zip(top.transform(X), features, best, strict=True):
+        assert_allclose(cosine[0], row[names.index(f"cosine_{i}_{j}")], atol=1e-6)
+    for variant in ({"channel_reduction": "max"}, {"logit_scale": 10.0}):
+        other = clone(plain).set_params(sign=False, **variant).fit_transform(X)
+        assert (
+            abs(other - clone(plain).set_params(sign=False).fit_transform(X)).max() > 0
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_n": 4}, "top_n must be None or 2 to 3, the number of classes"),
+        ({"top_n": 2}, "needs 3 or more classes.*got 2 as top_n"),
+        ({"top_n": 1}, "'top_n' parameter of CosineSimilarityMatrixTransformer"),
+        ({"logit_scale": 0.0}, "'logit_scale' parameter"),
+        ({"channel_reduction": "mean"}, "'channel_reduction' parameter"),
+    ],
+)
+def test_bad_variants_of_the_cosines(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        CosineSimilarityMatrixTransformer(model, **options).fit(X)
+
+
+def test_rows_have_no_channels_to_reduce():
+    rows = CosineSimilarityMatrixTransformer(AnyWidth(), channel_reduction="max")
+    with pytest.raises(ValueError, match=r"channel_reduction needs.*shape \(4,\)"):
+        rows.fit(np.ones((2, 4)))
+
+
+def test_out_of_memory_halves_the_batch(make, model):
+    exact = make(model).fit_transform(X)
+    forward = type(model).forward
+
+    class Tight(BatchNormNet):
+        def forward(self, x):
+            if len(x) > 4:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return forward(self, x)
+
+    model.__class__ = Tight
+    transformer = make(model).fit(X)
+    with pytest.warns(
+        RuntimeWarning, match=r"with 7 samples at a time; going on with 4"
+    ):
+        features = transformer.transform(X)
+    assert_allclose(features, exact, rtol=1e-4, atol=1e-6)
 
 
 def test_log_has_a_floor(model):
@@ -789,7 +896,7 @@ def test_model_without_parameters_has_no_gradients():
 
 def test_two_classes_have_no_statistics():
     with pytest.raises(
-        ValueError, match=r"needs a model with 3 or more classes.*'upper'"
+        ValueError, match=r"needs 3 or more classes.*got 2 in this model.*'upper'"
     ):
         CosineSimilarityMatrixTransformer(AnyWidth(2)).fit(np.ones((2, 3)))
 

@@ -10,9 +10,9 @@ from skgrad.torch_engine.activations import find_layers, layer_activations
 from skgrad.torch_engine.model_state import frozen
 
 
-def activations_of(module, x, layers, pooling="mean"):
+def activations_of(module, x, layers, pooling="mean", **options):
     with frozen(module):
-        return layer_activations(module, x, layers, pooling=pooling)
+        return layer_activations(module, x, layers, pooling=pooling, **options)
 
 
 def test_lenet_channel_means_by_hand_made_forward():
@@ -55,7 +55,7 @@ def test_hooks_are_gone_also_after_an_error():
 
     net = Failing()
     with pytest.raises(RuntimeError, match="out of luck"):
-        activations_of(net, torch.ones(1, 2), ["layer"])
+        activations_of(net, torch.ones(1, 2), ["layer", "logits"])
     assert not net.layer._forward_hooks
 
 
@@ -87,7 +87,39 @@ class Odd(nn.Module):
 )
 def test_unusable_layers_are_refused(layer, message):
     with pytest.raises(ValueError, match=message):
-        activations_of(Odd(), torch.ones(2, 2), [layer])
+        activations_of(Odd(), torch.ones(2, 2), [layer], whole=True)
+
+
+def test_pass_ends_with_the_deepest_layer():
+    called = []
+    net = seeded(LeNet)
+    for name, layer in net.named_children():
+        layer.register_forward_hook(lambda *_, name=name: called.append(name))
+    x = torch.from_numpy(images(2, (1, 28, 28)))
+    early = activations_of(net, x, ["fc1", "conv1"])
+    assert called[-1] == "fc1"
+    assert {"fc2", "fc3"}.isdisjoint(called)
+    whole = activations_of(net, x, ["fc1", "conv1"], whole=True)
+    assert called[-1] == "fc3"
+    for one, other in zip(early, whole, strict=True):
+        assert_allclose(one, other)
+
+
+def test_model_that_catches_errors_does_not_catch_the_end_of_the_pass():
+    class Catching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+            self.head = nn.Linear(3, 3)
+
+        def forward(self, x):
+            try:
+                return self.head(self.layer(x))
+            except Exception as error:
+                raise AssertionError("caught what was no error") from error
+
+    (output,) = activations_of(Catching(), torch.ones(2, 2), ["layer"])
+    assert output.shape == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -226,3 +226,68 @@ def test_progress_bar_counts_samples(capsys):
     shown = capsys.readouterr().err
     assert "reading: 100%" in shown
     assert "sample/s" in shown
+
+
+class Hungry:
+    """Computes on up to ``most`` samples at a time."""
+
+    def __init__(self, most, error):
+        self.most, self.error, self.sizes = most, error, []
+
+    def __call__(self, batch):
+        self.sizes.append(len(batch))
+        if len(batch) > self.most:
+            raise self.error
+        return 2 * batch
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDNN_STATUS_ALLOC_FAILED"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_out_of_memory_halves_the_batch_and_says_so(error):
+    data = np.arange(40, dtype=np.float32).reshape(20, 2)
+    hungry = Hungry(3, error)
+    with pytest.warns(RuntimeWarning) as caught:
+        results = map_batches(
+            hungry, data, batch_size=9, device=torch.device("cpu"), dtype=torch.float32
+        )
+    assert_array_equal(results, 2 * data)
+    # 9, 5, then 3 fit; the next batches start with 3.
+    assert hungry.sizes == [9, 5, 3, 3, 3, 3, 3, 3, 2]
+    assert [str(w.message)[:63] for w in caught] == [
+        "Out of memory on cpu with 9 samples at a time; going on with 5.",
+        "Out of memory on cpu with 5 samples at a time; going on with 3.",
+    ]
+
+
+def test_one_sample_too_many_for_the_memory():
+    hungry = Hungry(0, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        gather_with(hungry, batch_size=1)
+    assert caught.value.__notes__ == [
+        "Not even one sample at a time fits into the memory."
+    ]
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    hungry = Hungry(0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        gather_with(hungry, batch_size=2)
+    assert hungry.sizes == [2]
+
+
+def gather_with(function, *, batch_size):
+    return map_batches(
+        function,
+        X,
+        batch_size=batch_size,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )

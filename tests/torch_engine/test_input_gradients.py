@@ -9,20 +9,24 @@ from networks import AnyWidth, LeNet, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
+from skgrad.torch_engine import input_gradients
 from skgrad.torch_engine.input_gradients import (
-    class_input_gradients,
-    cosine_similarity_matrices,
+    Maps,
+    class_cosines,
     cosine_statistics,
-    loss_cotangent,
     loss_input_gradient,
 )
 from skgrad.torch_engine.model_state import frozen
 
 
-def matrices_of(module, x, *, sign):
+def cosines_of(module, x, maps, **settings):
     with frozen(module):
-        maps, _ = class_input_gradients(module, x)
-    return cosine_similarity_matrices(maps, sign=sign).numpy()
+        matrices, predicted = class_cosines(module, x, maps, **settings)
+    return matrices.numpy(), predicted.numpy()
+
+
+def matrices_of(module, x, **maps):
+    return cosines_of(module, x, Maps(**maps))[0]
 
 
 def by_definition(module, x, *, sign):
@@ -64,24 +68,6 @@ def test_linear_net_by_hand():
     )
 
 
-@pytest.mark.parametrize("scale", [1.0, 30.0, 1e3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_cotangent_is_parallel_to_p_minus_e(scale, dtype):
-    # Extended precision holds exp(-1e3), which float64 does not.
-    logits = scale * torch.tensor([[1.0, -0.3, 0.2, 0.9]], dtype=dtype)
-    z = logits.numpy()[0].astype(np.longdouble)
-    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
-    for label in range(4):
-        others = np.delete(p, label)
-        exact = p.copy()
-        exact[label] = -others.sum()
-        exact /= others.max()
-        cotangent = loss_cotangent(logits, torch.tensor([label])).numpy()[0]
-        rtol = 1e-4 if dtype == torch.float32 else 1e-12
-        tiny = torch.finfo(dtype).tiny
-        assert_allclose(cotangent, exact.astype(float), rtol=rtol, atol=tiny)
-
-
 @pytest.mark.parametrize("sign", [True, False])
 def test_saturated_network_has_the_same_geometry(sign):
     # Adding a constant to one logit moves p towards e_k, where the paper's float32
@@ -99,16 +85,195 @@ def test_saturated_network_has_the_same_geometry(sign):
 
 
 def test_zero_map_has_cosine_zero():
-    maps = torch.tensor([[[0.0, 0.0], [1.0, 2.0]]])
+    net = nn.Linear(2, 3, bias=False)
+    with torch.no_grad():
+        net.weight.zero_()
     for sign in (True, False):
-        matrix = cosine_similarity_matrices(maps, sign=sign)[0]
-        assert_allclose(matrix, [[0, 0], [0, 1]], atol=1e-6)
+        assert (matrices_of(net, torch.ones(1, 2), sign=sign) == 0).all()
 
 
 def test_tiny_maps_do_not_underflow():
-    maps = torch.tensor([[[1e-30, 0.0], [1e-30, 1e-30]]])
-    cosine = cosine_similarity_matrices(maps, sign=False)[0, 0, 1]
-    assert_allclose(cosine, np.sqrt(0.5), rtol=1e-6)
+    net = seeded(lambda: nn.Linear(4, 3))
+    x = torch.rand(2, 4)
+    with torch.no_grad():
+        net.weight.mul_(1e-30)
+    tiny = matrices_of(net, x, sign=False)
+    exact = matrices_of(net.double(), x.double(), sign=False)
+    assert_allclose(tiny, exact, atol=1e-5)
+
+
+INPUTS = {
+    "rows": (lambda: nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4)), (6,)),
+    "series": (
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(15, 4)
+        ),
+        (2, 7),
+    ),
+    "images": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(36, 4)
+        ),
+        (3, 5, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_formula_at_logits_of_any_size(kind, scale):
+    # At 1e3 the definition itself has lost p - e_k; only the other classes are left.
+    make, shape = INPUTS[kind]
+    net = seeded(make, dtype=torch.float64)
+    x = torch.from_numpy(images(3, shape)).double()
+    if scale == 1e3:
+        with torch.no_grad():
+            net[-1].weight.mul_(1e4)
+            assert net(x).abs().amax() > 1e3
+    matrices, predicted = cosines_of(net, x, Maps(sign=False))
+    exact = by_jacobian(net, x)
+    assert_allclose(matrices, exact, atol=1e-9)
+    assert_array_equal(predicted, net(x).argmax(dim=1))
+
+
+def by_jacobian(module, x):
+    """Eq. 1 and 2 unsigned, from the Jacobian and p - e_i in extended precision."""
+    matrices = []
+    for sample in x:
+        jacobian = torch.autograd.functional.jacobian(
+            lambda one: module(one[None])[0], sample
+        )
+        jacobian = jacobian.flatten(1).numpy().astype(np.longdouble)
+        z = module(sample[None])[0].detach().numpy().astype(np.longdouble)
+        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+        maps = []
+        for label in range(len(z)):
+            weights = p.copy()
+            weights[label] = -np.delete(p, label).sum()
+            maps.append(weights @ jacobian / np.abs(weights).max())
+        unit = [m / np.sqrt((m**2).sum()) for m in maps]
+        matrices.append([[a @ b for b in unit] for a in unit])
+    return np.array(matrices, dtype=float)
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_top_classes_are_those_of_the_whole_matrix(sign):
+    net = seeded(LeNet, dtype=torch.float64)
+    x = torch.from_numpy(images(4, (1, 28, 28))).double()
+    whole, predicted = cosines_of(net, x, Maps(sign=sign))
+    top, first = cosines_of(net, x, Maps(sign=sign, top_n=3))
+    order = net(x).argsort(dim=1, descending=True)[:, :3].numpy()
+    assert_array_equal(first, 0)
+    assert_array_equal(order[:, 0], predicted)
+    for matrix, part, classes in zip(whole, top, order, strict=True):
+        assert_allclose(part, matrix[np.ix_(classes, classes)], atol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_maximum_over_channels(sign):
+    make, shape = INPUTS["images"]
+    net = seeded(make, dtype=torch.float64)
+    x = torch.from_numpy(images(3, shape)).double()
+    matrices = matrices_of(net, x, sign=sign, channel_reduction="max")
+    for sample, matrix in zip(x, matrices, strict=True):
+        maps = []
+        for label in range(4):
+            leaf = sample[None].clone().requires_grad_()
+            loss = nn.functional.cross_entropy(net(leaf), torch.tensor([label]))
+            gradient = torch.autograd.grad(loss, leaf)[0].numpy()[0]
+            chosen = (np.sign(gradient) if sign else gradient).max(axis=0).ravel()
+            maps.append(chosen / np.linalg.norm(chosen))
+        assert_allclose(matrix, [[a @ b for b in maps] for a in maps], atol=1e-9)
+
+
+def test_rescaled_logits_against_a_network_that_rescales():
+    class Rescaled(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            z = self.inner(x)
+            return 10 * z / z.abs().amax(dim=1, keepdim=True)
+
+    net = seeded(LeNet, dtype=torch.float64)
+    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    scaled = matrices_of(net, x, sign=False, logit_scale=10.0)
+    assert_allclose(scaled, matrices_of(Rescaled(net), x, sign=False), atol=1e-9)
+    assert abs(scaled - matrices_of(net, x, sign=False)).max() > 1e-3
+
+
+@pytest.mark.parametrize("held", [1, 800, 2_000, 8_000, 10**9])
+@pytest.mark.parametrize("top_n", [None, 4])
+def test_blocks_change_nothing(held, top_n):
+    # 784 entries a map: from one class at a time to all samples at once.
+    net = seeded(LeNet, dtype=torch.float64)
+    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    maps = Maps(sign=False, top_n=top_n)
+    whole, predicted = cosines_of(net, x, maps)
+    parts, again = cosines_of(net, x, maps, held=held)
+    assert_allclose(parts, whole, atol=1e-12)
+    assert_array_equal(again, predicted)
+
+
+def test_no_more_maps_are_held_than_allowed(monkeypatch):
+    made = []
+    original = input_gradients._unit_maps
+
+    def watched(*args):
+        maps = original(*args)
+        made.append(maps.numel())
+        return maps
+
+    monkeypatch.setattr(input_gradients, "_unit_maps", watched)
+    net = seeded(lambda: nn.Linear(30, 1000))
+    cosines_of(net, torch.rand(4, 30), Maps(), held=6_000)
+    # Two blocks of classes at a time, of one sample.
+    assert max(made) <= 3_000
+    made.clear()
+    cosines_of(net, torch.rand(40, 30), Maps(top_n=10), held=6_000)
+    assert max(made) <= 6_000
+    assert len(made) == 2
+
+
+def test_vectorized_backward_passes_give_the_same():
+    net = seeded(LeNet, dtype=torch.float64)
+    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    for maps in (Maps(), Maps(sign=False, top_n=4, logit_scale=10.0)):
+        looped, _ = cosines_of(net, x, maps, vectorized=False)
+        assert_allclose(cosines_of(net, x, maps, vectorized=True)[0], looped, atol=1e-9)
+
+
+def test_operation_that_cannot_be_vectorized_is_looped_over():
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, gradient):
+            (x,) = ctx.saved_tensors
+            # Leaves torch, where no vectorized tensor can follow.
+            return torch.from_numpy(3 * x.numpy() ** 2 * gradient.numpy())
+
+    class Net(nn.Linear):
+        def forward(self, x):
+            return super().forward(Cube.apply(x))
+
+    net = seeded(lambda: Net(4, 3), dtype=torch.float64)
+    x = torch.rand(3, 4, dtype=torch.float64)
+    looped, _ = cosines_of(net, x, Maps(), vectorized=False)
+    assert_allclose(cosines_of(net, x, Maps(), vectorized=True)[0], looped, atol=1e-12)
+
+
+def test_no_gradient_of_a_parameter_is_computed():
+    net = seeded(LeNet)
+    seen = []
+    for parameter in net.parameters():
+        parameter.register_hook(lambda gradient: seen.append(gradient))
+    cosines_of(net, torch.from_numpy(images(2, (1, 28, 28))), Maps())
+    assert seen == []
 
 
 def test_statistics_pair_by_pair():
@@ -161,4 +326,4 @@ def test_logits_that_ignore_the_input_are_refused():
         frozen(Constant()),
         pytest.raises(ValueError, match="autograd reach its input"),
     ):
-        class_input_gradients(Constant(), torch.ones(1, 2))
+        class_cosines(Constant(), torch.ones(1, 2), Maps())

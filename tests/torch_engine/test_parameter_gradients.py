@@ -1,23 +1,37 @@
-"""Per-sample gradient norms against paper A's equations."""
+"""Per-sample gradient norms against paper A's equations, and against autograd."""
+
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from networks import LeNet, images, seeded
+from networks import (
+    LeNet,
+    Readout,
+    check_against_loop,
+    gradient_norms,
+    images,
+    looped_norms,
+    routes_of,
+    seeded,
+)
 from numpy.testing import assert_allclose
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
 
+from skgrad.torch_engine.cotangents import label_cotangents
 from skgrad.torch_engine.model_state import frozen
 from skgrad.torch_engine.parameter_gradients import (
-    confounding_cotangent,
     gradient_parameters,
+    parameter_routes,
     squared_gradient_norms,
 )
 
 
-def norms_of(module, x, label):
-    with frozen(module, parameter_gradients=True):
-        return squared_gradient_norms(module, x, label)
+def norms_of(module, x, label="all"):
+    """Return the norms by whatever way the engine chooses."""
+    return gradient_norms(module, x, partial(label_cotangents, label=label, loss="bce"))
 
 
 def by_definition(module, x, label):
@@ -41,45 +55,73 @@ def test_linear_net_by_hand():
     with torch.no_grad():
         net.weight.zero_()
         net.bias.copy_(torch.tensor([0.0, np.log(3)]))
-    norms = norms_of(net, torch.tensor([[3.0, 4.0]]).double(), torch.ones(2).double())
+    norms = norms_of(net, torch.tensor([[3.0, 4.0]]).double())
     assert_allclose(norms, [[5 / 64 * 25, 5 / 64]], rtol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "label", [torch.ones(10), torch.zeros(10), torch.linspace(0, 1, 10)]
-)
+@pytest.mark.parametrize("label", ["all", "none", torch.linspace(0, 1, 10).tolist()])
 def test_lenet_against_definition(label):
     net = seeded(LeNet, dtype=torch.float64).eval()
     x = torch.from_numpy(images(5, (1, 28, 28))).double()
-    label = label.double()
-    assert_allclose(norms_of(net, x, label), by_definition(net, x, label), rtol=1e-9)
+    entries = {"all": torch.ones(10), "none": torch.zeros(10)}
+    target = entries[label] if isinstance(label, str) else torch.tensor(label)
+    assert set(routes_of(net, x).values()) == {"conv2d", "linear"}
+    exact = by_definition(net, x, target.double())
+    assert_allclose(norms_of(net, x, label), exact, rtol=1e-9)
+    assert_allclose(looped_norms(net, x, label), exact, rtol=1e-9)
 
 
 def test_float32_lenet_against_float64():
     net = seeded(LeNet).eval()
     x = torch.from_numpy(images(3, (1, 28, 28)))
     exact = by_definition(
-        seeded(LeNet, dtype=torch.float64), x.double(), torch.ones(10)
+        seeded(LeNet, dtype=torch.float64), x.double(), torch.ones(10).double()
     )
-    assert_allclose(norms_of(net, x, torch.ones(10)), exact, rtol=1e-4)
+    assert_allclose(norms_of(net, x), exact, rtol=1e-4)
 
 
-def test_saturated_logits_keep_their_digits():
-    # sigmoid(60) - 1 rounds to 0 in float64 too; the gradient is -sigmoid(-60) / C.
-    logits = torch.tensor([[60.0, 500.0]])
-    cotangent = confounding_cotangent(logits, torch.ones(2))
-    assert_allclose(cotangent[0, 0], -np.exp(-60) / 2, rtol=1e-5)
-    assert torch.isfinite(cotangent).all()
+def test_several_losses_share_a_forward_pass():
+    net = seeded(LeNet, dtype=torch.float64).eval()
+    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    calls = []
+    net.register_forward_pre_hook(lambda *_: calls.append(1))
+    each = partial(label_cotangents, label="each", loss="cross_entropy")
+    with frozen(net, parameter_gradients=True):
+        routes = parameter_routes(net, x, each)
+        calls.clear()
+        norms = squared_gradient_norms(net, x, each, routes)
+        exact = squared_gradient_norms(net, x, each, {})
+    assert norms.shape == (3, 10, 10)
+    assert len(calls) == 1 + len(x)
+    assert_allclose(norms, exact, rtol=1e-9)
 
 
 def test_tiny_gradients_do_not_underflow():
     net = nn.Linear(1, 2)
     with torch.no_grad():
         net.weight.zero_()
-        net.bias.fill_(60.0)
-    norms = norms_of(net, torch.ones(1, 1), torch.ones(2))
-    # Two gradients of exp(-60) / 2: the square, 2e-53, is no float32.
-    assert_allclose(norms[0, 1], np.exp(-120) / 2, rtol=1e-5)
+        net.bias.fill_(200.0)
+    norms = norms_of(net, torch.ones(1, 1))
+    # Two gradients of exp(-200) / 2: not even themselves are float32.
+    assert_allclose(norms[0, 1], np.exp(-400) / 2, rtol=1e-5)
+
+
+def test_gradients_that_shrink_on_the_way_do_not_underflow():
+    class Net(nn.Module):
+        """A convolution far below the logits: its gradient is 1e-25 of theirs."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3, padding=1)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(1e-25 * self.conv(x).mean(dim=(2, 3)))
+
+    x = torch.from_numpy(images(3, (1, 6, 6)))
+    exact = looped_norms(seeded(Net).double(), x.double())
+    assert (exact[:, 0] < 1e-45).all()
+    assert_allclose(norms_of(seeded(Net), x), exact, rtol=1e-4)
 
 
 def test_unused_and_frozen_parameters():
@@ -88,16 +130,18 @@ def test_unused_and_frozen_parameters():
             super().__init__()
             self.used = nn.Linear(2, 3)
             self.unused = nn.Parameter(torch.ones(4))
+            self.never_called = nn.Linear(2, 3)
             self.used.bias.requires_grad_(False)
 
         def forward(self, x):
             return self.used(x)
 
     net = seeded(Net)
-    norms = norms_of(net, torch.ones(2, 2), torch.ones(3))
-    names = list(gradient_parameters(net))
-    assert (norms[:, names.index("unused")] == 0).all()
-    assert (norms[:, names.index("used.bias")] > 0).all()
+    norms = norms_of(net, torch.ones(2, 2))
+    named = dict(zip(gradient_parameters(net), norms.T, strict=True))
+    assert (named["used.bias"] > 0).all()
+    for name in ("unused", "never_called.weight", "never_called.bias"):
+        assert (named[name] == 0).all()
     assert not net.used.bias.requires_grad
 
 
@@ -113,9 +157,302 @@ def test_shared_weight_is_one_parameter_with_its_whole_gradient():
             return self.second(torch.tanh(self.first(x)))
 
     net = seeded(Net, dtype=torch.float64)
-    x, label = torch.ones(2, 3).double(), torch.ones(3).double()
-    assert list(gradient_parameters(net)) == ["first.weight"]
-    assert_allclose(norms_of(net, x, label), by_definition(net, x, label), rtol=1e-9)
+    x = torch.rand(4, 3, dtype=torch.float64)
+    check_against_loop(net, x, {"first.weight": "autograd"})
+    assert_allclose(
+        norms_of(net, x), by_definition(net, x, torch.ones(3).double()), rtol=1e-9
+    )
+
+
+def test_shared_through_another_layer_and_through_a_function():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Linear(4, 4)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            hidden = self.embed(x).tanh()
+            # The weight once more, as no call that a rule knows.
+            return self.head(hidden @ self.embed.weight)
+
+    check_against_loop(
+        seeded(Net),
+        torch.rand(4, 4),
+        {
+            "embed.weight": "autograd",
+            "embed.bias": "linear",
+            "head.weight": "linear",
+            "head.bias": "linear",
+        },
+    )
+
+
+def test_layer_called_twice():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Linear(4, 4)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.step(self.step(x).tanh()).tanh())
+
+    routes = {
+        "step.weight": "autograd",
+        "step.bias": "autograd",
+        "head.weight": "linear",
+        "head.bias": "linear",
+    }
+    check_against_loop(seeded(Net), torch.rand(4, 4), routes)
+
+
+def test_custom_parameter_and_functional_use():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.rand(4))
+            self.kernel = nn.Parameter(torch.rand(2, 1, 3))
+            self.head = nn.Linear(2, 3)
+
+        def forward(self, x):
+            maps = F.conv1d((x * self.scale)[:, None], self.kernel, padding=1)
+            return self.head(torch.tanh(maps).mean(dim=2))
+
+    routes = {
+        "scale": "autograd",
+        "kernel": "conv1d",
+        "head.weight": "linear",
+        "head.bias": "linear",
+    }
+    check_against_loop(seeded(Net), torch.rand(5, 4), routes)
+
+
+def test_parametrized_layer():
+    def make():
+        layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+        return nn.Sequential(nn.Linear(4, 4), nn.Tanh(), layer)
+
+    routes = {
+        "0.weight": "linear",
+        "0.bias": "linear",
+        "2.bias": "linear",
+        "2.parametrizations.weight.original0": "autograd",
+        "2.parametrizations.weight.original1": "autograd",
+    }
+    check_against_loop(seeded(make), torch.rand(4, 4), routes)
+
+
+def test_recurrent_network():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = nn.GRU(2, 3, batch_first=True)
+            self.head = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.head(self.gru(x)[1][0])
+
+    routes = dict.fromkeys(
+        [f"gru.{kind}_{way}_l0" for kind in ("weight", "bias") for way in ("ih", "hh")],
+        "autograd",
+    )
+    routes |= {"head.weight": "linear", "head.bias": "linear"}
+    check_against_loop(seeded(Net), torch.rand(4, 5, 2), routes)
+
+
+def test_residual_sums_and_in_place_activations():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(2, 4, 3, padding=1)
+            self.second = nn.Conv2d(4, 4, 3, padding=1)
+            self.rows = nn.Linear(5, 5)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = F.relu_(self.first(x))
+            y = self.second(x)
+            y += x
+            # A linear layer on more than two axes returns a view.
+            z = F.leaky_relu_(self.rows(y), 0.1)
+            return self.head((y + z).mean(dim=(2, 3)))
+
+    net = seeded(Net)
+    layers = {"first": "conv2d", "second": "conv2d", "rows": "linear", "head": "linear"}
+    routes = {
+        f"{layer}.{p}": rule
+        for layer, rule in layers.items()
+        for p in ("weight", "bias")
+    }
+    check_against_loop(net, torch.rand(4, 2, 5, 5) - 0.5, routes)
+
+
+def test_input_overwritten_after_the_call_goes_to_autograd():
+    class Net(nn.Module):
+        """Writes into what a layer took, where autograd does not need it."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.Linear(4, 4)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            y = self.norm(x)
+            if len(x) > 3:
+                x.mul_(2)
+            return self.head(y.tanh())
+
+    net = seeded(Net, dtype=torch.float64)
+    x = torch.rand(5, 4, dtype=torch.float64)
+    # Up to three samples, as the routes are found with, nothing is overwritten.
+    assert set(routes_of(net, x).values()) == {"linear"}
+    assert_allclose(norms_of(net, x.clone()), looped_norms(net, x), rtol=1e-9)
+
+
+def test_batch_that_takes_another_way_than_the_probe():
+    class Net(nn.Module):
+        """Uses its first layer once more for some inputs."""
+
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Linear(4, 4)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            y = self.step(x).tanh()
+            if len(x) == 1 or len(x) > 3:
+                y = torch.where(x[:, :1] > 0.5, self.step(y), y)
+            return self.head(y)
+
+    net = seeded(Net, dtype=torch.float64)
+    x = torch.rand(6, 4, dtype=torch.float64)
+    x[:3, 0], x[3:, 0] = 0.1, 0.9
+    assert set(routes_of(net, x).values()) == {"linear"}
+    assert_allclose(norms_of(net, x), looped_norms(net, x), rtol=1e-9)
+
+
+class Turned(nn.Module):
+    """Hands its layer the samples along another axis, or in another order."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+        self.step = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        n = len(x)
+        if self.way == "steps first":
+            y = self.step(x.transpose(0, 1)).tanh().transpose(0, 1)
+        elif self.way == "rows":
+            y = self.step(x.flatten(0, 1)).tanh().unflatten(0, (n, -1))
+        elif self.way == "rows, steps first":
+            y = self.step(x.transpose(0, 1).flatten(0, 1)).tanh()
+            y = y.unflatten(0, (-1, n)).transpose(0, 1)
+        elif self.way == "backwards":
+            y = self.step(x.flip(0)).tanh().flip(0)
+        else:
+            raise ValueError(self.way)
+        return self.head(y.mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("way", "rule"),
+    [
+        ("steps first", "linear"),
+        ("rows", "linear"),
+        ("rows, steps first", "autograd"),
+        ("backwards", "autograd"),
+    ],
+)
+@pytest.mark.parametrize("n_samples", [3, 5, 6])
+def test_where_the_samples_are(way, rule, n_samples):
+    routes = {"step.weight": rule, "step.bias": rule}
+    routes |= {"head.weight": "linear", "head.bias": "linear"}
+    # As many steps as samples, so that the axes cannot be told apart by length.
+    x = torch.rand(n_samples, 5, 4)
+    check_against_loop(seeded(partial(Turned, way)), x, routes)
+
+
+def test_checkpointed_model():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Linear(4, 4)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            y = checkpoint(lambda v: self.step(v).tanh(), x, use_reentrant=False)
+            return self.head(y)
+
+    net = seeded(Net, dtype=torch.float64)
+    x = torch.rand(4, 4, dtype=torch.float64)
+    assert_allclose(norms_of(net, x), looped_norms(net, x), rtol=1e-9)
+
+
+def test_traced_and_vectorized_models():
+    net = seeded(lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)))
+
+    class Mapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net
+
+        def forward(self, x):
+            return torch.vmap(self.inner)(x)
+
+    x = torch.rand(4, 4, dtype=torch.float64)
+    exact = looped_norms(net.double(), x)
+    assert_allclose(norms_of(torch.fx.symbolic_trace(net), x), exact, rtol=1e-9)
+    assert set(routes_of(Mapped(), x).values()) == {"autograd"}
+    assert_allclose(norms_of(Mapped(), x), exact, rtol=1e-9)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_callers_without_gradients(context):
+    net = seeded(LeNet)
+    x = torch.from_numpy(images(3, (1, 28, 28)))
+    exact = looped_norms(net, x)
+    with context():
+        norms = norms_of(net, x)
+    assert_allclose(norms, exact, rtol=1e-4)
+
+
+def test_channels_last():
+    def make():
+        return Readout(
+            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3)
+        )
+
+    net = seeded(make).double().eval()
+    x = torch.rand(4, 3, 6, 6, dtype=torch.float64)
+    exact = looped_norms(net, x)
+    net = net.to(memory_format=torch.channels_last)
+    norms = norms_of(net, x.to(memory_format=torch.channels_last))
+    assert_allclose(norms, exact, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_summed_in_float32(dtype):
+    def make():
+        # 4,096 positions: in half precision their sum would lose two digits.
+        return nn.Sequential(
+            nn.Conv1d(1, 8, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        )
+
+    x = torch.from_numpy(images(3, (1, 4096))).to(dtype)
+    net = seeded(make).to(dtype)
+    exact = looped_norms(seeded(make).to(dtype).double(), x.double())
+    assert set(routes_of(net, x).values()) == {"conv1d", "linear"}
+    norms = norms_of(net, x)
+    assert norms.dtype == torch.float64
+    tolerance = 8 * torch.finfo(dtype).eps
+    assert_allclose(norms, exact, rtol=tolerance)
 
 
 def test_model_without_a_graph_is_refused():
@@ -125,4 +462,16 @@ def test_model_without_a_graph_is_refused():
                 return super().forward(x)
 
     with pytest.raises(ValueError, match=r"carry no gradient\. Remove torch.no_grad"):
-        norms_of(Net(2, 3), torch.ones(1, 2), torch.ones(3))
+        norms_of(Net(2, 3), torch.ones(1, 2))
+
+
+def test_users_tensors_are_left_alone():
+    net = seeded(LeNet)
+    x = torch.from_numpy(images(3, (1, 28, 28)))
+    before = x.clone()
+    net.conv1.weight.grad = torch.ones_like(net.conv1.weight)
+    norms_of(net, x)
+    assert torch.equal(x, before)
+    assert (net.conv1.weight.grad == 1).all()
+    assert all(p.grad is None for p in net.parameters() if p is not net.conv1.weight)
+    assert not any(m._forward_hooks for m in net.modules())

@@ -1,0 +1,255 @@
+"""Squared norms of the weight gradients of convolutions, sample by sample."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from .cotangents import wide
+from .gradient_norms import CHUNK, gram_product, outer_norms, products, squares, unsafe
+from .model_state import at_least_float32
+
+# What a pass over a Gram matrix costs per entry, in multiply-adds of a matrix product:
+# it is bound by memory.
+_PASS = 16
+# How many multiply-adds torch's convolution kernels do on a CPU, in the time of one in
+# a matrix product (measured on benchmarks/gradients.py).
+_LIBRARY = 2.5
+
+
+def convolution_weight(
+    x: Tensor,
+    gradient: Tensor,
+    *,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """Squared norms for the weight of a convolution of any dimension.
+
+    With k an offset in the kernel and p a position in the output, the gradient is
+    ``W_k = sum_p g_p x_{p+k}^T``. Its norm comes from these products, or without them
+    from Gram matrices over positions: ``|W|^2 = sum_{p,q} (g_p . g_q) sum_k (x_{p+k} .
+    x_{q+k})``. The inner sum over k adds up shifted windows of one Gram matrix of x,
+    so that the kernel's size hardly counts. The cheaper way is taken.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_in, *spatial)
+        The layer's input.
+    gradient : Tensor of shape (n_samples, n_out, *positions)
+        The gradient at its output.
+    kernel_size, stride, padding, dilation : sequence of int
+        As in `torch.nn.Conv2d`, one entry per spatial axis; padding is that before
+        the first entry, whatever lies beyond either end counts as 0.
+    groups : int
+        As in `torch.nn.Conv2d`.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,)
+        Squared Frobenius norms. For a transposed convolution exchange x and gradient.
+    """
+    x, gradient = at_least_float32(x), at_least_float32(gradient)
+    form = _Form(
+        [
+            _Axis(*numbers)
+            for numbers in zip(
+                kernel_size, stride, padding, dilation, gradient.shape[2:], strict=True
+            )
+        ]
+    )
+    by_grams, directly = form.costs(x.shape[1] // groups, gradient.shape[1] // groups)
+    if x.device.type == "cpu" and not form.pointwise and directly < _LIBRARY * by_grams:
+        return _by_library(x, gradient, groups, form)
+    # A group is a convolution of its own: it counts as a sample till the end.
+    n_samples = len(x)
+    x, gradient = (
+        t.reshape(n_samples * groups, -1, *t.shape[2:]) for t in (x, gradient)
+    )
+    if form.pointwise:
+        norms = outer_norms(x.flatten(2), gradient.flatten(2))
+        return norms.view(n_samples, groups).sum(dim=1)
+    if by_grams < directly:
+        way, largest = _by_grams, math.prod(x.shape[2:]) ** 2
+    else:
+        way, largest = _by_products, x.shape[1] * gradient.shape[1]
+    step = max(1, CHUNK // largest)
+    parts = zip(x.split(step), gradient.split(step), strict=True)
+    norms = torch.cat([way(*part, form) for part in parts])
+    return norms.view(n_samples, groups).sum(dim=1)
+
+
+class _Axis(NamedTuple):
+    """A convolution along one axis.
+
+    Its position p sees the entries s p + k d - a of x, with stride s, dilation d and
+    padding a. Write k d - a as s o + f with 0 <= f < s. Then all k of one phase f see
+    the same image, every s-th entry of x from f on, shifted by o.
+    """
+
+    kernel_size: int
+    stride: int
+    padding: int
+    dilation: int
+    n_positions: int
+
+    def shift(self, k: int) -> tuple[int, int]:
+        """Return o and f of an entry of the kernel."""
+        return divmod(k * self.dilation - self.padding, self.stride)
+
+    @property
+    def needed(self) -> int:
+        """Length of the padded x that the positions see."""
+        reach = (self.kernel_size - 1) * self.dilation
+        return (self.n_positions - 1) * self.stride + reach + 1
+
+    def covers(self, length: int) -> bool:
+        """Tell whether padding both ends of x alike gives these positions."""
+        rest = length + 2 * self.padding - self.needed
+        return 0 <= rest < self.stride
+
+
+class _Form:
+    """The arithmetic of a convolution.
+
+    Attributes
+    ----------
+    axes : list of _Axis
+        One per spatial axis.
+    phases : dict of tuple to list of tuple
+        The shifts o of all entries of the kernel, by their phase f.
+    """
+
+    def __init__(self, axes: list[_Axis]) -> None:
+        self.axes = axes
+        self.phases: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for index in product(*(range(axis.kernel_size) for axis in axes)):
+            pairs = [axis.shift(k) for k, axis in zip(index, axes, strict=True)]
+            phase = tuple(f for _, f in pairs)
+            self.phases.setdefault(phase, []).append(tuple(o for o, _ in pairs))
+        self.stride = [axis.stride for axis in axes]
+        self.positions = [axis.n_positions for axis in axes]
+        self.n_positions = math.prod(self.positions)
+        self.n_offsets = math.prod(axis.kernel_size for axis in axes)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each position sees one entry of x, and the next the next."""
+        padding = [axis.padding for axis in self.axes]
+        return self.n_offsets == math.prod(self.stride) == 1 and not any(padding)
+
+    def costs(self, n_in: int, n_out: int) -> tuple[int, int]:
+        """Estimate the multiply-adds per sample with Gram matrices and without."""
+        # An image has about as many entries as there are positions.
+        by_grams = self.n_positions**2 * (
+            len(self.phases) * (n_in + _PASS) + n_out + _PASS * self.n_offsets
+        )
+        return by_grams, self.n_offsets * self.n_positions * n_in * n_out
+
+    def images(self, x: Tensor) -> Iterator[tuple[Tensor, list[tuple[int, ...]]]]:
+        """Yield each phase's image (n, n_in, *sizes) with its shifts."""
+        for phase, shifts in self.phases.items():
+            starts = zip(phase, self.stride, strict=True)
+            every = [slice(f, None, s) for f, s in starts]
+            yield x[(slice(None), slice(None), *every)], shifts
+
+
+def _bring_to(x: Tensor, before: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """Pad x with zeros before, and pad or cut it behind, to these spatial sizes."""
+    pads: list[int] = []
+    for have, left, want in zip(x.shape[2:], before, sizes, strict=True):
+        pads = [left, want - have - left, *pads]  # F.pad counts from the last axis
+    return F.pad(x, pads) if any(pads) else x
+
+
+def _by_library(x: Tensor, gradient: Tensor, groups: int, form: _Form) -> Tensor:
+    """Let torch compute the weight gradients, one sample at a time.
+
+    On a CPU its convolution kernels are faster than its matrix products.
+    """
+    padding = [axis.padding for axis in form.axes]
+    if not all(map(_Axis.covers, form.axes, x.shape[2:])):
+        x = _bring_to(x, padding, [axis.needed for axis in form.axes])
+        padding = [0] * len(padding)
+    shape = (
+        gradient.shape[1],
+        x.shape[1] // groups,
+        *(axis.kernel_size for axis in form.axes),
+    )
+    weight = x.new_empty(1).expand(shape)  # only its shape is read
+    dilation = [axis.dilation for axis in form.axes]
+    settings = (form.stride, padding, dilation, False, [0] * len(padding), groups)
+
+    def length(x: Tensor, gradient: Tensor) -> Tensor:
+        (_, of_weight, _) = torch.ops.aten.convolution_backward.default(
+            gradient, x, weight, None, *settings, [False, True, False]
+        )
+        return torch.linalg.vector_norm(of_weight)
+
+    samples = list(zip(x.split(1), gradient.split(1), strict=True))
+    lengths = torch.stack([length(*sample) for sample in samples]).double()
+    if x.dtype == torch.float32:
+        weight = weight.double()
+        for position in unsafe(lengths).nonzero().flatten().tolist():
+            lengths[position] = length(*(t.double() for t in samples[position]))
+    return lengths.square()
+
+
+def _by_products(x: Tensor, gradient: Tensor, form: _Form) -> Tensor:
+    """Add the squared norms of the weight gradient, one kernel entry at a time.
+
+    Positions are laid out in one row, as wide as the padded image. A shift in space
+    is then a shift along that row, and no shifted copy of the image is needed.
+    """
+    norms = x.new_zeros(len(x), dtype=wide(x.device))
+    for image, shifts in form.images(x):
+        along_axes = list(zip(*shifts, strict=True))
+        first = [min(along) for along in along_axes]
+        sizes = [
+            p + max(along) - min(along)
+            for p, along in zip(form.positions, along_axes, strict=True)
+        ]
+        row = _bring_to(image, [-o for o in first], sizes).flatten(2)
+        steps = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+        last = sum((p - 1) * s for p, s in zip(form.positions, steps, strict=True))
+        spread = _bring_to(gradient, [0] * len(sizes), [form.positions[0], *sizes[1:]])
+        spread = spread.flatten(2)[:, :, : last + 1]
+        for shift in shifts:
+            start = sum(
+                (o - least) * s for o, least, s in zip(shift, first, steps, strict=True)
+            )
+            norms += squares(products(spread, row[:, :, start : start + last + 1]))
+    return norms
+
+
+def _by_grams(x: Tensor, gradient: Tensor, form: _Form) -> Tensor:
+    """Add up shifted windows of the Gram matrix of x, against that of the gradient."""
+    windows = x.new_zeros(len(x), *form.positions, *form.positions)
+    for image, shifts in form.images(x):
+        sizes = image.shape[2:]
+        row = image.flatten(2)
+        gram = (row.transpose(1, 2) @ row).view(len(x), *sizes, *sizes)
+        for shift in shifts:
+            # Where the position is in the output and what it sees in the image.
+            ranges = [
+                (max(0, -o), min(p, size - o))
+                for o, p, size in zip(shift, form.positions, sizes, strict=True)
+            ]
+            if any(stop <= start for start, stop in ranges):
+                continue
+            here = [slice(start, stop) for start, stop in ranges]
+            there = [
+                slice(start + o, stop + o)
+                for (start, stop), o in zip(ranges, shift, strict=True)
+            ]
+            windows[(slice(None), *here, *here)] += gram[(slice(None), *there, *there)]
+    gradient = gradient.flatten(2)
+    n_positions = gradient.shape[2]
+    return gram_product(windows.view(len(x), n_positions, n_positions), gradient)

@@ -1,0 +1,174 @@
+"""Losses against chosen labels, differentiated at the logits (papers A and B)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+LABELS = ("all", "none", "uniform", "predicted", "complement", "each")
+LOSSES = ("bce", "bce_softmax", "cross_entropy")
+
+
+def label_cotangents(
+    logits: Tensor, label: str | Sequence[float], loss: str
+) -> list[Tensor]:
+    """Differentiate the loss between logits and label with respect to the logits.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        The logits z, of any size.
+    label : str in `LABELS` or sequence of float of shape (n_classes,)
+        The label y: see `label_targets`.
+    loss : {"bce", "bce_softmax", "cross_entropy"}
+        With p the softmax of z, sigma the logistic function and C classes:
+
+        - "bce": -1/C sum_j y_j log sigma(z_j) + (1 - y_j) log(1 - sigma(z_j)), the
+          binary cross-entropy of the logits (paper A, Eq. 1);
+        - "bce_softmax": the same with p_j in place of sigma(z_j);
+        - "cross_entropy": -sum_j y_j log p_j.
+
+    Returns
+    -------
+    list of Tensor of shape (n_samples, n_classes)
+        dJ/dz in float64 (float32 where the device has no float64), one for "each"
+        class or one in all. No entry is a difference of numbers that round to each
+        other, so that saturated logits cost no digits.
+    """
+    logits = logits.detach().to(wide(logits.device))
+    differentiate = _DERIVATIVES[loss]
+    return [differentiate(logits, target) for target in label_targets(logits, label)]
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """Return the widest floating dtype that the device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def label_targets(logits: Tensor, label: str | Sequence[float]) -> list[Tensor]:
+    """Write a label design out as numbers.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        The logits.
+    label : str in `LABELS` or sequence of float of shape (n_classes,)
+        "all" ones (paper A), "none" (zeros), "uniform" (1 / n_classes), "predicted"
+        (1 for the predicted class alone), "complement" (1 for all others), "each"
+        (1 for one class alone, for each class in turn), or the entries themselves.
+
+    Returns
+    -------
+    list of Tensor of shape (n_samples, n_classes)
+        The targets: n_classes of them for "each", otherwise one.
+    """
+    n_classes = logits.shape[1]
+    ones = torch.ones_like(logits)
+    if not isinstance(label, str):
+        entries = torch.as_tensor(label, dtype=logits.dtype, device=logits.device)
+        return [entries.expand_as(logits)]
+    if label in ("all", "none"):
+        return [ones if label == "all" else 0 * ones]
+    if label == "uniform":
+        return [ones / n_classes]
+    if label == "each":
+        identity = torch.eye(n_classes, dtype=logits.dtype, device=logits.device)
+        return [row.expand_as(logits) for row in identity]
+    predicted = torch.zeros_like(logits).scatter_(1, logits.argmax(1)[:, None], 1)
+    return [predicted if label == "predicted" else 1 - predicted]
+
+
+def _bce(logits: Tensor, target: Tensor) -> Tensor:
+    # (sigmoid(z) - y) / C, whose difference rounds to 0 for y = 1 and large z.
+    upward = (1 - target) * torch.sigmoid(logits)
+    downward = target * torch.sigmoid(-logits)
+    return (upward - downward) / logits.shape[1]
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    # p sum(y) - y, split into the own class's y (1 - p) and the others'.
+    log_p, log_q = _log_probabilities(logits)
+    others = target.sum(dim=1, keepdim=True) - target
+    return others * log_p.exp() - target * log_q.exp()
+
+
+def _bce_softmax(logits: Tensor, target: Tensor) -> Tensor:
+    # With odds r = p / (1 - p), C dJ/dz_k = (1 - y_k) p_k - y_k (1 - p_k)
+    # + p_k sum_{j != k} (y_j - (1 - y_j) r_j). Only the likeliest class t can have odds
+    # above 1, and they can be beyond all numbers; p_k r_t is not, so t goes apart.
+    log_p, log_q = _log_probabilities(logits)
+    p, q, odds = log_p.exp(), log_q.exp(), (log_p - log_q).exp()
+    top = torch.zeros_like(logits, dtype=torch.bool)
+    top.scatter_(1, logits.argmax(1)[:, None], True)
+    pulls = (target - (1 - target) * odds).masked_fill(top, 0)
+    others = p * (pulls.sum(dim=1, keepdim=True) - pulls)
+    y_top = target[top][:, None]
+    odds_top = (log_p - log_q)[top][:, None]
+    from_top = y_top * p - (1 - y_top) * (log_p + odds_top).exp()
+    others = others + from_top.masked_fill(top, 0)
+    return ((1 - target) * p - target * q + others) / logits.shape[1]
+
+
+def _log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p and log(1 - p) of the softmax, with all digits of both."""
+    log_p = torch.log_softmax(logits, dim=1)
+    top = logits.argmax(dim=1, keepdim=True)
+    # 1 - p of the likeliest class is the sum of the others; any other p is <= 1/2.
+    rest = log_p.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
+    log_q = torch.log1p(-log_p.exp().scatter(1, top, 0)).scatter(1, top, rest)
+    return log_p, log_q
+
+
+_DERIVATIVES = {
+    "bce": _bce,
+    "bce_softmax": _bce_softmax,
+    "cross_entropy": _cross_entropy,
+}
+
+
+def class_cotangent(
+    logits: Tensor, classes: Tensor, *, logit_scale: float | None = None
+) -> Tensor:
+    """Return a positive multiple of the cross-entropy's gradient at the logits.
+
+    The gradient of the cross-entropy towards class i is p - e_i, with p the softmax.
+    Where p_i rounds to 1 all its digits are lost, and where it is tiny it underflows.
+    Signs and cosines do not change under positive scaling, so each row is scaled in
+    log space until its largest entry off i is 1: exp(log p_j - max_{j != i} log p_j)
+    for j != i, and minus their sum for i.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        Logits of any size.
+    classes : Tensor of int64 of shape (n_samples,)
+        The class i of each sample.
+    logit_scale : float, optional
+        Take the softmax of logit_scale * z / max|z| instead, and differentiate through
+        the maximum too (the published code of paper B does so with 10). Logits that
+        are all 0 stay as they are.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_classes)
+        The scaled gradients. Without ``logit_scale`` each row sums to 0.
+    """
+    logits = logits.detach()
+    if logit_scale is None:
+        return _log_space(logits, classes)
+    largest, where = logits.abs().max(dim=1, keepdim=True)
+    unit = logits / torch.where(largest == 0, 1, largest)
+    inner = _log_space(logit_scale * unit, classes)
+    # d(z_j / m) / dz_l = (delta_jl - delta_la sign(z_a) z_j / m) / m with m = |z_a|;
+    # the factor logit_scale / m is positive.
+    through_maximum = unit.gather(1, where) * (inner * unit).sum(dim=1, keepdim=True)
+    return inner.scatter_add(1, where, -through_maximum)
+
+
+def _log_space(logits: Tensor, classes: Tensor) -> Tensor:
+    own = torch.zeros_like(logits, dtype=torch.bool)
+    own.scatter_(1, classes[:, None], True)
+    others = logits.masked_fill(own, -torch.inf)
+    # log p_j - max log p_j = z_j - max z_j: the softmax denominator cancels.
+    weights = torch.exp(others - others.amax(dim=1, keepdim=True))
+    return weights - own * weights.sum(dim=1, keepdim=True)

@@ -1,0 +1,226 @@
+"""Watching a forward pass for the calls whose parameter gradients have a rule."""
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.overrides import TorchFunctionMode
+
+from .gradient_rules import RULES, Claim, Norms, linear, linear_block
+
+
+class Use:
+    """One recorded call.
+
+    Attributes
+    ----------
+    x : Tensor or None
+        The input of the call. None once it is no longer wanted.
+    claim : Claim
+        What the rule says.
+    call : int
+        The number of the call. A call of attention makes several uses.
+    norms : dict of int to callable
+        The parameters that the rule answers for, by identity, with their norms.
+    axis : int
+        The axis of x along which the samples lie. Filled when it is known.
+    """
+
+    def __init__(self, x: Tensor, claim: Claim, call: int, known: set[int]) -> None:
+        self.x: Tensor | None = x.detach()
+        self.claim = claim
+        self.call = call
+        self.norms: dict[int, Norms] = {
+            id(tensor): norms for tensor, norms in claim.parts if id(tensor) in known
+        }
+        self.axis = 0
+        self._version = x._version
+
+    def keep_only(self, wanted: set[int]) -> None:
+        """Forget the other parameters, and without any the input."""
+        self.norms = {key: self.norms[key] for key in self.norms.keys() & wanted}
+        if not self.norms:
+            self.x = None
+
+    def changed(self) -> bool:
+        """Tell whether the input was written to since the call."""
+        return self.x is not None and self.x._version != self._version
+
+
+class Recorder(TorchFunctionMode):
+    """Record the calls of ruled functions, and cut their parameters off the graph.
+
+    While it is active, a function with a rule runs on its detached parameters, and
+    its output passes through a `Tap`. What is left in the graph of the logits are
+    the parameters used in any other way.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        The parameters of the model.
+    device : torch.device
+        Where the model is.
+
+    Attributes
+    ----------
+    token : Tensor
+        A leaf on which all taps depend. Differentiating with respect to it runs the
+        backward pass down to the first tap and computes nothing else.
+    uses : list of Use
+        The calls, in order.
+    on_gradient : callable or None
+        Called with a use and the gradient at its output in the backward pass.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], device: torch.device) -> None:
+        super().__init__()
+        self._known = {id(parameter) for parameter in parameters}
+        self.token = torch.zeros((), device=device, requires_grad=True)
+        self.uses: list[Use] = []
+        self._calls = 0
+        self._ways: dict[Callable, Callable] = {
+            func: partial(self._call, func, rule) for func, rule in RULES.items()
+        }
+        self._ways[F.multi_head_attention_forward] = self._attention
+        self.on_gradient: Callable[[Use, Tensor], None] | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        call = self._ways.get(func)
+        if call is None or not torch.is_grad_enabled() or _transformed():
+            return func(*args, **kwargs)
+        self._calls += 1
+        return call(*args, **kwargs)
+
+    def _call(
+        self,
+        func: Callable,
+        rule: Callable[..., Claim | None],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        claim = rule(*args, **kwargs)
+        if claim is None:
+            return func(*args, **kwargs)
+        # All ruled functions call it so, and take it first.
+        x = args[0] if args else kwargs["input"]
+        use = Use(x, claim, self._calls, self._known)
+        if not use.norms:
+            return func(*args, **kwargs)
+
+        def cut(argument: Any) -> Any:
+            return argument.detach() if id(argument) in use.norms else argument
+
+        output = func(*map(cut, args), **{k: cut(v) for k, v in kwargs.items()})
+        self.uses.append(use)
+        return Tap.apply(output, self.token, partial(self._show, use))
+
+    def _show(self, use: Use, gradient: Tensor) -> None:
+        if self.on_gradient is not None:
+            self.on_gradient(use, gradient)
+
+    def _attention(self, *args: Any, **kwargs: Any) -> Any:
+        """Run torch's attention between projections that are calls of their own.
+
+        Its linear layers are functions inside, where no tap can be put. So they are
+        computed here, and torch's function gets identities in their place.
+        """
+        function = F.multi_head_attention_forward
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        out_weight, out_bias = given["out_proj_weight"], given["out_proj_bias"]
+        query, key, value = self._projected(given)
+        identity = torch.eye(query.shape[-1], dtype=query.dtype, device=query.device)
+        given.update(
+            query=query,
+            key=key,
+            value=value,
+            in_proj_weight=identity.repeat(3, 1),
+            in_proj_bias=None,
+            use_separate_proj_weight=False,
+            out_proj_weight=identity,
+            out_proj_bias=None,
+        )
+        attended, weights = function(*bound.args, **bound.kwargs)
+        return self._call(F.linear, linear, attended, out_weight, out_bias), weights
+
+    def _projected(self, given: dict[str, Any]) -> Sequence[Tensor]:
+        """Project query, key and value of an attention."""
+        inputs = [given[name] for name in ("query", "key", "value")]
+        bias = given["in_proj_bias"]
+        if given["use_separate_proj_weight"]:
+            weights = [given[f"{letter}_proj_weight"] for letter in "qkv"]
+            blocks = [self._cut(weight) for weight in weights]
+        else:
+            weight = given["in_proj_weight"]
+            if inputs[0] is inputs[1] is inputs[2]:
+                together = self._call(F.linear, linear, inputs[0], weight, bias)
+                return together.chunk(3, dim=-1)
+            weights, blocks = [weight] * 3, list(self._cut(weight).chunk(3))
+        biases = [None] * 3 if bias is None else list(self._cut(bias).chunk(3))
+        # The norms of the blocks of a parameter add up to its own.
+        return [
+            self._call(F.linear, partial(linear_block, weight, bias), x, block, piece)
+            for x, weight, block, piece in zip(
+                inputs, weights, blocks, biases, strict=True
+            )
+        ]
+
+    def _cut(self, tensor: Tensor) -> Tensor:
+        """Cut a parameter of the model off the graph."""
+        return tensor.detach() if id(tensor) in self._known else tensor
+
+
+class Tap(torch.autograd.Function):
+    """Identity that shows the gradient passing through it."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, token: Tensor, show: Callable) -> Tensor:
+        """Return the output as a tensor of its own on the same memory."""
+        ctx.show = show
+        # Neither a copy nor a view: an activation may then work in place. The output
+        # of a ruled function is needed by no one but its caller.
+        return torch.ops.aten._unsafe_view(output, output.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Show the gradient and pass it on."""
+        ctx.show(gradient)
+        return gradient, None, None
+
+
+def parameters_in_graph(logits: Tensor) -> set[int]:
+    """Find the leaves on which logits depend.
+
+    Parameters
+    ----------
+    logits : Tensor
+        A result that autograd recorded.
+
+    Returns
+    -------
+    set of int
+        The identities of all leaf tensors in its graph.
+    """
+    found, seen, waiting = set(), set(), [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        waiting += [parent for parent, _ in node.next_functions]
+    return found
+
+
+def _transformed() -> bool:
+    """Tell whether the call is inside a transform such as vmap, where taps are not."""
+    return torch._C._are_functorch_transforms_active()

@@ -1,0 +1,314 @@
+"""The rules: which function calls have parameter gradients in closed form, and which.
+
+Each rule has the signature of the function that it is for, and answers with a `Claim`
+or, where the call is none of its kind, with None.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from .convolution_norms import convolution_weight
+from .gradient_norms import embedding_weight, linear_weight, row_sums
+from .model_state import at_least_float32
+
+# Squared norms from the input and the gradient at the output of a call, both with
+# the samples' rows first, and the number of samples.
+Norms = Callable[[Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a rule says about a call: these parameters, in this way.
+
+    Attributes
+    ----------
+    rule : str
+        The name of the rule.
+    parts : sequence of (Tensor or None, callable)
+        The tensors that may be parameters, each with its squared norms.
+    trailing : int or None
+        The number of axes at the end of the input that the rule needs in place; the
+        samples may lie along any axis before them. None: along the first.
+    rows : bool
+        Whether a sample may have several rows along the axis of the samples.
+    """
+
+    rule: str
+    parts: Sequence[tuple[Tensor | None, Norms]]
+    trailing: int | None = None
+    rows: bool = True
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Claim:
+    """Claim the parameters of a linear layer."""
+    return linear_block(weight, bias, input, weight, bias)
+
+
+def linear_block(
+    whole_weight: Tensor,
+    whole_bias: Tensor | None,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+) -> Claim:
+    """Claim parameters of which a linear layer gets a block."""
+
+    def weight_norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        return linear_weight(
+            x.reshape(n, -1, x.shape[-1]), gradient.reshape(n, -1, gradient.shape[-1])
+        )
+
+    parts = ((whole_weight, weight_norms), (whole_bias, _summed_rows(1)))
+    return Claim("linear", parts, trailing=1)
+
+
+def _summed_rows(n_axes: int) -> Norms:
+    """Return the norms of a parameter that is added to the last axes of each row."""
+
+    def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        return row_sums(gradient.reshape(-1, *gradient.shape[-n_axes:]), n)
+
+    return norms
+
+
+def _summed_positions(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+    """Return the norms of a parameter that is added to each channel."""
+    return row_sums(_over_positions(gradient), n)
+
+
+def _over_positions(maps: Tensor) -> Tensor:
+    return at_least_float32(maps).flatten(2).sum(dim=2) if maps.ndim > 2 else maps
+
+
+def _convolution(n_axes: int) -> Callable[..., Claim]:
+    def rule(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Claim:
+        kernel_size = weight.shape[2:]
+        dilation = _per_axis(dilation, n_axes)
+        if padding == "same":
+            # torch puts the odd one behind; what lies there is 0 anyhow.
+            reach = zip(dilation, kernel_size, strict=True)
+            padding = [d * (k - 1) // 2 for d, k in reach]
+        elif padding == "valid":
+            padding = 0
+        weight_norms = partial(
+            convolution_weight,
+            kernel_size=kernel_size,
+            stride=_per_axis(stride, n_axes),
+            padding=_per_axis(padding, n_axes),
+            dilation=dilation,
+            groups=groups,
+        )
+        parts = (
+            (weight, lambda x, gradient, n: weight_norms(x, gradient)),
+            (bias, _summed_positions),
+        )
+        return Claim(f"conv{n_axes}d", parts, rows=False)
+
+    return rule
+
+
+def _transposed_convolution(n_axes: int) -> Callable[..., Claim]:
+    def rule(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Claim:
+        weight_norms = partial(
+            convolution_weight,
+            kernel_size=weight.shape[2:],
+            stride=_per_axis(stride, n_axes),
+            padding=_per_axis(padding, n_axes),
+            dilation=_per_axis(dilation, n_axes),
+            groups=groups,
+        )
+        parts = (
+            # It is the adjoint of a convolution, of which it takes the output.
+            (weight, lambda x, gradient, n: weight_norms(gradient, x)),
+            (bias, _summed_positions),
+        )
+        return Claim(f"conv_transpose{n_axes}d", parts, rows=False)
+
+    return rule
+
+
+def _per_axis(value: Any, n_axes: int) -> Sequence[int]:
+    if isinstance(value, int):
+        return (value,) * n_axes
+    return tuple(value) * (n_axes if len(value) == 1 else 1)
+
+
+def _scaled_channels(normalise: Callable[[Tensor], Tensor]) -> Norms:
+    """Return the norms of the weight of a normalisation with one per channel."""
+
+    def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        normal = normalise(at_least_float32(x))
+        return row_sums(_over_positions(normal.mul_(gradient)), n)
+
+    return norms
+
+
+def _scaled_rows(normalise: Callable[[Tensor], Tensor], n_axes: int) -> Norms:
+    """Return the norms of the weight of a normalisation with one per entry."""
+
+    def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        scaled = normalise(at_least_float32(x)).mul_(gradient)
+        return row_sums(scaled.reshape(-1, *scaled.shape[-n_axes:]), n)
+
+    return norms
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Claim | None:
+    if training or running_mean is None or running_var is None:
+        return None
+    mean, var = running_mean.detach(), running_var.detach()
+
+    def weight_norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        # torch's own kernel, in one pass: each row's channels count as channels.
+        rows = (1, x.shape[0] * x.shape[1], -1)
+        x, gradient = (at_least_float32(t).reshape(rows) for t in (x, gradient))
+        repeated = [t.to(x.dtype).repeat(rows[1] // len(t)) for t in (mean, var)]
+        (_, sums, _) = torch.ops.aten.native_batch_norm_backward.default(
+            *(gradient, x, None, *repeated, *repeated, False, eps),
+            [False, True, False],
+        )
+        return row_sums(sums.view(-1, len(mean)), n)
+
+    parts = ((weight, weight_norms), (bias, _summed_positions))
+    return Claim("batch_norm", parts)
+
+
+def _instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Claim | None:
+    if not use_input_stats:
+        claim = _batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
+        return claim and replace(claim, rule="instance_norm")
+    parts = (
+        (weight, _scaled_channels(partial(F.instance_norm, eps=eps))),
+        (bias, _summed_positions),
+    )
+    return Claim("instance_norm", parts)
+
+
+def _group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Claim:
+    normalise = partial(F.group_norm, num_groups=num_groups, eps=eps)
+    parts = ((weight, _scaled_channels(normalise)), (bias, _summed_positions))
+    return Claim("group_norm", parts)
+
+
+def _layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Claim:
+    n_axes = len(normalized_shape)
+    normalise = partial(F.layer_norm, normalized_shape=normalized_shape, eps=eps)
+    parts = ((weight, _scaled_rows(normalise, n_axes)), (bias, _summed_rows(n_axes)))
+    return Claim("layer_norm", parts, trailing=n_axes)
+
+
+def _rms_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Claim:
+    n_axes = len(normalized_shape)
+    if eps is None:  # torch's default is that of the type it computes in
+        eps = torch.finfo(input.dtype).eps
+    normalise = partial(F.rms_norm, normalized_shape=normalized_shape, eps=eps)
+    parts = ((weight, _scaled_rows(normalise, n_axes)),)
+    return Claim("rms_norm", parts, trailing=n_axes)
+
+
+def _embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Claim | None:
+    # The first rewrites the table, the second divides by counts over the batch.
+    if max_norm is not None or scale_grad_by_freq:
+        return None
+    if padding_idx is not None and padding_idx < 0:
+        padding_idx += len(weight)
+
+    def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        vectors = gradient.reshape(n, -1, gradient.shape[-1])
+        return embedding_weight(x.reshape(n, -1), vectors, padding_idx)
+
+    return Claim("embedding", ((weight, norms),), trailing=0)
+
+
+def _prelu(input: Tensor, weight: Tensor) -> Claim:
+    def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        terms = at_least_float32(x.clamp(max=0)).mul_(gradient)
+        if weight.numel() == 1:
+            return row_sums(terms.reshape(n, -1).sum(dim=1), n)
+        return row_sums(_over_positions(terms), n)
+
+    return Claim("prelu", ((weight, norms),))
+
+
+RULES: dict[Callable, Callable[..., Claim | None]] = {
+    F.linear: linear,
+    F.conv1d: _convolution(1),
+    F.conv2d: _convolution(2),
+    F.conv3d: _convolution(3),
+    F.conv_transpose1d: _transposed_convolution(1),
+    F.conv_transpose2d: _transposed_convolution(2),
+    F.conv_transpose3d: _transposed_convolution(3),
+    F.batch_norm: _batch_norm,
+    F.layer_norm: _layer_norm,
+    F.group_norm: _group_norm,
+    F.instance_norm: _instance_norm,
+    F.rms_norm: _rms_norm,
+    F.embedding: _embedding,
+    F.prelu: _prelu,
+}

@@ -1,0 +1,42 @@
+"""Gradient norms of well-known architectures against autograd sample by sample."""
+
+import pytest
+import torch
+from networks import check_against_loop, seeded
+from torchvision import models
+
+NETWORKS = {
+    "resnet18": (models.resnet18, {}),
+    "densenet121": (models.densenet121, {}),
+    "vgg11_bn": (models.vgg11_bn, {}),
+    "mobilenet_v3_small": (models.mobilenet_v3_small, {}),
+    "efficientnet_b0": (models.efficientnet_b0, {}),
+    "convnext_tiny": (models.convnext_tiny, {}),
+    "swin_t": (models.swin_t, {}),
+    "vit": (
+        models.VisionTransformer,
+        {
+            "image_size": 32,
+            "patch_size": 8,
+            "num_layers": 2,
+            "num_heads": 4,
+            "hidden_dim": 32,
+            "mlp_dim": 64,
+        },
+    ),
+}
+# Used by themselves, not as part of a layer: scales, class token and positions.
+BY_AUTOGRAD = ("layer_scale", "class_token", "pos_embedding", "position_bias_table")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_against_autograd(name):
+    make, settings = NETWORKS[name]
+    net = seeded(lambda: make(num_classes=10, **settings))
+    generator = torch.Generator().manual_seed(0)
+    for key, buffer in net.named_buffers():
+        if "running" in key:  # away from mean 0 and variance 1
+            buffer.add_(torch.rand(buffer.shape, generator=generator) / 2)
+    x = torch.rand(2, 3, 32, 32, generator=generator)
+    ruled = [n for n, _ in net.named_parameters() if not n.endswith(BY_AUTOGRAD)]
+    check_against_loop(net, x, ruled)
