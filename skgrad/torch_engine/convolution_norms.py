@@ -16,9 +16,10 @@ from .model_state import at_least_float32
 # What a pass over a Gram matrix costs per entry, in multiply-adds of a matrix product:
 # it is bound by memory.
 _PASS = 16
-# How many multiply-adds torch's convolution kernels do on a CPU, in the time of one in
-# a matrix product (measured on benchmarks/gradients.py).
-_LIBRARY = 2.5
+# How many multiply-adds torch's convolution kernels do on a CPU in the time of one in
+# a matrix product, and what calling them costs per sample (both measured on 2 cores).
+_LIBRARY_SPEED = 2.5
+_LIBRARY_CALL = 1_500_000
 
 
 def convolution_weight(
@@ -65,24 +66,27 @@ def convolution_weight(
             )
         ]
     )
-    by_grams, directly = form.costs(x.shape[1] // groups, gradient.shape[1] // groups)
-    if x.device.type == "cpu" and not form.pointwise and directly < _LIBRARY * by_grams:
+    n_samples, n_in, n_out = len(x), x.shape[1] // groups, gradient.shape[1] // groups
+    if form.pointwise:
+        x, gradient = (
+            t.reshape(n_samples * groups, -1, form.n_positions) for t in (x, gradient)
+        )
+        return outer_norms(x, gradient).view(n_samples, groups).sum(dim=1)
+    way = form.cheapest_way(n_in, n_out, groups, on_cpu=x.device.type == "cpu")
+    if way == "library":
         return _by_library(x, gradient, groups, form)
     # A group is a convolution of its own: it counts as a sample till the end.
-    n_samples = len(x)
     x, gradient = (
         t.reshape(n_samples * groups, -1, *t.shape[2:]) for t in (x, gradient)
     )
-    if form.pointwise:
-        norms = outer_norms(x.flatten(2), gradient.flatten(2))
-        return norms.view(n_samples, groups).sum(dim=1)
-    if by_grams < directly:
-        way, largest = _by_grams, math.prod(x.shape[2:]) ** 2
-    else:
-        way, largest = _by_products, x.shape[1] * gradient.shape[1]
+    norms_of, largest = (
+        (_by_grams, math.prod(x.shape[2:]) ** 2)
+        if way == "grams"
+        else (_by_products, n_in * n_out)
+    )
     step = max(1, CHUNK // largest)
     parts = zip(x.split(step), gradient.split(step), strict=True)
-    norms = torch.cat([way(*part, form) for part in parts])
+    norms = torch.cat([norms_of(*part, form) for part in parts])
     return norms.view(n_samples, groups).sum(dim=1)
 
 
@@ -145,13 +149,23 @@ class _Form:
         padding = [axis.padding for axis in self.axes]
         return self.n_offsets == math.prod(self.stride) == 1 and not any(padding)
 
-    def costs(self, n_in: int, n_out: int) -> tuple[int, int]:
-        """Estimate the multiply-adds per sample with Gram matrices and without."""
+    def cheapest_way(self, n_in: int, n_out: int, groups: int, *, on_cpu: bool) -> str:
+        """Return "grams", "products" or "library", by estimated multiply-adds.
+
+        All are for one sample and one group with so many channels.
+        """
+        positions, offsets = self.n_positions, self.n_offsets
+        directly = offsets * positions * n_in * n_out
         # An image has about as many entries as there are positions.
-        by_grams = self.n_positions**2 * (
-            len(self.phases) * (n_in + _PASS) + n_out + _PASS * self.n_offsets
-        )
-        return by_grams, self.n_offsets * self.n_positions * n_in * n_out
+        gram_passes = len(self.phases) * (n_in + _PASS) + n_out + _PASS * offsets
+        costs: dict[str, float] = {
+            "grams": positions**2 * gram_passes,
+            "products": directly + _PASS // 4 * offsets * positions * (n_in + n_out),
+        }
+        # The library is erratic where a group has one channel.
+        if on_cpu and n_in * n_out > 1:
+            costs["library"] = directly / _LIBRARY_SPEED + _LIBRARY_CALL / groups
+        return min(costs, key=lambda way: costs[way])
 
     def images(self, x: Tensor) -> Iterator[tuple[Tensor, list[tuple[int, ...]]]]:
         """Yield each phase's image (n, n_in, *sizes) with its shifts."""
@@ -170,36 +184,37 @@ def _bring_to(x: Tensor, before: Sequence[int], sizes: Sequence[int]) -> Tensor:
 
 
 def _by_library(x: Tensor, gradient: Tensor, groups: int, form: _Form) -> Tensor:
-    """Let torch compute the weight gradients, one sample at a time.
+    """Let torch compute the weight gradients, of a few samples at a time.
 
-    On a CPU its convolution kernels are faster than its matrix products.
+    On a CPU its convolution kernels are faster than its matrix products. Samples go in
+    as groups of one grouped convolution, so that each core has one to work on.
     """
     padding = [axis.padding for axis in form.axes]
     if not all(map(_Axis.covers, form.axes, x.shape[2:])):
         x = _bring_to(x, padding, [axis.needed for axis in form.axes])
         padding = [0] * len(padding)
-    shape = (
-        gradient.shape[1],
-        x.shape[1] // groups,
-        *(axis.kernel_size for axis in form.axes),
-    )
-    weight = x.new_empty(1).expand(shape)  # only its shape is read
     dilation = [axis.dilation for axis in form.axes]
-    settings = (form.stride, padding, dilation, False, [0] * len(padding), groups)
+    kernel = [axis.kernel_size for axis in form.axes]
+    settings = (form.stride, padding, dilation, False, [0] * len(padding))
 
-    def length(x: Tensor, gradient: Tensor) -> Tensor:
-        (_, of_weight, _) = torch.ops.aten.convolution_backward.default(
-            gradient, x, weight, None, *settings, [False, True, False]
+    def lengths(x: Tensor, gradient: Tensor) -> Tensor:
+        n, n_out = gradient.shape[:2]
+        shape = (n * n_out, x.shape[1] // groups, *kernel)
+        (_, weights, _) = torch.ops.aten.convolution_backward.default(
+            gradient.reshape(1, -1, *gradient.shape[2:]),
+            x.reshape(1, -1, *x.shape[2:]),
+            x.new_empty(1).expand(shape),  # only its shape is read
+            *(None, *settings, n * groups, [False, True, False]),
         )
-        return torch.linalg.vector_norm(of_weight)
+        return torch.linalg.vector_norm(weights.view(n, -1), dim=1)
 
-    samples = list(zip(x.split(1), gradient.split(1), strict=True))
-    lengths = torch.stack([length(*sample) for sample in samples]).double()
-    if x.dtype == torch.float32:
-        weight = weight.double()
-        for position in unsafe(lengths).nonzero().flatten().tolist():
-            lengths[position] = length(*(t.double() for t in samples[position]))
-    return lengths.square()
+    step = max(4, torch.get_num_threads())
+    pieces = zip(x.split(step), gradient.split(step), strict=True)
+    found = torch.cat([lengths(*piece) for piece in pieces]).double()
+    redo = unsafe(found)
+    if x.dtype == torch.float32 and redo.any():
+        found[redo] = lengths(x[redo].double(), gradient[redo].double())
+    return found.square()
 
 
 def _by_products(x: Tensor, gradient: Tensor, form: _Form) -> Tensor:

@@ -190,18 +190,10 @@ def _batch_norm(
         return None
     mean, var = running_mean.detach(), running_var.detach()
 
-    def weight_norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
-        # torch's own kernel, in one pass: each row's channels count as channels.
-        rows = (1, x.shape[0] * x.shape[1], -1)
-        x, gradient = (at_least_float32(t).reshape(rows) for t in (x, gradient))
-        repeated = [t.to(x.dtype).repeat(rows[1] // len(t)) for t in (mean, var)]
-        (_, sums, _) = torch.ops.aten.native_batch_norm_backward.default(
-            *(gradient, x, None, *repeated, *repeated, False, eps),
-            [False, True, False],
-        )
-        return row_sums(sums.view(-1, len(mean)), n)
+    def normalise(x: Tensor) -> Tensor:
+        return F.batch_norm(x, mean.to(x.dtype), var.to(x.dtype), eps=eps)
 
-    parts = ((weight, weight_norms), (bias, _summed_positions))
+    parts = ((weight, _scaled_channels(normalise)), (bias, _summed_positions))
     return Claim("batch_norm", parts)
 
 
