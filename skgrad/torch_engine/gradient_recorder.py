@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
-from .gradient_rules import RULES, Claim, Norms, linear, linear_block
+from .gradient_rules import (
+    BROADCASTS,
+    RULES,
+    Claim,
+    Norms,
+    broadcast,
+    linear,
+    linear_block,
+)
 
 
 class Use:
@@ -85,6 +93,11 @@ class Recorder(TorchFunctionMode):
         self._ways: dict[Callable, Callable] = {
             func: partial(self._call, func, rule) for func, rule in RULES.items()
         }
+        self._ways |= {
+            func: partial(self._broadcast, func, rule)
+            for func, rule in BROADCASTS.items()
+        }
+        self._ways[Tensor.expand] = self._expand
         self._ways[F.multi_head_attention_forward] = self._attention
         self.on_gradient: Callable[[Use, Tensor], None] | None = None
 
@@ -104,12 +117,41 @@ class Recorder(TorchFunctionMode):
         rule: Callable[..., Claim | None],
         *args: Any,
         **kwargs: Any,
-    ) -> Tensor:
+    ) -> Any:
         claim = rule(*args, **kwargs)
         if claim is None:
             return func(*args, **kwargs)
         # All ruled functions call it so, and take it first.
         x = args[0] if args else kwargs["input"]
+        return self._tapped(func, claim, x, args, kwargs)
+
+    def _broadcast(self, func: Callable, rule: str, *args: Any, **kwargs: Any) -> Any:
+        mine = [i for i, argument in enumerate(args) if id(argument) in self._known]
+        if len(args) != 2 or kwargs or len(mine) != 1:
+            return func(*args, **kwargs)
+        claim = broadcast(args[mine[0]], args[1 - mine[0]], rule)
+        if claim is None:
+            return func(*args, **kwargs)
+        return self._tapped(func, claim, args[1 - mine[0]], args, kwargs)
+
+    def _expand(self, parameter: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if id(parameter) not in self._known:
+            return parameter.expand(*args, **kwargs)
+
+        def expanded(detached: Tensor) -> Tensor:
+            # Not the parameter's own memory, into which the model might then write.
+            return detached.expand(*args, **kwargs).clone()
+
+        shape_only = parameter.detach().expand(*args, **kwargs)
+        claim = broadcast(parameter, shape_only, "expand")
+        if claim is None:
+            return parameter.expand(*args, **kwargs)
+        return self._tapped(expanded, claim, shape_only, (parameter,), {})
+
+    def _tapped(
+        self, func: Callable, claim: Claim, x: Tensor, args: Any, kwargs: Any
+    ) -> Any:
+        """Run a call on detached parameters, with a tap behind it."""
         use = Use(x, claim, self._calls, self._known)
         if not use.norms:
             return func(*args, **kwargs)

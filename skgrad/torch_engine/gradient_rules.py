@@ -304,3 +304,47 @@ RULES: dict[Callable, Callable[..., Claim | None]] = {
     F.embedding: _embedding,
     F.prelu: _prelu,
 }
+
+
+def broadcast(parameter: Tensor, other: Any, rule: str) -> Claim | None:
+    """Claim a parameter that is broadcast against a tensor with the samples.
+
+    Parameters
+    ----------
+    parameter : Tensor
+        The parameter.
+    other : Tensor
+        What it is added to, multiplied with, or expanded to.
+    rule : {"sum", "product", "expand"}
+        Which.
+
+    Returns
+    -------
+    Claim or None
+        None if the parameter has more axes than the other tensor.
+    """
+    if not isinstance(other, Tensor) or other.ndim < max(1, parameter.ndim):
+        return None
+    shape = parameter.shape
+    while shape and shape[0] == 1:  # there the samples may lie
+        shape = shape[1:]
+
+    def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        terms = at_least_float32(gradient)
+        if rule == "product":
+            terms = terms * x
+        # One term per row, summed over the axes along which the parameter is repeated.
+        target = (len(terms), *(1,) * (terms.ndim - 1 - len(shape)), *shape)
+        return row_sums(terms.sum_to_size(target).reshape(len(terms), *shape), n)
+
+    return Claim(rule, ((parameter, norms),), trailing=len(shape))
+
+
+BROADCASTS: dict[Callable, str] = {
+    torch.add: "sum",
+    torch.sub: "sum",
+    torch.mul: "product",
+    Tensor.add: "sum",
+    Tensor.sub: "sum",
+    Tensor.mul: "product",
+}

@@ -146,6 +146,60 @@ def test_embedding():
         check_against_loop(net, x, {"table.weight": "autograd", **head})
 
 
+class Broadcast(nn.Module):
+    """Parameters added, multiplied and expanded, as transformers use them."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.rand(1, 1, 4))
+        self.places = nn.Parameter(torch.rand(1, 6, 4))
+        self.scale = nn.Parameter(torch.rand(4))
+        self.column = nn.Parameter(torch.rand(6, 1))
+        self.number = nn.Parameter(torch.rand(()))
+        self.shift = nn.Parameter(torch.rand(4))
+        self.masked = nn.Parameter(torch.rand(4))
+        self.mask = torch.tensor([1.0, 0.0, 1.0, 1.0])
+
+    def forward(self, x):
+        token = self.token.expand(len(x), -1, -1)
+        x = torch.cat([token, x], dim=1) + self.places
+        x = self.scale * x.tanh() - self.shift
+        x = torch.mul(x, self.column).relu_()
+        x = x * (self.masked * self.mask.to(x.dtype))
+        return (x.tanh() * self.number).sum(dim=1)[:, :3]
+
+
+def test_parameters_that_are_broadcast():
+    routes = {
+        "token": "expand",
+        "places": "sum",
+        "scale": "product",
+        "column": "product",
+        "number": "product",
+        "shift": "sum",
+        "masked": "autograd",  # its product has no samples in it
+    }
+    check_against_loop(seeded(Broadcast), draw((5, 4)), routes)
+
+
+def test_expanded_parameter_is_not_written_to():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.start = nn.Parameter(torch.rand(1, 3))
+
+        def forward(self, x):
+            return self.start.expand(len(x), -1).add_(1).mul_(x.tanh())
+
+    net = Net()
+    before = net.start.detach().clone()
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        net(torch.rand(1, 3))
+    with pytest.raises(RuntimeError, match=r"leaf Variable|single memory location"):
+        check_against_loop(net, torch.rand(1, 3).double(), "expand")
+    assert torch.equal(net.start.float(), before)
+
+
 class Attention(nn.Module):
     """Attention over a series, with every option."""
 

@@ -212,15 +212,18 @@ def test_custom_parameter_and_functional_use():
         def __init__(self):
             super().__init__()
             self.scale = nn.Parameter(torch.rand(4))
+            self.mix = nn.Parameter(torch.rand(4, 4))
             self.kernel = nn.Parameter(torch.rand(2, 1, 3))
             self.head = nn.Linear(2, 3)
 
         def forward(self, x):
-            maps = F.conv1d((x * self.scale)[:, None], self.kernel, padding=1)
+            x = (x * self.scale) @ self.mix
+            maps = F.conv1d(x[:, None], self.kernel, padding=1)
             return self.head(torch.tanh(maps).mean(dim=2))
 
     routes = {
-        "scale": "autograd",
+        "scale": "product",
+        "mix": "autograd",
         "kernel": "conv1d",
         "head.weight": "linear",
         "head.bias": "linear",

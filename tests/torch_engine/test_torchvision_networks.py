@@ -25,8 +25,8 @@ NETWORKS = {
         },
     ),
 }
-# Used by themselves, not as part of a layer: scales, class token and positions.
-BY_AUTOGRAD = ("layer_scale", "class_token", "pos_embedding", "position_bias_table")
+# Looked up by position, before it is added.
+BY_AUTOGRAD = "relative_position_bias_table"
 
 
 @pytest.mark.parametrize("name", NETWORKS)
