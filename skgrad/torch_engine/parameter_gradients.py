@@ -64,7 +64,7 @@ def parameter_routes(
     module : torch.nn.Module
         The model, held by ``frozen(module, parameter_gradients=True)``.
     x : Tensor of shape (n_samples, *input_shape)
-        Inputs, of which the first three are used.
+        Inputs, of which the first three are used. Of fewer, variations are made.
     cotangents : callable
         See `squared_gradient_norms`.
 
@@ -75,7 +75,7 @@ def parameter_routes(
         sample; those that the logits do not depend on have norm 0 either way.
     """
     parameters = gradient_parameters(module)
-    three = x[torch.arange(3, device=x.device) % len(x)]
+    three = _three_samples(x)
     try:
         uses = _certain_uses(module, three, parameters)
         fewer = _certain_uses(module, three[:2], parameters)
@@ -97,6 +97,21 @@ def parameter_routes(
         for n, good in zip(parameters, agree, strict=True)
         if good and n in routes
     }
+
+
+def _three_samples(x: Tensor) -> Tensor:
+    """Return three different samples: equal ones would hide a change of order."""
+    if len(x) >= 3:
+        return x[:3]
+    rounds = torch.arange(3, device=x.device) // len(x)
+    filled = x[torch.arange(3, device=x.device) % len(x)]
+    if not x.is_floating_point():
+        return torch.stack(
+            [one.roll(int(k), -1) for one, k in zip(filled, rounds, strict=True)]
+        )
+    waves = torch.arange(x[0].numel(), device=x.device).cos().view(x[0].shape)
+    shares = rounds.view(-1, *[1] * (x.ndim - 1)) / 10
+    return ((1 - shares) * filled + shares * waves).to(x.dtype)
 
 
 def _certain_uses(

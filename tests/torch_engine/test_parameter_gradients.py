@@ -369,7 +369,7 @@ class Turned(nn.Module):
         ("backwards", "autograd"),
     ],
 )
-@pytest.mark.parametrize("n_samples", [3, 5, 6])
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 5, 6])
 def test_where_the_samples_are(way, rule, n_samples):
     routes = {"step.weight": rule, "step.bias": rule}
     routes |= {"head.weight": "linear", "head.bias": "linear"}

@@ -1,0 +1,273 @@
+"""Time and memory of the torch engine against the ways that others compute the same.
+
+    python benchmarks/engine.py                 # the table of RESULTS.md
+    python benchmarks/engine.py --device cuda   # the same on a GPU
+    python benchmarks/engine.py --quick         # a tiny network, to see that it runs
+
+Every figure is a ratio of times measured in turn, round by round, and the median over
+the rounds: the machine's own speed and its drift cancel. Memory is the growth of the
+peak over what the model and the batch take, each way in a process of its own.
+"""
+
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F  # noqa: N812
+from torchvision.models import resnet18, resnet50
+
+from skgrad.torch_engine.activations import layer_activations
+from skgrad.torch_engine.cotangents import label_cotangents
+from skgrad.torch_engine.input_gradients import Maps, class_cosines
+from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.parameter_gradients import (
+    parameter_routes,
+    squared_gradient_norms,
+)
+
+ALL_ONES = partial(label_cotangents, label="all", loss="bce")
+N_CLASSES = 10
+
+
+def make_network(name):
+    """Return a network with random weights, and the shape of its inputs."""
+    torch.manual_seed(0)
+    if name == "tiny":
+        layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
+        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, N_CLASSES)]
+        return nn.Sequential(*layers, *head).eval(), (3, 8, 8), ["0", "1", "2"]
+    if name == "resnet50":
+        return resnet50().eval(), (3, 224, 224), ["layer1", "layer2", "layer3"]
+    net = resnet18(num_classes=N_CLASSES)
+    # The stem for small images: the first convolution keeps the size, no pooling.
+    net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    net.maxpool = nn.Identity()
+    return net.eval(), (3, 32, 32), ["layer1", "layer2", "layer3"]
+
+
+class Ways:
+    """All ways to compute the same things of one network and batch."""
+
+    def __init__(self, network, n_samples, device):
+        net, shape, self.layers = make_network(network)
+        self.net = net.to(device)
+        self.x = torch.rand(n_samples, *shape, device=device)
+        self.parameters = dict(self.net.named_parameters())
+        self.routes = None
+
+    def forward(self):
+        """Run the network, nothing else."""
+        with torch.no_grad():
+            return self.net(self.x)
+
+    def plain(self):
+        """One forward pass and one backward pass to all parameters, summed."""
+        return torch.autograd.grad(self.loss(self.x), list(self.parameters.values()))
+
+    def loss(self, x):
+        """Return the paper's confounding loss, summed over samples."""
+        logits = self.net(x)
+        ones = torch.ones_like(logits)
+        return F.binary_cross_entropy_with_logits(logits, ones, reduction="sum")
+
+    def norms(self):
+        """Compute the norms with skgrad, routes known as in ``transform``."""
+        with frozen(self.net, parameter_gradients=True):
+            if self.routes is None:
+                self.routes = parameter_routes(self.net, self.x, ALL_ONES)
+            return squared_gradient_norms(self.net, self.x, ALL_ONES, self.routes)
+
+    def norms_by_loop(self):
+        """Compute the norms with one backward pass per sample."""
+        rows = []
+        for one in self.x.split(1):
+            gradients = torch.autograd.grad(
+                self.loss(one), list(self.parameters.values())
+            )
+            rows.append(torch.stack([g.square().sum() for g in gradients]))
+        return torch.stack(rows)
+
+    def norms_by_vmap(self):
+        """Compute the norms with torch.func: per-sample gradients, then squares."""
+
+        def loss(parameters, one):
+            logits = functional_call(self.net, parameters, (one[None],))
+            ones = torch.ones_like(logits)
+            return F.binary_cross_entropy_with_logits(logits, ones, reduction="sum")
+
+        detached = {name: p.detach() for name, p in self.parameters.items()}
+        gradients = vmap(grad(loss), in_dims=(None, 0))(detached, self.x)
+        return torch.stack(
+            [g.flatten(1).square().sum(dim=1) for g in gradients.values()], dim=1
+        )
+
+    def cosines(self):
+        """Compute the cosine matrices with skgrad."""
+        with frozen(self.net):
+            return class_cosines(self.net, self.x, Maps())
+
+    def cosines_by_full_passes(self):
+        """Compute the saliency maps with full backward passes, one per class."""
+        leaf = self.x.clone().requires_grad_()
+        logits = self.net(leaf)
+        maps = []
+        for label in range(logits.shape[1]):
+            classes = torch.full((len(leaf),), label, device=leaf.device)
+            loss = F.cross_entropy(logits, classes, reduction="sum")
+            leaf.grad = None
+            loss.backward(retain_graph=True)
+            maps.append(leaf.grad.sign().flatten(1))
+        self.net.zero_grad()
+        unit = F.normalize(torch.stack(maps, dim=1), dim=2)
+        return unit @ unit.transpose(1, 2)
+
+    def activations(self):
+        """Compute the pooled outputs of three layers with skgrad."""
+        with frozen(self.net):
+            return layer_activations(self.net, self.x, self.layers, pooling="mean")
+
+
+def paired_seconds(ways, names, rounds):
+    """Return the seconds of each way, round by round, after one round to warm up."""
+    seconds = {name: [] for name in names}
+    for turn in range(rounds + 1):
+        for name in names:
+            synchronize(ways.x.device)
+            start = time.perf_counter()
+            getattr(ways, name)()
+            synchronize(ways.x.device)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def synchronize(device):
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_growth(ways, name):
+    """Return the bytes by which a way raises the peak above what is held before."""
+    run = getattr(ways, name)
+    with torch.no_grad():
+        ways.net(ways.x[:1])  # libraries and their workspaces
+    if ways.x.device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux)
+    before = status_bytes("VmRSS")
+    run()
+    return status_bytes("VmHWM") - before
+
+
+def status_bytes(field):
+    """Read a field of the process status."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return 1024 * int(line.split()[1])
+    raise KeyError(field)
+
+
+def peak_in_own_process(name, arguments):
+    """Return the growth of the peak of one way, measured in a fresh process."""
+    command = [sys.executable, __file__, "--peak-of", name]
+    for option in ("network", "n_samples", "device", "threads"):
+        value = str(getattr(arguments, option))
+        command += [f"--{option.replace('_', '-')}", value]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+# What is compared with what, and the ratio asked for.
+TIMES = [
+    ("gradient norms / plain forward + backward", "norms", "plain", "<= 1.1"),
+    ("per-sample loop / gradient norms", "norms_by_loop", "norms", ">= 4.5"),
+    ("vmap(grad) / gradient norms", "norms_by_vmap", "norms", ">= 3"),
+    (
+        "full backward passes / cosine matrices",
+        "cosines_by_full_passes",
+        "cosines",
+        ">= 1.8",
+    ),
+    ("cosine matrices / forward pass", "cosines", "forward", "<= 13.5"),
+    ("activations of three layers / forward pass", "activations", "forward", "<= 1.1"),
+]
+MEMORY = ("peak memory: gradient norms / plain", "norms", "plain", "<= 1.5")
+
+
+def table(ways, arguments):
+    """Yield the rows of the table."""
+    yield "| what | ratio | quartiles | goal |"
+    yield "|---|---|---|---|"
+    ways_timed = list(dict.fromkeys(way for _, *pair, _ in TIMES for way in pair))
+    seconds = paired_seconds(ways, ways_timed, arguments.rounds)
+    for what, way, reference, goal in TIMES:
+        pairs = zip(seconds[way], seconds[reference], strict=True)
+        low, median, high = statistics.quantiles([a / b for a, b in pairs], n=4)
+        yield f"| {what} | {median:.2f} | {low:.2f} to {high:.2f} | {goal} |"
+    what, way, reference, goal = MEMORY
+    peaks = [peak_in_own_process(name, arguments) for name in (way, reference)]
+    megabytes = " / ".join(f"{peak / 2**20:.0f}" for peak in peaks)
+    yield f"| {what} | {peaks[0] / peaks[1]:.2f} | {megabytes} MB | {goal} |"
+    yield ""
+    for way in ("forward", "plain", "norms", "cosines"):
+        median = statistics.median(seconds[way])
+        rate = arguments.n_samples / median
+        yield f"{way}: {1000 * median:.1f} ms a batch, {rate:.0f} images/s  "
+
+
+def describe(arguments):
+    """Return one line about the hardware, the versions and the setting."""
+    device = f"{arguments.threads} CPU threads ({processor()})"
+    if arguments.device == "cuda":
+        device = torch.cuda.get_device_name()
+    return (
+        f"{arguments.network}, batch {arguments.n_samples}, {arguments.rounds} rounds; "
+        f"{device}; torch {torch.__version__}, Python {platform.python_version()}"
+    )
+
+
+def processor():
+    """Return what the processor calls itself."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.processor()
+
+
+def main(arguments=None):
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--n-samples", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.network, options.n_samples, options.rounds = "tiny", 4, 2
+    torch.set_num_threads(options.threads)
+    ways = Ways(options.network, options.n_samples, torch.device(options.device))
+    if options.peak_of:
+        print(peak_growth(ways, options.peak_of))
+        return
+    print(describe(options), end="\n\n")
+    for row in table(ways, options):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
