@@ -26,12 +26,10 @@ from torchvision.models import resnet18, resnet50
 
 from skgrad.torch_engine.activations import layer_activations
 from skgrad.torch_engine.cotangents import label_cotangents
+from skgrad.torch_engine.gradient_routes import parameter_routes
 from skgrad.torch_engine.input_gradients import Maps, class_cosines
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.parameter_gradients import (
-    parameter_routes,
-    squared_gradient_norms,
-)
+from skgrad.torch_engine.parameter_gradients import squared_gradient_norms
 
 ALL_ONES = partial(label_cotangents, label="all", loss="bce")
 N_CLASSES = 10

@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from ..torch_engine.cotangents import LABELS, LOSSES, label_cotangents
+from ..torch_engine.gradient_routes import parameter_routes
 from ..torch_engine.parameter_gradients import (
     gradient_parameters,
-    parameter_routes,
     squared_gradient_norms,
 )
 from ._base import BaseModelTransformer

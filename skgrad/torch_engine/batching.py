@@ -1,5 +1,6 @@
 """Arrays, tensors, memmaps and data sets in; batches on the model's device out."""
 
+import gc
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -248,6 +249,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _halved(n_samples: int, device: torch.device) -> int:
     """Return half as many samples, and say so."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     half = (n_samples + 1) // 2

@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from .cotangents import wide
-from .gradient_norms import CHUNK, gram_product, outer_norms, products, squares, unsafe
+from .gradient_norms import (
+    CHUNK,
+    matrix_products,
+    norms_by_grams,
+    outer_norms,
+    position_gram,
+    squares,
+    unsafe,
+)
 from .model_state import at_least_float32
 
 # What a pass over a Gram matrix costs per entry, in multiply-adds of a matrix product:
@@ -72,7 +80,7 @@ def convolution_weight(
             t.reshape(n_samples * groups, -1, form.n_positions) for t in (x, gradient)
         )
         return outer_norms(x, gradient).view(n_samples, groups).sum(dim=1)
-    way = form.cheapest_way(n_in, n_out, groups, on_cpu=x.device.type == "cpu")
+    way = form.cheapest_way(x, gradient, groups)
     if way == "library":
         return _by_library(x, gradient, groups, form)
     # A group is a convolution of its own: it counts as a sample till the end.
@@ -149,22 +157,26 @@ class _Form:
         padding = [axis.padding for axis in self.axes]
         return self.n_offsets == math.prod(self.stride) == 1 and not any(padding)
 
-    def cheapest_way(self, n_in: int, n_out: int, groups: int, *, on_cpu: bool) -> str:
+    def cheapest_way(self, x: Tensor, gradient: Tensor, groups: int) -> str:
         """Return "grams", "products" or "library", by estimated multiply-adds.
 
-        All are for one sample and one group with so many channels.
+        The estimates are for one sample and one group.
         """
+        n_in, n_out = x.shape[1] // groups, gradient.shape[1] // groups
         positions, offsets = self.n_positions, self.n_offsets
+        image = math.prod(x.shape[2:]) / math.prod(self.stride)
         directly = offsets * positions * n_in * n_out
-        # An image has about as many entries as there are positions.
-        gram_passes = len(self.phases) * (n_in + _PASS) + n_out + _PASS * offsets
-        costs: dict[str, float] = {
-            "grams": positions**2 * gram_passes,
+        costs = {
+            "grams": len(self.phases) * image**2 * (n_in + _PASS)
+            + positions**2 * (n_out + _PASS * offsets),
             "products": directly + _PASS // 4 * offsets * positions * (n_in + n_out),
         }
         # The library is erratic where a group has one channel.
-        if on_cpu and n_in * n_out > 1:
+        if x.device.type == "cpu" and n_in * n_out > 1:
+            # Its groups are computed in the same call.
             costs["library"] = directly / _LIBRARY_SPEED + _LIBRARY_CALL / groups
+        if image**2 > CHUNK:
+            del costs["grams"]
         return min(costs, key=lambda way: costs[way])
 
     def images(self, x: Tensor) -> Iterator[tuple[Tensor, list[tuple[int, ...]]]]:
@@ -173,6 +185,32 @@ class _Form:
             starts = zip(phase, self.stride, strict=True)
             every = [slice(f, None, s) for f, s in starts]
             yield x[(slice(None), slice(None), *every)], shifts
+
+    def window_gram(self, x: Tensor) -> Tensor:
+        """Return the products (m, n_positions, n_positions) of what positions see."""
+        windows = x.new_zeros(len(x), *self.positions, *self.positions)
+        for image, shifts in self.images(x):
+            sizes = image.shape[2:]
+            gram = position_gram(image.flatten(2)).view(len(x), *sizes, *sizes)
+            for shift in shifts:
+                here, there = self._overlap(shift, sizes)
+                if here:
+                    every = slice(None)
+                    windows[(every, *here, *here)] += gram[(every, *there, *there)]
+        return windows.view(len(x), self.n_positions, self.n_positions)
+
+    def _overlap(
+        self, shift: Sequence[int], sizes: Sequence[int]
+    ) -> tuple[list[slice], list[slice]]:
+        """Return which positions see the image at a shift, and where; or nothing."""
+        here, there = [], []
+        for o, n, size in zip(shift, self.positions, sizes, strict=True):
+            start, stop = max(0, -o), min(n, size - o)
+            if stop <= start:
+                return [], []
+            here.append(slice(start, stop))
+            there.append(slice(start + o, stop + o))
+        return here, there
 
 
 def _bring_to(x: Tensor, before: Sequence[int], sizes: Sequence[int]) -> Tensor:
@@ -240,31 +278,12 @@ def _by_products(x: Tensor, gradient: Tensor, form: _Form) -> Tensor:
             start = sum(
                 (o - least) * s for o, least, s in zip(shift, first, steps, strict=True)
             )
-            norms += squares(products(spread, row[:, :, start : start + last + 1]))
+            norms += squares(
+                matrix_products(spread, row[:, :, start : start + last + 1])
+            )
     return norms
 
 
 def _by_grams(x: Tensor, gradient: Tensor, form: _Form) -> Tensor:
     """Add up shifted windows of the Gram matrix of x, against that of the gradient."""
-    windows = x.new_zeros(len(x), *form.positions, *form.positions)
-    for image, shifts in form.images(x):
-        sizes = image.shape[2:]
-        row = image.flatten(2)
-        gram = (row.transpose(1, 2) @ row).view(len(x), *sizes, *sizes)
-        for shift in shifts:
-            # Where the position is in the output and what it sees in the image.
-            ranges = [
-                (max(0, -o), min(p, size - o))
-                for o, p, size in zip(shift, form.positions, sizes, strict=True)
-            ]
-            if any(stop <= start for start, stop in ranges):
-                continue
-            here = [slice(start, stop) for start, stop in ranges]
-            there = [
-                slice(start + o, stop + o)
-                for (start, stop), o in zip(ranges, shift, strict=True)
-            ]
-            windows[(slice(None), *here, *here)] += gram[(slice(None), *there, *there)]
-    gradient = gradient.flatten(2)
-    n_positions = gradient.shape[2]
-    return gram_product(windows.view(len(x), n_positions, n_positions), gradient)
+    return norms_by_grams(x, gradient, gram_of=form.window_gram)

@@ -1,6 +1,6 @@
 """Losses against chosen labels, differentiated at the logits (papers A and B)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ LOSSES = ("bce", "bce_softmax", "cross_entropy")
 
 def label_cotangents(
     logits: Tensor, label: str | Sequence[float], loss: str
-) -> list[Tensor]:
+) -> Iterator[Tensor]:
     """Differentiate the loss between logits and label with respect to the logits.
 
     Parameters
@@ -36,8 +36,8 @@ def label_cotangents(
         other, so that saturated logits cost no digits.
     """
     logits = logits.detach().to(wide(logits.device))
-    differentiate = _DERIVATIVES[loss]
-    return [differentiate(logits, target) for target in label_targets(logits, label)]
+    for target in label_targets(logits, label):
+        yield _DERIVATIVES[loss](logits, target)
 
 
 def wide(device: torch.device) -> torch.dtype:

@@ -5,6 +5,9 @@ the samples first, and returns the squared norm that each sample's gradient of o
 parameter has. No gradient of a weight is kept, of most layers none is even computed.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -14,6 +17,8 @@ from .model_state import at_least_float32
 # Largest temporary, in numbers. A layer that needs more goes through its samples in
 # chunks; smaller ones would pay for their number.
 CHUNK = 2**24
+# A sum this small beside its terms has lost too many of its float32 digits.
+_CANCELLED = 3e-3
 
 
 def linear_weight(x: Tensor, gradient: Tensor) -> Tensor:
@@ -104,33 +109,76 @@ def unsafe(lengths: Tensor) -> Tensor:
 
 
 def outer_norms(x: Tensor, gradient: Tensor) -> Tensor:
-    """Return |g x^T|_F^2 of (m, n_out, t) and (m, n_in, t) by the cheaper way."""
+    """Return |g x^T|_F^2 of x (m, n_in, t) and g (m, n_out, t) by the cheaper way."""
     (_, n_in, t), n_out = x.shape, gradient.shape[1]
     if t == 1:
         return squares(x) * squares(gradient)
-    by_grams = t * (n_in + n_out) < n_in * n_out
-    step = max(1, CHUNK // (t * t if by_grams else n_in * n_out))
-    norms = []
-    for a, g in zip(x.split(step), gradient.split(step), strict=True):
-        if by_grams:
-            norms.append(gram_product(a.transpose(1, 2) @ a, g))
-        else:
-            norms.append(squares(products(g, a)))
-    return torch.cat(norms)
+    way: Callable[[Tensor, Tensor], Tensor]
+    if t * (n_in + n_out) < n_in * n_out:
+        way, largest = partial(norms_by_grams, gram_of=position_gram), t * t
+    else:
+        way, largest = _norms_by_product, n_in * n_out
+    step = max(1, CHUNK // largest)
+    pieces = zip(x.split(step), gradient.split(step), strict=True)
+    return torch.cat([way(*piece) for piece in pieces])
 
 
-def gram_product(x_gram: Tensor, gradient: Tensor) -> Tensor:
-    """Return the sum over p and q of x_gram[p, q] (g_p . g_q)."""
-    # The Gram matrix is quadratic in the gradient: unscaled it could underflow.
-    scale = gradient.abs().amax(dim=(1, 2), keepdim=True)
-    gradient = gradient / torch.where(scale == 0, 1, scale)
-    products = x_gram * (gradient.transpose(1, 2) @ gradient)
-    dtype = wide(gradient.device)
-    norms = products.sum(dim=(1, 2), dtype=dtype) * scale.flatten().to(dtype).square()
-    return norms.clamp_min(0)  # rounding may leave a zero sum below zero
+def position_gram(maps: Tensor) -> Tensor:
+    """Return the products (m, t, t) of the positions of maps (m, n, t)."""
+    return maps.transpose(1, 2) @ maps
 
 
-def products(gradient: Tensor, x: Tensor) -> Tensor:
+def norms_by_grams(
+    x: Tensor, gradient: Tensor, *, gram_of: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Add up the products of two Gram matrices over positions.
+
+    They are quadratic in x and the gradient: where those are tiny or huge they would
+    leave the range of float32, and where terms cancel they have half the digits. So
+    both are scaled first, and samples whose terms cancel are computed in float64.
+
+    Parameters
+    ----------
+    x : Tensor of shape (m, n_in, *spatial)
+        The layer's input.
+    gradient : Tensor of shape (m, n_out, *positions)
+        The gradient at its output.
+    gram_of : callable
+        Gives the Gram matrices (m, n_positions, n_positions) of x.
+
+    Returns
+    -------
+    Tensor of shape (m,)
+        ``sum_{p,q} gram_of(x)[p, q] (g_p . g_q)``.
+    """
+    (x, x_size), (gradient, size) = _scaled(x), _scaled(gradient)
+
+    def terms(x: Tensor, gradient: Tensor) -> Tensor:
+        return gram_of(x) * position_gram(gradient.flatten(2))
+
+    every, dtype = terms(x, gradient), wide(x.device)
+    norms = every.sum(dim=(1, 2), dtype=dtype)
+    if x.dtype != dtype:
+        cancelled = norms < _CANCELLED * every.abs_().sum(dim=(1, 2), dtype=dtype)
+        if cancelled.any():
+            precise = terms(x[cancelled].to(dtype), gradient[cancelled].to(dtype))
+            norms[cancelled] = precise.sum(dim=(1, 2))
+    # Rounding may leave a zero sum below zero.
+    return norms.clamp_min(0) * (x_size.to(dtype) * size.to(dtype)).square()
+
+
+def _scaled(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return maps divided by each sample's largest entry, and that."""
+    size = maps.abs().flatten(1).amax(dim=1)
+    size = torch.where(size == 0, 1, size)
+    return maps / size.view(-1, *[1] * (maps.ndim - 1)), size
+
+
+def _norms_by_product(x: Tensor, gradient: Tensor) -> Tensor:
+    return squares(matrix_products(gradient, x))
+
+
+def matrix_products(gradient: Tensor, x: Tensor) -> Tensor:
     """Return the matrices g x^T."""
     if gradient.shape[1] == x.shape[1] == 1:  # depthwise: too small for a product
         return (gradient * x).sum(dim=2, keepdim=True)

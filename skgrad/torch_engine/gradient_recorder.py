@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
@@ -36,6 +38,9 @@ class Use:
         The parameters that the rule answers for, by identity, with their norms.
     axis : int
         The axis of x along which the samples lie. Filled when it is known.
+    certain : bool
+        False if a gradient passed through the call while it was being recorded: the
+        model differentiates itself, and the logits depend on the call in a second way.
     """
 
     def __init__(self, x: Tensor, claim: Claim, call: int, known: set[int]) -> None:
@@ -46,15 +51,10 @@ class Use:
             id(tensor): norms for tensor, norms in claim.parts if id(tensor) in known
         }
         self.axis = 0
+        self.certain = True
         self._version = x._version
 
-    def keep_only(self, wanted: set[int]) -> None:
-        """Forget the other parameters, and without any the input."""
-        self.norms = {key: self.norms[key] for key in self.norms.keys() & wanted}
-        if not self.norms:
-            self.x = None
-
-    def changed(self) -> bool:
+    def overwritten(self) -> bool:
         """Tell whether the input was written to since the call."""
         return self.x is not None and self.x._version != self._version
 
@@ -80,36 +80,54 @@ class Recorder(TorchFunctionMode):
         backward pass down to the first tap and computes nothing else.
     uses : list of Use
         The calls, in order.
+    reorders : bool
+        Whether some operation moved entries to where an index says, as those do that
+        sort the samples of a batch.
     on_gradient : callable or None
         Called with a use and the gradient at its output in the backward pass.
     """
 
     def __init__(self, parameters: Iterable[Tensor], device: torch.device) -> None:
         super().__init__()
-        self._known = {id(parameter) for parameter in parameters}
+        # A user's hook on a parameter may change its gradient, unseen by rules.
+        self._known = {id(p) for p in parameters if not p._backward_hooks}
         self.token = torch.zeros((), device=device, requires_grad=True)
         self.uses: list[Use] = []
+        self.reorders = False
         self._calls = 0
-        self._ways: dict[Callable, Callable] = {
-            func: partial(self._call, func, rule) for func, rule in RULES.items()
-        }
-        self._ways |= {
-            func: partial(self._broadcast, func, rule)
-            for func, rule in BROADCASTS.items()
-        }
-        self._ways[Tensor.expand] = self._expand
-        self._ways[F.multi_head_attention_forward] = self._attention
+        self._recording = False
         self.on_gradient: Callable[[Use, Tensor], None] | None = None
+
+    def __enter__(self) -> "Recorder":
+        self._recording = True
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._recording = False
+        super().__exit__(*exception)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        call = self._ways.get(func)
-        if call is None or not torch.is_grad_enabled() or _transformed():
+        if not torch.is_grad_enabled() or _transformed():
             return func(*args, **kwargs)
+        self.reorders |= self._may_reorder(func, args)
         self._calls += 1
-        return call(*args, **kwargs)
+        if func in RULES:
+            return self._call(func, RULES[func], *args, **kwargs)
+        if func in BROADCASTS:
+            return self._broadcast(func, BROADCASTS[func], *args, **kwargs)
+        if func is Tensor.expand:
+            return self._expand(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            return self._attention(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _may_reorder(self, func: Any, args: Any) -> bool:
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            return _is_lookup(args[1]) and id(args[0]) not in self._known
+        return func in _REORDERING
 
     def _call(
         self,
@@ -152,19 +170,26 @@ class Recorder(TorchFunctionMode):
         self, func: Callable, claim: Claim, x: Tensor, args: Any, kwargs: Any
     ) -> Any:
         """Run a call on detached parameters, with a tap behind it."""
+        if type(x) not in (Tensor, nn.Parameter) or x.layout != torch.strided:
+            return func(*args, **kwargs)
         use = Use(x, claim, self._calls, self._known)
-        if not use.norms:
+        empty = any(not t.numel() for t, _ in claim.parts if t is not None)
+        if x.is_nested or empty or not use.norms:
             return func(*args, **kwargs)
 
-        def cut(argument: Any) -> Any:
+        def detached(argument: Any) -> Any:
             return argument.detach() if id(argument) in use.norms else argument
 
-        output = func(*map(cut, args), **{k: cut(v) for k, v in kwargs.items()})
+        output = func(
+            *map(detached, args), **{k: detached(v) for k, v in kwargs.items()}
+        )
         self.uses.append(use)
         return Tap.apply(output, self.token, partial(self._show, use))
 
     def _show(self, use: Use, gradient: Tensor) -> None:
-        if self.on_gradient is not None:
+        if self._recording:
+            use.certain = False
+        elif self.on_gradient is not None:
             self.on_gradient(use, gradient)
 
     def _attention(self, *args: Any, **kwargs: Any) -> Any:
@@ -199,14 +224,14 @@ class Recorder(TorchFunctionMode):
         bias = given["in_proj_bias"]
         if given["use_separate_proj_weight"]:
             weights = [given[f"{letter}_proj_weight"] for letter in "qkv"]
-            blocks = [self._cut(weight) for weight in weights]
+            blocks = [self._detached(weight) for weight in weights]
         else:
             weight = given["in_proj_weight"]
             if inputs[0] is inputs[1] is inputs[2]:
                 together = self._call(F.linear, linear, inputs[0], weight, bias)
                 return together.chunk(3, dim=-1)
-            weights, blocks = [weight] * 3, list(self._cut(weight).chunk(3))
-        biases = [None] * 3 if bias is None else list(self._cut(bias).chunk(3))
+            weights, blocks = [weight] * 3, list(self._detached(weight).chunk(3))
+        biases = [None] * 3 if bias is None else list(self._detached(bias).chunk(3))
         # The norms of the blocks of a parameter add up to its own.
         return [
             self._call(F.linear, partial(linear_block, weight, bias), x, block, piece)
@@ -215,7 +240,7 @@ class Recorder(TorchFunctionMode):
             )
         ]
 
-    def _cut(self, tensor: Tensor) -> Tensor:
+    def _detached(self, tensor: Tensor) -> Tensor:
         """Cut a parameter of the model off the graph."""
         return tensor.detach() if id(tensor) in self._known else tensor
 
@@ -238,7 +263,7 @@ class Tap(torch.autograd.Function):
         return gradient, None, None
 
 
-def parameters_in_graph(logits: Tensor) -> set[int]:
+def leaves_in_graph(logits: Tensor) -> set[int]:
     """Find the leaves on which logits depend.
 
     Parameters
@@ -265,4 +290,23 @@ def parameters_in_graph(logits: Tensor) -> set[int]:
 
 def _transformed() -> bool:
     """Tell whether the call is inside a transform such as vmap, where taps are not."""
-    return torch._C._are_functorch_transforms_active()
+    forward_mode = forward_ad._current_level >= 0
+    return forward_mode or torch._C._are_functorch_transforms_active()
+
+
+# Operations that move entries to where an index says.
+_REORDERING = frozenset(
+    getattr(owner, name)
+    for owner in (torch, Tensor)
+    for name in (
+        *("gather", "index_add", "index_copy", "index_put", "index_select"),
+        *("masked_scatter", "masked_select", "scatter", "scatter_add", "sort"),
+        *("take", "take_along_dim", "topk"),
+    )
+)
+
+
+def _is_lookup(index: Any) -> bool:
+    """Tell whether an index looks entries up, instead of cutting a slice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, (Tensor, list, np.ndarray)) for part in parts)

@@ -7,6 +7,7 @@ or, where the call is none of its kind, with None.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import index
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class Claim:
     rows: bool = True
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Claim:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Claim | None:
     """Claim the parameters of a linear layer."""
     return linear_block(weight, bias, input, weight, bias)
 
@@ -56,8 +57,10 @@ def linear_block(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-) -> Claim:
+) -> Claim | None:
     """Claim parameters of which a linear layer gets a block."""
+    if weight.ndim != 2:  # torch takes a vector too
+        return None
 
     def weight_norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
         return linear_weight(
@@ -151,9 +154,12 @@ def _transposed_convolution(n_axes: int) -> Callable[..., Claim]:
 
 
 def _per_axis(value: Any, n_axes: int) -> Sequence[int]:
-    if isinstance(value, int):
-        return (value,) * n_axes
-    return tuple(value) * (n_axes if len(value) == 1 else 1)
+    values = (
+        [index(v) for v in value]
+        if isinstance(value, (tuple, list))
+        else [index(value)]
+    )
+    return values * (n_axes if len(values) == 1 else 1)
 
 
 def _scaled_channels(normalise: Callable[[Tensor], Tensor]) -> Norms:

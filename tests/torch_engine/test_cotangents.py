@@ -36,7 +36,7 @@ def by_torch(logits, target, loss):
 def test_against_torch(loss, label):
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(5, 4, generator=generator, dtype=torch.float64)
-    cotangents = label_cotangents(logits, label, loss)
+    cotangents = list(label_cotangents(logits, label, loss))
     targets = label_targets(logits, label)
     assert len(cotangents) == len(targets) == (4 if label == "each" else 1)
     for cotangent, target in zip(cotangents, targets, strict=True):

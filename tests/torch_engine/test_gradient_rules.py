@@ -164,7 +164,7 @@ class Broadcast(nn.Module):
         token = self.token.expand(len(x), -1, -1)
         x = torch.cat([token, x], dim=1) + self.places
         x = self.scale * x.tanh() - self.shift
-        x = torch.mul(x, self.column).relu_()
+        x = F.leaky_relu_(torch.mul(x, self.column))
         x = x * (self.masked * self.mask.to(x.dtype))
         return (x.tanh() * self.number).sum(dim=1)[:, :3]
 
@@ -388,7 +388,8 @@ def networks(draw):
         # Two normalisations in a row would leave the first almost no gradient.
         bends = [nn.Tanh(), nn.SiLU(inplace=True)]
         if kind in ("conv2d", "prelu"):
-            bends += [nn.ReLU(inplace=True), nn.Identity()]
+            # ReLU would leave none to some samples, whose order then is not sure.
+            bends += [nn.LeakyReLU(0.2, inplace=True), nn.Identity()]
         layers.append(draw(st.sampled_from(bends)))
     return Readout(*layers), rules
 

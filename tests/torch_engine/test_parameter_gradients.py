@@ -21,10 +21,10 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
 from skgrad.torch_engine.cotangents import label_cotangents
+from skgrad.torch_engine.gradient_routes import parameter_routes
 from skgrad.torch_engine.model_state import frozen
 from skgrad.torch_engine.parameter_gradients import (
     gradient_parameters,
-    parameter_routes,
     squared_gradient_norms,
 )
 

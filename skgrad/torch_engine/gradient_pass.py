@@ -1,0 +1,190 @@
+"""One batched pass in which rules give the gradient norms of parameters."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .gradient_recorder import Recorder, Use, leaves_in_graph
+from .model_state import as_logits, check_recorded
+
+
+class Route(NamedTuple):
+    """How the gradient norms of a parameter are computed.
+
+    Attributes
+    ----------
+    rule : str
+        The rule that gives them, such as "conv2d".
+    axis : int
+        The axis of the layer's input along which the samples lie.
+    rows : int
+        Entries along that axis per sample.
+    """
+
+    rule: str
+    axis: int
+    rows: int
+
+
+class RuledPass:
+    """A forward pass over a batch, and backward passes that show gradient norms.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module, parameter_gradients=True)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        The batch.
+    parameters : dict of str to Tensor
+        The parameters by name.
+
+    Attributes
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        The logits.
+    uses : dict of str to list of Use
+        The parameters that enter the logits through a single ruled call, with it.
+    unused : list of str
+        The parameters on which the logits do not depend.
+    reorders : bool
+        Whether some operation may have changed the order of the samples.
+    """
+
+    def __init__(
+        self, module: nn.Module, x: Tensor, parameters: Mapping[str, Tensor]
+    ) -> None:
+        self._parameters = parameters
+        self._recorder = Recorder(parameters.values(), x.device)
+        with self._recorder:
+            self.logits = as_logits(module(x.clone()), len(x))
+        check_recorded(self.logits, "parameters")
+        self.reorders = self._recorder.reorders
+        self.uses: dict[str, list[Use]] = {}
+        self.unused: list[str] = []
+        elsewhere = leaves_in_graph(self.logits)
+        for name, parameter in parameters.items():
+            mine = [u for u in self._recorder.uses if id(parameter) in u.norms]
+            if id(parameter) in elsewhere:
+                continue
+            if not mine:
+                self.unused.append(name)
+            # A use is uncertain if the model itself ran a backward pass through it.
+            elif len({u.call for u in mine}) == 1 and all(u.certain for u in mine):
+                self.uses[name] = mine
+
+    def take(self, routes: Mapping[str, Route]) -> None:
+        """Prepare for the norms of the parameters that this batch uses as routed.
+
+        Uses of other parameters are forgotten.
+        """
+        n = len(self.logits)
+        self.uses = {
+            name: uses
+            for name, uses in self.uses.items()
+            if name in routes and all(_is_routed(use, routes[name], n) for use in uses)
+        }
+        for use in self._recorder.uses:
+            use.norms = {
+                id(self._parameters[name]): use.norms[id(self._parameters[name])]
+                for name, uses in self.uses.items()
+                if use in uses
+            }
+            if not use.norms:
+                use.x = None
+        for name, uses in self.uses.items():
+            for use in uses:
+                use.axis = routes[name].axis
+
+    def norms(self, cotangent: Tensor, *, last: bool) -> dict[str, Tensor]:
+        """Run a backward pass.
+
+        Parameters
+        ----------
+        cotangent : Tensor of shape (n_samples, n_classes)
+            The gradient of each sample's loss at the logits.
+        last : bool
+            Whether this is the last pass, so that memory can be given back on the way.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (n_samples,)
+            Squared gradient norms of the parameters taken. One whose layer's input
+            was overwritten since is missing.
+        """
+        n = len(self.logits)
+        sums: dict[int, Tensor] = {}
+        overwritten: set[int] = set()
+
+        def add(use: Use, gradient: Tensor) -> None:
+            if use.x is None:
+                return
+            if use.overwritten():
+                overwritten.update(use.norms)
+                return
+            rows, gradients = (t.movedim(use.axis, 0) for t in (use.x, gradient))
+            for key, norms in use.norms.items():
+                term = norms(rows, gradients, n).to(self.logits.device)
+                sums[key] = sums[key] + term if key in sums else term
+            if last:
+                use.x = None
+
+        self._recorder.on_gradient = add
+        torch.autograd.grad(
+            self.logits,
+            self._recorder.token,
+            cotangent,
+            allow_unused=True,
+            retain_graph=not last,
+        )
+        self._recorder.on_gradient = None
+        keys = {name: id(self._parameters[name]) for name in self.uses}
+        nothing = next(iter(sums.values()), cotangent[:, 0].double()) * 0
+        return {
+            name: sums.get(key, nothing)
+            for name, key in keys.items()
+            if key not in overwritten
+        }
+
+
+def _is_routed(use: Use, route: Route, n_samples: int) -> bool:
+    """Tell whether a use is of the rule and the shape of a route."""
+    return (
+        use.x is not None
+        and use.claim.rule == route.rule
+        and use.x.ndim > route.axis
+        and use.x.shape[route.axis] == route.rows * n_samples
+    )
+
+
+def samples_in_order(
+    norms: Mapping[str, Tensor], rescaled: Mapping[str, Tensor], scales: Tensor
+) -> set[str]:
+    """Tell for which parameters each norm belongs to the sample in whose place it is.
+
+    Parameters
+    ----------
+    norms : dict of str to Tensor of shape (n_samples,)
+        Squared norms.
+    rescaled : dict of str to Tensor of shape (n_samples,)
+        Those of a pass whose cotangents were multiplied by ``scales``.
+    scales : Tensor of shape (n_samples,)
+        Different numbers, sorted.
+
+    Returns
+    -------
+    set of str
+        The parameters whose norms grew by the squares of the scales in that order.
+    """
+    squares = scales.square()
+    margin = torch.diff(squares).amin() / 2 if len(squares) > 1 else squares
+    return {
+        name
+        for name in norms.keys() & rescaled.keys()
+        if bool(
+            (
+                (rescaled[name] - squares * norms[name]).abs() <= margin * norms[name]
+            ).all()
+        )
+    }
