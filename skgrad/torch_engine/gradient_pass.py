@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 
 from .gradient_recorder import Recorder, Use, leaves_in_graph
 from .model_state import as_logits, check_recorded
@@ -26,6 +27,16 @@ class Route(NamedTuple):
     rule: str
     axis: int
     rows: int
+
+
+class RecomputesError(Exception):
+    """The model keeps for the backward pass other things than were computed.
+
+    Checkpoints do: they run layers again then, where no recorder sees them.
+    """
+
+
+_NO_HOOKS = "skgrad computes this model's gradient norms sample by sample"
 
 
 class RuledPass:
@@ -50,6 +61,11 @@ class RuledPass:
         The parameters on which the logits do not depend.
     reorders : bool
         Whether some operation may have changed the order of the samples.
+
+    Raises
+    ------
+    RecomputesError
+        If the model uses checkpoints.
     """
 
     def __init__(
@@ -57,8 +73,13 @@ class RuledPass:
     ) -> None:
         self._parameters = parameters
         self._recorder = Recorder(parameters.values(), x.device)
-        with self._recorder:
-            self.logits = as_logits(module(x.clone()), len(x))
+        try:
+            with disable_saved_tensors_hooks(_NO_HOOKS), self._recorder:
+                self.logits = as_logits(module(x.clone()), len(x))
+        except RuntimeError as error:
+            if _NO_HOOKS in str(error):
+                raise RecomputesError from error
+            raise
         check_recorded(self.logits, "parameters")
         self.reorders = self._recorder.reorders
         self.uses: dict[str, list[Use]] = {}

@@ -5,9 +5,8 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import CheckpointError
 
-from .gradient_pass import Route, RuledPass
+from .gradient_pass import RecomputesError, Route, RuledPass
 from .gradient_recorder import Use
 from .model_state import model_dtype
 from .parameter_gradients import (
@@ -64,9 +63,8 @@ def parameter_routes(
             return {}
         ruled.take(routes)
         norms = _owned_norms(ruled, first_loss)
-    except (CheckpointError, torch.OutOfMemoryError):
-        # What a checkpoint recomputes in the backward pass, no recorder sees. And
-        # where three samples do not fit into the memory, one may.
+    except (RecomputesError, torch.OutOfMemoryError):
+        # Where three samples do not fit into the memory, one may.
         return {}
     exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]
     by_name = dict(zip(parameters, exact.T, strict=True))

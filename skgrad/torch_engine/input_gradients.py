@@ -13,6 +13,8 @@ from .model_state import as_logits, at_least_float32, check_finite, check_record
 STATISTICS = ("mean", "max", "min", "std", "energy")
 # Map entries held at a time: 512 MB in float32.
 _HELD = 2**27
+# Classes up to which mixing gradients costs less than the backward pass it spares.
+_FEW = 32
 # Samples times classes in one vectorized backward pass: enough to keep a GPU busy.
 _TOGETHER = 1024
 
@@ -52,10 +54,10 @@ def class_cosines(
 ) -> tuple[Tensor, Tensor]:
     """Compute the cosine similarities between the maps of all classes.
 
-    Cost: one forward pass and, per class, one backward pass to the input. No gradient
-    of a parameter is computed. Samples are taken in groups that ``held`` suffices for;
-    where it does not suffice for one sample, classes are taken in blocks, and maps
-    are computed anew for each pair of blocks.
+    Cost: one forward pass and, per class, one backward pass to the input (one less for
+    all of up to 32 classes). No gradient of a parameter is computed. Samples are taken
+    in groups that ``held`` suffices for; where it does not suffice for one sample,
+    classes are taken in blocks, and maps are computed anew for each pair of blocks.
 
     Parameters
     ----------
@@ -92,7 +94,8 @@ def class_cosines(
         leaf, logits = _traced_forward(module, x)
         n_maps = maps.top_n or logits.shape[1]
         n_entries = leaf[0].numel()
-        group = max(1, held // (n_maps * n_entries))
+        # The maps, and the gradients that they are made of.
+        group = max(1, held // (2 * n_maps * n_entries))
         if group < len(x):
             del leaf, logits
             parts = [
@@ -164,6 +167,38 @@ def _class_gradients(
         class_cotangent(logits, column, logit_scale=maps.logit_scale)
         for column in classes.T
     ]
+    if len(cotangents) == logits.shape[1] <= _FEW and maps.logit_scale is None:
+        yield from _mixed(leaf, logits, torch.stack(cotangents, dim=1), vectorized)
+    else:
+        yield from _in_steps(leaf, logits, cotangents, vectorized)
+
+
+def _mixed(
+    leaf: Tensor, logits: Tensor, cotangents: Tensor, vectorized: bool
+) -> Iterator[Tensor]:
+    """Yield the gradients of all classes, with one backward pass less than classes.
+
+    Cotangents (n_samples, n_classes, n_classes) whose rows sum to 0 are mixtures of
+    the differences e_j - e_k to the predicted class k. So are their gradients.
+    """
+    n_classes = logits.shape[1]
+    predicted = logits.detach().argmax(dim=1, keepdim=True)
+    others = torch.arange(n_classes - 1, device=logits.device).expand(len(logits), -1)
+    others = others + (others >= predicted)
+    zeros = torch.zeros_like(logits)
+    differences = [
+        zeros.scatter(1, column[:, None], 1).scatter(1, predicted, -1)
+        for column in others.T
+    ]
+    pulled = torch.stack(list(_in_steps(leaf, logits, differences, vectorized)), dim=1)
+    weights = cotangents.gather(2, others[:, None].expand(-1, n_classes, -1))
+    mixtures = at_least_float32(weights) @ at_least_float32(pulled.flatten(2))
+    yield from mixtures.view(len(leaf), n_classes, *leaf.shape[1:]).unbind(dim=1)
+
+
+def _in_steps(
+    leaf: Tensor, logits: Tensor, cotangents: Sequence[Tensor], vectorized: bool
+) -> Iterator[Tensor]:
     step = max(1, _TOGETHER // len(logits)) if vectorized else 1
     for start in range(0, len(cotangents), step):
         yield from _pulled_back(leaf, logits, cotangents[start : start + step])

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import CheckpointError
 
-from .gradient_pass import Route, RuledPass, samples_in_order
+from .gradient_pass import RecomputesError, Route, RuledPass, samples_in_order
 from .model_state import as_logits, check_finite, check_recorded
 
 # dJ/dz from the logits z, for one or several losses J.
@@ -92,8 +91,7 @@ def _batched_norms(
         ruled = RuledPass(module, x, parameters)
         ruled.take(routes)
         return _norms_of_losses(ruled, cotangents)
-    except CheckpointError:
-        # What a checkpoint recomputes in the backward pass, no recorder sees.
+    except RecomputesError:
         return {}
 
 

@@ -1,0 +1,247 @@
+"""Parameters that no rule may claim, and numbers that a rule must not lose."""
+
+import gc
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from networks import check_against_loop, gradient_norms, looped_norms, routes_of, seeded
+from numpy.testing import assert_allclose
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
+
+from skgrad import ConfoundingGradientTransformer
+from skgrad.torch_engine.cotangents import label_cotangents
+from skgrad.torch_engine.gradient_recorder import Recorder
+from skgrad.torch_engine.gradient_routes import parameter_routes
+from skgrad.torch_engine.model_state import frozen
+
+ALL_ONES = partial(label_cotangents, label="all", loss="bce")
+HEAD = {"head.weight": "linear", "head.bias": "linear"}
+
+
+def norms_routed_by(module, probe, x):
+    """Return the norms of x, with routes found on other samples."""
+    with frozen(module, parameter_gradients=True):
+        routes = parameter_routes(module, probe, ALL_ONES)
+    return gradient_norms(module, x, ALL_ONES, routes), routes
+
+
+class Between(nn.Module):
+    """A linear layer between two changes of its surroundings, then a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+
+@pytest.mark.parametrize("n_fit", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_reversed_batch_is_noticed_with_any_number_of_samples(n_fit, dtype):
+    class Net(Between):
+        def forward(self, x):
+            return self.head(self.step(x.flip(0)).tanh().flip(0))
+
+    net = seeded(Net, dtype=dtype)
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    transformer = ConfoundingGradientTransformer(net).fit(x[:n_fit])
+    assert transformer.routes_ == {
+        "step.weight": "autograd",
+        "step.bias": "autograd",
+        **HEAD,
+    }
+    alone = np.vstack([transformer.transform(one) for one in x.split(1)])
+    assert_allclose(transformer.transform(x), alone, rtol=0.05)
+
+
+def test_samples_sorted_by_their_values():
+    class Net(Between):
+        def forward(self, x):
+            order = (x != 0).sum(dim=1).argsort(stable=True)
+            return self.head(self.step(x[order]).tanh()[order.argsort()])
+
+    net = seeded(Net, dtype=torch.float64)
+    x = torch.randn(6, 4, dtype=torch.float64)
+    # Nothing to sort in the first three.
+    x[3, 1] = x[4, :2] = x[5, :3] = 0
+    norms, routes = norms_routed_by(net, x[:3], x)
+    assert len(routes) == 4
+    assert_allclose(norms, looped_norms(net, x), rtol=1e-9)
+
+
+def test_model_that_differentiates_itself():
+    class Net(Between):
+        """Adds a gradient of its own step, from the third sample on."""
+
+        def forward(self, x):
+            x = x.detach().requires_grad_()
+            y = self.step(x).tanh()
+            (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+            return self.head(y + slope)
+
+    check_against_loop(
+        seeded(Net),
+        torch.randn(4, 4),
+        {"step.weight": "autograd", "step.bias": "autograd", **HEAD},
+    )
+
+
+def test_hook_of_the_user_on_a_parameter():
+    net = seeded(lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)))
+    net[0].weight.register_hook(lambda gradient: 2 * gradient)
+    x = torch.randn(4, 4, dtype=torch.float64)
+    assert routes_of(net.double(), x)["0.weight"] == "autograd"
+    assert_allclose(gradient_norms(net, x, ALL_ONES, {}), norms_routed_by(net, x, x)[0])
+
+
+def test_checkpoint_that_only_larger_batches_use():
+    class Net(Between):
+        def forward(self, x):
+            def step(x):
+                return self.step(x).tanh()
+
+            if len(x) > 3:
+                return self.head(checkpoint(step, x, use_reentrant=False))
+            return self.head(step(x))
+
+    net = seeded(Net, dtype=torch.float64)
+    x = torch.randn(5, 4, dtype=torch.float64)
+    norms, routes = norms_routed_by(net, x, x)
+    assert len(routes) == 4
+    assert_allclose(norms, looped_norms(net, x), rtol=1e-9)
+
+
+class Vector(nn.Module):
+    """A linear function whose weight is a vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.rand(4))
+        self.head = nn.Linear(1, 3)
+
+    def forward(self, x):
+        return self.head(F.linear(x, self.w)[:, None].tanh())
+
+
+class Empty(Between):
+    """A layer for no feature at all."""
+
+    def __init__(self):
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about nothing to initialise
+            self.step = nn.Linear(0, 4)
+
+    def forward(self, x):
+        return self.head(self.step(x[:, :0]) + x.tanh())
+
+
+class Strided(nn.Module):
+    """A convolution whose stride is a number of numpy's."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.rand(2, 1, 2))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        maps = F.conv1d(x[:, None], self.w, stride=np.int64(2))
+        return self.head(maps.flatten(1).tanh())
+
+
+class SparseInput(Between):
+    """Hands its layer a sparse tensor."""
+
+    def forward(self, x):
+        return self.head(self.step(x.to_sparse()).tanh())
+
+
+@pytest.mark.parametrize(
+    ("make", "routes"),
+    [
+        (Vector, {"w": "autograd", **HEAD}),
+        (Empty, {"step.weight": "autograd", "step.bias": "autograd", **HEAD}),
+        (Strided, {"w": "conv1d", **HEAD}),
+        (SparseInput, {"step.weight": "autograd", "step.bias": "autograd", **HEAD}),
+    ],
+)
+def test_odd_arguments(make, routes):
+    check_against_loop(seeded(make), torch.randn(4, 4), routes)
+
+
+GRAM_LAYERS = {
+    "linear": (lambda: nn.Linear(64, 70), (4, 64)),
+    "conv2d": (lambda: nn.Conv2d(64, 70, 3, padding=1), (64, 2, 2)),
+    "conv_transpose2d": (
+        lambda: nn.ConvTranspose2d(64, 70, 3, padding=1),
+        (64, 2, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GRAM_LAYERS)
+@pytest.mark.parametrize(("before", "after"), [(1e-24, 1), (1, 1e-24), (1e22, 1e-22)])
+def test_gram_matrices_stay_in_the_range_of_float32(name, before, after):
+    make, shape = GRAM_LAYERS[name]
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = make()
+            self.head = nn.Linear(1, 3)
+
+        def forward(self, x):
+            y = self.layer(before * x) * after
+            return self.head(y.flatten(1).sin().mean(dim=1, keepdim=True))
+
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    exact = looped_norms(seeded(Net, dtype=torch.float64), x.double())
+    norms, routes = norms_routed_by(seeded(Net), x, x)
+    assert routes["layer.weight"].rule == name
+    assert_allclose(norms[:, 0], exact[:, 0], rtol=1e-3)
+
+
+def test_gram_terms_that_cancel():
+    # Inputs that hardly vary, behind a normalisation: what is left of the gradient is
+    # small beside its terms.
+    net = seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.InstanceNorm2d(64),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(64 * 25, 3),
+        )
+    )
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(4, 64, 5, 5, generator=generator)
+    x = 1 + 1e-2 * noise
+    exact = looped_norms(seeded(lambda: net).double(), x.double())[:, 0]
+    norms, routes = norms_routed_by(net.float(), noise, x)
+    assert routes["0.weight"].rule == "conv2d"
+    assert_allclose(norms[:, 0], exact, rtol=1e-4)
+
+
+def test_nothing_of_a_batch_stays_behind():
+    class Net(Between):
+        def forward(self, x):
+            if len(x) > 3:
+                self.step(x)
+                raise RuntimeError("too much")
+            return self.head(self.step(x).tanh())
+
+    net = seeded(Net)
+    gc.collect()
+    gc.disable()
+    try:
+        routes = norms_routed_by(net, torch.randn(3, 4), torch.randn(3, 4))[1]
+        with pytest.raises(RuntimeError, match="too much"):
+            gradient_norms(net, torch.randn(5, 4), ALL_ONES, routes)
+        alive = [thing for thing in gc.get_objects() if type(thing) is Recorder]
+    finally:
+        gc.enable()
+    assert alive == []
