@@ -1,6 +1,7 @@
 """Time and memory of the torch engine against the ways that others compute the same.
 
-    python benchmarks/engine.py                 # the table of RESULTS.md
+    python benchmarks/engine.py                 # the first table of RESULTS.md
+    python benchmarks/engine.py --others        # the second
     python benchmarks/engine.py --device cuda   # the same on a GPU
     python benchmarks/engine.py --quick         # a tiny network, to see that it runs
 
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F  # noqa: N812
-from torchvision.models import resnet18, resnet50
+from torchvision import models
 
 from skgrad.torch_engine.activations import layer_activations
 from skgrad.torch_engine.cotangents import label_cotangents
@@ -36,19 +37,25 @@ N_CLASSES = 10
 
 
 def make_network(name):
-    """Return a network with random weights, and the shape of its inputs."""
+    """Return a network with random weights, its input shape, and three layers."""
     torch.manual_seed(0)
     if name == "tiny":
         layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
         head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, N_CLASSES)]
         return nn.Sequential(*layers, *head).eval(), (3, 8, 8), ["0", "1", "2"]
+    if name == "resnet18":
+        net = models.resnet18(num_classes=N_CLASSES)
+        # The stem for small images: the first convolution keeps the size, no pooling.
+        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        net.maxpool = nn.Identity()
+        return net.eval(), (3, 32, 32), ["layer1", "layer2", "layer3"]
     if name == "resnet50":
-        return resnet50().eval(), (3, 224, 224), ["layer1", "layer2", "layer3"]
-    net = resnet18(num_classes=N_CLASSES)
-    # The stem for small images: the first convolution keeps the size, no pooling.
-    net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    net.maxpool = nn.Identity()
-    return net.eval(), (3, 32, 32), ["layer1", "layer2", "layer3"]
+        return models.resnet50().eval(), (3, 224, 224), ["layer1", "layer2", "layer3"]
+    if name == "vit_small":
+        net = models.VisionTransformer(64, 8, 6, 6, 192, 768, num_classes=N_CLASSES)
+        nn.init.normal_(net.heads.head.weight, std=0.02)  # it starts from 0
+        return net.eval(), (3, 64, 64), []
+    return getattr(models, name)(num_classes=N_CLASSES).eval(), (3, 64, 64), []
 
 
 class Ways:
@@ -69,6 +76,12 @@ class Ways:
     def plain(self):
         """One forward pass and one backward pass to all parameters, summed."""
         return torch.autograd.grad(self.loss(self.x), list(self.parameters.values()))
+
+    def input_only(self):
+        """One forward pass and one backward pass to the input alone."""
+        with frozen(self.net), torch.enable_grad():
+            leaf = self.x.clone().requires_grad_()
+            return torch.autograd.grad(self.loss(leaf), leaf)
 
     def loss(self, x):
         """Return the paper's confounding loss, summed over samples."""
@@ -190,6 +203,7 @@ def peak_in_own_process(name, arguments):
 # What is compared with what, and the ratio asked for.
 TIMES = [
     ("gradient norms / plain forward + backward", "norms", "plain", "<= 1.1"),
+    ("forward + backward to the input alone / plain", "input_only", "plain", "floor"),
     ("per-sample loop / gradient norms", "norms_by_loop", "norms", ">= 4.5"),
     ("vmap(grad) / gradient norms", "norms_by_vmap", "norms", ">= 3"),
     (
@@ -225,6 +239,28 @@ def table(ways, arguments):
         yield f"{way}: {1000 * median:.1f} ms a batch, {rate:.0f} images/s  "
 
 
+OTHERS = (
+    *("mobilenet_v3_small", "efficientnet_b0", "densenet121", "convnext_tiny"),
+    *("vit_small", "swin_t", "vgg11_bn"),
+)
+
+
+def table_of_others(arguments):
+    """Yield the rows of the table of other networks."""
+    yield "| network | gradient norms / plain | per-sample loop / gradient norms |"
+    yield "|---|---|---|"
+    for name in OTHERS:
+        ways = Ways(name, arguments.n_samples, torch.device(arguments.device))
+        seconds = paired_seconds(
+            ways, ["plain", "norms", "norms_by_loop"], arguments.rounds
+        )
+        cells = [name]
+        for way, reference in (("norms", "plain"), ("norms_by_loop", "norms")):
+            pairs = zip(seconds[way], seconds[reference], strict=True)
+            cells.append(f"{statistics.median(a / b for a, b in pairs):.2f}")
+        yield f"| {' | '.join(cells)} |"
+
+
 def describe(arguments):
     """Return one line about the hardware, the versions and the setting."""
     device = f"{arguments.threads} CPU threads ({processor()})"
@@ -253,11 +289,18 @@ def main(arguments=None):
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--others", action="store_true")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.quick:
         options.network, options.n_samples, options.rounds = "tiny", 4, 2
     torch.set_num_threads(options.threads)
+    if options.others:
+        options.network = "torchvision networks, 64 x 64"
+        print(describe(options), end="\n\n")
+        for row in table_of_others(options):
+            print(row, flush=True)
+        return
     ways = Ways(options.network, options.n_samples, torch.device(options.device))
     if options.peak_of:
         print(peak_growth(ways, options.peak_of))

@@ -29,8 +29,8 @@ NETWORKS = {
 BY_AUTOGRAD = "relative_position_bias_table"
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_against_autograd(name):
+def settled(name):
+    """Return a network in which activations and gradients are alive, and two inputs."""
     make, settings = NETWORKS[name]
     net = seeded(lambda: make(num_classes=10, **settings))
     generator = torch.Generator().manual_seed(0)
@@ -43,7 +43,23 @@ def test_against_autograd(name):
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 0.5
         net.train()(torch.rand(16, 3, 32, 32, generator=generator))
-    x = torch.rand(2, 3, 32, 32, generator=generator)
+    return net, torch.rand(2, 3, 32, 32, generator=generator)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_against_autograd(name):
+    net, x = settled(name)
     ruled = [n for n, _ in net.named_parameters() if not n.endswith(BY_AUTOGRAD)]
     norms = check_against_loop(net, x, ruled)
     assert (norms > 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_against_autograd_on_cuda(name):
+    net, x = settled(name)
+    ruled = [n for n, _ in net.named_parameters() if not n.endswith(BY_AUTOGRAD)]
+    # Without TF32, which keeps three digits only.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        check_against_loop(net.cuda(), x.cuda(), ruled)
