@@ -34,7 +34,8 @@ def settled(name):
     make, settings = NETWORKS[name]
     net = seeded(lambda: make(num_classes=10, **settings))
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # of dropout
         for parameter in net.parameters():  # some are 0 at first
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.add_(0.01 * noise)
