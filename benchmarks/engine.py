@@ -37,7 +37,7 @@ N_CLASSES = 10
 
 
 def make_network(name):
-    """Return a network with random weights, its input shape, and three layers."""
+    """Return a network with random weights, its inputs' shape, and three layers."""
     torch.manual_seed(0)
     if name == "tiny":
         layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
@@ -183,7 +183,7 @@ def peak_growth(ways, name):
 
 
 def status_bytes(field):
-    """Read a field of the process status."""
+    """Read a field of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return 1024 * int(line.split()[1])

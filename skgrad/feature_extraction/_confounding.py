@@ -89,10 +89,13 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     -----
     Cost: one forward and one backward pass per batch, and one more backward pass for
     each further class of ``label="each"``. Parameters of linear, convolution,
-    normalisation, embedding, PReLU and attention layers are dealt with there, without
-    a gradient of a weight per sample in memory. A parameter that enters the logits in
-    any other way, or in two ways, goes through autograd, one sample at a time: then
-    that is the cost, see ``routes_``. ``batch_size`` changes norms by rounding only.
+    normalisation, embedding, PReLU and attention layers, and those that are added to,
+    multiplied with or expanded along a batch, are dealt with there, without a gradient
+    of a weight per sample in memory. A parameter that enters the logits in any other
+    way, or in two ways, goes through autograd, one sample at a time: then that is the
+    cost, see ``routes_``. A model in which values may decide on the order of samples
+    costs one more backward pass per batch, to see whether they are back in place.
+    ``batch_size`` changes norms by rounding only.
 
     The columns follow ``model.named_parameters()`` and bear its names; a parameter
     shared between layers is one column, with the norm of its whole gradient. Frozen

@@ -85,9 +85,9 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     Notes
     -----
     Cost: one forward pass per batch and, for each class compared, one backward pass to
-    the input, which is about another forward pass (for all of up to 32 classes, one
-    pass less). No gradient of a parameter is computed. On a GPU the backward passes of
-    several classes run as one.
+    the input, which is about another forward pass (one less for all of up to 32 classes
+    without ``logit_scale``). No gradient of a parameter is computed. On a GPU the
+    backward passes of several classes run as one.
 
     The paper computes each gradient from the loss; where the softmax saturates, that
     of the predicted class vanishes in float32. Here each is computed up to a positive

@@ -99,8 +99,9 @@ def layer_activations(
     Raises
     ------
     ValueError
-        If a layer is never called, called again before the pass ends, or returns no
-        tensor with one row per sample.
+        If a layer is never called, called again before the pass ends, returns no
+        floating-point tensor with one row per sample, or one with NaN or infinite
+        values; or if `find_layers` does not find it.
     """
     found: dict[str, Tensor] = {}
     wanted = find_layers(module, layers)

@@ -224,7 +224,7 @@ def _unless_out_of_memory(
     try:
         return compute(piece)
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(piece) == 1:
             error.add_note("Not even one sample at a time fits into the memory.")
@@ -241,7 +241,8 @@ _OUT_OF_MEMORY = (
 )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return any(words in str(error).lower() for words in _OUT_OF_MEMORY)

@@ -28,12 +28,12 @@ def label_cotangents(
         - "bce_softmax": the same with p_j in place of sigma(z_j);
         - "cross_entropy": -sum_j y_j log p_j.
 
-    Returns
-    -------
-    list of Tensor of shape (n_samples, n_classes)
-        dJ/dz in float64 (float32 where the device has no float64), one for "each"
-        class or one in all. No entry is a difference of numbers that round to each
-        other, so that saturated logits cost no digits.
+    Yields
+    ------
+    Tensor of shape (n_samples, n_classes)
+        dJ/dz in float64 (float32 where the device has no float64), once for each class
+        with "each", otherwise once. Neither sigma(z) - 1 nor p - 1 is formed as such,
+        so that saturated logits cost no digits.
     """
     logits = logits.detach().to(wide(logits.device))
     for target in label_targets(logits, label):

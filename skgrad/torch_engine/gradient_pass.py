@@ -1,12 +1,15 @@
 """One batched pass in which rules give the gradient norms of parameters."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
+from .batching import is_out_of_memory
+from .cotangents import wide
 from .gradient_recorder import Recorder, Use, leaves_in_graph
 from .model_state import as_logits, check_recorded
 
@@ -29,14 +32,12 @@ class Route(NamedTuple):
     rows: int
 
 
-class RecomputesError(Exception):
-    """The model keeps for the backward pass other things than were computed.
+class NoRulesError(Exception):
+    """The model runs in ways that cannot be recorded.
 
-    Checkpoints do: they run layers again then, where no recorder sees them.
+    It uses checkpoints, which run layers again in the backward pass, where no recorder
+    sees them; or it fails on detached parameters.
     """
-
-
-_NO_HOOKS = "skgrad computes this model's gradient norms sample by sample"
 
 
 class RuledPass:
@@ -64,8 +65,8 @@ class RuledPass:
 
     Raises
     ------
-    RecomputesError
-        If the model uses checkpoints.
+    NoRulesError
+        If the model cannot be recorded.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class RuledPass:
         self._parameters = parameters
         self._recorder = Recorder(parameters.values(), x.device)
         try:
-            with disable_saved_tensors_hooks(_NO_HOOKS), self._recorder:
+            # A checkpoint works by hooks on what is saved for the backward pass.
+            with disable_saved_tensors_hooks("not recorded"), self._recorder:
                 self.logits = as_logits(module(x.clone()), len(x))
         except RuntimeError as error:
-            if _NO_HOOKS in str(error):
-                raise RecomputesError from error
-            raise
+            if is_out_of_memory(error):
+                raise
+            # Whatever is wrong with the model itself shows without a recorder too.
+            raise NoRulesError from error
         check_recorded(self.logits, "parameters")
         self.reorders = self._recorder.reorders
         self.uses: dict[str, list[Use]] = {}
@@ -134,23 +137,9 @@ class RuledPass:
             Squared gradient norms of the parameters taken. One whose layer's input
             was overwritten since is missing.
         """
-        n = len(self.logits)
         sums: dict[int, Tensor] = {}
         overwritten: set[int] = set()
-
-        def add(use: Use, gradient: Tensor) -> None:
-            if use.x is None:
-                return
-            if use.overwritten():
-                overwritten.update(use.norms)
-                return
-            rows, gradients = (t.movedim(use.axis, 0) for t in (use.x, gradient))
-            for key, norms in use.norms.items():
-                term = norms(rows, gradients, n).to(self.logits.device)
-                sums[key] = sums[key] + term if key in sums else term
-            if last:
-                use.x = None
-
+        add = partial(self._add, sums, overwritten, last)
         self._recorder.on_gradient = add
         torch.autograd.grad(
             self.logits,
@@ -161,12 +150,34 @@ class RuledPass:
         )
         self._recorder.on_gradient = None
         keys = {name: id(self._parameters[name]) for name in self.uses}
-        nothing = next(iter(sums.values()), cotangent[:, 0].double()) * 0
+        nothing = cotangent.new_zeros(len(cotangent), dtype=wide(cotangent.device))
         return {
             name: sums.get(key, nothing)
             for name, key in keys.items()
             if key not in overwritten
         }
+
+    def _add(
+        self,
+        sums: dict[int, Tensor],
+        overwritten: set[int],
+        last: bool,
+        use: Use,
+        gradient: Tensor,
+    ) -> None:
+        """Add the norms of a use, whose output has this gradient."""
+        if use.x is None:
+            return
+        if use.overwritten():
+            overwritten.update(use.norms)
+            return
+        n, device = len(self.logits), self.logits.device
+        rows, gradients = (t.movedim(use.axis, 0) for t in (use.x, gradient))
+        for key, norms in use.norms.items():
+            term = norms(rows, gradients, n).to(device)
+            sums[key] = sums[key] + term if key in sums else term
+        if last:
+            use.x = None
 
 
 def _is_routed(use: Use, route: Route, n_samples: int) -> bool:
@@ -180,7 +191,10 @@ def _is_routed(use: Use, route: Route, n_samples: int) -> bool:
 
 
 def samples_in_order(
-    norms: Mapping[str, Tensor], rescaled: Mapping[str, Tensor], scales: Tensor
+    norms: Mapping[str, Tensor],
+    rescaled: Mapping[str, Tensor],
+    scales: Tensor,
+    dtype: torch.dtype,
 ) -> set[str]:
     """Tell for which parameters each norm belongs to the sample in whose place it is.
 
@@ -191,7 +205,9 @@ def samples_in_order(
     rescaled : dict of str to Tensor of shape (n_samples,)
         Those of a pass whose cotangents were multiplied by ``scales``.
     scales : Tensor of shape (n_samples,)
-        Different numbers, sorted.
+        Different numbers, in rising order.
+    dtype : torch.dtype
+        The type of the gradients, whose rounding is let through.
 
     Returns
     -------
@@ -199,13 +215,12 @@ def samples_in_order(
         The parameters whose norms grew by the squares of the scales in that order.
     """
     squares = scales.square()
-    margin = torch.diff(squares).amin() / 2 if len(squares) > 1 else squares
+    margin = torch.finfo(dtype).eps ** 0.5
+    if len(squares) > 1:
+        margin = min(margin, torch.diff(squares).amin().item() / 50)
+    grown = {name: squares * norms[name] for name in norms.keys() & rescaled.keys()}
     return {
         name
-        for name in norms.keys() & rescaled.keys()
-        if bool(
-            (
-                (rescaled[name] - squares * norms[name]).abs() <= margin * norms[name]
-            ).all()
-        )
+        for name, expected in grown.items()
+        if bool(((rescaled[name] - expected).abs() <= margin * expected).all())
     }

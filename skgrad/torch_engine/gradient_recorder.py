@@ -81,8 +81,8 @@ class Recorder(TorchFunctionMode):
     uses : list of Use
         The calls, in order.
     reorders : bool
-        Whether some operation moved entries to where an index says, as those do that
-        sort the samples of a batch.
+        Whether the order of the samples may have come to depend on their values, as in
+        a model that sorts them.
     on_gradient : callable or None
         Called with a use and the gradient at its output in the backward pass.
     """
@@ -109,10 +109,14 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        result = self._run(func, args, kwargs or {})
+        if not self.reorders:
+            self.reorders = _may_reorder(func, args, result)
+        return result
+
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         if not torch.is_grad_enabled() or _transformed():
             return func(*args, **kwargs)
-        self.reorders |= self._may_reorder(func, args)
         self._calls += 1
         if func in RULES:
             return self._call(func, RULES[func], *args, **kwargs)
@@ -123,11 +127,6 @@ class Recorder(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             return self._attention(*args, **kwargs)
         return func(*args, **kwargs)
-
-    def _may_reorder(self, func: Any, args: Any) -> bool:
-        if func in (Tensor.__getitem__, Tensor.__setitem__):
-            return _is_lookup(args[1]) and id(args[0]) not in self._known
-        return func in _REORDERING
 
     def _call(
         self,
@@ -183,6 +182,8 @@ class Recorder(TorchFunctionMode):
         output = func(
             *map(detached, args), **{k: detached(v) for k, v in kwargs.items()}
         )
+        if output.is_complex():
+            return func(*args, **kwargs)
         self.uses.append(use)
         return Tap.apply(output, self.token, partial(self._show, use))
 
@@ -294,19 +295,33 @@ def _transformed() -> bool:
     return forward_mode or torch._C._are_functorch_transforms_active()
 
 
-# Operations that move entries to where an index says.
-_REORDERING = frozenset(
-    getattr(owner, name)
-    for owner in (torch, Tensor)
+# Ways out of torch, after which anything may decide on an order.
+_READ = frozenset(
+    getattr(Tensor, name)
     for name in (
-        *("gather", "index_add", "index_copy", "index_put", "index_select"),
-        *("masked_scatter", "masked_select", "scatter", "scatter_add", "sort"),
-        *("take", "take_along_dim", "topk"),
+        *("item", "tolist", "numpy", "__array__"),
+        *("__bool__", "__int__", "__float__", "__index__"),
     )
 )
 
 
-def _is_lookup(index: Any) -> bool:
-    """Tell whether an index looks entries up, instead of cutting a slice."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, (Tensor, list, np.ndarray)) for part in parts)
+def _may_reorder(func: Any, args: Any, result: Any) -> bool:
+    """Tell whether the order of samples may depend on values from here on.
+
+    For that a value must become a whole number, a truth or an index first, or the input
+    hold some that are used to look up others.
+    """
+    if func in _READ:
+        return True
+    if func in (Tensor.__getitem__, Tensor.__setitem__):
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return any(isinstance(part, (Tensor, list, np.ndarray)) for part in index)
+    # What no tensor went into depends on no value.
+    if not any(isinstance(argument, Tensor) for argument in args):
+        return False
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    return any(isinstance(r, Tensor) and _is_discrete(r) for r in results)
+
+
+def _is_discrete(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())

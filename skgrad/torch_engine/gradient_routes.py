@@ -6,7 +6,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from .gradient_pass import RecomputesError, Route, RuledPass
+from .gradient_pass import NoRulesError, Route, RuledPass
 from .gradient_recorder import Use
 from .model_state import model_dtype
 from .parameter_gradients import (
@@ -44,6 +44,12 @@ def parameter_routes(
     dict of str to Route
         By parameter name. Parameters that are not in it go through autograd sample by
         sample; those that the logits do not depend on have norm 0 either way.
+
+    Raises
+    ------
+    ValueError
+        If the model returns no finite logits, autograd did not record how they depend
+        on the parameters, or a gradient is NaN or infinite.
     """
     parameters = gradient_parameters(module)
     three = _three_samples(x)
@@ -63,7 +69,7 @@ def parameter_routes(
             return {}
         ruled.take(routes)
         norms = _owned_norms(ruled, first_loss)
-    except (RecomputesError, torch.OutOfMemoryError):
+    except (NoRulesError, torch.OutOfMemoryError):
         # Where three samples do not fit into the memory, one may.
         return {}
     exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]
@@ -136,9 +142,10 @@ def _owned_norms(ruled: RuledPass, loss: Cotangents) -> dict[str, Tensor]:
 def _agree(norms: Tensor, exact: Tensor, largest: Tensor, dtype: torch.dtype) -> bool:
     """Tell whether norms agree but for rounding, with a wide margin.
 
-    What the margin lets through is no wrong formula: one of those would be out by a
-    factor. A norm below 1e-8 of its sample's largest may be nothing but rounding, as
-    that of a bias before a normalisation is, and has no digits to agree in.
+    In float32 and float64 it lets no wrong formula through: one of those would be out
+    by a factor. In half precision only gross errors show. A norm below 1e-8 of its
+    sample's largest may be nothing but rounding, as that of a bias before a
+    normalisation is, and has no digits to agree in.
     """
     rounding = torch.finfo(dtype).eps
     margin = 10 * rounding**0.5 * exact + min(1e-8, 1e6 * rounding**2) * largest

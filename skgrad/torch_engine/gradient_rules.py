@@ -1,7 +1,7 @@
 """The rules: which function calls have parameter gradients in closed form, and which.
 
-Each rule has the signature of the function that it is for, and answers with a `Claim`
-or, where the call is none of its kind, with None.
+A rule in `RULES` has the signature of the function that it is for, and answers with a
+`Claim` or, where the call is none of its kind, with None.
 """
 
 from collections.abc import Callable, Sequence
@@ -327,7 +327,7 @@ def broadcast(parameter: Tensor, other: Any, rule: str) -> Claim | None:
     Returns
     -------
     Claim or None
-        None if the parameter has more axes than the other tensor.
+        None if the other is no tensor, has no axis, or fewer than the parameter.
     """
     if not isinstance(other, Tensor) or other.ndim < max(1, parameter.ndim):
         return None

@@ -54,10 +54,11 @@ def class_cosines(
 ) -> tuple[Tensor, Tensor]:
     """Compute the cosine similarities between the maps of all classes.
 
-    Cost: one forward pass and, per class, one backward pass to the input (one less for
-    all of up to 32 classes). No gradient of a parameter is computed. Samples are taken
-    in groups that ``held`` suffices for; where it does not suffice for one sample,
-    classes are taken in blocks, and maps are computed anew for each pair of blocks.
+    Cost: one forward pass and, per class, one backward pass to the input (one less
+    where all classes, at most 32, are held at once without ``logit_scale``). No
+    gradient of a parameter is computed. Samples are taken in groups that ``held``
+    suffices for; where it does not suffice for one sample, classes are taken in blocks,
+    and maps are computed anew for each pair of blocks.
 
     Parameters
     ----------

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from .gradient_pass import RecomputesError, Route, RuledPass, samples_in_order
+from .cotangents import wide
+from .gradient_pass import NoRulesError, Route, RuledPass, samples_in_order
 from .model_state import as_logits, check_finite, check_recorded
 
 # dJ/dz from the logits z, for one or several losses J.
@@ -38,9 +39,9 @@ def squared_gradient_norms(
 
     Cost: one forward pass and one backward pass per loss over the whole batch, in
     which no gradient of a weight is computed, for the parameters that have a rule.
-    If there are others, one forward and one backward pass per sample besides. A batch
-    in which samples may have changed places costs another backward pass, to see
-    whether they are back.
+    If there are others, one forward and one backward pass per sample besides. Where
+    the order of samples may depend on their values, another backward pass per loss
+    sees whether each norm is in its sample's place.
 
     Parameters
     ----------
@@ -66,8 +67,8 @@ def squared_gradient_norms(
     Raises
     ------
     ValueError
-        If autograd did not record how the logits depend on the parameters, or a
-        gradient is NaN or infinite.
+        If the model returns no finite logits, autograd did not record how they depend
+        on the parameters, or a gradient is NaN or infinite.
     """
     parameters = gradient_parameters(module)
     found: dict[str, Tensor] = {}
@@ -91,29 +92,28 @@ def _batched_norms(
         ruled = RuledPass(module, x, parameters)
         ruled.take(routes)
         return _norms_of_losses(ruled, cotangents)
-    except RecomputesError:
+    except NoRulesError:
         return {}
 
 
 def _norms_of_losses(ruled: RuledPass, cotangents: Cotangents) -> dict[str, Tensor]:
+    """Run a backward pass for each loss, and another where samples may have moved."""
+    logits = ruled.logits
+    scales = torch.linspace(1, 2, len(logits), dtype=wide(logits.device))
+    scales = scales.to(logits.device)
     names = set(ruled.uses)
     rows: list[dict[str, Tensor]] = []
-    for cotangent, size, last in scaled_cotangents(
-        cotangents(ruled.logits), ruled.logits
-    ):
-        check = ruled.reorders and not rows
-        norms = ruled.norms(cotangent, last=last and not check)
-        if check:
-            scales = torch.linspace(1, 2, len(size), dtype=size.dtype).to(size.device)
+    for cotangent, size, last in scaled_cotangents(cotangents(logits), logits):
+        norms = ruled.norms(cotangent, last=last and not ruled.reorders)
+        if ruled.reorders:
             rescaled = (cotangent * scales[:, None]).to(cotangent.dtype)
             again = ruled.norms(rescaled, last=last)
-            names &= samples_in_order(norms, again, scales)
+            names &= samples_in_order(norms, again, scales, cotangent.dtype)
         names &= norms.keys()
         rows.append({name: norms[name] * size.square() for name in names})
-    nothing = torch.zeros_like(size)
     found = {name: torch.stack([row[name] for row in rows], dim=1) for name in names}
-    unused = torch.stack([nothing] * len(rows), dim=1)
-    return found | dict.fromkeys(ruled.unused, unused)
+    nothing = scales.new_zeros(len(logits), len(rows))
+    return found | dict.fromkeys(ruled.unused, nothing)
 
 
 def scaled_cotangents(

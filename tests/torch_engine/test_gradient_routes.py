@@ -14,13 +14,17 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
 from skgrad import ConfoundingGradientTransformer
+from skgrad.torch_engine import gradient_norms as gradient_norms_module
+from skgrad.torch_engine import gradient_rules
 from skgrad.torch_engine.cotangents import label_cotangents
 from skgrad.torch_engine.gradient_recorder import Recorder
 from skgrad.torch_engine.gradient_routes import parameter_routes
 from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.parameter_gradients import squared_gradient_norms
 
 ALL_ONES = partial(label_cotangents, label="all", loss="bce")
 HEAD = {"head.weight": "linear", "head.bias": "linear"}
+STEP = ("step.weight", "step.bias")
 
 
 def norms_routed_by(module, probe, x):
@@ -58,19 +62,87 @@ def test_reversed_batch_is_noticed_with_any_number_of_samples(n_fit, dtype):
     assert_allclose(transformer.transform(x), alone, rtol=0.05)
 
 
-def test_samples_sorted_by_their_values():
+def looked_up(x, order):
+    return x[order]
+
+
+def stacked(x, order):
+    return torch.stack([x[i] for i in order.tolist()])
+
+
+def selected(x, order):
+    return x.index_select(0, order)
+
+
+def multiplied(x, order):
+    return F.one_hot(order, len(x)).to(x.dtype) @ x
+
+
+def copied(x, order):
+    return torch.zeros_like(x).index_copy_(0, order.argsort(), x)
+
+
+@pytest.mark.parametrize("move", [looked_up, stacked, selected, multiplied, copied])
+@pytest.mark.parametrize("n_samples", [2, 3, 6])
+def test_samples_sorted_by_their_values(move, n_samples):
     class Net(Between):
         def forward(self, x):
             order = (x != 0).sum(dim=1).argsort(stable=True)
-            return self.head(self.step(x[order]).tanh()[order.argsort()])
+            return self.head(move(self.step(move(x, order)).tanh(), order.argsort()))
 
     net = seeded(Net, dtype=torch.float64)
-    x = torch.randn(6, 4, dtype=torch.float64)
-    # Nothing to sort in the first three.
-    x[3, 1] = x[4, :2] = x[5, :3] = 0
-    norms, routes = norms_routed_by(net, x[:3], x)
+    probe = torch.randn(3, 4, dtype=torch.float64)  # nothing to sort in it
+    x = torch.randn(n_samples, 4, dtype=torch.float64)
+    for row in range(1, n_samples):
+        x[row, : min(row, 3)] = 0
+    norms, routes = norms_routed_by(net, probe, x)
     assert len(routes) == 4
     assert_allclose(norms, looped_norms(net, x), rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_samples", [2, 3, 8])
+def test_rows_sorted_across_samples(n_samples):
+    class Net(Between):
+        """Sorts the steps of all series together."""
+
+        def forward(self, x):
+            rows = x.reshape(-1, 4)
+            order = (rows == 0).any(dim=1).int().argsort(stable=True)
+            rows = self.step(rows[order]).tanh()[order.argsort()]
+            return self.head(rows.view(x.shape).mean(dim=1))
+
+    net = seeded(Net, dtype=torch.float64)
+    x = torch.randn(n_samples, 20, 4, dtype=torch.float64)
+    probe = x.clone()
+    x[0, 3, 1] = 0
+    norms, routes = norms_routed_by(net, probe, x)
+    assert len(routes) == 4
+    assert_allclose(norms, looped_norms(net, x), rtol=1e-9)
+
+
+def test_order_is_checked_for_every_loss():
+    class Net(nn.Module):
+        """Only the last logit, far below the others, sees the sorted layer."""
+
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Linear(4, 1)
+
+        def forward(self, x):
+            order = (x != 0).sum(dim=1).argsort(stable=True)
+            last = self.step(x[order])[order.argsort()] - 200
+            return torch.cat([x[:, :2], last], dim=1)
+
+    net = seeded(Net)
+    probe, x = torch.randn(3, 4), torch.randn(4, 4)
+    x[2, 0] = x[3, :2] = 0
+    each = partial(label_cotangents, label="each", loss="bce")
+    with frozen(net, parameter_gradients=True):
+        routes = parameter_routes(net, probe, ALL_ONES)
+        assert len(routes) == 2
+        norms = squared_gradient_norms(net, x, each, routes)
+        exact = squared_gradient_norms(net, x, each, {})
+    assert_allclose(norms, exact, rtol=1e-4)
 
 
 def test_model_that_differentiates_itself():
@@ -92,10 +164,65 @@ def test_model_that_differentiates_itself():
 
 def test_hook_of_the_user_on_a_parameter():
     net = seeded(lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)))
-    net[0].weight.register_hook(lambda gradient: 2 * gradient)
+    factor = 1
+    net.double()[0].weight.register_hook(lambda gradient: factor * gradient)
     x = torch.randn(4, 4, dtype=torch.float64)
-    assert routes_of(net.double(), x)["0.weight"] == "autograd"
-    assert_allclose(gradient_norms(net, x, ALL_ONES, {}), norms_routed_by(net, x, x)[0])
+    # Without effect while the routes are found.
+    norms, routes = norms_routed_by(net, x, x)
+    assert sorted(routes) == ["0.bias", "2.bias", "2.weight"]
+    factor = 2
+    doubled = gradient_norms(net, x, ALL_ONES, routes)
+    assert_allclose(doubled[:, 0], 4 * norms[:, 0])
+
+
+def test_rule_that_disagrees_with_autograd(monkeypatch):
+    def wrong(x, gradient):
+        return 1.1 * gradient_norms_module.linear_weight(x, gradient)
+
+    monkeypatch.setattr(gradient_rules, "linear_weight", wrong)
+    net = seeded(lambda: nn.Linear(4, 3))
+    routes = {"weight": "autograd", "bias": "linear"}
+    check_against_loop(net, torch.randn(4, 4), routes)
+
+
+class Spectral(Between):
+    """Multiplies a spectrum, which is complex, with a real parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.filter = nn.Parameter(torch.rand(3))
+
+    def forward(self, x):
+        return self.head(torch.fft.irfft(torch.fft.rfft(self.step(x)) * self.filter))
+
+
+class OwnSlope(Between):
+    """Differentiates a layer with respect to its own weight."""
+
+    def forward(self, x):
+        energy = self.step(x).square().sum(dim=1)
+        slopes = [
+            torch.autograd.grad(e, self.step.weight, create_graph=True)[0].sum(dim=0)
+            for e in energy
+        ]
+        return self.head(torch.stack(slopes).tanh())
+
+
+@pytest.mark.parametrize(
+    ("make", "routes"),
+    [
+        (
+            Spectral,
+            {"filter": "autograd", **dict.fromkeys(STEP, "linear"), **HEAD},
+        ),
+        (OwnSlope, dict.fromkeys([*STEP, *HEAD], "autograd")),
+    ],
+)
+def test_what_only_autograd_can_do(make, routes):
+    net = seeded(make, dtype=torch.float64)
+    x = torch.randn(4, 4, dtype=torch.float64)
+    assert routes_of(net, x) == routes
+    assert_allclose(norms_routed_by(net, x, x)[0], looped_norms(net, x), rtol=1e-9)
 
 
 def test_checkpoint_that_only_larger_batches_use():
@@ -231,7 +358,7 @@ def test_nothing_of_a_batch_stays_behind():
         def forward(self, x):
             if len(x) > 3:
                 self.step(x)
-                raise RuntimeError("too much")
+                raise ValueError("too much")
             return self.head(self.step(x).tanh())
 
     net = seeded(Net)
@@ -239,7 +366,7 @@ def test_nothing_of_a_batch_stays_behind():
     gc.disable()
     try:
         routes = norms_routed_by(net, torch.randn(3, 4), torch.randn(3, 4))[1]
-        with pytest.raises(RuntimeError, match="too much"):
+        with pytest.raises(ValueError, match="too much"):
             gradient_norms(net, torch.randn(5, 4), ALL_ONES, routes)
         alive = [thing for thing in gc.get_objects() if type(thing) is Recorder]
     finally:

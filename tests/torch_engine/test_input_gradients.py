@@ -327,3 +327,12 @@ def test_logits_that_ignore_the_input_are_refused():
         pytest.raises(ValueError, match="autograd reach its input"),
     ):
         class_cosines(Constant(), torch.ones(1, 2), Maps())
+
+
+def test_infinite_gradients_are_refused():
+    class Root(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.sqrt())
+
+    with pytest.raises(ValueError, match="NaN or infinite gradients"):
+        cosines_of(Root(2, 3), torch.zeros(1, 2), Maps())
