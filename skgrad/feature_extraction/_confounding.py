@@ -74,7 +74,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         Shape of one sample as the model sees it.
     routes_ : dict of str to str
         How the norms of each parameter are computed: the rule that gives them for the
-        whole batch, such as "conv2d", or "autograd" for one sample at a time.
+        whole batch, such as "conv2d", or "autograd" for one sample at a time. Of
+        parameters that the logits do not depend on it says "autograd".
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -99,8 +100,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
 
     The columns follow ``model.named_parameters()`` and bear its names; a parameter
     shared between layers is one column, with the norm of its whole gradient. Frozen
-    parameters have columns too. The paper prints Eq. 1 without the leading minus;
-    the norm is the same.
+    parameters have columns too, complex ones have none. The paper prints Eq. 1 without
+    the leading minus; the norm is the same.
 
     References
     ----------
@@ -176,7 +177,9 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
 
     def _cotangents(self, n_classes):
         """Return the function that differentiates the loss at the logits."""
-        label = self.label if isinstance(self.label, str) else list(self.label)
+        label = self.label
+        if not isinstance(label, str):
+            label = label.tolist() if hasattr(label, "tolist") else list(label)
         if not isinstance(label, str) and (
             len(label) != n_classes or not all(map(_is_share, label))
         ):

@@ -8,8 +8,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..torch_engine.input_gradients import (
     STATISTICS,
     Maps,
-    class_cosines,
     cosine_statistics,
+    summarized_cosines,
     upper_pairs,
 )
 from ._base import BaseModelTransformer
@@ -58,8 +58,8 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per forward pass. It is made smaller where the maps of all classes
-        would need more than half a gigabyte.
+        Samples per forward pass. They are taken in smaller groups where maps and
+        matrices of all classes would need more than half a gigabyte in float32.
     device : str or torch.device, default=None
         Where to compute. None is the model's own device; another one works on a
         private copy.
@@ -189,7 +189,10 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
 
     def _features(self, module, batch, n_classes):
         maps = Maps(self.sign, self.top_n, self.channel_reduction, self.logit_scale)
-        matrices, predicted = class_cosines(module, batch, maps)
+        summary = self._summarize
+        return summarized_cosines(module, batch, maps, summary, n_classes=n_classes)
+
+    def _summarize(self, matrices, predicted):
         if self.output == "statistics":
             return cosine_statistics(matrices, predicted)
         if self.output == "upper":

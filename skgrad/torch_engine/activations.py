@@ -161,7 +161,7 @@ def _keep(
             )
         with torch.no_grad():
             pooled = pool(output) if output.ndim > 2 else output.clone()
-        # Pooling passes NaN and infinity on, and leaves less to check.
+        # What pooling passes on of NaN and infinity, and it leaves less to check.
         if not torch.isfinite(pooled).all():
             raise ValueError(
                 f"layers: {name!r} returns NaN or infinite values, which no detector "

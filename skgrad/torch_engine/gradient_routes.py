@@ -1,11 +1,13 @@
 """Which parameters have their gradient norms by a rule, and which by autograd."""
 
+import warnings
 from collections.abc import Sequence
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
+from .batching import is_out_of_memory
 from .gradient_pass import NoRulesError, Route, RuledPass
 from .gradient_recorder import Use
 from .model_state import model_dtype
@@ -69,8 +71,18 @@ def parameter_routes(
             return {}
         ruled.take(routes)
         norms = _owned_norms(ruled, first_loss)
-    except (NoRulesError, torch.OutOfMemoryError):
-        # Where three samples do not fit into the memory, one may.
+    except NoRulesError:
+        return {}
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        warnings.warn(
+            f"Out of memory on {x.device} with 3 samples at a time: gradient norms "
+            "will be computed one sample at a time, which is slow. Free memory and fit "
+            "again, or use a smaller model.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return {}
     exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]
     by_name = dict(zip(parameters, exact.T, strict=True))

@@ -1,8 +1,9 @@
 """Per-class input gradients and their cosine similarity matrices (paper B)."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from .cotangents import class_cotangent
 from .model_state import as_logits, at_least_float32, check_finite, check_recorded
 
 STATISTICS = ("mean", "max", "min", "std", "energy")
-# Map entries held at a time: 512 MB in float32.
+# Entries of maps and matrices held at a time: 512 MB in float32.
 _HELD = 2**27
 # Classes up to which mixing gradients costs less than the backward pass it spares.
 _FEW = 32
@@ -44,6 +45,47 @@ class Maps:
     logit_scale: float | None = None
 
 
+def summarized_cosines(
+    module: nn.Module,
+    x: Tensor,
+    maps: Maps,
+    summary: Callable[[Tensor, Tensor], Tensor],
+    *,
+    n_classes: int,
+    held: int = _HELD,
+) -> Tensor:
+    """Summarise the cosine matrices of samples, in groups that the memory holds.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs.
+    maps : Maps
+        What is compared.
+    summary : callable
+        Takes what `class_cosines` returns for some samples, returns
+        (n_samples, n_features).
+    n_classes : int
+        The number of logits.
+    held : int, optional
+        Largest number of entries of maps and matrices to hold at a time.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        The summaries.
+    """
+    n_maps = maps.top_n or n_classes
+    # Maps and the gradients that they are made of; matrices and copies of them.
+    per_sample = 2 * n_maps * x[0].numel() + 6 * n_maps**2
+    groups = x.split(max(1, held // per_sample))
+    return torch.cat(
+        [summary(*class_cosines(module, group, maps, held=held)) for group in groups]
+    )
+
+
 def class_cosines(
     module: nn.Module,
     x: Tensor,
@@ -56,9 +98,9 @@ def class_cosines(
 
     Cost: one forward pass and, per class, one backward pass to the input (one less
     where all classes, at most 32, are held at once without ``logit_scale``). No
-    gradient of a parameter is computed. Samples are taken in groups that ``held``
-    suffices for; where it does not suffice for one sample, classes are taken in blocks,
-    and maps are computed anew for each pair of blocks.
+    gradient of a parameter is computed. Where ``held`` does not suffice for the maps of
+    all classes, they are taken in blocks, and maps are computed anew for each pair of
+    blocks.
 
     Parameters
     ----------
@@ -93,21 +135,10 @@ def class_cosines(
         vectorized = x.device.type == "cuda"
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
-        n_maps = maps.top_n or logits.shape[1]
-        n_entries = leaf[0].numel()
-        # The maps, and the gradients that they are made of.
-        group = max(1, held // (2 * n_maps * n_entries))
-        if group < len(x):
-            del leaf, logits
-            parts = [
-                class_cosines(module, part, maps, held=held, vectorized=vectorized)
-                for part in x.split(group)
-            ]
-            matrices, predicted = (torch.cat(part) for part in zip(*parts, strict=True))
-            return matrices, predicted
-        # Two blocks are held where one does not do.
-        block = n_maps if n_maps * n_entries <= held else held // (2 * n_entries)
         classes = _classes(logits, maps.top_n)
+        # Two blocks are held where one does not do.
+        per_class, n_maps = leaf.numel(), classes.shape[1]
+        block = n_maps if n_maps * per_class <= held else held // (2 * per_class)
         blocks = classes.split(max(1, block), dim=1)
         rows = []
         for i, first in enumerate(blocks):
@@ -164,12 +195,13 @@ def _class_gradients(
 
     Each is so up to a positive factor of each sample (see `class_cotangent`).
     """
-    cotangents = [
+    cotangents = (
         class_cotangent(logits, column, logit_scale=maps.logit_scale)
         for column in classes.T
-    ]
-    if len(cotangents) == logits.shape[1] <= _FEW and maps.logit_scale is None:
-        yield from _mixed(leaf, logits, torch.stack(cotangents, dim=1), vectorized)
+    )
+    if classes.shape[1] == logits.shape[1] <= _FEW and maps.logit_scale is None:
+        whole = torch.stack(list(cotangents), dim=1)
+        yield from _mixed(leaf, logits, whole, vectorized)
     else:
         yield from _in_steps(leaf, logits, cotangents, vectorized)
 
@@ -187,10 +219,10 @@ def _mixed(
     others = torch.arange(n_classes - 1, device=logits.device).expand(len(logits), -1)
     others = others + (others >= predicted)
     zeros = torch.zeros_like(logits)
-    differences = [
+    differences = (
         zeros.scatter(1, column[:, None], 1).scatter(1, predicted, -1)
         for column in others.T
-    ]
+    )
     pulled = torch.stack(list(_in_steps(leaf, logits, differences, vectorized)), dim=1)
     weights = cotangents.gather(2, others[:, None].expand(-1, n_classes, -1))
     mixtures = at_least_float32(weights) @ at_least_float32(pulled.flatten(2))
@@ -198,11 +230,11 @@ def _mixed(
 
 
 def _in_steps(
-    leaf: Tensor, logits: Tensor, cotangents: Sequence[Tensor], vectorized: bool
+    leaf: Tensor, logits: Tensor, cotangents: Iterator[Tensor], vectorized: bool
 ) -> Iterator[Tensor]:
     step = max(1, _TOGETHER // len(logits)) if vectorized else 1
-    for start in range(0, len(cotangents), step):
-        yield from _pulled_back(leaf, logits, cotangents[start : start + step])
+    while together := list(islice(cotangents, step)):
+        yield from _pulled_back(leaf, logits, together)
 
 
 def _pulled_back(

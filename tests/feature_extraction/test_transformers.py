@@ -540,8 +540,14 @@ def test_features_that_are_no_numbers_are_told():
 def test_pooling_none_copies_before_an_inplace_layer():
     net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(inplace=True), nn.Flatten())
     net.append(nn.Linear(108, 3))
-    kept = LayerActivationTransformer(net, "0", pooling="none").fit_transform(X)
-    assert (kept < 0).any()
+    with torch.no_grad():
+        net[0].bias.fill_(-1.0)
+        maps = net[0](torch.from_numpy(X)).flatten(1).numpy()
+    assert (maps < 0).any()
+    # With the logits asked for, the pass goes on through the activation.
+    layers = ["0", "logits"]
+    kept = LayerActivationTransformer(net, layers, pooling="none").fit_transform(X)
+    assert_allclose(kept[:, :108], maps, rtol=1e-5)
 
 
 @pytest.mark.parametrize("how", [torch.no_grad, torch.inference_mode])
@@ -769,7 +775,8 @@ def test_bad_labels(model, label, message):
 
 
 def test_labels_by_name_and_by_vector(model):
-    for name, vector in (("all", [1, 1, 1]), ("none", np.zeros(3))):
+    vectors = (("all", [1, 1, 1]), ("none", np.zeros(3)), ("all", torch.ones(3)))
+    for name, vector in vectors:
         by_name = ConfoundingGradientTransformer(model, label=name).fit_transform(X)
         given = ConfoundingGradientTransformer(model, label=vector).fit_transform(X)
         assert_array_equal(by_name, given)

@@ -7,16 +7,24 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from networks import check_against_loop, gradient_norms, looped_norms, routes_of, seeded
+from networks import (
+    check_against_loop,
+    gradient_norms,
+    images,
+    looped_norms,
+    routes_of,
+    seeded,
+)
 from numpy.testing import assert_allclose
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
 from skgrad import ConfoundingGradientTransformer
+from skgrad.torch_engine import convolution_norms, gradient_rules
 from skgrad.torch_engine import gradient_norms as gradient_norms_module
-from skgrad.torch_engine import gradient_rules
 from skgrad.torch_engine.cotangents import label_cotangents
+from skgrad.torch_engine.gradient_norms import outer_norms, squares
 from skgrad.torch_engine.gradient_recorder import Recorder
 from skgrad.torch_engine.gradient_routes import parameter_routes
 from skgrad.torch_engine.model_state import frozen
@@ -333,24 +341,65 @@ def test_gram_matrices_stay_in_the_range_of_float32(name, before, after):
 
 
 def test_gram_terms_that_cancel():
-    # Inputs that hardly vary, behind a normalisation: what is left of the gradient is
-    # small beside its terms.
-    net = seeded(
-        lambda: nn.Sequential(
-            nn.Conv2d(64, 64, 3, padding=1),
-            nn.InstanceNorm2d(64),
-            nn.Tanh(),
-            nn.Flatten(),
-            nn.Linear(64 * 25, 3),
-        )
-    )
+    # Positions that hardly differ, and gradients that sum to 0: what is left of the
+    # products is a thousandth of what they are made of.
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(4, 64, 5, 5, generator=generator)
-    x = 1 + 1e-2 * noise
-    exact = looped_norms(seeded(lambda: net).double(), x.double())[:, 0]
-    norms, routes = norms_routed_by(net.float(), noise, x)
-    assert routes["0.weight"].rule == "conv2d"
-    assert_allclose(norms[:, 0], exact, rtol=1e-4)
+    noise = torch.randn(4, 64, 6, generator=generator)
+    gradient = torch.randn(4, 70, 6, generator=generator)
+    gradient -= gradient.mean(dim=2, keepdim=True)
+    x = 1 + 1e-3 * noise
+    products = gradient.double() @ x.double().transpose(1, 2)
+    exact = products.square().sum(dim=(1, 2))
+    assert_allclose(outer_norms(x, gradient), exact, rtol=1e-4)
+
+
+def test_lengths_whose_squares_underflow():
+    vectors = torch.full((2, 5), 1e-25)
+    vectors[1] = 1.0
+    assert_allclose(squares(vectors), [5e-50, 5.0], rtol=1e-6)
+    x = torch.from_numpy(images(4, (8, 9, 9)))
+    gradient = 1e-25 * torch.from_numpy(images(4, (8, 9, 9), seed=1))
+    settings = {"padding": [1, 1], "dilation": [1, 1], "stride": [1, 1], "groups": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        form = convolution_norms._Form
+        patch.setattr(form, "cheapest_way", lambda *_: "library")
+        norms, exact = (
+            convolution_norms.convolution_weight(
+                x.to(dtype), gradient.to(dtype), kernel_size=[3, 3], **settings
+            )
+            for dtype in (torch.float32, torch.float64)
+        )
+    assert (exact > 0).all()
+    assert_allclose(norms, exact, rtol=1e-5)
+
+
+def test_frames_of_films_as_samples_of_a_convolution():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+            self.norm = nn.BatchNorm2d(2)
+            self.head = nn.Linear(2, 3)
+
+        def forward(self, x):
+            y = self.norm(self.conv(x.flatten(0, 1))).tanh().mean(dim=(2, 3))
+            return self.head(y.unflatten(0, x.shape[:2]).mean(dim=1))
+
+    # The gradient of a convolution is not a sum over rows that are kept apart.
+    routes = {"conv.weight": "autograd", "conv.bias": "autograd", **HEAD}
+    routes |= {"norm.weight": "batch_norm", "norm.bias": "batch_norm"}
+    check_against_loop(seeded(Net), torch.rand(4, 3, 1, 6, 6), routes)
+
+
+def test_memory_that_runs_out_while_routes_are_found():
+    class Net(Between):
+        def forward(self, x):
+            if len(x) > 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return self.head(self.step(x).tanh())
+
+    with pytest.warns(RuntimeWarning, match="one sample at a time, which is slow"):
+        assert set(routes_of(seeded(Net), torch.rand(3, 4)).values()) == {"autograd"}
 
 
 def test_nothing_of_a_batch_stays_behind():

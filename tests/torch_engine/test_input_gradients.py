@@ -15,6 +15,7 @@ from skgrad.torch_engine.input_gradients import (
     class_cosines,
     cosine_statistics,
     loss_input_gradient,
+    summarized_cosines,
 )
 from skgrad.torch_engine.model_state import frozen
 
@@ -227,13 +228,31 @@ def test_no_more_maps_are_held_than_allowed(monkeypatch):
 
     monkeypatch.setattr(input_gradients, "_unit_maps", watched)
     net = seeded(lambda: nn.Linear(30, 1000))
-    cosines_of(net, torch.rand(4, 30), Maps(), held=6_000)
-    # Two blocks of classes at a time, of one sample.
+    cosines_of(net, torch.rand(1, 30), Maps(), held=6_000)
+    # Two blocks of classes at a time.
     assert max(made) <= 3_000
     made.clear()
-    cosines_of(net, torch.rand(40, 30), Maps(top_n=10), held=6_000)
-    # Twenty samples would fit, with nothing to make their maps of.
-    assert made == [3_000] * 4
+    with frozen(net):
+        few = summarized_cosines(
+            *(net, torch.rand(40, 30), Maps(top_n=10), cosine_statistics),
+            n_classes=1000,
+            held=6_000,
+        )
+    # Five samples: 300 entries of maps, as many of gradients, six matrices of 100.
+    assert made == [1_500] * 8
+    assert few.shape == (40, 10)
+
+
+def test_groups_change_nothing():
+    net = seeded(LeNet, dtype=torch.float64)
+    x = torch.from_numpy(images(5, (1, 28, 28))).double()
+    with frozen(net):
+        settings = (net, x, Maps(), cosine_statistics)
+        one, many = (
+            summarized_cosines(*settings, n_classes=10, held=held)
+            for held in (10**9, 40_000)
+        )
+    assert_allclose(many, one, atol=1e-12)
 
 
 def test_vectorized_backward_passes_give_the_same():
