@@ -77,12 +77,13 @@ class RuledPass:
         try:
             # A checkpoint works by hooks on what is saved for the backward pass.
             with disable_saved_tensors_hooks("not recorded"), self._recorder:
-                self.logits = as_logits(module(x.clone()), len(x))
+                output = module(x.clone())
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             # Whatever is wrong with the model itself shows without a recorder too.
             raise NoRulesError from error
+        self.logits = as_logits(output, len(x))
         check_recorded(self.logits, "parameters")
         self.reorders = self._recorder.reorders
         self.uses: dict[str, list[Use]] = {}

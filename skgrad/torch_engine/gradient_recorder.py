@@ -110,7 +110,8 @@ class Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = self._run(func, args, kwargs or {})
-        if not self.reorders:
+        # Looking up in a parameter, as in a table, moves no sample.
+        if not self.reorders and not (args and id(args[0]) in self._known):
             self.reorders = _may_reorder(func, args, result)
         return result
 

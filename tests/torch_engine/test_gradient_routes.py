@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from networks import (
+    LeNet,
     check_against_loop,
     gradient_norms,
     images,
@@ -106,6 +107,22 @@ def test_samples_sorted_by_their_values(move, n_samples):
     norms, routes = norms_routed_by(net, probe, x)
     assert len(routes) == 4
     assert_allclose(norms, looped_norms(net, x), rtol=1e-9)
+
+
+def test_order_is_not_checked_without_need():
+    backwards = []
+
+    def count(module, inputs, output):
+        output.register_hook(lambda gradient: backwards.append(len(gradient)))
+
+    net = seeded(LeNet)
+    x = torch.from_numpy(images(4, (1, 28, 28)))
+    with frozen(net, parameter_gradients=True):
+        routes = parameter_routes(net, x, ALL_ONES)
+    net.register_forward_hook(count)
+    gradient_norms(net, x, ALL_ONES, routes)
+    assert len(routes) == 10
+    assert backwards == [4]
 
 
 @pytest.mark.parametrize("n_samples", [2, 3, 8])
