@@ -58,6 +58,12 @@ def make_network(name):
     return getattr(models, name)(num_classes=N_CLASSES).eval(), (3, 64, 64), []
 
 
+def confounding_loss(logits):
+    """Return the binary cross-entropy between logits and ones, summed."""
+    ones = torch.ones_like(logits)
+    return F.binary_cross_entropy_with_logits(logits, ones, reduction="sum")
+
+
 class Ways:
     """All ways to compute the same things of one network and batch."""
 
@@ -85,9 +91,7 @@ class Ways:
 
     def loss(self, x):
         """Return the paper's confounding loss, summed over samples."""
-        logits = self.net(x)
-        ones = torch.ones_like(logits)
-        return F.binary_cross_entropy_with_logits(logits, ones, reduction="sum")
+        return confounding_loss(self.net(x))
 
     def norms(self):
         """Compute the norms with skgrad, routes known as in ``transform``."""
@@ -110,9 +114,7 @@ class Ways:
         """Compute the norms with torch.func: per-sample gradients, then squares."""
 
         def loss(parameters, one):
-            logits = functional_call(self.net, parameters, (one[None],))
-            ones = torch.ones_like(logits)
-            return F.binary_cross_entropy_with_logits(logits, ones, reduction="sum")
+            return confounding_loss(functional_call(self.net, parameters, (one[None],)))
 
         detached = {name: p.detach() for name, p in self.parameters.items()}
         gradients = vmap(grad(loss), in_dims=(None, 0))(detached, self.x)
@@ -158,6 +160,12 @@ def paired_seconds(ways, names, rounds):
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def quartiles(seconds, way, reference):
+    """Return the quartiles of the ratios of two ways over the rounds."""
+    pairs = zip(seconds[way], seconds[reference], strict=True)
+    return statistics.quantiles([a / b for a, b in pairs], n=4)
 
 
 def synchronize(device):
@@ -225,8 +233,7 @@ def table(ways, arguments):
     ways_timed = list(dict.fromkeys(way for _, *pair, _ in TIMES for way in pair))
     seconds = paired_seconds(ways, ways_timed, arguments.rounds)
     for what, way, reference, goal in TIMES:
-        pairs = zip(seconds[way], seconds[reference], strict=True)
-        low, median, high = statistics.quantiles([a / b for a, b in pairs], n=4)
+        low, median, high = quartiles(seconds, way, reference)
         yield f"| {what} | {median:.2f} | {low:.2f} to {high:.2f} | {goal} |"
     what, way, reference, goal = MEMORY
     peaks = [peak_in_own_process(name, arguments) for name in (way, reference)]
@@ -256,8 +263,7 @@ def table_of_others(arguments):
         )
         cells = [name]
         for way, reference in (("norms", "plain"), ("norms_by_loop", "norms")):
-            pairs = zip(seconds[way], seconds[reference], strict=True)
-            cells.append(f"{statistics.median(a / b for a, b in pairs):.2f}")
+            cells.append(f"{quartiles(seconds, way, reference)[1]:.2f}")
         yield f"| {' | '.join(cells)} |"
 
 

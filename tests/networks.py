@@ -94,6 +94,15 @@ class Readout(nn.Sequential):
         return outputs.tanh() @ weights.view(width, 3)
 
 
+class Between(nn.Module):
+    """A linear layer and a head; what happens between them is for others to say."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+
 def gradient_norms(module, x, cotangents, routes=None):
     """Return the squared gradient norms of every parameter, for one loss."""
     with frozen(module, parameter_gradients=True):

@@ -1,7 +1,8 @@
 """Squared norms of the weight gradients of convolutions, sample by sample."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from .cotangents import wide
 from .gradient_norms import (
     CHUNK,
+    in_chunks,
     matrix_products,
     norms_by_grams,
     outer_norms,
@@ -87,14 +89,13 @@ def convolution_weight(
     x, gradient = (
         t.reshape(n_samples * groups, -1, *t.shape[2:]) for t in (x, gradient)
     )
-    norms_of, largest = (
-        (_by_grams, math.prod(x.shape[2:]) ** 2)
-        if way == "grams"
-        else (_by_products, n_in * n_out)
-    )
-    step = max(1, CHUNK // largest)
-    parts = zip(x.split(step), gradient.split(step), strict=True)
-    norms = torch.cat([norms_of(*part, form) for part in parts])
+    norms_of: Callable[[Tensor, Tensor], Tensor]
+    if way == "grams":
+        norms_of = partial(norms_by_grams, gram_of=form.window_gram)
+        largest = math.prod(x.shape[2:]) ** 2
+    else:
+        norms_of, largest = partial(_by_products, form=form), n_in * n_out
+    norms = in_chunks(norms_of, x, gradient, largest)
     return norms.view(n_samples, groups).sum(dim=1)
 
 
@@ -282,8 +283,3 @@ def _by_products(x: Tensor, gradient: Tensor, form: _Form) -> Tensor:
                 matrix_products(spread, row[:, :, start : start + last + 1])
             )
     return norms
-
-
-def _by_grams(x: Tensor, gradient: Tensor, form: _Form) -> Tensor:
-    """Add up shifted windows of the Gram matrix of x, against that of the gradient."""
-    return norms_by_grams(x, gradient, gram_of=form.window_gram)

@@ -118,6 +118,16 @@ def outer_norms(x: Tensor, gradient: Tensor) -> Tensor:
         way, largest = partial(norms_by_grams, gram_of=position_gram), t * t
     else:
         way, largest = _norms_by_product, n_in * n_out
+    return in_chunks(way, x, gradient, largest)
+
+
+def in_chunks(
+    way: Callable[[Tensor, Tensor], Tensor], x: Tensor, gradient: Tensor, largest: int
+) -> Tensor:
+    """Compute norms for as many samples at a time as CHUNK allows.
+
+    ``largest`` is the size of the largest temporary of one sample, in numbers.
+    """
     step = max(1, CHUNK // largest)
     pieces = zip(x.split(step), gradient.split(step), strict=True)
     return torch.cat([way(*piece) for piece in pieces])

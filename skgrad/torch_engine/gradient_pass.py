@@ -89,8 +89,12 @@ class RuledPass:
         self.uses: dict[str, list[Use]] = {}
         self.unused: list[str] = []
         elsewhere = leaves_in_graph(self.logits)
+        uses_of: dict[int, list[Use]] = {}
+        for use in self._recorder.uses:
+            for key in use.norms:
+                uses_of.setdefault(key, []).append(use)
         for name, parameter in parameters.items():
-            mine = [u for u in self._recorder.uses if id(parameter) in u.norms]
+            mine = uses_of.get(id(parameter), [])
             if id(parameter) in elsewhere:
                 continue
             if not mine:
@@ -110,12 +114,9 @@ class RuledPass:
             for name, uses in self.uses.items()
             if name in routes and all(_is_routed(use, routes[name], n) for use in uses)
         }
+        taken = {id(self._parameters[name]) for name in self.uses}
         for use in self._recorder.uses:
-            use.norms = {
-                id(self._parameters[name]): use.norms[id(self._parameters[name])]
-                for name, uses in self.uses.items()
-                if use in uses
-            }
+            use.norms = {key: use.norms[key] for key in use.norms.keys() & taken}
             if not use.norms:
                 use.x = None
         for name, uses in self.uses.items():

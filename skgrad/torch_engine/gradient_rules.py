@@ -99,24 +99,17 @@ def _convolution(n_axes: int) -> Callable[..., Claim]:
         dilation: Any = 1,
         groups: int = 1,
     ) -> Claim:
-        kernel_size = weight.shape[2:]
-        dilation = _per_axis(dilation, n_axes)
         if padding == "same":
             # torch puts the odd one behind; what lies there is 0 anyhow.
-            reach = zip(dilation, kernel_size, strict=True)
+            reach = zip(_per_axis(dilation, n_axes), weight.shape[2:], strict=True)
             padding = [d * (k - 1) // 2 for d, k in reach]
         elif padding == "valid":
             padding = 0
-        weight_norms = partial(
-            convolution_weight,
-            kernel_size=kernel_size,
-            stride=_per_axis(stride, n_axes),
-            padding=_per_axis(padding, n_axes),
-            dilation=dilation,
-            groups=groups,
+        norms_of = _convolution_weight(
+            n_axes, weight, stride, padding, dilation, groups
         )
         parts = (
-            (weight, lambda x, gradient, n: weight_norms(x, gradient)),
+            (weight, lambda x, gradient, n: norms_of(x, gradient)),
             (bias, _summed_positions),
         )
         return Claim(f"conv{n_axes}d", parts, rows=False)
@@ -135,22 +128,31 @@ def _transposed_convolution(n_axes: int) -> Callable[..., Claim]:
         groups: int = 1,
         dilation: Any = 1,
     ) -> Claim:
-        weight_norms = partial(
-            convolution_weight,
-            kernel_size=weight.shape[2:],
-            stride=_per_axis(stride, n_axes),
-            padding=_per_axis(padding, n_axes),
-            dilation=_per_axis(dilation, n_axes),
-            groups=groups,
+        norms_of = _convolution_weight(
+            n_axes, weight, stride, padding, dilation, groups
         )
         parts = (
             # It is the adjoint of a convolution, of which it takes the output.
-            (weight, lambda x, gradient, n: weight_norms(gradient, x)),
+            (weight, lambda x, gradient, n: norms_of(gradient, x)),
             (bias, _summed_positions),
         )
         return Claim(f"conv_transpose{n_axes}d", parts, rows=False)
 
     return rule
+
+
+def _convolution_weight(
+    n_axes: int, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return `convolution_weight` with its settings, one per axis."""
+    return partial(
+        convolution_weight,
+        kernel_size=weight.shape[2:],
+        stride=_per_axis(stride, n_axes),
+        padding=_per_axis(padding, n_axes),
+        dilation=_per_axis(dilation, n_axes),
+        groups=groups,
+    )
 
 
 def _per_axis(value: Any, n_axes: int) -> Sequence[int]:

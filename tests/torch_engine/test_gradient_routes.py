@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from networks import (
+    Between,
     LeNet,
     check_against_loop,
     gradient_norms,
@@ -41,15 +42,6 @@ def norms_routed_by(module, probe, x):
     with frozen(module, parameter_gradients=True):
         routes = parameter_routes(module, probe, ALL_ONES)
     return gradient_norms(module, x, ALL_ONES, routes), routes
-
-
-class Between(nn.Module):
-    """A linear layer between two changes of its surroundings, then a head."""
-
-    def __init__(self):
-        super().__init__()
-        self.step = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
 
 
 @pytest.mark.parametrize("n_fit", [1, 2, 3])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import (
+    Between,
     LeNet,
     Readout,
     check_against_loop,
@@ -189,12 +190,7 @@ def test_shared_through_another_layer_and_through_a_function():
 
 
 def test_layer_called_twice():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.step = nn.Linear(4, 4)
-            self.head = nn.Linear(4, 3)
-
+    class Net(Between):
         def forward(self, x):
             return self.head(self.step(self.step(x).tanh()).tanh())
 
@@ -314,13 +310,8 @@ def test_input_overwritten_after_the_call_goes_to_autograd():
 
 
 def test_batch_that_takes_another_way_than_the_probe():
-    class Net(nn.Module):
+    class Net(Between):
         """Uses its first layer once more for some inputs."""
-
-        def __init__(self):
-            super().__init__()
-            self.step = nn.Linear(4, 4)
-            self.head = nn.Linear(4, 3)
 
         def forward(self, x):
             y = self.step(x).tanh()
@@ -335,14 +326,12 @@ def test_batch_that_takes_another_way_than_the_probe():
     assert_allclose(norms_of(net, x), looped_norms(net, x), rtol=1e-9)
 
 
-class Turned(nn.Module):
+class Turned(Between):
     """Hands its layer the samples along another axis, or in another order."""
 
     def __init__(self, way):
         super().__init__()
         self.way = way
-        self.step = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
 
     def forward(self, x):
         n = len(x)
@@ -379,12 +368,7 @@ def test_where_the_samples_are(way, rule, n_samples):
 
 
 def test_checkpointed_model():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.step = nn.Linear(4, 4)
-            self.head = nn.Linear(4, 3)
-
+    class Net(Between):
         def forward(self, x):
             y = checkpoint(lambda v: self.step(v).tanh(), x, use_reentrant=False)
             return self.head(y)
