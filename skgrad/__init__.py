@@ -10,6 +10,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ClassConditionalDetector": "detectors",
     "ClassConditionalGaussian": "detectors",
     "ConfoundingGradientTransformer": "feature_extraction",
     "CosineSimilarityMatrixTransformer": "feature_extraction",
@@ -18,6 +19,7 @@ _HOMES = {
     "MLPAnomalyClassifier": "detectors",
     "MaxSoftmaxProbability": "detectors",
     "PerClassSVDD": "detectors",
+    "PyODDetector": "detectors",
     "make_confounding_gradient_detector": "detectors",
     "make_geometric_gradient_detector": "detectors",
     "make_recommended_detector": "detectors",

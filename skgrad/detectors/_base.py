@@ -1,30 +1,22 @@
-"""What all novelty detectors share: validation, the held-out threshold, the signs."""
+"""What all novelty detectors over feature matrices share: validation and fit."""
 
-from abc import ABCMeta, abstractmethod
-from numbers import Real
+from abc import abstractmethod
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.model_selection import train_test_split
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._blocks import column_names
-from ._threshold import conformal_threshold
+from ._decision import PER_CLASS, BaseDecision, in_distribution_rows, split_rows
 
 
-class BaseNoveltyDetector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseNoveltyDetector(BaseDecision):
     """Base of the detectors that are fitted on in-distribution data alone.
 
-    A subclass writes `_fit_scores` and `_score_samples`; the rest follows from them.
+    A subclass writes `_fit_scores` and `_score_samples`, and `_predicted_class` if it
+    has the parameter ``threshold``; the rest follows from them.
     """
-
-    _parameter_constraints: dict = {
-        "target_fpr": [Interval(Real, 0, 1, closed="neither")],
-        "calibration_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "random_state": ["random_state"],
-    }
 
     @abstractmethod
     def _fit_scores(self, X, names, random_state):
@@ -33,6 +25,10 @@ class BaseNoveltyDetector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _score_samples(self, X):
         """Score X, a validated float64 array."""
+
+    def _predicted_class(self, X):
+        """Return the classes that the network predicted."""
+        raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -45,82 +41,65 @@ class BaseNoveltyDetector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ----------
         X : array-like of shape (n_samples, n_features)
             Features of in-distribution inputs.
-        y : Ignored
-            Not used, present for API consistency by convention.
+        y : array-like of shape (n_samples,), default=None
+            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies and
+            are left out. Anything else is ignored.
 
         Returns
         -------
         self : object
             The fitted detector.
         """
-        names = column_names(X)
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        X, names = self._check_training_data(X, y)
         random_state = check_random_state(self.random_state)
-        X_fit, X_held_out = train_test_split(
-            X,
-            # At least one sample on either side, however few there are.
-            test_size=int(
-                np.clip(np.ceil(self.calibration_fraction * len(X)), 1, len(X) - 1)
-            ),
-            random_state=random_state,
+        fit, held_out = split_rows(
+            np.arange(len(X)), self.calibration_fraction, random_state
         )
-        self._column_names = names
-        self._fit_scores(X_fit, names, random_state)
-        self.offset_ = conformal_threshold(
-            self._score_samples(X_held_out), self.target_fpr
-        )
+        self._fit_scores(X[fit], names, random_state)
+        self._hold_out(X[held_out])
         return self
 
-    def score_samples(self, X):
-        """Score inputs: the lower, the more anomalous.
+    def fit_scores(self, X, random_state):
+        """Fit on all of X, for a detector made of others: no threshold is placed."""
+        self._validate_params()
+        X, names = self._check_training_data(X, None)
+        self._fit_scores(X, names, check_random_state(random_state))
+        return self
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of the inputs.
+    def _hold_out(self, X):
+        """Place the threshold by samples on which the detector was not fitted."""
+        self._calibrate(*self._score_and_class(X, self.threshold == PER_CLASS))
 
-        Returns
-        -------
-        ndarray of float64 of shape (n_samples,)
-            The scores.
-        """
-        check_is_fitted(self)
+    def _check_training_data(self, X, y, *, first=True):
         names = column_names(X)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        fewest = 2 if first else 1
+        X = validate_data(
+            self, X, dtype=np.float64, ensure_min_samples=fewest, reset=first
+        )
+        if first:
+            self._column_names = names
+        self._check_names(names)
+        X = X[in_distribution_rows(X, y)]
+        if len(X) < fewest:
+            raise ValueError(
+                "X must hold 2 or more in-distribution samples, one to learn from and "
+                f"one to place the threshold; got n_samples = {len(X)}."
+            )
+        return X, names
+
+    def _check_names(self, names):
         if None not in (names, self._column_names) and names != self._column_names:
             raise ValueError(
                 "X must have the columns seen by fit, in their order: "
                 f"{self._column_names[:3]} ...; got {names[:3]} ..."
             )
-        return self._score_samples(X)
 
-    def decision_function(self, X):
-        """Score inputs relative to the threshold: negative means reject.
+    def _judge(self, X):
+        check_is_fitted(self)
+        names = column_names(X)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        self._check_names(names)
+        return self._score_and_class(X, self.class_offsets_ is not None)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of the inputs.
-
-        Returns
-        -------
-        ndarray of float64 of shape (n_samples,)
-            ``score_samples(X) - offset_``.
-        """
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X):
-        """Decide which predictions to trust.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of the inputs.
-
-        Returns
-        -------
-        ndarray of int of shape (n_samples,)
-            +1 for trust (in-distribution), -1 for do not (anomaly).
-        """
-        # Written so that a score that is no number would be rejected.
-        return np.where(self.decision_function(X) >= 0, 1, -1)
+    def _score_and_class(self, X, by_class):
+        return self._score_samples(X), self._predicted_class(X) if by_class else None

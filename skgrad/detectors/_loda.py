@@ -3,9 +3,12 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.base import _fit_context
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseNoveltyDetector
+from ._histograms import Histograms
 
 
 class LODA(BaseNoveltyDetector):
@@ -22,8 +25,10 @@ class LODA(BaseNoveltyDetector):
     n_cuts : int, default=100
         Number K of random projections. Each has floor(sqrt(n_features)) non-zero
         entries, drawn from the standard normal distribution.
-    n_bins : int, default=100
+    n_bins : int or "auto", default="auto"
         Number of equal bins per histogram, over the range of the training data.
+        "auto" finds one for each cut, by the penalised likelihood of Birge and
+        Rozenholc: few for few samples.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -35,6 +40,12 @@ class LODA(BaseNoveltyDetector):
     ----------
     cuts_ : ndarray of shape (n_features, n_cuts)
         The projections.
+    n_bins_ : ndarray of int of shape (n_cuts,)
+        Number of bins of each cut, as `fit` or the first `partial_fit` chose it.
+    n_samples_seen_ : int
+        Number of samples in the histograms.
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the held-out samples.
     offset_ : float
         The threshold: lower scores are rejected.
     n_features_in_ : int
@@ -52,10 +63,21 @@ class LODA(BaseNoveltyDetector):
     point, so that the score stays finite and is lowest there. Cuts see the units of
     the features: standardise first when these differ.
 
+    `partial_fit` learns from one batch after the other. The first sets cuts and bins;
+    where later ones lie outside the range, it grows by bins of the same width, and
+    when it has ten times as many, neighbours are merged, so that memory is bounded. A
+    share of every batch is held out, of which the last 10,000 samples place the
+    threshold anew.
+
+    "auto" looks at the numbers of bins that divide 3,072, up to n / log n for n
+    samples, and takes the one with the largest log-likelihood less
+    :math:`b - 1 + (\log b)^{2.5}`.
+
     References
     ----------
     Pevny (2016), "Loda: Lightweight on-line detector of anomalies", Machine Learning
-    102, Eq. 2 (score) and Sec. 3 (projections).
+    102, Eq. 2 (score) and Sec. 3 (projections). Birge, Rozenholc (2006), "How Many Bins
+    Should Be Put in a Regular Histogram", ESAIM: Probability and Statistics 10.
 
     Examples
     --------
@@ -69,13 +91,17 @@ class LODA(BaseNoveltyDetector):
     _parameter_constraints: dict = {
         **BaseNoveltyDetector._parameter_constraints,
         "n_cuts": [Interval(Integral, 1, None, closed="left")],
-        "n_bins": [Interval(Integral, 1, None, closed="left")],
+        "n_bins": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
+    # Samples that are projected at a time, few enough to stay in the processor's cache,
+    # and held-out samples of a stream that are kept.
+    _chunk = 1024
+    _most_held_out = 10_000
 
     def __init__(
         self,
         n_cuts=100,
-        n_bins=100,
+        n_bins="auto",
         *,
         target_fpr=0.05,
         calibration_fraction=0.2,
@@ -87,46 +113,68 @@ class LODA(BaseNoveltyDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Learn from another batch of in-distribution data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features of in-distribution inputs; of the first batch, 2 or more.
+        y : array-like of shape (n_samples,), default=None
+            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies and
+            are left out. Anything else is ignored.
+
+        Returns
+        -------
+        self : object
+            The detector.
+        """
+        if not hasattr(self, "offset_"):
+            return self.fit(X, y)
+        X, _ = self._check_training_data(X, y, first=False)
+        held_out = self._random_state.uniform(size=len(X)) < self.calibration_fraction
+        for chunk in self._projected(X[~held_out]):
+            self._histograms.add(chunk)
+        self._histograms.freeze()
+        self.n_samples_seen_ = self._histograms.n_samples
+        self._hold_out(np.concatenate([self._held_out, X[held_out]]))
+        return self
+
     def _fit_scores(self, X, names, random_state):
+        self._random_state = random_state
         self._rows, self._weights = _sparse_cuts(X.shape[1], self.n_cuts, random_state)
         self.cuts_ = np.zeros((X.shape[1], self.n_cuts))
         np.put_along_axis(self.cuts_, self._rows, self._weights, axis=0)
         # Random weights of a few units may not overflow with values near the largest.
         self._size = np.abs(X).max() or 1.0
-        projections = self._project(X)
-        self._low, self._width = _bins_of(projections, self.n_bins)
-        counts = np.zeros((self.n_bins, self.n_cuts))
-        bins, inside = self._locate(projections)
-        np.add.at(counts, (bins, np.arange(self.n_cuts)), inside)
-        log_n_width = np.log(len(X)) + np.log(self._width) + np.log(self._size)
-        self._log_density = np.log(np.maximum(counts, 0.5)) - log_n_width
-        self._log_floor = np.log(0.5) - log_n_width
+        projections = np.concatenate(list(self._projected(X)))
+        self._histograms = Histograms(projections, self.n_bins)
+        self.n_bins_ = self._histograms.n_bins.copy()
+        self.n_samples_seen_ = len(X)
+
+    def _hold_out(self, X):
+        self._held_out = X[-self._most_held_out :]
+        super()._hold_out(self._held_out)
 
     def _score_samples(self, X):
-        bins, inside = self._locate(self._project(X))
-        log_density = self._log_density[bins, np.arange(self.n_cuts)]
-        return np.where(inside, log_density, self._log_floor).mean(axis=1)
+        scores = [self._histograms.log_density(p) for p in self._projected(X)]
+        # Densities are those of the units of X, not of X / size.
+        return np.concatenate(scores) - np.log(self._size)
 
-    def _project(self, X):
-        """Project the samples on the cuts.
+    def _projected(self, X):
+        """Yield the projections of some samples after the other.
 
         Only non-zero entries are multiplied, and always in the same order: a matrix
         product would round differently for batches of other sizes.
         """
-        with np.errstate(over="ignore"):
-            X = np.clip(X / self._size, -1e100, 1e100)
-        projections = np.zeros((len(X), self.n_cuts))
-        for rows, weights in zip(self._rows, self._weights, strict=True):
-            projections += X[:, rows] * weights
-        return projections
-
-    def _locate(self, projections):
-        """Return each projection's bin, and whether it lies in the range."""
-        position = (projections - self._low) / self._width
-        # Rounding may put the extreme training points a hair beyond the edges.
-        hair = 1e-9 * self.n_bins
-        inside = (position >= -hair) & (position <= self.n_bins + hair)
-        return np.clip(position, 0, self.n_bins - 1).astype(np.intp), inside
+        for rows in gen_batches(len(X), self._chunk):
+            with np.errstate(over="ignore"):
+                part = np.clip(X[rows] / self._size, -1e100, 1e100)
+            projections = np.zeros((len(part), self.n_cuts))
+            for features, weights in zip(self._rows, self._weights, strict=True):
+                projections += part[:, features] * weights
+            yield projections
 
 
 def _sparse_cuts(n_features, n_cuts, random_state):
@@ -143,15 +191,3 @@ def _sparse_cuts(n_features, n_cuts, random_state):
     order = random_state.uniform(size=(n_features, n_cuts)).argsort(axis=0)
     rows = order[:n_non_zero]
     return rows, random_state.normal(size=rows.shape)
-
-
-def _bins_of(projections, n_bins):
-    """Return the lower end and the bin width of each cut's range."""
-    low, high = projections.min(axis=0), projections.max(axis=0)
-    largest = np.maximum(np.abs(low), np.abs(high))
-    # A projection constant up to rounding gets bins so narrow that little else falls
-    # inside, around its value.
-    narrow = 1e-9 * np.where(largest == 0, 1.0, largest)
-    constant = high - low <= narrow
-    low = np.where(constant, (low + high - narrow) / 2, low)
-    return low, np.where(constant, narrow, high - low) / n_bins

@@ -6,6 +6,7 @@ from scipy.special import logsumexp
 from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector
 from ._blocks import find_blocks, has_block
+from ._decision import threshold_options
 
 
 class MaxSoftmaxProbability(BaseNoveltyDetector):
@@ -20,6 +21,10 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
 
     Parameters
     ----------
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs together, or within each
+        predicted class. A class with too few held-out samples for that, or none, gets
+        the threshold of all classes together, with a warning.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -32,8 +37,12 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
     ----------
     logits_ : slice
         The columns that hold the logits: those so named, or all if there are none.
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the held-out samples.
     offset_ : float
-        The threshold: lower scores are rejected.
+        The threshold of all classes together: lower scores are rejected.
+    class_offsets_ : dict of int to float, or None
+        The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -58,7 +67,20 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
     [-0.69, 49.31]
     """
 
-    def __init__(self, *, target_fpr=0.05, calibration_fraction=0.2, random_state=None):
+    _parameter_constraints: dict = {
+        **BaseNoveltyDetector._parameter_constraints,
+        "threshold": threshold_options(),
+    }
+
+    def __init__(
+        self,
+        *,
+        threshold="overall",
+        target_fpr=0.05,
+        calibration_fraction=0.2,
+        random_state=None,
+    ):
+        self.threshold = threshold
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
@@ -74,3 +96,6 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
     def _score_samples(self, X):
         logits = np.sort(X[:, self.logits_], axis=1)
         return logits[:, -1] - logsumexp(logits[:, :-1], axis=1)
+
+    def _predicted_class(self, X):
+        return X[:, self.logits_].argmax(axis=1)

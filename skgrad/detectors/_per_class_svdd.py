@@ -2,16 +2,16 @@
 
 from numbers import Real
 
-import numpy as np
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import OneClassSVM
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._per_class import BasePerClassDetector
+from ._base import BaseNoveltyDetector
+from ._class_conditional import ClassConditionalDetector
 from ._scaling import AnyFloatScaler
 
 
-class PerClassSVDD(BasePerClassDetector):
+class PerClassSVDD(ClassConditionalDetector):
     r"""Support vector data description per predicted class and layer.
 
     An input is compared with the training inputs that the network took for the same
@@ -38,6 +38,11 @@ class PerClassSVDD(BasePerClassDetector):
     min_class_size : int, default=10
         A class predicted for fewer training samples, or for none, is judged by the
         description of all classes together.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs together, or within each
+        predicted class (the paper's :math:`\tau_i`). A class with too few held-out
+        samples for that, or none, gets the threshold of all classes together, with a
+        warning.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -53,8 +58,12 @@ class PerClassSVDD(BasePerClassDetector):
         Which of them holds the logits; their argmax is the predicted class.
     modelled_classes_ : ndarray of int
         The classes that have descriptions of their own.
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the held-out samples.
     offset_ : float
-        The threshold: lower scores are rejected.
+        The threshold of all classes together: lower scores are rejected.
+    class_offsets_ : dict of int to float, or None
+        The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -63,6 +72,7 @@ class PerClassSVDD(BasePerClassDetector):
     See Also
     --------
     skgrad.LayerActivationTransformer : Makes the features.
+    ClassConditionalDetector : The same with any outlier detector.
     ClassConditionalGaussian : The same idea with Gaussians.
 
     Notes
@@ -71,9 +81,9 @@ class PerClassSVDD(BasePerClassDetector):
     which scikit-learn's is used, on standardised features. The authors' code takes
     the minimum and maximum of the scores over the test set, anomalies included; here
     they come from training samples (Eq. 5), and scores outside [0, 1] stay as they
-    are. The threshold is one for all classes instead of the paper's one per class:
-    ``target_fpr`` holds over all inputs together, and a class with lower scores than
-    others is rejected more often.
+    are. With the threshold of all classes together, the default, a class with lower
+    scores than others is rejected more often; the paper's one per class needs
+    1 / target_fpr - 1 held-out samples of each.
 
     References
     ----------
@@ -91,14 +101,21 @@ class PerClassSVDD(BasePerClassDetector):
     """
 
     _parameter_constraints: dict = {
-        **BasePerClassDetector._parameter_constraints,
+        **BaseNoveltyDetector._parameter_constraints,
         "nu": [Interval(Real, 0, 1, closed="right")],
         "gamma": [
             StrOptions({"scale", "auto"}),
             Interval(Real, 0, None, closed="neither"),
         ],
-        "weights": ["array-like", None],
+        **{
+            name: ClassConditionalDetector._parameter_constraints[name]
+            for name in ("weights", "blocks", "min_class_size", "threshold")
+        },
     }
+    # What ClassConditionalDetector leaves open.
+    include_logits = True
+    joint = False
+    scaling = "minmax"
 
     def __init__(
         self,
@@ -108,6 +125,7 @@ class PerClassSVDD(BasePerClassDetector):
         weights=None,
         blocks=None,
         min_class_size=10,
+        threshold="overall",
         target_fpr=0.05,
         calibration_fraction=0.2,
         random_state=None,
@@ -117,62 +135,14 @@ class PerClassSVDD(BasePerClassDetector):
         self.weights = weights
         self.blocks = blocks
         self.min_class_size = min_class_size
+        self.threshold = threshold
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def _check_blocks(self):
-        n_blocks = len(self.blocks_)
-        weights = np.ones(n_blocks) if self.weights is None else self.weights
-        weights = np.asarray(weights)
-        if (
-            weights.shape != (n_blocks,)
-            or weights.dtype.kind not in "iuf"
-            or not np.all((weights >= 0) & np.isfinite(weights))
-            or not weights.any()
-        ):
-            raise ValueError(
-                f"weights must be None or {n_blocks} numbers >= 0, not all 0, one per "
-                f"block of columns; got {self.weights!r}."
-            )
-        self._weights = weights / weights.sum()
-
-    def _fit_one(self, X):
-        parts = [_ScaledSVDD(self.nu, self.gamma).fit(X[:, b]) for b in self.blocks_]
-        return _WeightedSum(parts, self.blocks_, self._weights)
-
-
-class _ScaledSVDD:
-    """One description whose scores span [0, 1] on its training samples."""
-
-    def __init__(self, nu, gamma):
-        svm = OneClassSVM(nu=nu, gamma=gamma)
+    def _make_model(self, random_state):
+        svm = OneClassSVM(nu=self.nu, gamma=self.gamma)
         # Its fit is deterministic, yet draws a seed from numpy's global generator
         # unless it has one of its own, which its constructor does not take.
         svm.random_state = 0
-        self.description = make_pipeline(AnyFloatScaler(), svm)
-
-    def fit(self, X):
-        scores = self.description.fit(X).score_samples(X)
-        self.low, self.range = scores.min(), np.ptp(scores) or 1.0
-        return self
-
-    def score_samples(self, X):
-        return (self.description.score_samples(X) - self.low) / self.range
-
-
-class _WeightedSum:
-    """The descriptions of all blocks, as one score."""
-
-    def __init__(self, parts, blocks, weights):
-        self.parts = parts
-        self.blocks = blocks
-        self.weights = weights
-
-    def score_samples(self, X):
-        return sum(
-            weight * part.score_samples(X[:, block])
-            for part, block, weight in zip(
-                self.parts, self.blocks, self.weights, strict=True
-            )
-        )
+        return make_pipeline(AnyFloatScaler(), svm)

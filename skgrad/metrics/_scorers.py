@@ -1,8 +1,9 @@
 """The metrics as scorers for cross_validate and GridSearchCV."""
 
 import numpy as np
-from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.base import is_classifier
 
+from ..detectors._scores import anomaly_index, in_distribution_scores
 from ._detection import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
 
 
@@ -75,7 +76,7 @@ class DetectionScorer:
         y = np.asarray(y)
         if is_classifier(estimator):
             _check_labels(y, estimator.classes_)
-            anomaly = _anomaly_index(estimator.classes_, self.anomaly_label)
+            anomaly = anomaly_index(estimator.classes_, self.anomaly_label)
             y = np.where(y == estimator.classes_[anomaly], -1, 1)
         scores = in_distribution_scores(estimator, X, anomaly_label=self.anomaly_label)
         return self.metric(y, scores, **self.options)
@@ -87,64 +88,6 @@ class DetectionScorer:
         told = "".join(f", {key}={value!r}" for key, value in options.items())
         name = getattr(self.metric, "__name__", repr(self.metric))
         return f"DetectionScorer({name}{told})"
-
-
-def in_distribution_scores(estimator, X, *, anomaly_label=None):
-    """Score inputs by any detector, higher = more in-distribution.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted outlier detector or binary classifier, as for `DetectionScorer`.
-    X : array-like
-        Inputs, as the estimator takes them.
-    anomaly_label : object, default=None
-        Which label of a classifier means anomaly, as for `DetectionScorer`.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Scores; of a classifier, the log-odds against an anomaly.
-    """
-    if is_outlier_detector(estimator):
-        if hasattr(estimator, "score_samples"):
-            return estimator.score_samples(X)
-        return estimator.decision_function(X)
-    if not is_classifier(estimator):
-        raise TypeError(
-            "estimator must be an outlier detector or a binary classifier; got "
-            f"{type(estimator).__name__}."
-        )
-    anomaly = _anomaly_index(estimator.classes_, anomaly_label)
-    if hasattr(estimator, "predict_proba"):
-        # Of a sure classifier the probabilities round to ties, the log-odds do not.
-        probability = np.maximum(estimator.predict_proba(X), np.finfo(float).tiny)
-        return np.log(probability[:, 1 - anomaly]) - np.log(probability[:, anomaly])
-    decision = estimator.decision_function(X)
-    return -decision if anomaly == 1 else decision
-
-
-def _anomaly_index(classes, anomaly_label):
-    """Return which of two labels means anomaly, as an index."""
-    classes = list(classes)
-    if len(classes) != 2:
-        raise ValueError(
-            "estimator must have two classes, one of them for anomalies; it has "
-            f"{len(classes)}: {classes!r}."
-        )
-    if anomaly_label is None:
-        if classes == [0, 1]:  # False and True too
-            return 1
-        if classes == [-1, 1]:
-            return 0
-    elif anomaly_label in classes:
-        return classes.index(anomaly_label)
-    # Which label sorts last says nothing: 'clean' comes after 'adversarial'.
-    raise ValueError(
-        f"anomaly_label must be one of the classifier's labels {classes!r}, to tell "
-        f"which means anomaly; got {anomaly_label!r}. Use "
-        f"DetectionScorer(metric, anomaly_label=...)."
-    )
 
 
 def _check_labels(y, classes):

@@ -1,0 +1,243 @@
+"""From scores to decisions: what every detector does with its held-out scores."""
+
+import warnings
+from abc import ABCMeta, abstractmethod
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length
+
+from ._conformal import (
+    TooFewSamplesWarning,
+    conformal_p_values,
+    conformal_threshold,
+    select_by_fdr,
+    threshold_rank,
+)
+
+OVERALL, PER_CLASS = "overall", "per_class"
+
+
+class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base of everything that decides by scores of held-out samples.
+
+    A subclass writes `_judge`, calls `_calibrate` at the end of its fit, and has the
+    parameters below; ``threshold`` only if it can tell the predicted class.
+    """
+
+    _parameter_constraints: dict = {
+        "target_fpr": [Interval(Real, 0, 1, closed="neither")],
+        "calibration_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+    }
+    threshold = OVERALL
+
+    @abstractmethod
+    def _judge(self, X):
+        """Validate and score X.
+
+        Returns
+        -------
+        scores : ndarray of float64 of shape (n_samples,)
+            The higher, the more in-distribution.
+        classes : ndarray of shape (n_samples,) or None
+            The predicted classes; None if it was fitted without ``threshold`` asking
+            for them.
+        """
+
+    def _calibrate(self, scores, classes):
+        """Learn the decision from held-out scores and their predicted classes."""
+        self.calibration_scores_ = np.asarray(scores, dtype=np.float64)
+        self.offset_ = conformal_threshold(scores, self.target_fpr)
+        self.calibration_classes_ = classes
+        self.class_offsets_ = None
+        if classes is None:
+            return
+        labels, counts = np.unique(self.calibration_classes_, return_counts=True)
+        ranks = [threshold_rank(count, self.target_fpr) for count in counts]
+        self.class_offsets_ = {
+            label: conformal_threshold(self._scores_of(label), self.target_fpr)
+            for label, rank in zip(labels.tolist(), ranks, strict=True)
+            if rank > 0
+        }
+        small = [label for label in labels.tolist() if label not in self.class_offsets_]
+        if small:
+            warnings.warn(
+                f"target_fpr={self.target_fpr} within a class needs at least "
+                f"{int(np.ceil(1 / self.target_fpr - 1e-9)) - 1} held-out samples of "
+                f"it; classes {small} have fewer and get the threshold of all classes "
+                "together. Fit on more samples, or raise calibration_fraction or "
+                "target_fpr.",
+                TooFewSamplesWarning,
+                stacklevel=4,  # past fit and its validation of parameters
+            )
+
+    def _scores_of(self, label):
+        return self.calibration_scores_[self.calibration_classes_ == label]
+
+    def score_samples(self, X):
+        """Score inputs: the lower, the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features of the inputs.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples,)
+            The scores.
+        """
+        return self._judge(X)[0]
+
+    def decision_function(self, X):
+        """Score inputs relative to the threshold: negative means reject.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features of the inputs.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples,)
+            ``score_samples(X) - offset_``; with ``threshold="per_class"`` the
+            threshold of the predicted class in place of ``offset_``.
+        """
+        scores, classes = self._judge(X)
+        if classes is None:
+            return scores - self.offset_
+        offsets = [self.class_offsets_.get(c, self.offset_) for c in classes.tolist()]
+        return scores - np.asarray(offsets, dtype=np.float64)
+
+    def predict(self, X):
+        """Decide which predictions to trust.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features of the inputs.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            +1 for trust (in-distribution), -1 for do not (anomaly).
+        """
+        # Written so that a score that is no number would be rejected.
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def p_values(self, X):
+        """Tell how likely in-distribution inputs score as low as these do.
+
+        Inputs with a p-value of ``target_fpr`` or less are those that `predict`
+        rejects, where enough samples were held out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features of the inputs.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples,)
+            Conformal p-values in (0, 1]: the lower, the more anomalous. With
+            ``threshold="per_class"`` among the held-out samples of the same predicted
+            class, where `predict` does so too.
+        """
+        scores, classes = self._judge(X)
+        p_values = conformal_p_values(scores, self.calibration_scores_)
+        if classes is not None:
+            for label in self.class_offsets_:
+                rows = classes == label
+                p_values[rows] = conformal_p_values(
+                    scores[rows], self._scores_of(label)
+                )
+        return p_values
+
+    def select_anomalies(self, X, fdr=0.1):
+        """Select from a batch the anomalies, few of them false (Benjamini-Hochberg).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features of a batch of inputs, judged together.
+        fdr : float, default=0.1
+            Expected share of in-distribution inputs among the selected, at most.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_samples,)
+            True for the selected inputs.
+        """
+        return select_by_fdr(self.p_values(X), fdr)
+
+
+def threshold_options():
+    """Return what ``threshold`` may be, for parameter constraints."""
+    return [StrOptions({OVERALL, PER_CLASS})]
+
+
+def in_distribution_rows(X, y):
+    """Return which rows to learn from: all but those that y labels as anomalies.
+
+    Parameters
+    ----------
+    X : array-like of length n_samples
+        The data.
+    y : array-like of shape (n_samples,) or None
+        If it holds nothing but +1 and -1, the rows labelled -1 are left out. Whatever
+        else it holds is no label of anomalies and tells nothing.
+
+    Returns
+    -------
+    ndarray of int
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If y labels all rows as anomalies, or is not as long as X.
+    """
+    y = np.ones(len(X)) if y is None else np.asarray(y)
+    if y.ndim != 1 or y.dtype.kind not in "iuf" or not np.isin(y, (-1, 1)).all():
+        return np.arange(len(X))
+    check_consistent_length(X, y)
+    rows = np.flatnonzero(y == 1)
+    if len(X) and not len(rows):
+        raise ValueError(
+            "y must label some rows +1 (in-distribution), to learn from; all "
+            f"{len(y)} are -1."
+        )
+    return rows
+
+
+def split_rows(rows, fraction, random_state):
+    """Split rows at random into those to fit on and those to hold out.
+
+    There is at least one on either side, however few there are.
+    """
+    order = check_random_state(random_state).permutation(rows)
+    n_held_out = int(np.clip(np.ceil(fraction * len(rows)), 1, len(rows) - 1))
+    return order[n_held_out:], order[:n_held_out]
+
+
+def take(X, rows):
+    """Select rows of arrays, tensors, data frames, lists and torch Datasets."""
+    from torch.utils.data import Dataset, Subset
+
+    if isinstance(X, Dataset):
+        return Subset(X, rows.tolist())
+    return _safe_indexing(X, rows)
+
+
+def seed(estimator, random_state):
+    """Give every ``random_state`` of an estimator that is None a seed."""
+    seeds = {
+        key: random_state.randint(np.iinfo(np.int32).max)
+        for key, value in sorted(estimator.get_params(deep=True).items())
+        if (key == "random_state" or key.endswith("__random_state")) and value is None
+    }
+    return estimator.set_params(**seeds)

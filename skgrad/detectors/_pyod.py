@@ -1,0 +1,97 @@
+"""PyOD's detectors as citizens of scikit-learn."""
+
+import numpy as np
+from sklearn.base import clone
+
+from ._base import BaseNoveltyDetector
+from ._decision import seed
+
+
+class PyODDetector(BaseNoveltyDetector):
+    """Any detector of PyOD, with scikit-learn's signs and a promised false-alarm rate.
+
+    PyOD gives anomalies high scores and places its threshold by ``contamination``, a
+    guess at the share of anomalies in the training data. Here the score is the
+    opposite of PyOD's, the training data hold no anomalies, and the threshold comes
+    from held-out samples.
+
+    Parameters
+    ----------
+    detector : pyod.models.base.BaseDetector
+        An unfitted detector. It is cloned; its ``contamination`` makes no difference.
+    target_fpr : float, default=0.05
+        Share of in-distribution inputs that may be rejected.
+    calibration_fraction : float, default=0.2
+        Share of the training samples held out to place the threshold.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out samples, and a seed for the detector's ``random_state``
+        where it has one that is None.
+
+    Attributes
+    ----------
+    detector_ : pyod.models.base.BaseDetector
+        The fitted detector.
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the held-out samples.
+    offset_ : float
+        The threshold: lower scores are rejected.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    ConformalDetector : The same promise for the detectors of scikit-learn.
+
+    Notes
+    -----
+    Clones of this estimator hold clones of the detector, so that a search may set
+    ``detector__n_neighbors`` and the like. A detector that draws random numbers
+    without having a ``random_state`` cannot be seeded.
+
+    References
+    ----------
+    Zhao, Nasrullah, Li (2019), "PyOD: A Python Toolbox for Scalable Outlier
+    Detection", JMLR 20.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyod.models.ecod import ECOD
+    >>> from skgrad import PyODDetector
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> detector = PyODDetector(ECOD(), random_state=0).fit(X)
+    >>> detector.predict([[0.0, 0.0], [9.0, 9.0]]).tolist()
+    [1, -1]
+    """
+
+    def __init__(
+        self, detector, *, target_fpr=0.05, calibration_fraction=0.2, random_state=None
+    ):
+        self.detector = detector
+        self.target_fpr = target_fpr
+        self.calibration_fraction = calibration_fraction
+        self.random_state = random_state
+
+    def _fit_scores(self, X, names, random_state):
+        if not is_pyod(self.detector):
+            raise TypeError(
+                "detector must be an unfitted detector of PyOD, such as "
+                f"pyod.models.knn.KNN(); got {self.detector!r}. For an outlier "
+                "detector of scikit-learn use ConformalDetector."
+            )
+        self.detector_ = seed(clone(self.detector), random_state)
+        self.detector_.fit(X)
+
+    def _score_samples(self, X):
+        anomaly_score = np.asarray(self.detector_.decision_function(X))
+        return -anomaly_score.astype(np.float64).reshape(len(X))
+
+
+def is_pyod(estimator):
+    """Tell whether it is a detector of PyOD, without importing that."""
+    return any(
+        base.__name__ == "BaseDetector" and base.__module__.startswith("pyod.")
+        for base in type(estimator).__mro__
+    )

@@ -1,0 +1,73 @@
+"""The score of any detector, whichever methods it has."""
+
+import numpy as np
+from sklearn.base import is_classifier, is_outlier_detector
+
+from ._pyod import is_pyod
+
+
+def in_distribution_scores(estimator, X, *, anomaly_label=None):
+    """Score inputs by any detector, higher = more in-distribution.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted outlier detector with ``score_samples`` or ``decision_function``, or a
+        binary classifier with ``predict_proba`` or ``decision_function``, or a
+        pipeline that ends in one.
+    X : array-like
+        Inputs, as the estimator takes them.
+    anomaly_label : object, default=None
+        Which label of a classifier means anomaly; needed only where the labels are
+        other than 0 and 1, False and True, or -1 and +1.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Scores; of a classifier, the log-odds against an anomaly.
+    """
+    if is_pyod(estimator):
+        raise TypeError(
+            f"estimator must score in-distribution inputs higher; {estimator!r} of "
+            "PyOD does the opposite. Wrap it before it is fitted: "
+            "PyODDetector(detector)."
+        )
+    if is_outlier_detector(estimator):
+        if hasattr(estimator, "score_samples"):
+            return estimator.score_samples(X)
+        return estimator.decision_function(X)
+    if not is_classifier(estimator):
+        raise TypeError(
+            "estimator must be an outlier detector or a binary classifier; got "
+            f"{type(estimator).__name__}."
+        )
+    anomaly = anomaly_index(estimator.classes_, anomaly_label)
+    if hasattr(estimator, "predict_proba"):
+        # Of a sure classifier the probabilities round to ties, the log-odds do not.
+        probability = np.maximum(estimator.predict_proba(X), np.finfo(float).tiny)
+        return np.log(probability[:, 1 - anomaly]) - np.log(probability[:, anomaly])
+    decision = estimator.decision_function(X)
+    return -decision if anomaly == 1 else decision
+
+
+def anomaly_index(classes, anomaly_label):
+    """Return which of two labels means anomaly, as an index."""
+    classes = list(classes)
+    if len(classes) != 2:
+        raise ValueError(
+            "estimator must have two classes, one of them for anomalies; it has "
+            f"{len(classes)}: {classes!r}."
+        )
+    if anomaly_label is None:
+        if classes == [0, 1]:  # False and True too
+            return 1
+        if classes == [-1, 1]:
+            return 0
+    elif anomaly_label in classes:
+        return classes.index(anomaly_label)
+    # Which label sorts last says nothing: 'clean' comes after 'adversarial'.
+    raise ValueError(
+        f"anomaly_label must be one of the classifier's labels {classes!r}, to tell "
+        f"which means anomaly; got {anomaly_label!r}. Use "
+        f"DetectionScorer(metric, anomaly_label=...)."
+    )
