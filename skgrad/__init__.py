@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ClassConditionalDetector": "detectors",
     "ClassConditionalGaussian": "detectors",
+    "ConformalDetector": "detectors",
     "ConfoundingGradientTransformer": "feature_extraction",
     "CosineSimilarityMatrixTransformer": "feature_extraction",
     "LODA": "detectors",

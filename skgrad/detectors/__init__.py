@@ -19,11 +19,13 @@ from ._recipes import (
     make_recommended_detector,
     make_uniform_detector,
 )
+from ._wrapper import ConformalDetector
 
 __all__ = [
     "LODA",
     "ClassConditionalDetector",
     "ClassConditionalGaussian",
+    "ConformalDetector",
     "MLPAnomalyClassifier",
     "MaxSoftmaxProbability",
     "PerClassSVDD",

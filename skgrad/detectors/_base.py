@@ -60,10 +60,11 @@ class BaseNoveltyDetector(BaseDecision):
         return self
 
     def fit_scores(self, X, random_state):
-        """Fit on all of X, for a detector made of others: no threshold is placed."""
+        """Fit on all of X, for a detector made of others: nothing is rejected."""
         self._validate_params()
         X, names = self._check_training_data(X, None)
         self._fit_scores(X, names, check_random_state(random_state))
+        self.offset_, self.class_offsets_ = -np.inf, None
         return self
 
     def _hold_out(self, X):
@@ -79,7 +80,7 @@ class BaseNoveltyDetector(BaseDecision):
         if first:
             self._column_names = names
         self._check_names(names)
-        X = X[in_distribution_rows(X, y)]
+        X = X[in_distribution_rows(len(X), y)]
         if len(X) < fewest:
             raise ValueError(
                 "X must hold 2 or more in-distribution samples, one to learn from and "

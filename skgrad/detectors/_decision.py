@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length
+from torch.utils.data import Dataset, Subset
 
 from ._conformal import (
     TooFewSamplesWarning,
@@ -180,13 +180,13 @@ def threshold_options():
     return [StrOptions({OVERALL, PER_CLASS})]
 
 
-def in_distribution_rows(X, y):
+def in_distribution_rows(n_samples, y):
     """Return which rows to learn from: all but those that y labels as anomalies.
 
     Parameters
     ----------
-    X : array-like of length n_samples
-        The data.
+    n_samples : int
+        Number of samples.
     y : array-like of shape (n_samples,) or None
         If it holds nothing but +1 and -1, the rows labelled -1 are left out. Whatever
         else it holds is no label of anomalies and tells nothing.
@@ -201,12 +201,16 @@ def in_distribution_rows(X, y):
     ValueError
         If y labels all rows as anomalies, or is not as long as X.
     """
-    y = np.ones(len(X)) if y is None else np.asarray(y)
+    y = np.ones(n_samples) if y is None else np.asarray(y)
     if y.ndim != 1 or y.dtype.kind not in "iuf" or not np.isin(y, (-1, 1)).all():
-        return np.arange(len(X))
-    check_consistent_length(X, y)
+        return np.arange(n_samples)
+    if len(y) != n_samples:
+        raise ValueError(
+            "y must have one label per sample of X; found input variables with "
+            f"inconsistent numbers of samples: [{n_samples}, {len(y)}]."
+        )
     rows = np.flatnonzero(y == 1)
-    if len(X) and not len(rows):
+    if n_samples and not len(rows):
         raise ValueError(
             "y must label some rows +1 (in-distribution), to learn from; all "
             f"{len(y)} are -1."
@@ -226,8 +230,6 @@ def split_rows(rows, fraction, random_state):
 
 def take(X, rows):
     """Select rows of arrays, tensors, data frames, lists and torch Datasets."""
-    from torch.utils.data import Dataset, Subset
-
     if isinstance(X, Dataset):
         return Subset(X, rows.tolist())
     return _safe_indexing(X, rows)

@@ -50,6 +50,11 @@ class PyODDetector(BaseNoveltyDetector):
     ``detector__n_neighbors`` and the like. A detector that draws random numbers
     without having a ``random_state`` cannot be seeded.
 
+    Some detectors (ECOD, COPOD) rank the inputs of a call among one another and the
+    training data together, so that a score depends on what it is computed with, and
+    no threshold can promise anything. The threshold here is right for calls with about
+    as many inputs as were held out.
+
     References
     ----------
     Zhao, Nasrullah, Li (2019), "PyOD: A Python Toolbox for Scalable Outlier
@@ -58,10 +63,10 @@ class PyODDetector(BaseNoveltyDetector):
     Examples
     --------
     >>> import numpy as np
-    >>> from pyod.models.ecod import ECOD
+    >>> from pyod.models.hbos import HBOS
     >>> from skgrad import PyODDetector
     >>> X = np.random.default_rng(0).normal(size=(500, 2))
-    >>> detector = PyODDetector(ECOD(), random_state=0).fit(X)
+    >>> detector = PyODDetector(HBOS(), random_state=0).fit(X)
     >>> detector.predict([[0.0, 0.0], [9.0, 9.0]]).tolist()
     [1, -1]
     """
