@@ -62,7 +62,7 @@ class BaseNoveltyDetector(BaseDecision):
     def fit_scores(self, X, random_state):
         """Fit on all of X, for a detector made of others: nothing is rejected."""
         self._validate_params()
-        X, names = self._check_training_data(X, None)
+        X, names = self._check_training_data(X, None, fewest=1)
         self._fit_scores(X, names, check_random_state(random_state))
         self.offset_, self.class_offsets_ = -np.inf, None
         return self
@@ -71,9 +71,9 @@ class BaseNoveltyDetector(BaseDecision):
         """Place the threshold by samples on which the detector was not fitted."""
         self._calibrate(*self._score_and_class(X, self.threshold == PER_CLASS))
 
-    def _check_training_data(self, X, y, *, first=True):
+    def _check_training_data(self, X, y, *, fewest=2, first=True):
+        """Validate X, and leave out the rows that y labels as anomalies."""
         names = column_names(X)
-        fewest = 2 if first else 1
         X = validate_data(
             self, X, dtype=np.float64, ensure_min_samples=fewest, reset=first
         )
@@ -83,8 +83,8 @@ class BaseNoveltyDetector(BaseDecision):
         X = X[in_distribution_rows(len(X), y)]
         if len(X) < fewest:
             raise ValueError(
-                "X must hold 2 or more in-distribution samples, one to learn from and "
-                f"one to place the threshold; got n_samples = {len(X)}."
+                f"X must hold {fewest} or more in-distribution samples, to learn from "
+                f"and to place the threshold; got n_samples = {len(X)}."
             )
         return X, names
 

@@ -132,7 +132,7 @@ class LODA(BaseNoveltyDetector):
         """
         if not hasattr(self, "offset_"):
             return self.fit(X, y)
-        X, _ = self._check_training_data(X, y, first=False)
+        X, _ = self._check_training_data(X, y, fewest=1, first=False)
         held_out = self._random_state.uniform(size=len(X)) < self.calibration_fraction
         for chunk in self._projected(X[~held_out]):
             self._histograms.add(chunk)

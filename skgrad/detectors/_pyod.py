@@ -63,10 +63,10 @@ class PyODDetector(BaseNoveltyDetector):
     Examples
     --------
     >>> import numpy as np
-    >>> from pyod.models.hbos import HBOS
+    >>> from pyod.models.knn import KNN
     >>> from skgrad import PyODDetector
     >>> X = np.random.default_rng(0).normal(size=(500, 2))
-    >>> detector = PyODDetector(HBOS(), random_state=0).fit(X)
+    >>> detector = PyODDetector(KNN(), random_state=0).fit(X)
     >>> detector.predict([[0.0, 0.0], [9.0, 9.0]]).tolist()
     [1, -1]
     """

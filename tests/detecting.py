@@ -1,0 +1,66 @@
+"""All novelty detectors, and data that they can all be fitted on."""
+
+from functools import partial
+
+import numpy as np
+from pyod.models.knn import KNN
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+
+from skgrad import (
+    LODA,
+    ClassConditionalDetector,
+    ClassConditionalGaussian,
+    ConformalDetector,
+    MaxSoftmaxProbability,
+    PerClassSVDD,
+    PyODDetector,
+)
+
+LAST_3 = {"blocks": [-1, 3]}
+
+
+def _wrapped(**options):
+    forest = IsolationForest(n_estimators=10)
+    return ConformalDetector(make_pipeline(StandardScaler(), forest), **options)
+
+
+def _class_conditional(**options):
+    detector = make_pipeline(StandardScaler(), OneClassSVM(nu=0.1))
+    return ClassConditionalDetector(detector, **LAST_3, **options)
+
+
+# Our own, which survive anything.
+OWN = {
+    "LODA": LODA,
+    "SVDD": partial(PerClassSVDD, **LAST_3),
+    "Gaussian": partial(ClassConditionalGaussian, **LAST_3),
+    "tied": partial(ClassConditionalGaussian, covariance="tied", **LAST_3),
+    "softmax": MaxSoftmaxProbability,
+}
+MAKERS = {
+    **OWN,
+    "per class": _class_conditional,
+    "PyOD": partial(PyODDetector, KNN()),
+    "wrapped": _wrapped,
+    "wrapped PyOD": partial(ConformalDetector, KNN()),
+}
+# Those that can be asked for a threshold per predicted class, and how.
+PER_CLASS = {
+    name: partial(MAKERS[name], threshold="per_class")
+    for name in ("SVDD", "Gaussian", "tied", "softmax", "per class")
+}
+PER_CLASS["wrapped"] = partial(
+    ConformalDetector, LODA(n_cuts=10), threshold="per_class", **LAST_3
+)
+
+
+def draw(n_samples, seed=0):
+    """Draw features of three classes: two columns of a layer, three logits."""
+    generator = np.random.default_rng(seed)
+    label = generator.integers(3, size=n_samples)
+    layer = generator.normal(size=(n_samples, 2)) + 3 * label[:, None]
+    logits = generator.normal(size=(n_samples, 3)) + 6 * np.eye(3)[label]
+    return np.hstack([layer, logits])
