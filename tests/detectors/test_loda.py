@@ -69,6 +69,199 @@ def test_every_point_gets_its_own_bin():
 
 
 def test_bad_parameters():
-    for options in ({"n_cuts": 0}, {"n_bins": 0}, {"n_bins": 2.5}):
+    for options in ({"n_cuts": 0}, {"n_bins": 0}, {"n_bins": 2.5}, {"n_bins": "all"}):
         with pytest.raises(ValueError, match=next(iter(options))):
             LODA(**options).fit(np.ones((9, 2)))
+
+
+def penalised_likelihood(values, n_bins):
+    counts, _ = np.histogram(values, bins=n_bins)
+    counts = counts[counts > 0]
+    likelihood = np.sum(counts * np.log(counts * n_bins / len(values)))
+    return likelihood - (n_bins - 1 + np.log(n_bins) ** 2.5)
+
+
+@pytest.mark.parametrize("n_samples", [50, 500, 5000])
+def test_automatic_bins_maximise_the_penalised_likelihood(n_samples):
+    X = np.random.default_rng(0).normal(size=(n_samples + 1, 4))
+    detector = fitted(X, n_cuts=10)
+    most = n_samples / np.log(n_samples)
+    assert len(set(detector.n_bins_)) > 1 or n_samples == 50
+    for cut, n_bins in zip(detector.cuts_.T, detector.n_bins_, strict=True):
+        values = detector.seen_ @ cut
+        best = max(penalised_likelihood(values, b) for b in range(1, int(most) + 1))
+        # Not all numbers of bins are looked at; the best of them is hardly better.
+        assert penalised_likelihood(values, n_bins) >= 0.95 * best
+        assert n_bins <= most
+
+
+def test_automatic_bins_do_not_tie_far_anomalies_with_inliers():
+    # With 100 bins for 200 samples, most bins around the edges are as empty as the
+    # outside.
+    generator = np.random.default_rng(0)
+    X, far = generator.normal(size=(250, 3)), 8 * generator.normal(size=(200, 3))
+    auroc = {}
+    for n_bins in ("auto", 100):
+        detector = LODA(n_bins=n_bins, random_state=0).fit(X)
+        fresh = detector.score_samples(generator.normal(size=(400, 3)))
+        auroc[n_bins] = np.mean(fresh[:, None] > detector.score_samples(far))
+    assert auroc["auto"] > auroc[100] + 0.01
+
+
+class TestPyODsMistakes:
+    """What PyOD 3.6 gets wrong, pinned on the same data."""
+
+    # One feature, so that every cut is that feature times a number.
+    clumps = np.repeat([[0.0], [0.26], [1.0]], 100, axis=0)
+
+    def pyod(self, X, n_bins):
+        from pyod.models import loda
+
+        return loda.LODA(n_bins=n_bins, n_random_cuts=50, random_state=0).fit(X)
+
+    def test_neighbouring_bin(self):
+        # 0.26 lies in the second of four bins, as dense as the first; PyOD looks into
+        # the third, which is empty.
+        dense, empty = [[0.0], [0.26]], [[0.6]]
+        theirs = self.pyod(self.clumps, 4)
+        # Its scores are divided by the number of cuts twice.
+        assert np.ptp(50 * theirs.decision_function(dense)) > 5
+        ours = fitted(self.clumps, n_bins=4)
+        assert np.ptp(ours.score_samples(dense)) < 0.02
+        assert ours.score_samples(empty) < ours.score_samples(dense).min() - 3
+
+    def test_outside_is_no_better_than_the_edge(self):
+        X = np.linspace(0, 1, 1001)[:, None]
+        theirs = self.pyod(X, 10)
+        far, edge = theirs.decision_function([[1e6]]), theirs.decision_function([[0.9]])
+        assert_allclose(far, edge, atol=0.02)
+        ours = fitted(X, n_bins=10)
+        assert ours.score_samples([[1e6]]) < ours.score_samples([[0.9]]) - 4
+
+    def test_search_over_the_number_of_cuts(self):
+        theirs = self.pyod(self.clumps, 4)
+        theirs.set_params(n_random_cuts=200)
+        with pytest.raises(IndexError):
+            theirs.fit(self.clumps)
+        ours = fitted(self.clumps, n_bins=4).set_params(n_cuts=200)
+        assert ours.fit(self.clumps).cuts_.shape == (1, 200)
+
+
+class TestStreams:
+    def test_histograms_are_those_of_all_batches(self):
+        # Batches within the range of the first: the same as one histogram of all.
+        generator = np.random.default_rng(0)
+        batches = [generator.uniform(-1, 1, size=(300, 4)) for _ in range(5)]
+        batches[0] *= 1.5
+        detector = Recording(
+            n_cuts=20,
+            n_bins=15,
+            target_fpr=0.5,
+            calibration_fraction=1e-9,
+            random_state=0,
+        )
+        for batch in batches:
+            detector.partial_fit(batch)
+        seen = np.vstack([detector.seen_, *batches[1:]])
+        assert detector.n_samples_seen_ == len(seen) == 1499
+        X = np.vstack([generator.normal(size=(50, 4)), detector.seen_])
+        expected = []
+        for cut in detector.cuts_.T:
+            edges = np.histogram_bin_edges(detector.seen_ @ cut, bins=15)
+            counts, _ = np.histogram(seen @ cut, bins=edges)
+            bins = np.searchsorted(edges, X @ cut, side="right") - 1
+            at_top = np.abs(X @ cut - edges[-1]) < 1e-9
+            bins[at_top] = 14
+            bins[np.abs(X @ cut - edges[0]) < 1e-9] = 0
+            inside = (bins >= 0) & (bins < 15)
+            points = np.where(inside, np.maximum(counts, 0.5)[bins % 15], 0.5)
+            expected.append(np.log(points / (len(seen) * np.diff(edges)[0])))
+        assert_allclose(detector.score_samples(X), np.mean(expected, axis=0), rtol=1e-9)
+
+    def test_range_grows_with_the_stream(self):
+        generator = np.random.default_rng(0)
+        detector = LODA(n_bins=20, random_state=0)
+        for shift in range(8):
+            detector.partial_fit(generator.normal(size=(400, 3)) + 4 * shift)
+        new = generator.normal(size=(400, 3)) + 4 * 7
+        assert np.mean(detector.predict(new) == 1) > 0.8
+        assert np.mean(detector.predict(new + 40) == -1) == 1.0
+        width = detector._histograms.width
+        assert (detector._histograms.n_bins <= 10 * 20).all()
+        assert detector._histograms.counts.sum() == 20 * detector.n_samples_seen_ * 5
+        assert (width > 0).all()
+
+    @pytest.mark.parametrize("far", [1e3, 1e9, 1e200])
+    def test_neighbours_are_merged_when_there_are_too_many(self, far):
+        X = np.random.default_rng(0).normal(size=(500, 3))
+        detector = LODA(n_bins=20, random_state=0).partial_fit(X)
+        detector.partial_fit(X * far)
+        histograms = detector._histograms
+        assert (histograms.n_bins <= 200).all()
+        assert (histograms.counts.sum(axis=0) == detector.n_samples_seen_).all()
+        assert np.isfinite(detector.score_samples(X * far)).all()
+
+    def test_as_good_as_fitting_at_once(self):
+        generator = np.random.default_rng(0)
+        X, far = generator.normal(size=(4000, 5)), 3 * generator.normal(size=(500, 5))
+        fresh = generator.normal(size=(1000, 5))
+        stream = LODA(random_state=0)
+        for batch in np.array_split(X, 10):
+            stream.partial_fit(batch)
+        rates = {}
+        for name, detector in (("stream", stream), ("once", LODA(random_state=0))):
+            if name == "once":
+                detector.fit(X)
+            scores = detector.score_samples(fresh), detector.score_samples(far)
+            rates[name] = np.mean(scores[0][:, None] > scores[1])
+            assert 0.02 < np.mean(detector.predict(fresh) == -1) < 0.09
+        assert rates["stream"] > rates["once"] - 0.02
+
+    def test_promised_rate_in_a_stream(self):
+        # The held-out samples are scored by the histograms of all batches.
+        rejected = []
+        for seed in range(100):
+            generator = np.random.default_rng(seed)
+            detector = LODA(n_cuts=10, target_fpr=0.1, random_state=0)
+            for _ in range(4):
+                detector.partial_fit(generator.normal(size=(100, 3)))
+            fresh = generator.normal(size=(100, 3))
+            rejected.append(np.mean(detector.predict(fresh) == -1))
+        error = 2.6 * np.std(rejected) / np.sqrt(len(rejected))
+        assert 0.08 - error < np.mean(rejected) < 0.1 + error
+
+    def test_few_held_out_samples_are_kept(self, monkeypatch):
+        monkeypatch.setattr(LODA, "_most_held_out", 50)
+        detector = LODA(random_state=0)
+        for _ in range(5):
+            detector.partial_fit(np.random.default_rng(0).normal(size=(100, 2)))
+        assert len(detector.calibration_scores_) == 50
+
+    def count(self, detector):
+        return detector.n_samples_seen_ + len(detector.calibration_scores_)
+
+    def test_single_rows_empty_shares_and_anomalies(self):
+        X = np.random.default_rng(0).normal(size=(100, 2))
+        detector = LODA(random_state=0).partial_fit(X)
+        n_seen = self.count(detector)
+        for row in X[:20]:
+            detector.partial_fit(row[None])
+        assert (
+            detector.n_samples_seen_ + len(detector.calibration_scores_) == n_seen + 20
+        )
+        detector.partial_fit(X + 50, np.where(np.arange(100) < 3, 1, -1))
+        assert (
+            detector.n_samples_seen_ + len(detector.calibration_scores_) == n_seen + 23
+        )
+
+    def test_fit_starts_anew(self):
+        X = np.random.default_rng(0).normal(size=(100, 2))
+        detector = LODA(random_state=0).partial_fit(X + 9).partial_fit(X - 9).fit(X)
+        expected = LODA(random_state=0).fit(X).score_samples(X)
+        assert_array_equal(detector.score_samples(X), expected)
+
+    def test_other_columns_are_refused(self):
+        X = np.random.default_rng(0).normal(size=(100, 2))
+        detector = LODA(random_state=0).partial_fit(X)
+        with pytest.raises(ValueError, match="expecting 2 features"):
+            detector.partial_fit(X[:, :1])

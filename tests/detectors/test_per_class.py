@@ -4,11 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pyod.models.knn import KNN
 from recording import RecordsFit
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import EllipticEnvelope, ledoit_wolf
+from sklearn.ensemble import IsolationForest
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from skgrad import ClassConditionalGaussian, PerClassSVDD
+from skgrad import (
+    LODA,
+    ClassConditionalDetector,
+    ClassConditionalGaussian,
+    PerClassSVDD,
+    PyODDetector,
+)
 from skgrad.detectors._blocks import find_blocks
 from skgrad.feature_extraction import FeatureArray
 
@@ -24,6 +33,10 @@ def draw(n_samples=300, seed=0):
 
 
 class RecordingSVDD(RecordsFit, PerClassSVDD):
+    """Keeps the rows that it was fitted on, to compute its scores again."""
+
+
+class RecordingPerClass(RecordsFit, ClassConditionalDetector):
     """Keeps the rows that it was fitted on, to compute its scores again."""
 
 
@@ -66,6 +79,92 @@ def test_gaussian_by_definition():
         Z = (X[label == i, :2] - mean) / std
         expected[label == i] = -np.einsum("ni,ij,nj->n", Z, np.linalg.inv(shrunk), Z)
     assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
+
+
+def test_tied_covariance_by_definition():
+    X = draw()
+    detector = RecordingGaussian(
+        blocks=[2, 2], covariance="tied", include_logits=False, random_state=0
+    ).fit(X)
+    seen, label = detector.seen_[:, :2], detector.seen_[:, 2:].argmax(axis=1)
+    means = np.array([seen[label == i].mean(axis=0) for i in (0, 1)])
+    deviations = seen - means[label]
+    scale = deviations.std(axis=0)
+    shrunk, _ = ledoit_wolf(deviations / scale, assume_centered=True)
+    Z = (X[:, :2] - means[X[:, 2:].argmax(axis=1)]) / scale
+    expected = -np.einsum("ni,ij,nj->n", Z, np.linalg.inv(shrunk), Z)
+    assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
+
+
+def test_tied_covariance_with_no_class_large_enough():
+    X = draw(120)
+    tied, pooled = (
+        ClassConditionalGaussian(
+            covariance=covariance, blocks=[2, 2], min_class_size=200, random_state=0
+        ).fit(X)
+        for covariance in ("tied", "per_class")
+    )
+    assert_array_equal(tied.score_samples(X), pooled.score_samples(X))
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("include_logits", [False, True])
+@pytest.mark.parametrize("scaling", ["minmax", None])
+def test_any_detector_per_class_by_definition(joint, include_logits, scaling):
+    X = draw()
+    detector = RecordingPerClass(
+        EllipticEnvelope(random_state=0),
+        blocks=[2, 2],
+        joint=joint,
+        include_logits=include_logits,
+        scaling=scaling,
+        weights=[3, 1] if include_logits and not joint else None,
+        random_state=0,
+    ).fit(X)
+    columns = [[0, 1], [2, 3]] if include_logits else [[0, 1]]
+    columns = [[*columns[0], *columns[-1]]] if joint and include_logits else columns
+    weights = [0.75, 0.25] if len(columns) == 2 else [1.0]
+    label = X[:, 2:].argmax(axis=1)
+    expected = np.empty(len(X))
+    for i in (0, 1):
+        seen = detector.seen_[detector.seen_[:, 2:].argmax(axis=1) == i]
+        total = 0
+        for block, weight in zip(columns, weights, strict=True):
+            model = EllipticEnvelope(random_state=0).fit(seen[:, block])
+            trained = model.score_samples(seen[:, block])
+            low, span = trained.min(), np.ptp(trained)
+            if scaling is None:
+                low, span = 0, 1
+            scores = model.score_samples(X[label == i][:, block])
+            total += weight * (scores - low) / span
+        expected[label == i] = total
+    assert_allclose(detector.score_samples(X), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [KNN(), LODA(n_cuts=10), IsolationForest(), PyODDetector(KNN())],
+    ids=lambda d: type(d).__name__,
+)
+def test_detectors_of_every_origin_per_class(inner):
+    X, far = draw(400), draw(30)
+    far[:, :2] = [60.0, -60.0]
+    detector = ClassConditionalDetector(inner, blocks=[2, 2], random_state=0).fit(X)
+    again = ClassConditionalDetector(inner, blocks=[2, 2], random_state=0).fit(X)
+    assert (detector.predict(far) == -1).mean() > 0.9
+    assert_array_equal(detector.score_samples(X), again.score_samples(X))
+
+
+def test_inner_random_states_are_not_touched():
+    forest = IsolationForest(n_estimators=5)
+    ClassConditionalDetector(forest, blocks=[2, 2], random_state=0).fit(draw())
+    assert forest.random_state is None
+    assert not hasattr(forest, "offset_")
+
+
+def test_what_is_no_outlier_detector_is_refused():
+    with pytest.raises(TypeError, match="detector must be an outlier detector of sci"):
+        ClassConditionalDetector(StandardScaler(), blocks=[2, 2]).fit(draw())
 
 
 def test_logits_can_be_features_or_not():
