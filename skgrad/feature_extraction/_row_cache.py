@@ -90,7 +90,7 @@ def map_batches_once(
             keys = row_keys(batch)
             wanted += keys
             for i, key in enumerate(keys):
-                if key not in store and key not in missing:
+                if key not in store:
                     # A copy: a view would keep the whole batch in memory.
                     missing[key] = batch[i].clone()
             while len(missing) >= batch_size:
@@ -226,7 +226,6 @@ class RowStore:
             with suppress(OSError):  # gone, if all went well
                 unfinished.unlink()
         self._small[name] = len(content) < _SMALL
-        return name
 
     def _merge(self):
         """Put all small shards into one; those go only after it has come."""
@@ -236,12 +235,11 @@ class RowStore:
             rows.update(self._read(path))
         if not rows:
             return
-        merged = self._write(list(rows), np.array(list(rows.values())))
+        self._write(list(rows), np.array(list(rows.values())))
         for path in paths:
-            if path.name != merged:
-                self._small[path.name] = False
-                with suppress(OSError):
-                    path.unlink()
+            self._small[path.name] = False
+            with suppress(OSError):
+                path.unlink()
 
 
 def _name_of(content):

@@ -4,6 +4,7 @@ import copy
 import errno
 import os
 import pickle
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -179,6 +180,14 @@ def test_another_model_is_another_model(make):
     assert passed(transformer, X) == len(X)
 
 
+def test_another_shape_is_another_sample(make):
+    assert passed(make(), X) == len(X)
+    reshaped = X.reshape(len(X), 2, 4, 9)
+    transformer = make().fit(reshaped)
+    transformer.model.seen()
+    assert passed(transformer, reshaped) == len(X)
+
+
 def test_other_code_is_another_model(make, monkeypatch):
     transformer = make()
     transformer.transform(X)
@@ -250,6 +259,36 @@ def test_processes_compute_each_sample_once(model, memory):
     expected = clone(transformer).set_params(memory=None).fit_transform(many)
     assert_allclose(results[0], expected[:150], rtol=1e-4)
     assert_allclose(results[2], expected[::-1], rtol=1e-4)
+
+
+def test_what_another_process_stored_meanwhile_is_not_computed(make, monkeypatch):
+    transformer, other = make(batch_size=2), make()
+    lock, entered = _row_cache.RowStore.locked, []
+
+    def after_the_other(store):
+        if not entered:
+            entered.append(1)
+            other.transform(X[:5])
+        return lock(store)
+
+    monkeypatch.setattr(_row_cache.RowStore, "locked", after_the_other)
+    assert passed(transformer, X) == len(X)
+
+
+def test_one_process_computes_at_a_time(make, memory):
+    fcntl = pytest.importorskip("fcntl")
+    transformer = make()
+    transformer.transform(X[:1])
+    transformer.model.seen()
+    waiting = threading.Thread(target=transformer.transform, args=(X,))
+    with open(shards(memory)[0].parent / "lock", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert passed(transformer, X[:1]) == 0  # reading needs no lock
+        waiting.start()
+        waiting.join(timeout=0.3)
+        assert transformer.model.seen().total() == 0
+    waiting.join()
+    assert transformer.model.seen().total() == 6
 
 
 def test_memory_as_in_a_pipeline(maker, model, memory):
@@ -453,12 +492,15 @@ def test_out_of_memory_halves_the_batch(make, monkeypatch):
 
 def test_model_changed_since_fit_is_refused_and_not_stored(model, memory):
     transformer = LayerActivationTransformer(model, "logits", memory=memory).fit(X)
-    transformer.set_params(
-        model=seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 5)))
-    )
+    other = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 5)))
+    transformer.set_params(model=other)
     with pytest.raises(ValueError, match=r"5 features.*gave 3\. Call fit after"):
         transformer.transform(X)
     assert shards(memory) == []
+    # Nor does it find what a transformer that was fitted anew stored.
+    clone(transformer).fit_transform(X)
+    with pytest.raises(ValueError, match=r"5 features.*gave 3\. Call fit after"):
+        transformer.transform(X)
 
 
 @pytest.mark.parametrize("memory", [3, b"folder", object()])
