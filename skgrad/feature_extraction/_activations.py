@@ -37,6 +37,13 @@ class LayerActivationTransformer(BaseModelTransformer):
     device : str or torch.device, default=None
         Where to compute. None is the model's own device; another one works on a
         private copy.
+    memory : str, path-like or joblib.Memory, default=None
+        Folder that keeps the features of each sample, so that none is computed twice
+        for the same model and parameters, in whatever folds, candidates, processes
+        and runs. Results from other batch sizes or devices count as the same. A model
+        is known by its structure, its tensors and the code of its classes, but not by
+        functions that these call. The folder only grows; deleting it is safe. None
+        keeps nothing.
     verbose : bool or int, default=False
         Whether to show a progress bar.
 
@@ -98,6 +105,7 @@ class LayerActivationTransformer(BaseModelTransformer):
         input_shape=None,
         batch_size=128,
         device=None,
+        memory=None,
         verbose=False,
     ):
         self.model = model
@@ -106,6 +114,7 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.memory = memory
         self.verbose = verbose
 
     def _name_features(self, module, batch, n_classes):

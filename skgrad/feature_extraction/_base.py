@@ -2,11 +2,13 @@
 
 import copy
 import math
+import os
 import warnings
 from abc import ABCMeta, abstractmethod
 from functools import partial
 from numbers import Integral
 
+import joblib
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.frozen import FrozenEstimator
@@ -29,7 +31,8 @@ from ..torch_engine.model_state import (
     unwrap_model,
 )
 from ._feature_array import FeatureArray
-from ._portable import PortableModel, is_portable
+from ._portable import PortableModel, content_hash, is_portable
+from ._row_cache import RowStore, checked_folder, map_batches_once
 
 
 class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
@@ -44,10 +47,16 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         "input_shape": ["array-like", None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device, None],
+        "memory": [str, os.PathLike, joblib.Memory, None],
         "verbose": ["verbose"],
     }
     # Whether `_features` needs gradients with respect to parameters.
     _parameter_gradients = False
+    # Parameters on which features do not depend, or by rounding only. The shape of a
+    # sample belongs to the sample.
+    _not_in_store_key = frozenset(
+        {"model", "input_shape", "batch_size", "device", "memory", "verbose"}
+    )
 
     @abstractmethod
     def _name_features(self, module, batch, n_classes):
@@ -90,6 +99,8 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             names = self._name_features(module, batch.clone(), n_classes)
             # A dry run: what transform would refuse is refused here.
             self._features(module, batch.clone(), n_classes)
+            if checked_folder(self.memory) is not None:
+                content_hash(module)
         if isinstance(X, Dataset):
             self._remember_width(raw)
         self.n_classes_ = n_classes
@@ -114,18 +125,15 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         module = on_device(unwrap_model(self.model), self.device)
         X = self._check_inputs(X, reset=False)
         with frozen(module, parameter_gradients=self._parameter_gradients):
-            features = map_batches(
-                partial(self._features, module, n_classes=self.n_classes_),
+            store = self._store(module)
+            run = partial(map_batches_once, store=store) if store else map_batches
+            features = run(
+                partial(self._checked_features, module),
                 X,
                 batch_size=self.batch_size,
                 progress=type(self).__name__ if self.verbose else None,
                 input_shape=self.input_shape_,
                 **placement(module),
-            )
-        if features.shape[1] != len(self._feature_names):
-            raise ValueError(
-                f"model gives {features.shape[1]} features, but the one seen by fit "
-                f"gave {len(self._feature_names)}. Call fit after changing the model."
             )
         return FeatureArray(features.numpy(), self._feature_names)
 
@@ -147,6 +155,30 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         if input_features is not None:
             _check_feature_names_in(self, input_features)
         return self._feature_names.copy()
+
+    def _checked_features(self, module, batch):
+        features = self._features(module, batch, self.n_classes_)
+        if features.shape[1] != len(self._feature_names):
+            raise ValueError(
+                f"model gives {features.shape[1]} features, but the one seen by fit "
+                f"gave {len(self._feature_names)}. Call fit after changing the model."
+            )
+        return features
+
+    def _store(self, module):
+        """Return the store of features, None without memory. The module is frozen."""
+        folder = checked_folder(self.memory)
+        if folder is None:
+            return None
+        options = {
+            name: value.tolist() if hasattr(value, "tolist") else value
+            for name, value in self.get_params().items()
+            if name not in self._not_in_store_key
+        }
+        # With the names, because an earlier fit may have seen another model.
+        seen = (self.n_classes_, self._feature_names.tolist())
+        content = (type(self).__module__, options, seen, content_hash(module))
+        return RowStore(folder, type(self).__name__, content)
 
     @property
     def _n_features_out(self):

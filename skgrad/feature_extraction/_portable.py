@@ -1,8 +1,11 @@
 """Pickling a torch module by content."""
 
 import copy
+import pickle
+from types import CodeType, FunctionType
 from weakref import WeakValueDictionary
 
+import joblib
 import numpy as np
 import torch
 import torch.fx
@@ -86,6 +89,55 @@ class _Slot:
         if self.is_parameter:
             return nn.Parameter(tensor, requires_grad=self.requires_grad)
         return tensor.requires_grad_(self.requires_grad)
+
+
+def content_hash(module):
+    """Hash all that the results of a frozen module depend on, but for its device.
+
+    That is its structure, its tensors and the code of its classes; not that of
+    functions which these call.
+    """
+    try:
+        if not is_portable(module):
+            raise TypeError("modules traced or scripted by torch have no such hash.")
+        _, (skeleton, slots) = PortableModel(module).__reduce__()
+        for slot in slots:
+            slot.device = None
+        classes = {cls for part in module.modules() for cls in type(part).__mro__}
+        code = sorted(_code_of(cls) for cls in classes if not _is_known(cls))
+        return joblib.hash((skeleton, slots, code), hash_name="sha1")
+    # Pickle has many ways to fail at what a user's module may hold.
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise ValueError(
+            "memory needs a model whose content can be hashed, so that results of "
+            f"another one are never taken for its own: {error} Define its classes at "
+            "the top of a file and take lambdas and hooks off it, or use memory=None."
+        ) from error
+
+
+def _is_known(cls):
+    return cls.__module__.split(".")[0] in ("torch", "builtins")
+
+
+def _code_of(cls):
+    """Return the name of a class and a hash of what its methods do."""
+    functions = [f for f in vars(cls).values() if isinstance(f, FunctionType)]
+    parts = [(f.__name__, _instructions(f.__code__)) for f in functions]
+    return cls.__qualname__, joblib.hash(parts)
+
+
+def _instructions(code):
+    """Return what code does, without where it stands."""
+    constants = [
+        _instructions(c)
+        if isinstance(c, CodeType)
+        # The order of a set differs from process to process.
+        else sorted(map(repr, c))
+        if isinstance(c, frozenset)
+        else repr(c)
+        for c in code.co_consts
+    ]
+    return code.co_code, code.co_names, constants
 
 
 def is_portable(module):

@@ -188,30 +188,77 @@ def map_batches(
         If a batch is empty of samples, has another shape, or holds NaN, infinity or a
         value beyond the range of ``dtype``.
     """
-
-    def compute(raw: Any) -> Tensor:
-        batch = prepare_batch(raw, device=device, dtype=dtype, input_shape=input_shape)
-        return function(batch).detach().cpu()
-
-    results = []
-    bar = tqdm(
-        total=_length(data), desc=progress, unit="sample", disable=progress is None
+    compute = Adaptive(
+        function,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        input_shape=input_shape,
     )
-    with bar:
+    results = []
+    with progress_bar(data, progress) as bar:
         for raw in batches(data, batch_size):
-            start = 0
-            while start < len(raw):
-                piece = raw[start : start + batch_size]
-                result = _unless_out_of_memory(compute, piece)
-                if result is None:
-                    batch_size = _halved(len(piece), device)
-                    continue
-                results.append(result)
-                start += len(piece)
-                bar.update(len(piece))
+            results.append(compute(raw))
+            bar.update(len(raw))
     if not results:
-        raise ValueError("X must hold at least one sample; got an empty data set.")
+        raise ValueError(NO_SAMPLES)
     return torch.cat(results)
+
+
+NO_SAMPLES = "X must hold at least one sample; got an empty data set."
+
+
+def progress_bar(data: Data, name: str | None) -> tqdm:
+    """Return a bar that counts the samples of ``data``, invisible without a name."""
+    return tqdm(total=_length(data), desc=name, unit="sample", disable=name is None)
+
+
+class Adaptive:
+    """A function of batches that takes as many samples at a time as memory holds.
+
+    Parameters
+    ----------
+    function, batch_size, device, dtype, input_shape
+        As in `map_batches`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        *,
+        batch_size: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        self.function = function
+        self.batch_size = batch_size
+        self.device = device
+        self.dtype = dtype
+        self.input_shape = input_shape
+
+    def __call__(self, raw: Any) -> Tensor:
+        """Return the results for some samples, as `batches` cuts them, on the CPU.
+
+        A batch that proves too large is halved, and so are all that follow.
+        """
+        results = []
+        start = 0
+        while start < len(raw):
+            piece = raw[start : start + self.batch_size]
+            result = _unless_out_of_memory(self._compute, piece)
+            if result is None:
+                self.batch_size = _halved(len(piece), self.device)
+                continue
+            results.append(result)
+            start += len(piece)
+        return torch.cat(results)
+
+    def _compute(self, raw: Any) -> Tensor:
+        batch = prepare_batch(
+            raw, device=self.device, dtype=self.dtype, input_shape=self.input_shape
+        )
+        return self.function(batch).detach().cpu()
 
 
 def _unless_out_of_memory(
