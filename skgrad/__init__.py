@@ -17,6 +17,7 @@ _HOMES = {
     "LayerActivationTransformer": "feature_extraction",
     "MLPAnomalyClassifier": "detectors",
     "MaxSoftmaxProbability": "detectors",
+    "NoveltyKFold": "model_selection",
     "PerClassSVDD": "detectors",
     "make_confounding_gradient_detector": "detectors",
     "make_geometric_gradient_detector": "detectors",
@@ -30,6 +31,7 @@ _ROOMS = (
     "evaluation",
     "feature_extraction",
     "metrics",
+    "model_selection",
 )
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
