@@ -17,6 +17,7 @@ _HOMES = {
     "LayerActivationTransformer": "feature_extraction",
     "MLPAnomalyClassifier": "detectors",
     "MaxSoftmaxProbability": "detectors",
+    "MostDiscriminativeLayer": "model_selection",
     "NoveltyKFold": "model_selection",
     "PerClassSVDD": "detectors",
     "make_confounding_gradient_detector": "detectors",

@@ -12,6 +12,7 @@ from skgrad import (
     LayerActivationTransformer,
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
+    MostDiscriminativeLayer,
     PerClassSVDD,
 )
 
@@ -24,6 +25,7 @@ ESTIMATORS = [
     CosineSimilarityMatrixTransformer(AnyWidth()),
     CosineSimilarityMatrixTransformer(AnyWidth(), output="upper", sign=False),
     LayerActivationTransformer(AnyWidth(), ["bend", "logits"]),
+    MostDiscriminativeLayer(AnyWidth(), ["bend"]),
     LODA(n_cuts=10, **HALVES),
     PerClassSVDD(blocks=[-1, 2], **HALVES),
     ClassConditionalGaussian(blocks=[-1, 2], **HALVES),
@@ -31,7 +33,7 @@ ESTIMATORS = [
     MLPAnomalyClassifier(max_epochs=50, patience=50, validation_fraction=0.1),
 ]
 
-# Check name -> reason, for the three transformers; the detectors pass all.
+# Check name -> reason, for the transformers; the detectors pass all.
 EXPECTED_FAILURES = {
     "check_estimators_overwrite_params": (
         "compares the parameter `model` with a deep copy by joblib.hash, which for a "
