@@ -19,6 +19,8 @@ _HOMES = {
     "LayerActivationTransformer": "feature_extraction",
     "MLPAnomalyClassifier": "detectors",
     "MaxSoftmaxProbability": "detectors",
+    "MostDiscriminativeLayer": "model_selection",
+    "NoveltyKFold": "model_selection",
     "PerClassSVDD": "detectors",
     "PyODDetector": "detectors",
     "make_confounding_gradient_detector": "detectors",
@@ -33,6 +35,7 @@ _ROOMS = (
     "evaluation",
     "feature_extraction",
     "metrics",
+    "model_selection",
 )
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]

@@ -17,6 +17,7 @@ from skgrad import (
     LayerActivationTransformer,
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
+    MostDiscriminativeLayer,
     PerClassSVDD,
     PyODDetector,
 )
@@ -30,6 +31,7 @@ ESTIMATORS = [
     CosineSimilarityMatrixTransformer(AnyWidth()),
     CosineSimilarityMatrixTransformer(AnyWidth(), output="upper", sign=False),
     LayerActivationTransformer(AnyWidth(), ["bend", "logits"]),
+    MostDiscriminativeLayer(AnyWidth(), ["bend"]),
     LODA(n_cuts=10, **HALVES),
     LODA(n_cuts=10, n_bins=5, **HALVES),
     PerClassSVDD(blocks=[-1, 2], **HALVES),

@@ -180,40 +180,40 @@ def threshold_options():
     return [StrOptions({OVERALL, PER_CLASS})]
 
 
-def in_distribution_rows(n_samples, y):
-    """Return which rows to learn from: all but those that y labels as anomalies.
+def anomaly_labels(y, n_samples):
+    """Return what y says of anomalies.
 
     Parameters
     ----------
+    y : array-like of shape (n_samples,) or None
+        If it holds nothing but +1 and -1, -1 labels anomalies. Whatever else it holds
+        is no label of anomalies and tells nothing.
     n_samples : int
         Number of samples.
-    y : array-like of shape (n_samples,) or None
-        If it holds nothing but +1 and -1, the rows labelled -1 are left out. Whatever
-        else it holds is no label of anomalies and tells nothing.
 
     Returns
     -------
-    ndarray of int
-        The rows.
-
-    Raises
-    ------
-    ValueError
-        If y labels all rows as anomalies, or is not as long as X.
+    ndarray of shape (n_samples,)
+        +1 for in-distribution samples, -1 for anomalies.
     """
     y = np.ones(n_samples) if y is None else np.asarray(y)
     if y.ndim != 1 or y.dtype.kind not in "iuf" or not np.isin(y, (-1, 1)).all():
-        return np.arange(n_samples)
+        return np.ones(n_samples)
     if len(y) != n_samples:
         raise ValueError(
             "y must have one label per sample of X; found input variables with "
             f"inconsistent numbers of samples: [{n_samples}, {len(y)}]."
         )
-    rows = np.flatnonzero(y == 1)
+    return y
+
+
+def in_distribution_rows(n_samples, y):
+    """Return which rows to learn from: all but those that y labels as anomalies."""
+    rows = np.flatnonzero(anomaly_labels(y, n_samples) == 1)
     if n_samples and not len(rows):
         raise ValueError(
             "y must label some rows +1 (in-distribution), to learn from; all "
-            f"{len(y)} are -1."
+            f"{n_samples} are -1."
         )
     return rows
 

@@ -141,8 +141,13 @@ class PerClassSVDD(ClassConditionalDetector):
         self.random_state = random_state
 
     def _make_model(self, random_state):
-        svm = OneClassSVM(nu=self.nu, gamma=self.gamma)
-        # Its fit is deterministic, yet draws a seed from numpy's global generator
-        # unless it has one of its own, which its constructor does not take.
-        svm.random_state = 0
-        return make_pipeline(AnyFloatScaler(), svm)
+        return make_svdd(self.nu, self.gamma)
+
+
+def make_svdd(nu, gamma="scale"):
+    """Return an unfitted data description of standardised features."""
+    svm = OneClassSVM(nu=nu, gamma=gamma)
+    # Its fit is deterministic, yet draws a seed from numpy's global generator unless it
+    # has one of its own, which its constructor does not take.
+    svm.random_state = 0
+    return make_pipeline(AnyFloatScaler(), svm)

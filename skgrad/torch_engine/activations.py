@@ -122,6 +122,69 @@ def layer_activations(
     return [found[name] for name in layers]
 
 
+def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
+    """Name the layers whose outputs could serve as features.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        A few inputs.
+
+    Returns
+    -------
+    list of str
+        In the order of their calls: the modules without children that have parameters
+        of their own, are called once and return a finite floating-point tensor of two
+        or more axes with one row per sample. The one that returns the logits is left
+        out.
+    """
+    outputs: dict[str, Tensor | None] = {}
+    with ExitStack() as hooks:
+        for name, layer in module.named_modules():
+            if name and _is_leaf(layer):
+                hook = _note(name, outputs, len(x))
+                hooks.enter_context(layer.register_forward_hook(hook))
+        logits = as_logits(module(x.clone()), len(x))
+    return [
+        name
+        for name, output in outputs.items()
+        if output is not None and not _same_values(output, logits)
+    ]
+
+
+def _is_leaf(layer: nn.Module) -> bool:
+    """Tell whether a module has parameters of its own and no children."""
+    return not any(layer.children()) and any(
+        True for _ in layer.parameters(recurse=False)
+    )
+
+
+def _same_values(output: Tensor, logits: Tensor) -> bool:
+    return output.shape == logits.shape and torch.equal(output.to(logits), logits)
+
+
+def _note(
+    name: str, outputs: dict[str, Tensor | None], n_samples: int
+) -> Callable[[nn.Module, Any, Any], None]:
+    """Make the hook that notes an output, or None for one that cannot be used."""
+
+    def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+        usable = (
+            name not in outputs
+            and isinstance(output, Tensor)
+            and output.is_floating_point()
+            and output.ndim >= 2
+            and output.shape[0] == n_samples
+            and bool(torch.isfinite(output).all())
+        )
+        # Cloned: an in-place layer further on may write into what it was given.
+        outputs[name] = output.detach().flatten(1).clone() if usable else None
+
+    return hook
+
+
 class _Enough(BaseException):
     """Ends a forward pass. No error, so that no model takes it for one."""
 

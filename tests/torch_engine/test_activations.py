@@ -6,7 +6,11 @@ from networks import LeNet, images, seeded
 from numpy.testing import assert_allclose
 from torch import nn
 
-from skgrad.torch_engine.activations import find_layers, layer_activations
+from skgrad.torch_engine.activations import (
+    candidate_layers,
+    find_layers,
+    layer_activations,
+)
 from skgrad.torch_engine.model_state import frozen
 
 
@@ -134,3 +138,45 @@ def test_model_that_catches_errors_does_not_catch_the_end_of_the_pass():
 def test_unknown_layers_are_refused(layers, message):
     with pytest.raises(ValueError, match=message):
         find_layers(LeNet(), layers)
+
+
+class ManyKinds(nn.Module):
+    """Layers of every kind that could be taken, or could not."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(4, 3, 1)  # made first, called last
+        self.block = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4))
+        self.relu = nn.ReLU(inplace=True)
+        self.twice = nn.Conv2d(4, 4, 1)
+        self.unused = nn.Linear(4, 4)
+        self.recurrent = nn.GRU(4, 4, batch_first=True)
+        self.score = nn.Linear(4, 1)
+        self.rows = nn.Linear(6, 6)
+        self.overflowing = nn.PReLU()
+
+    def forward(self, x):
+        x = self.relu(self.block(x))
+        x = self.twice(self.twice(x))
+        self.recurrent(x.flatten(2).transpose(1, 2))
+        self.rows(x.flatten(0, 2))  # more rows than samples
+        self.overflowing(x / 0)
+        return self.head(x.amax(dim=(2, 3), keepdim=True)).flatten(1)
+
+
+def test_candidates_are_those_that_can_be_taken():
+    net = seeded(ManyKinds)
+    x = torch.from_numpy(images(2, (2, 6, 6)))
+    with frozen(net):
+        assert candidate_layers(net, x) == ["block.0", "block.1"]
+    # All of them can be.
+    activations_of(net, x, ["block.0", "block.1", "logits"])
+    hooks = [part._forward_hooks for part in net.modules()]
+    assert not any(hooks)
+
+
+def test_candidates_come_in_the_order_of_their_calls():
+    net = seeded(LeNet)
+    with frozen(net):
+        found = candidate_layers(net, torch.from_numpy(images(2, (1, 28, 28))))
+    assert found == ["conv1", "conv2", "fc1", "fc2"]

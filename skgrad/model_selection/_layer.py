@@ -1,0 +1,347 @@
+"""Paper C: the most discriminative layer, chosen as ELO does or without anomalies."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+
+from ..detectors._decision import anomaly_labels
+from ..detectors._per_class_svdd import make_svdd
+from ..feature_extraction import LayerActivationTransformer
+from ..feature_extraction._base import _checked_input_shape
+from ..metrics import auroc, detection_accuracy
+from ..torch_engine.activations import LOGITS, candidate_layers
+from ..torch_engine.batching import prepare_batch
+from ..torch_engine.model_state import model_dtype, unwrap_model
+from ._anomalies import generate_anomalies
+from ._samples import count_samples, take_samples
+
+
+class MostDiscriminativeLayer(LayerActivationTransformer):
+    r"""Outputs of the layer that tells anomalies best, and the logits.
+
+    Which layer shows anomalies depends on the network, and paper C finds it by trying:
+    the most discriminative layer (MDL) is the one whose one-class detector, which
+    knows no classes, makes the least detection error
+
+    .. math:: \min_\tau \; \tfrac12 P_\mathrm{ID}(g^\ell(x) < \tau)
+              + \tfrac12 P_\mathrm{anomaly}(g^\ell(x) \ge \tau),
+
+    with :math:`g^\ell` the support vector data description of the outputs of layer
+    :math:`\ell`. It is fitted on one half of the in-distribution samples, and the
+    other half is compared with anomalies.
+
+    Anomalies are the rows of X with y = -1, if y holds +1 and -1: that is the paper's
+    procedure. Without them they are made from the in-distribution samples and noise,
+    and no out-of-distribution data is needed.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A classifier that returns logits ``(n_samples, n_classes)``. It is never
+        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
+        a skorch net its module.
+    layers : str or array-like of str, default=None
+        The candidates, names in ``model.named_modules()``, early ones first. None
+        takes every module without children that has parameters of its own, is called
+        once and returns one tensor ``(n_samples, n_channels, ...)``, save the one that
+        returns the logits. The logits are no candidate, `transform` always adds them.
+    nu : float, default=0.001
+        Bound on the share of samples outside the description, in (0, 1]. The default
+        is that of ELO; it concerns the choice alone, not the detector that follows.
+    max_samples : int, default=2000
+        Most in-distribution samples, and most of the anomalies given, that are drawn
+        for the choice. The time of a description grows with their square.
+    pooling : {"mean", "max", "none"}, default="mean"
+        What becomes of the axes after the second: their mean (the paper's), their
+        largest value, or a column for each position.
+    input_shape : array-like of int, default=None
+        Shape of one sample, when X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per forward pass.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device; another one works on a
+        private copy.
+    memory : str, path-like or joblib.Memory, default=None
+        Folder that keeps the features of each sample, so that none is computed twice
+        for the same model and parameters, in whatever folds, candidates, processes
+        and runs. Results from other batch sizes or devices count as the same. A model
+        is known by its structure, its tensors and the code of its classes, but not by
+        functions that these call. The folder only grows; deleting it is safe. None
+        keeps nothing.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+    random_state : int, RandomState instance or None, default=None
+        Draws the samples, their halves and the anomalies.
+
+    Attributes
+    ----------
+    layer_ : str
+        The most discriminative layer.
+    layers_ : list of str
+        The candidates; those found by themselves in the order of their calls.
+    errors_ : dict of str to float
+        Detection error of each candidate, in [0, 0.5]; lower is better. Over generated
+        anomalies the mean of the errors for each of their kinds.
+    aurocs_ : dict of str to float
+        Area under the ROC curve of each candidate, taken likewise; decides ties.
+    anomalies_used_ : {"given", "generated"}
+        Whether y named anomalies.
+    n_classes_ : int
+        Number of logits of the model.
+    input_shape_ : tuple of int
+        Shape of one sample as the model sees it.
+    n_features_in_ : int
+        Length of the second axis of X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    skgrad.LayerActivationTransformer : The outputs of layers that are named.
+    skgrad.PerClassSVDD : The paper's detector over these features.
+
+    Notes
+    -----
+    Cost of `fit`: one forward pass for all candidates over ``max_samples`` samples and
+    one over the anomalies, 5 * ``max_samples`` / 2 of them where they are generated.
+    The pooled outputs of all candidates are in memory together. `transform` costs one
+    forward pass.
+
+    Generated are: uniform noise; inputs with Gaussian noise of 1/4 and of 1/2 of the
+    data's standard deviation; inputs whose every position comes from another one;
+    blends of two inputs. Ranges and deviations are those of the channel, or of the
+    column where a sample is a row. On MNIST and CIFAR-10 they chose the layer that
+    Fashion-MNIST chose or one near it; Omniglot on MNIST, and PGD on CIFAR-10, chose
+    later ones. Where a certain kind of anomaly is feared, give examples of it.
+
+    Equal errors go to the higher AUROC, then to the layer that comes first. In a
+    cross-validation by `NoveltyKFold` the training rows hold no anomaly, so the choice
+    is never made with those that judge it. Any y but +1 and -1, such as class labels,
+    is ignored; the classes of a binary problem should not be written so.
+
+    References
+    ----------
+    Zhao et al., "A Uniform Framework for Anomaly Detection in Deep Neural Networks",
+    Sec. 3, step 1. Abdelzad et al. (2019), "Detecting Out-of-Distribution Inputs in
+    Deep Neural Networks Using an Early-Layer Output", the procedure (ELO).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skgrad import MostDiscriminativeLayer, PerClassSVDD
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 6),
+    ...     torch.nn.Tanh(), torch.nn.Linear(6, 2),
+    ... )
+    >>> X = torch.randn(200, 2) @ torch.randn(2, 8)
+    >>> choice = MostDiscriminativeLayer(model, random_state=0)
+    >>> detector = make_pipeline(choice, PerClassSVDD(random_state=0)).fit(X)
+    >>> detector[0].layers_, detector[0].layer_
+    (['0', '2'], '0')
+    >>> detector.predict(X[:1] * 50).tolist()
+    [-1]
+    """
+
+    _parameter_constraints: dict = {
+        **LayerActivationTransformer._parameter_constraints,
+        "layers": [str, "array-like", None],
+        "nu": [Interval(Real, 0, 1, closed="right")],
+        # Two: one to describe, one to compare.
+        "max_samples": [Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        model,
+        layers=None,
+        *,
+        nu=0.001,
+        max_samples=2000,
+        pooling="mean",
+        input_shape=None,
+        batch_size=128,
+        device=None,
+        memory=None,
+        verbose=False,
+        random_state=None,
+    ):
+        super().__init__(
+            model,
+            layers,
+            pooling=pooling,
+            input_shape=input_shape,
+            batch_size=batch_size,
+            device=device,
+            memory=memory,
+            verbose=verbose,
+        )
+        self.nu = nu
+        self.max_samples = max_samples
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Choose the layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+            The inputs, finite and scaled as in the training of the model.
+        y : array-like of shape (n_samples,), default=None
+            +1 for in-distribution samples and -1 for anomalies, of one kind or several.
+            None, +1 throughout, or other labels: all samples are in-distribution, and
+            anomalies are generated.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+        """
+        random_state = check_random_state(self.random_state)
+        self._choose(self._check_inputs(X, reset=True), y, random_state)
+        return super().fit(X)
+
+    def _choose(self, X, y, random_state):
+        """Set the attributes that say which layer is taken, and why."""
+        normal, anomalous = self._draw(X, y, random_state)
+        inputs = self._inputs(X, normal)
+        half = (len(inputs) + 1) // 2
+        if len(anomalous):
+            anomalies = iter([self._inputs(X, anomalous)])
+        else:
+            anomalies = generate_anomalies(inputs[half:], random_state)
+        candidates = self._candidates().fit(inputs)
+        scores = _judge(candidates, inputs, half, anomalies, self.nu)
+        self.layers_ = list(scores)
+        self.errors_ = {layer: error for layer, (error, _) in scores.items()}
+        self.aurocs_ = {layer: area for layer, (_, area) in scores.items()}
+        self.anomalies_used_ = "given" if len(anomalous) else "generated"
+        # Of equals, min takes the first.
+        self.layer_ = min(scores, key=lambda name: (scores[name][0], -scores[name][1]))
+        if self.errors_[self.layer_] >= 0.5:
+            warnings.warn(
+                f"No layer tells the anomalies {self.anomalies_used_} from the other "
+                f"samples: all detection errors are 0.5. layer_={self.layer_!r} is a "
+                "guess. Check that X varies, and give more samples.",
+                UserWarning,
+                stacklevel=4,  # past fit and the wrapper of _fit_context
+            )
+
+    def _draw(self, X, y, random_state):
+        """Draw the rows of in-distribution samples and of anomalies to be used."""
+        labels = anomaly_labels(y, count_samples(X))
+        normal, anomalous = (
+            random_state.permutation(np.flatnonzero(labels == label))[
+                : self.max_samples
+            ]
+            for label in (1, -1)
+        )
+        if len(normal) < 2:
+            raise ValueError(
+                "X must hold at least 2 in-distribution samples, one to describe a "
+                f"layer by and one to compare; got n_samples={len(normal)}. Give more, "
+                "or name the layer to LayerActivationTransformer."
+            )
+        return normal, anomalous
+
+    def _inputs(self, X, rows):
+        """Return rows of X as an array, as the model takes them."""
+        dtype = torch.promote_types(
+            model_dtype(unwrap_model(self.model)), torch.float32
+        )
+        return prepare_batch(
+            take_samples(X, rows),
+            input_shape=_checked_input_shape(self.input_shape),
+            device=torch.device("cpu"),
+            dtype=dtype,
+        ).numpy()
+
+    def _candidates(self):
+        """Return the transformer that gives the outputs of all candidates."""
+        return LayerCandidates(
+            self.model,
+            self.layers,
+            pooling=self.pooling,
+            batch_size=self.batch_size,
+            device=self.device,
+            memory=self.memory,
+            verbose=self.verbose,
+        )
+
+    def _layer_names(self):
+        return [self.layer_, LOGITS]
+
+
+class LayerCandidates(LayerActivationTransformer):
+    """The outputs of every layer that may be chosen, from one forward pass."""
+
+    _parameter_constraints: dict = {
+        **LayerActivationTransformer._parameter_constraints,
+        "layers": [str, "array-like", None],
+    }
+
+    def _name_features(self, module, batch, n_classes):
+        if self.layers is None:
+            self.layers_ = candidate_layers(module, batch)
+        else:
+            self.layers_ = super()._layer_names()
+        _check_candidates(self.layers, self.layers_)
+        names = super()._name_features(module, batch, n_classes)
+        # Names are <layer>_<index>.
+        self.layer_of_ = np.array([name.rpartition("_")[0] for name in names])
+        return names
+
+    def _layer_names(self):
+        return self.layers_
+
+
+def _check_candidates(layers, found):
+    if LOGITS in found:
+        raise ValueError(
+            "layers must name candidates other than 'logits', which transform adds "
+            f"to the chosen one; got {layers!r}. Leave it out."
+        )
+    if layers is None and not found:
+        raise ValueError(
+            "model must have a layer to choose; it has no module with parameters that "
+            "is called once and returns a tensor (n_samples, n_channels, ...), besides "
+            "that of the logits. Name candidates with layers=."
+        )
+
+
+def _judge(candidates, inputs, half, anomalies, nu):
+    """Return the detection error and the AUROC of each layer, means over the kinds."""
+    features = np.asarray(candidates.transform(inputs))
+    columns = {name: candidates.layer_of_ == name for name in candidates.layers_}
+    describe = {
+        name: make_svdd(nu).fit(features[:half, column])
+        for name, column in columns.items()
+    }
+    scored = {
+        name: describe[name].score_samples(features[half:, column])
+        for name, column in columns.items()
+    }
+    found: dict[str, list] = {name: [] for name in columns}
+    for kind in anomalies:
+        features = np.asarray(candidates.transform(kind))
+        for name, column in columns.items():
+            scores = describe[name].score_samples(features[:, column])
+            found[name].append(_compare(scored[name], scores))
+    return {
+        name: tuple(np.mean(pairs, axis=0).tolist()) for name, pairs in found.items()
+    }
+
+
+def _compare(normal, anomalous):
+    """Return detection error and AUROC."""
+    y = np.repeat([1, -1], [len(normal), len(anomalous)])
+    scores = np.concatenate([normal, anomalous])
+    return 1 - detection_accuracy(y, scores), auroc(y, scores)

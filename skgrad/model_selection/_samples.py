@@ -1,0 +1,35 @@
+"""Reading some samples of arrays, tensors and data sets."""
+
+from itertools import chain
+
+import torch
+from torch.utils.data import Dataset, IterableDataset, Subset
+
+from ..torch_engine.batching import batches
+
+
+def count_samples(X):
+    """Count the samples of X, of a stream by reading it once."""
+    if isinstance(X, IterableDataset):
+        return sum(map(len, batches(X, batch_size=128)))
+    return len(X)
+
+
+def take_samples(X, rows):
+    """Read rows of X, and of a Dataset no others."""
+    if isinstance(X, IterableDataset):
+        return _take_from_stream(X, rows)
+    if isinstance(X, Dataset):
+        return torch.cat(list(batches(Subset(X, rows.tolist()), batch_size=128)))
+    return X[rows]
+
+
+def _take_from_stream(X, rows):
+    places = {row: place for place, row in enumerate(rows.tolist())}
+    samples = chain.from_iterable(batches(X, batch_size=128))
+    taken = {
+        places[row]: sample.clone()  # else it would keep its whole batch
+        for row, sample in enumerate(samples)
+        if row in places
+    }
+    return torch.stack([taken[place] for place in range(len(rows))])

@@ -1,0 +1,71 @@
+"""Anomalies that are made of in-distribution inputs and noise."""
+
+import numpy as np
+import pytest
+from networks import images
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skgrad.model_selection._anomalies import generate_anomalies
+
+KINDS = ["uniform", "quarter", "half", "mixed", "blend"]
+
+
+def kinds(X, seed=0):
+    made = generate_anomalies(X, np.random.RandomState(seed))
+    return dict(zip(KINDS, made, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 30), (5,)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shape_dtype_and_range_of_each_channel(shape, dtype):
+    X = images(50, shape).astype(dtype)
+    X *= np.arange(1, shape[0] + 1).reshape(-1, *[1] * (len(shape) - 1))
+    axes = (0, *range(2, X.ndim))
+    for made in kinds(X).values():
+        assert made.shape == X.shape
+        assert made.dtype == dtype
+        assert (made.min(axis=axes) >= X.min(axis=axes)).all()
+        assert (made.max(axis=axes) <= X.max(axis=axes)).all()
+        assert not np.array_equal(made, X)
+
+
+def test_noise_has_the_strength_of_each_column():
+    X = np.random.default_rng(0).normal(size=(5000, 2)) * [1, 100]
+    made = kinds(X)
+    for kind, strength in [("quarter", 0.25), ("half", 0.5)]:
+        change = (made[kind] - X).std(axis=0)
+        assert_allclose(change, strength * X.std(axis=0), rtol=0.05)
+    low, high = X.min(axis=0), X.max(axis=0)
+    width = high - low
+    assert_allclose((made["uniform"].mean(axis=0) - low) / width, 0.5, atol=0.02)
+    assert_allclose(made["uniform"].std(axis=0) / width, 12**-0.5, rtol=0.05)
+
+
+def test_mixed_inputs_keep_the_values_of_each_position():
+    X = np.arange(40.0).reshape(10, 4)
+    mixed = kinds(X)["mixed"]
+    for position in range(4):
+        assert set(mixed[:, position]) <= set(X[:, position])
+    sources = (mixed - np.arange(4)) / 4
+    assert (np.ptp(sources, axis=1) > 0).all()
+
+
+def test_blends_lie_halfway_between_two_inputs():
+    X = 2.0 ** np.arange(8)[:, None]
+    pairs = {(a + b) / 2 for i, a in enumerate(X[:, 0]) for b in X[:i, 0]}
+    assert set(kinds(X)["blend"][:, 0]) <= pairs
+
+
+def test_seed_decides():
+    X = images(6, (1, 4, 4))
+    for one, same, other in zip(
+        kinds(X).values(), kinds(X).values(), kinds(X, 1).values(), strict=True
+    ):
+        assert_array_equal(one, same)
+        assert not np.array_equal(one, other)
+
+
+def test_a_single_input_and_constant_ones_are_no_trouble():
+    for X in (np.ones((1, 3)), np.ones((4, 3))):
+        for made in kinds(X).values():
+            assert_array_equal(made, X)

@@ -1,0 +1,438 @@
+"""Choosing the most discriminative layer."""
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from networks import BatchNormNet, LeNet, images, seeded
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+from torch import nn
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from skgrad import LayerActivationTransformer, PerClassSVDD
+from skgrad.metrics import auroc_scorer
+from skgrad.model_selection import MostDiscriminativeLayer, NoveltyKFold, _layer
+from skgrad.model_selection._anomalies import generate_anomalies
+
+SHAPE = (1, 28, 28)
+LAYERS = ["conv1", "conv2", "fc1", "fc2"]
+X = images(60, SHAPE) ** 2
+X_OOD = np.concatenate([images(20, SHAPE, seed=1), X[:20, :, ::-1] / 2])
+BOTH = np.concatenate([X, X_OOD])
+Y = np.repeat([1, -1], [len(X), len(X_OOD)])
+
+
+@pytest.fixture(scope="module")
+def model():
+    # float64: the errors are counts, and must not turn on rounding.
+    return seeded(LeNet, dtype=torch.float64)
+
+
+def pooled(model, layer, X):
+    """Return the outputs of a layer of LeNet, by hand."""
+    kept = []
+    handle = getattr(model, layer).register_forward_hook(
+        lambda part, inputs, output: kept.append(output.detach().clone())
+    )
+    with torch.no_grad():
+        model(torch.tensor(X, dtype=torch.float64))
+    handle.remove()
+    return kept[0].flatten(2).mean(dim=2).numpy() if kept[0].ndim > 2 else kept[0]
+
+
+def least_error(normal, anomalous):
+    """Try all thresholds."""
+    return min(
+        np.mean(normal < threshold) / 2 + np.mean(anomalous >= threshold) / 2
+        for threshold in [*normal, *anomalous, np.inf]
+    )
+
+
+def defined_error(model, layer, X_fit, X_held_out, X_anomalous, nu=0.001):
+    scaler = StandardScaler().fit(pooled(model, layer, X_fit))
+    svm = OneClassSVM(nu=nu).fit(scaler.transform(pooled(model, layer, X_fit)))
+    scores = [
+        svm.score_samples(scaler.transform(pooled(model, layer, X)))
+        for X in (X_held_out, X_anomalous)
+    ]
+    return least_error(*scores)
+
+
+@pytest.mark.parametrize("nu", [0.001, 0.3])
+def test_errors_by_definition_with_given_anomalies(model, nu):
+    choice = MostDiscriminativeLayer(model, nu=nu, random_state=0).fit(BOTH, Y)
+    assert choice.anomalies_used_ == "given"
+    assert choice.layers_ == LAYERS
+    rows = np.random.RandomState(0).permutation(60)
+    expected = {
+        layer: defined_error(model, layer, X[rows[:30]], X[rows[30:]], X_OOD, nu)
+        for layer in LAYERS
+    }
+    assert choice.errors_ == pytest.approx(expected, abs=1e-12)
+    assert choice.layer_ == min(expected, key=expected.get)
+    assert len(set(expected.values())) > 2
+
+
+def test_errors_by_definition_with_generated_anomalies(model):
+    choice = MostDiscriminativeLayer(model, random_state=0).fit(X)
+    assert choice.anomalies_used_ == "generated"
+    generator = np.random.RandomState(0)
+    rows = generator.permutation(60)
+    # The draw of given anomalies, of which there are none.
+    generator.permutation(0)
+    X_fit, X_held_out = X[rows[:30]].astype(float), X[rows[30:]].astype(float)
+    kinds = list(generate_anomalies(X_held_out, generator))
+    for layer in LAYERS:
+        errors = [defined_error(model, layer, X_fit, X_held_out, k) for k in kinds]
+        assert choice.errors_[layer] == pytest.approx(np.mean(errors), abs=1e-12)
+    assert choice.layer_ == min(choice.errors_, key=choice.errors_.get)
+
+
+class Branches(nn.Module):
+    """A blind layer, called first, and one that sees everything."""
+
+    def __init__(self, blind_first=True):
+        super().__init__()
+        self.blind = nn.Linear(6, 4)
+        self.seeing = nn.Linear(6, 6)
+        self.head = nn.Linear(10, 3)
+        self.blind_first = blind_first
+        with torch.no_grad():
+            self.blind.weight.zero_()
+
+    def forward(self, x):
+        if self.blind_first:
+            return self.head(torch.cat([self.blind(x), self.seeing(x)], dim=1))
+        seen = self.seeing(x)
+        return self.head(torch.cat([self.blind(x), seen], dim=1))
+
+
+@pytest.mark.parametrize("blind_first", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+def test_the_layer_that_sees_wins(blind_first, given):
+    model = seeded(lambda: Branches(blind_first))
+    rng = np.random.default_rng(0)
+    # Columns that depend on one another: else mixed inputs were no anomalies.
+    X = rng.normal(size=(100, 2)) @ rng.normal(size=(2, 6))
+    y = None
+    if given:
+        X = np.concatenate([X, X + 9])
+        y = np.repeat([1, -1], 100)
+    choice = MostDiscriminativeLayer(model, random_state=0).fit(X, y)
+    assert set(choice.layers_) == {"blind", "seeing"}
+    assert choice.layer_ == "seeing"
+    assert choice.errors_["blind"] == 0.5
+    assert choice.aurocs_["blind"] == 0.5
+    assert choice.errors_["seeing"] < (0.01 if given else 0.4)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"conv1": (0.2, 0.9), "conv2": (0.1, 0.8), "fc1": (0.3, 1.0)}, "conv2"),
+        ({"conv1": (0.1, 0.8), "conv2": (0.1, 0.9), "fc1": (0.1, 0.7)}, "conv2"),
+        ({"conv1": (0.2, 0.8), "conv2": (0.1, 0.8), "fc1": (0.1, 0.8)}, "conv2"),
+    ],
+    ids=["error", "then AUROC", "then the earlier"],
+)
+def test_ties(model, monkeypatch, scores, expected):
+    monkeypatch.setattr(_layer, "_judge", lambda *_: scores)
+    assert MostDiscriminativeLayer(model, list(scores)).fit(X).layer_ == expected
+
+
+def test_transform_is_that_of_the_chosen_layer(model):
+    choice = MostDiscriminativeLayer(model, ["fc1", "conv2"], random_state=0)
+    features = choice.fit_transform(X)
+    named = LayerActivationTransformer(model, [choice.layer_, "logits"]).fit(X)
+    assert_array_equal(features, named.transform(X))
+    names = named.get_feature_names_out()
+    assert_array_equal(features.feature_names, names)
+    assert_array_equal(choice.get_feature_names_out(), names)
+    frame = choice.set_output(transform="pandas").transform(X)
+    assert list(frame.columns) == list(names)
+    assert (choice.n_classes_, choice.input_shape_) == (10, SHAPE)
+    assert choice.n_features_in_ == 1
+
+
+def test_same_seed_same_choice_and_global_generators_untouched(model):
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    one, same, other = (
+        MostDiscriminativeLayer(model, random_state=seed).fit(X) for seed in (0, 0, 1)
+    )
+    assert one.errors_ == same.errors_
+    assert one.errors_ != other.errors_
+    assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_model_is_left_as_it_was():
+    model = seeded(BatchNormNet)
+    x = torch.from_numpy(images(30, (2, 6, 6)))
+    model(x).sum().backward()
+    model.norm.eval()
+    before = copy.deepcopy(model)
+    gradients = [p.grad.clone() for p in model.parameters()]
+    MostDiscriminativeLayer(model, random_state=0).fit(x)
+    assert [p.training for p in model.modules()] == [
+        p.training for p in before.modules()
+    ]
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        assert torch.equal(parameter.grad, gradient)
+        assert parameter.requires_grad
+    assert not any(part._forward_hooks for part in model.modules())
+
+
+class Counting(LeNet):
+    n_rows = 0
+
+    def forward(self, x):
+        self.n_rows += len(x)
+        return super().forward(x)
+
+
+def rows_seen(n_samples, y=None, **options):
+    model = seeded(Counting)
+    data = BOTH if y is not None else np.concatenate([X, X])[:n_samples]
+    MostDiscriminativeLayer(model, random_state=0, **options).fit(data, y)
+    return model.n_rows
+
+
+def test_one_forward_pass_for_all_layers():
+    # Besides the samples used there are only those that probe the model.
+    probes = rows_seen(20) - (20 + 5 * 10)
+    assert 0 < probes <= 40
+    assert rows_seen(60) == 60 + 5 * 30 + probes
+    assert rows_seen(60, layers=["conv1", "fc2"]) == rows_seen(60, layers=["conv1"])
+    assert rows_seen(0, Y) == len(Y) + probes
+    # At most max_samples of either kind.
+    assert rows_seen(110, max_samples=20) == rows_seen(20)
+    assert rows_seen(0, Y, max_samples=20) == 20 + 20 + probes
+
+
+def test_labels_that_name_no_anomaly_are_ignored(model):
+    plain = MostDiscriminativeLayer(model, random_state=0).fit(X)
+    for y in (np.ones(60), np.arange(60) % 10, ["cat"] * 60, np.zeros((60, 2))):
+        choice = MostDiscriminativeLayer(model, random_state=0).fit(X, y)
+        assert choice.anomalies_used_ == "generated"
+        assert choice.errors_ == plain.errors_
+
+
+class Stream(IterableDataset):
+    def __init__(self, X):
+        self.X = X
+
+    def __iter__(self):
+        return iter(self.X)
+
+
+class Reader(Dataset):
+    """Notes which samples were read."""
+
+    def __init__(self, X):
+        self.X = X
+        self.read = set()
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        self.read.add(i)
+        return self.X[i], 0
+
+
+def as_memmap(X, folder):
+    stored = np.memmap(folder / "X", X.dtype, "w+", shape=X.shape)
+    stored[:] = X
+    return stored
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda X, _: torch.from_numpy(X),
+        lambda X, _: X.tolist(),
+        lambda X, _: TensorDataset(torch.from_numpy(X)),
+        lambda X, _: Stream(X),
+        lambda X, _: Reader(X),
+        as_memmap,
+    ],
+    ids=["tensor", "list", "TensorDataset", "IterableDataset", "Dataset", "memmap"],
+)
+@pytest.mark.parametrize("labels", [None, Y])
+def test_every_kind_of_input(model, tmp_path, convert, labels):
+    plain = MostDiscriminativeLayer(model, max_samples=30, random_state=0)
+    other = clone(plain).fit(convert(BOTH, tmp_path), labels)
+    assert other.errors_ == plain.fit(BOTH, labels).errors_
+
+
+def test_of_a_dataset_only_the_drawn_samples_are_read(model):
+    dataset = Reader(BOTH)
+    MostDiscriminativeLayer(model, max_samples=10, random_state=0).fit(dataset)
+    assert len(dataset.read - {0, 1}) <= 10
+
+
+def test_rows_and_data_frames(model):
+    plain = MostDiscriminativeLayer(model, random_state=0).fit(X)
+    frame = pd.DataFrame(X.reshape(60, -1)).add_prefix("pixel")
+    choice = MostDiscriminativeLayer(model, input_shape=SHAPE, random_state=0)
+    assert choice.fit(frame).errors_ == plain.errors_
+    assert choice.n_features_in_ == 784
+    assert choice.feature_names_in_[1] == "pixel1"
+    assert_array_equal(choice.transform(frame), plain.transform(X))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_and_pooling(dtype):
+    model = seeded(LeNet, dtype=dtype)
+    choice = MostDiscriminativeLayer(model, ["conv1", "fc1"], pooling="max")
+    features = choice.fit_transform(X)
+    assert features.shape[1] == {"conv1": 16, "fc1": 130}[choice.layer_]
+
+
+def test_clone_shares_the_model_and_pickles_carry_it(model):
+    choice = MostDiscriminativeLayer(model, ["conv2", "fc1"], random_state=0)
+    unfitted = joblib.hash(choice)
+    choice.fit(X)
+    assert clone(choice).model is model
+    assert joblib.hash(clone(choice)) == unfitted
+    again = pickle.loads(pickle.dumps(choice))
+    assert again.model is not model
+    assert_array_equal(again.transform(X), choice.transform(X))
+    assert again.errors_ == choice.errors_
+    # Once, and not with the helpers of fit.
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    assert len(pickle.dumps(choice)) < 1.2 * weights
+
+
+def test_pipeline_and_grid_search(model):
+    pipeline = make_pipeline(
+        MostDiscriminativeLayer(model, random_state=0),
+        PerClassSVDD(target_fpr=0.2, random_state=0),
+    )
+    hard = np.concatenate([X, 0.8 * X[:, :, :, ::-1]])
+    y = np.repeat([1, -1], 60)
+    options = {"cv": NoveltyKFold(2), "scoring": auroc_scorer, "error_score": "raise"}
+    grid = {
+        "mostdiscriminativelayer__layers": [None, "fc2"],
+        "mostdiscriminativelayer__nu": [0.001, 0.5],
+        "perclasssvdd__nu": [0.1, 0.9],
+    }
+    search = GridSearchCV(pipeline, grid, refit=False, **options).fit(hard, y)
+    assert len(set(search.cv_results_["mean_test_score"])) >= 4
+    last = clone(pipeline).set_params(**search.cv_results_["params"][-1])
+    expected = cross_val_score(last, hard, y, **options).mean()
+    assert search.cv_results_["mean_test_score"][-1] == expected
+    assert set(pipeline.fit(X).predict(X_OOD)) <= {-1, 1}
+
+
+def test_in_cross_validation_the_test_rows_do_not_choose(model):
+    train, _ = next(NoveltyKFold(2).split(BOTH, Y))
+    choice = MostDiscriminativeLayer(model, random_state=0).fit(BOTH[train], Y[train])
+    assert choice.anomalies_used_ == "generated"
+
+
+def test_few_samples(model):
+    with pytest.raises(
+        ValueError, match=r"at least 2 in-distribution samples.*n_samples=1"
+    ):
+        MostDiscriminativeLayer(model).fit(X[:1])
+    with pytest.raises(ValueError, match=r"at least 2 in-dist.*n_samples=0"):
+        MostDiscriminativeLayer(model).fit(X, -np.ones(60))
+    for n_samples in (2, 3):
+        choice = MostDiscriminativeLayer(model, random_state=0).fit(X[:n_samples])
+        assert choice.layer_ in LAYERS
+
+
+def test_constant_inputs_tell_no_layer_from_another(model):
+    with pytest.warns(UserWarning, match="No layer tells the anomalies generated") as w:
+        choice = MostDiscriminativeLayer(model).fit(np.ones((20, *SHAPE)))
+    assert w[0].filename == __file__
+    assert choice.errors_ == dict.fromkeys(LAYERS, 0.5)
+    assert choice.layer_ == "conv1"
+
+
+@pytest.mark.parametrize("layers", ["fc1", ["fc1"]])
+def test_a_single_candidate_is_taken(model, layers):
+    choice = MostDiscriminativeLayer(model, layers, random_state=0).fit(X)
+    assert (choice.layer_, choice.layers_) == ("fc1", ["fc1"])
+    assert 0 <= choice.errors_["fc1"] <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["conv3"], r"'conv3' is none: did you mean 'conv2' or 'conv1'"),
+        ([], "layers must name at least one"),
+        (["conv1", "conv1"], "layers must not repeat a name; got 'conv1' twice"),
+        (["conv1", "logits"], "candidates other than 'logits'.*Leave it out"),
+        (["relu"], "'relu' is called more than once"),
+    ],
+)
+def test_wrong_layers_are_refused(model, layers, message):
+    with pytest.raises(ValueError, match=message):
+        MostDiscriminativeLayer(model, layers).fit(X)
+
+
+def test_models_without_a_candidate_are_refused():
+    with pytest.raises(ValueError, match=r"model must have a layer to choose.*layers="):
+        MostDiscriminativeLayer(nn.Linear(6, 3)).fit(np.ones((20, 6)))
+    with pytest.raises(ValueError, match=r"model must have a layer to choose"):
+        MostDiscriminativeLayer(nn.Sequential(nn.Linear(6, 3))).fit(np.ones((20, 6)))
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module"):
+        MostDiscriminativeLayer("LeNet").fit(X)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nu": 0}, "'nu' parameter"),
+        ({"nu": 1.1}, "'nu' parameter"),
+        ({"max_samples": 1}, "'max_samples' parameter"),
+        ({"layers": 3}, "'layers' parameter"),
+        ({"pooling": "median"}, "'pooling' parameter"),
+        ({"random_state": "a"}, "'random_state' parameter"),
+        ({"input_shape": (28, 0)}, "input_shape must be None or positive integers"),
+        ({"device": "abacus"}, "device must be None"),
+    ],
+)
+def test_wrong_parameters_are_refused(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        MostDiscriminativeLayer(model, **options).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("data", "y", "message"),
+    [
+        (np.full((5, *SHAPE), np.nan), None, "X must be finite"),
+        (X[:0], None, "at least one sample"),
+        (X[:, :, :9, :9], None, "model cannot take X"),
+        (X, Y, "y must hold one label per sample of X; got 100 labels for 60"),
+    ],
+)
+def test_wrong_inputs_are_refused(model, data, y, message):
+    with pytest.raises(ValueError, match=message):
+        MostDiscriminativeLayer(model).fit(data, y)
+
+
+def test_unfitted(model):
+    with pytest.raises(NotFittedError):
+        MostDiscriminativeLayer(model).transform(X)
+    with pytest.raises(NotFittedError):
+        MostDiscriminativeLayer(model).get_feature_names_out()
+
+
+def test_progress_bars(model, capsys):
+    MostDiscriminativeLayer(model, verbose=True).fit(X)
+    assert "LayerCandidates" in capsys.readouterr().err
