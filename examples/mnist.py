@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from sklearn.pipeline import make_pipeline
 from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
 from torch import nn
 from torchvision import transforms
 from torchvision.datasets import MNIST, FashionMNIST, ImageFolder, Omniglot
@@ -83,13 +84,14 @@ class Network(nn.Module):
         self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.fc1 = nn.Linear(64 * 7 * 7, 128)
+        self.drop = nn.Dropout(0.5)
         self.fc2 = nn.Linear(128, 10)
 
     def forward(self, x):
         """Return the logits (n_samples, 10)."""
         x = nn.functional.max_pool2d(torch.relu(self.conv1(x)), 2)
         x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
-        return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+        return self.fc2(self.drop(torch.relu(self.fc1(x.flatten(1)))))
 
 
 def train_network(X, y, *, max_epochs, random_state):
@@ -99,11 +101,12 @@ def train_network(X, y, *, max_epochs, random_state):
         Network,
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
-        lr=1e-3,
+        lr=2e-3,
         batch_size=128,
         max_epochs=max_epochs,
         train_split=None,
         iterator_train__shuffle=True,
+        callbacks=[LRScheduler("CosineAnnealingLR", T_max=max_epochs)],
         verbose=0,
     )
     return net.fit(X, y)
@@ -175,7 +178,7 @@ def main(arguments=None):
     fit, train = order[: args.n_fit], order[-50_000:][: 500 if args.quick else None]
     train = np.setdiff1d(train, fit)
     net = train_network(
-        X[train], y[train], max_epochs=1 if args.quick else 5, random_state=args.seed
+        X[train], y[train], max_epochs=1 if args.quick else 8, random_state=args.seed
     )
     print(
         f"Network: {net.score(X_test, y_test):.2%} accuracy on {len(X_test)} test "

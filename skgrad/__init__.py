@@ -12,9 +12,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "ClassConditionalDetector": "detectors",
     "ClassConditionalGaussian": "detectors",
+    "CombinedDetector": "detectors",
     "ConformalDetector": "detectors",
     "ConfoundingGradientTransformer": "feature_extraction",
     "CosineSimilarityMatrixTransformer": "feature_extraction",
+    "Energy": "detectors",
     "LODA": "detectors",
     "LayerActivationTransformer": "feature_extraction",
     "MLPAnomalyClassifier": "detectors",

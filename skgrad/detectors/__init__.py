@@ -1,12 +1,14 @@
 """Detectors: estimators over feature matrices, and recipes for whole pipelines."""
 
 from ._class_conditional import ClassConditionalDetector
+from ._combined import CombinedDetector
 from ._conformal import (
     TooFewSamplesWarning,
     conformal_p_values,
     conformal_threshold,
     select_by_fdr,
 )
+from ._energy import Energy
 from ._gaussian import ClassConditionalGaussian
 from ._loda import LODA
 from ._max_softmax import MaxSoftmaxProbability
@@ -25,7 +27,9 @@ __all__ = [
     "LODA",
     "ClassConditionalDetector",
     "ClassConditionalGaussian",
+    "CombinedDetector",
     "ConformalDetector",
+    "Energy",
     "MLPAnomalyClassifier",
     "MaxSoftmaxProbability",
     "PerClassSVDD",

@@ -59,11 +59,11 @@ class BaseNoveltyDetector(BaseDecision):
         self._hold_out(X[held_out])
         return self
 
-    def fit_scores(self, X, random_state):
-        """Fit on all of X, for a detector made of others: nothing is rejected."""
+    def _fit_on_all(self, X):
+        # Of no use but to detectors made of others: see fit_to_score.
         self._validate_params()
         X, names = self._check_training_data(X, None, fewest=1)
-        self._fit_scores(X, names, check_random_state(random_state))
+        self._fit_scores(X, names, check_random_state(self.random_state))
         self.offset_, self.class_offsets_ = -np.inf, None
         return self
 
@@ -95,12 +95,27 @@ class BaseNoveltyDetector(BaseDecision):
                 f"{self._column_names[:3]} ...; got {names[:3]} ..."
             )
 
-    def _judge(self, X):
+    def _validated(self, X):
         check_is_fitted(self)
         names = column_names(X)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         self._check_names(names)
+        return X
+
+    def _judge(self, X):
+        X = self._validated(X)
         return self._score_and_class(X, self.class_offsets_ is not None)
 
     def _score_and_class(self, X, by_class):
         return self._score_samples(X), self._predicted_class(X) if by_class else None
+
+
+def fit_to_score(detector, X):
+    """Fit a detector that is asked for scores alone.
+
+    One of skgrad need not hold out samples then: it learns from all of X, and rejects
+    nothing.
+    """
+    if isinstance(detector, BaseNoveltyDetector):
+        return detector._fit_on_all(X)
+    return detector.fit(X)

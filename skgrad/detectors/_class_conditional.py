@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import clone, is_outlier_detector
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ._base import BaseNoveltyDetector
+from ._base import BaseNoveltyDetector, fit_to_score
 from ._blocks import find_blocks
 from ._decision import seed, threshold_options
 from ._pyod import PyODDetector, is_pyod
@@ -142,7 +142,9 @@ class ClassConditionalDetector(BaseNoveltyDetector):
     def _fit_scores(self, X, names, random_state):
         self.blocks_, self.logits_block_ = find_blocks(X.shape[1], names, self.blocks)
         self._columns = self._judged_columns()
-        self._weights = _checked_weights(self.weights, len(self._columns))
+        self._weights = checked_weights(
+            self.weights, len(self._columns), "block of columns"
+        )
         predicted = self._predicted_class(X)
         classes, counts = np.unique(predicted, return_counts=True)
         self.modelled_classes_ = classes[counts >= self.min_class_size]
@@ -159,9 +161,7 @@ class ClassConditionalDetector(BaseNoveltyDetector):
     def _fit_parts(self, X, random_state):
         """Fit one model per group of columns."""
         return [
-            _Part(self._make_model(random_state), self.scaling).fit(
-                X[:, columns], random_state
-            )
+            _Part(self._make_model(random_state), self.scaling).fit(X[:, columns])
             for columns in self._columns
         ]
 
@@ -208,11 +208,8 @@ class _Part:
         self.detector = detector
         self.scaling = scaling
 
-    def fit(self, X, random_state):
-        if isinstance(self.detector, BaseNoveltyDetector):
-            self.detector.fit_scores(X, random_state)
-        else:
-            self.detector.fit(X)
+    def fit(self, X):
+        fit_to_score(self.detector, X)
         self.low, self.range = 0.0, 1.0
         if self.scaling is not None:
             scores = in_distribution_scores(self.detector, X)
@@ -235,17 +232,17 @@ def as_outlier_detector(detector):
     return detector
 
 
-def _checked_weights(weights, n_blocks):
-    """Return the weights of the blocks, scaled to sum 1."""
-    given = np.ones(n_blocks) if weights is None else np.asarray(weights)
+def checked_weights(weights, n_weights, of_what):
+    """Return the weights, one of each of something, scaled to sum 1."""
+    given = np.ones(n_weights) if weights is None else np.asarray(weights)
     if (
-        given.shape != (n_blocks,)
+        given.shape != (n_weights,)
         or given.dtype.kind not in "iuf"
         or not np.all((given >= 0) & np.isfinite(given))
         or not given.any()
     ):
         raise ValueError(
-            f"weights must be None or {n_blocks} numbers >= 0, not all 0, one per "
-            f"block of columns; got {weights!r}."
+            f"weights must be None or {n_weights} numbers >= 0, not all 0, one per "
+            f"{of_what}; got {weights!r}."
         )
     return given / given.sum()

@@ -71,10 +71,11 @@ class ClassConditionalGaussian(ClassConditionalDetector):
 
     Notes
     -----
-    The shrinkage is that of Ledoit and Wolf (2004), on features standardised per
-    class. It gives a feature that never varied in training a small variance too, so
-    that it counts against an input in which it is far from its value; a millionth of
-    the mean variance is added besides, for where there is no shrinkage.
+    The shrinkage is that of Ledoit and Wolf (2004), on features whose deviations from
+    the class means have unit variance over all classes together. It gives a feature
+    that never varied in training a small variance too, so that it counts against an
+    input in which it is far from its value; a millionth of the mean variance is added
+    besides, for where there is no shrinkage.
 
     With ``covariance="tied"`` it is the Mahalanobis score of Lee et al., of the
     predicted class instead of the nearest.
@@ -133,60 +134,64 @@ class ClassConditionalGaussian(ClassConditionalDetector):
         self.random_state = random_state
 
     def _fit_models(self, X, predicted, random_state):
-        if self.covariance == "per_class":
-            super()._fit_models(X, predicted, random_state)
-            return
         (columns,) = self._columns
-        self._pooled = self._fit_parts(X, random_state)
-        scaler = AnyFloatScaler().fit(X[:, columns])
-        Z = scaler.transform(X[:, columns])
-        means = {
-            label: Z[predicted == label].mean(axis=0)
-            for label in self.modelled_classes_.tolist()
-        }
-        self._models = {}
-        if means:
-            deviations = [Z[predicted == label] - mean for label, mean in means.items()]
-            shared = _ShrunkGaussian().fit(np.vstack(deviations))
-            self._models = {
-                label: [_Shifted(scaler, mean, shared)] for label, mean in means.items()
-            }
-
-    def _fit_parts(self, X, random_state):
-        (columns,) = self._columns
-        return [_ShrunkGaussian().fit(X[:, columns])]
+        scale = _WithinClassScaler().fit(X[:, columns], predicted)
+        Z = scale.transform(X[:, columns])
+        labels = self.modelled_classes_.tolist()
+        means = {label: Z[predicted == label].mean(axis=0) for label in labels}
+        deviations = {label: Z[predicted == label] - means[label] for label in labels}
+        if self.covariance == "tied" and labels:
+            shared = _cholesky_of_shrunk(np.vstack(list(deviations.values())))
+            factors = dict.fromkeys(labels, shared)
+        else:
+            factors = {c: _cholesky_of_shrunk(deviations[c]) for c in labels}
+        self._models = {c: [_Gaussian(scale, means[c], factors[c])] for c in labels}
+        mean = Z.mean(axis=0)
+        self._pooled = [_Gaussian(scale, mean, _cholesky_of_shrunk(Z - mean))]
 
 
-class _ShrunkGaussian:
-    """A Gaussian with shrunk covariance."""
+class _WithinClassScaler:
+    """Brings the deviations from class means to unit size, all classes together.
 
-    def fit(self, X):
-        self.scaler = AnyFloatScaler().fit(X)
-        Z = self.scaler.transform(X)
-        # Of one sample nothing but its place is known: a sphere of unit size.
-        covariance = (
-            LedoitWolf(assume_centered=True).fit(Z).covariance_
-            if len(Z) > 1
-            else np.eye(Z.shape[1])
-        )
-        variance = np.trace(covariance) / len(covariance)
-        covariance.flat[:: len(covariance) + 1] += 1e-6 * (variance or 1.0)
-        self.factor = np.linalg.cholesky(covariance)
+    One scale for all: by the standard deviation in a single class, a feature that
+    hardly varied there would outweigh everything.
+    """
+
+    def fit(self, X, predicted):
+        self.overall = AnyFloatScaler().fit(X)
+        Z = self.overall.transform(X)
+        for label in np.unique(predicted):
+            Z[predicted == label] -= Z[predicted == label].mean(axis=0)
+        # A feature that never varied within a class is not blown up without limit.
+        self.spread = np.maximum(Z.std(axis=0), 1e-6)
         return self
 
+    def transform(self, X):
+        return self.overall.transform(X) / self.spread
+
+
+class _Gaussian:
+    """The Gaussian of one class."""
+
+    def __init__(self, scale, mean, factor):
+        self.scale = scale
+        self.mean = mean
+        self.factor = factor
+
     def score(self, X):
-        Z = self.scaler.transform(X)
+        Z = self.scale.transform(X) - self.mean
         # A sum of squares, which cannot come out as the difference of infinities.
         return -np.square(solve_triangular(self.factor, Z.T, lower=True)).sum(axis=0)
 
 
-class _Shifted:
-    """The Gaussian of deviations from class means, put at the mean of one class."""
-
-    def __init__(self, scaler, mean, shared):
-        self.scaler = scaler
-        self.mean = mean
-        self.shared = shared
-
-    def score(self, X):
-        return self.shared.score(self.scaler.transform(X) - self.mean)
+def _cholesky_of_shrunk(Z):
+    """Return the Cholesky factor of the shrunk covariance of centred rows."""
+    # Of one sample nothing but its place is known: a sphere of unit size.
+    covariance = (
+        LedoitWolf(assume_centered=True).fit(Z).covariance_
+        if len(Z) > 1
+        else np.eye(Z.shape[1])
+    )
+    variance = np.trace(covariance) / len(covariance)
+    covariance.flat[:: len(covariance) + 1] += 1e-6 * (variance or 1.0)
+    return np.linalg.cholesky(covariance)

@@ -3,13 +3,10 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from ..torch_engine.activations import LOGITS
-from ._base import BaseNoveltyDetector
-from ._blocks import find_blocks, has_block
-from ._decision import threshold_options
+from ._logits import BaseLogitsDetector
 
 
-class MaxSoftmaxProbability(BaseNoveltyDetector):
+class MaxSoftmaxProbability(BaseLogitsDetector):
     r"""Largest softmax probability, the baseline of out-of-distribution detection.
 
     The network's own confidence :math:`p_k = \max_i p_i` in its prediction, with p
@@ -50,6 +47,7 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
 
     See Also
     --------
+    Energy : How large the logits are, all together.
     skgrad.LayerActivationTransformer : Makes the logits, with ``layers="logits"``.
 
     References
@@ -67,35 +65,6 @@ class MaxSoftmaxProbability(BaseNoveltyDetector):
     [-0.69, 49.31]
     """
 
-    _parameter_constraints: dict = {
-        **BaseNoveltyDetector._parameter_constraints,
-        "threshold": threshold_options(),
-    }
-
-    def __init__(
-        self,
-        *,
-        threshold="overall",
-        target_fpr=0.05,
-        calibration_fraction=0.2,
-        random_state=None,
-    ):
-        self.threshold = threshold
-        self.target_fpr = target_fpr
-        self.calibration_fraction = calibration_fraction
-        self.random_state = random_state
-
-    def _fit_scores(self, X, names, random_state):
-        if names is not None and not has_block(names, LOGITS):
-            names = None
-        blocks, logits = find_blocks(
-            X.shape[1], names, [X.shape[1]] if names is None else None
-        )
-        self.logits_ = blocks[logits]
-
-    def _score_samples(self, X):
-        logits = np.sort(X[:, self.logits_], axis=1)
+    def _score_logits(self, logits):
+        logits = np.sort(logits, axis=1)
         return logits[:, -1] - logsumexp(logits[:, :-1], axis=1)
-
-    def _predicted_class(self, X):
-        return X[:, self.logits_].argmax(axis=1)

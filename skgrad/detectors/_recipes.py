@@ -2,7 +2,6 @@
 
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
@@ -10,9 +9,11 @@ from ..feature_extraction import (
     LayerActivationTransformer,
 )
 from ..torch_engine.activations import LOGITS
-from ..torch_engine.model_state import unwrap_model
+from ._combined import CombinedDetector
+from ._energy import Energy
 from ._gaussian import ClassConditionalGaussian
 from ._loda import LODA
+from ._max_softmax import MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
 from ._per_class_svdd import PerClassSVDD
 
@@ -133,32 +134,41 @@ def make_uniform_detector(
 
 
 def make_recommended_detector(
-    model, *, layers=None, target_fpr=0.05, device=None, random_state=None
+    model, *, layers=None, target_fpr=0.05, device=None, memory=None, random_state=None
 ):
-    """Build the combination: gradient norms and early activations, per-class Gaussians.
+    """Build the combination: how sure, how excited, how usual in gradients and layers.
 
-    Gradients see what looks foreign to the whole network, early activations see what
-    looks foreign to its first filters; attacks that deceive one rarely deceive both.
+    Three views of an input, each turned into a p-value: the network's confidence; the
+    energy of its logits, suspicious when low and when high; and the density, among the
+    inputs predicted alike, of its gradient norms and layer activations. What deceives
+    one of them rarely deceives all.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits.
     layers : str or list of str, default=None
-        The layers to look at; None is the first one that has parameters and returns a
-        tensor.
+        The layers to look at; None takes four convolutions or linear layers, spread
+        evenly over the depth of the network.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     device : str or torch.device, default=None
         Where the features are computed; None is the model's own device.
+    memory : str, path-like or joblib.Memory, default=None
+        Where the features are kept, sample by sample; None keeps none.
     random_state : int, RandomState instance or None, default=None
-        Draws the samples held out for the threshold.
+        Draws the samples held out for the p-values and for the threshold.
 
     Returns
     -------
     Pipeline
         A novelty detector with steps ``features``, ``detect``. Fit it on
         in-distribution inputs.
+
+    Notes
+    -----
+    The parts were chosen on data that no table of this library reports:
+    ``benchmarks/recommended.py`` and its figures in ``benchmarks/RESULTS.md``.
 
     Examples
     --------
@@ -168,15 +178,21 @@ def make_recommended_detector(
     >>> list(make_recommended_detector(model).named_steps)
     ['features', 'detect']
     """
-    if layers is None:
-        layers = _first_layer(unwrap_model(model))
-    layers = _with_logits(layers)
-    gradients = ConfoundingGradientTransformer(model, log=True, device=device)
-    activations = LayerActivationTransformer(model, layers, device=device)
-    detect = ClassConditionalGaussian(
-        include_logits=False, target_fpr=target_fpr, random_state=random_state
-    )
+    where = {"device": device, "memory": memory}
+    gradients = ConfoundingGradientTransformer(model, log=True, **where)
+    layers = None if layers is None else _with_logits(layers)
+    activations = LayerActivationTransformer(model, layers, **where)
     features = FeatureUnion([("gradients", gradients), ("activations", activations)])
+    detect = CombinedDetector(
+        [
+            ("confidence", MaxSoftmaxProbability()),
+            ("energy", Energy()),
+            ("density", ClassConditionalGaussian(include_logits=False)),
+        ],
+        two_sided=["energy"],
+        target_fpr=target_fpr,
+        random_state=random_state,
+    )
     return Pipeline([("features", features), ("detect", detect)])
 
 
@@ -184,13 +200,3 @@ def _with_logits(layers):
     """Put the logits last, once, where the detectors look for them."""
     layers = [layers] if isinstance(layers, str) else layers
     return [*(layer for layer in layers if layer != LOGITS), LOGITS]
-
-
-def _first_layer(module):
-    """Name the first layer with parameters that returns a tensor, if there is one."""
-    for name, part in module.named_modules():
-        returns_tuple = isinstance(part, (nn.RNNBase, nn.MultiheadAttention))
-        own = any(True for _ in part.parameters(recurse=False))
-        if name and own and not returns_tuple:
-            return [name]
-    return []

@@ -14,7 +14,7 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
-from ._base import BaseNoveltyDetector
+from ._base import fit_to_score
 from ._blocks import column_names, find_blocks
 from ._class_conditional import as_outlier_detector
 from ._decision import (
@@ -205,11 +205,8 @@ class ConformalDetector(BaseDecision):
         return rows, np.asarray(others, dtype=np.intp)
 
     def _fit_detector(self, X, y, rows):
-        if isinstance(self.detector_, BaseNoveltyDetector):
-            # It need not hold out samples of its own.
-            self.detector_.fit_scores(take(X, rows), self.random_state)
-        elif y is None:
-            self.detector_.fit(take(X, rows))
+        if y is None:
+            fit_to_score(self.detector_, take(X, rows))
         else:
             self.detector_.fit(take(X, rows), take(y, rows))
 

@@ -4,9 +4,17 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import StrOptions
 
-from ..torch_engine.activations import POOLINGS, layer_activations
+from ..torch_engine.activations import (
+    LOGITS,
+    POOLINGS,
+    layer_activations,
+    spread_layers,
+)
 from ..torch_engine.model_state import at_least_float32
 from ._base import BaseModelTransformer
+
+# How many layers are taken where none is named.
+N_SPREAD = 4
 
 
 class LayerActivationTransformer(BaseModelTransformer):
@@ -23,10 +31,11 @@ class LayerActivationTransformer(BaseModelTransformer):
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
         changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
         a skorch net its module.
-    layers : str or array-like of str
+    layers : str or array-like of str, default=None
         Layer names, as in ``model.named_modules()``. ``"logits"`` is what the model
         returns, also where a layer bears that name; detectors that go by predicted
-        class need it, and expect it last.
+        class need it, and expect it last. None takes four convolutions or linear
+        layers, spread evenly over the depth of the network, and the logits.
     pooling : {"mean", "max", "none"}, default="mean"
         What becomes of the axes after the second: their mean (the paper's), their
         largest value, or a column for each position.
@@ -49,6 +58,8 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     Attributes
     ----------
+    layers_ : list of str
+        The layers, in the order of the columns.
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
@@ -92,14 +103,14 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     _parameter_constraints: dict = {
         **BaseModelTransformer._parameter_constraints,
-        "layers": [str, "array-like"],
+        "layers": [str, "array-like", None],
         "pooling": [StrOptions(set(POOLINGS))],
     }
 
     def __init__(
         self,
         model,
-        layers,
+        layers=None,
         *,
         pooling="mean",
         input_shape=None,
@@ -118,22 +129,27 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.verbose = verbose
 
     def _name_features(self, module, batch, n_classes):
+        layers = self._find_layers(module, batch)
         # The whole pass, once: it would show a layer called again further on.
-        blocks = self._activations(module, batch, whole=True)
+        blocks = self._activations(module, batch, layers, whole=True)
         names = []
-        for layer, block in zip(self._layer_names(), blocks, strict=True):
+        for layer, block in zip(layers, blocks, strict=True):
             width = len(str(block.shape[1] - 1))
             names += [f"{layer}_{i:0{width}d}" for i in range(block.shape[1])]
+        self.layers_ = layers
         return np.asarray(names, dtype=object)
 
     def _features(self, module, batch, n_classes):
-        return torch.cat(self._activations(module, batch), dim=1)
+        return torch.cat(self._activations(module, batch, self.layers_), dim=1)
 
-    def _layer_names(self):
+    def _find_layers(self, module, batch):
+        """Return the names of the layers."""
+        if self.layers is None:
+            return [*spread_layers(module, batch, N_SPREAD), LOGITS]
         return [self.layers] if isinstance(self.layers, str) else list(self.layers)
 
-    def _activations(self, module, batch, *, whole=False):
+    def _activations(self, module, batch, layers, *, whole=False):
         blocks = layer_activations(
-            module, batch, self._layer_names(), pooling=self.pooling, whole=whole
+            module, batch, layers, pooling=self.pooling, whole=whole
         )
         return [at_least_float32(block) for block in blocks]

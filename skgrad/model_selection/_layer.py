@@ -82,8 +82,10 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     ----------
     layer_ : str
         The most discriminative layer.
-    layers_ : list of str
+    candidates_ : list of str
         The candidates; those found by themselves in the order of their calls.
+    layers_ : list of str
+        What `transform` returns: ``layer_`` and the logits.
     errors_ : dict of str to float
         Detection error of each candidate, in [0, 0.5]; lower is better. Over generated
         anomalies the mean of the errors for each of their kinds.
@@ -143,7 +145,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     >>> X = torch.randn(200, 2) @ torch.randn(2, 8)
     >>> choice = MostDiscriminativeLayer(model, random_state=0)
     >>> detector = make_pipeline(choice, PerClassSVDD(random_state=0)).fit(X)
-    >>> detector[0].layers_, detector[0].layer_
+    >>> detector[0].candidates_, detector[0].layer_
     (['0', '2'], '0')
     >>> detector.predict(X[:1] * 50).tolist()
     [-1]
@@ -220,7 +222,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             anomalies = generate_anomalies(inputs[half:], random_state)
         candidates = self._candidates().fit(inputs)
         scores = _judge(candidates, inputs, half, anomalies, self.nu)
-        self.layers_ = list(scores)
+        self.candidates_ = list(scores)
         self.errors_ = {layer: error for layer, (error, _) in scores.items()}
         self.aurocs_ = {layer: area for layer, (_, area) in scores.items()}
         self.anomalies_used_ = "given" if len(anomalous) else "generated"
@@ -276,31 +278,26 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             verbose=self.verbose,
         )
 
-    def _layer_names(self):
+    def _find_layers(self, module, batch):
         return [self.layer_, LOGITS]
 
 
 class LayerCandidates(LayerActivationTransformer):
     """The outputs of every layer that may be chosen, from one forward pass."""
 
-    _parameter_constraints: dict = {
-        **LayerActivationTransformer._parameter_constraints,
-        "layers": [str, "array-like", None],
-    }
+    def _find_layers(self, module, batch):
+        if self.layers is None:
+            layers = candidate_layers(module, batch)
+        else:
+            layers = super()._find_layers(module, batch)
+        _check_candidates(self.layers, layers)
+        return layers
 
     def _name_features(self, module, batch, n_classes):
-        if self.layers is None:
-            self.layers_ = candidate_layers(module, batch)
-        else:
-            self.layers_ = super()._layer_names()
-        _check_candidates(self.layers, self.layers_)
         names = super()._name_features(module, batch, n_classes)
         # Names are <layer>_<index>.
         self.layer_of_ = np.array([name.rpartition("_")[0] for name in names])
         return names
-
-    def _layer_names(self):
-        return self.layers_
 
 
 def _check_candidates(layers, found):

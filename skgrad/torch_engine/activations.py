@@ -154,6 +154,34 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
     ]
 
 
+def spread_layers(module: nn.Module, x: Tensor, n_layers: int) -> list[str]:
+    """Name layers with a matrix or kernel of weights, spread evenly over the depth.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        A few inputs.
+    n_layers : int
+        How many, at most.
+
+    Returns
+    -------
+    list of str
+        Of the candidate layers those with a parameter of two or more axes, the first
+        and the last among them; normalisations have none.
+    """
+    names = [
+        name
+        for name in candidate_layers(module, x)
+        if any(p.ndim >= 2 for p in module.get_submodule(name).parameters())
+    ]
+    n_layers = min(n_layers, len(names))
+    places = torch.linspace(0, len(names) - 1, n_layers).round().long().tolist()
+    return [names[place] for place in places]
+
+
 def _is_leaf(layer: nn.Module) -> bool:
     """Tell whether a module has parameters of its own and no children."""
     return not any(layer.children()) and any(

@@ -70,14 +70,17 @@ def test_gaussian_by_definition():
     detector = RecordingGaussian(
         blocks=[2, 2], include_logits=False, random_state=0
     ).fit(X)
-    label = X[:, 2:].argmax(axis=1)
+    seen, label = detector.seen_[:, :2], detector.seen_[:, 2:].argmax(axis=1)
+    means = np.array([seen[label == i].mean(axis=0) for i in (0, 1)])
+    scale = (seen - means[label]).std(axis=0)
+    predicted = X[:, 2:].argmax(axis=1)
     expected = np.empty(len(X))
     for i in (0, 1):
-        seen = detector.seen_[detector.seen_[:, 2:].argmax(axis=1) == i][:, :2]
-        mean, std = seen.mean(axis=0), seen.std(axis=0)
-        shrunk, _ = ledoit_wolf((seen - mean) / std, assume_centered=True)
-        Z = (X[label == i, :2] - mean) / std
-        expected[label == i] = -np.einsum("ni,ij,nj->n", Z, np.linalg.inv(shrunk), Z)
+        deviations = (seen[label == i] - means[i]) / scale
+        shrunk, _ = ledoit_wolf(deviations, assume_centered=True)
+        Z = (X[predicted == i, :2] - means[i]) / scale
+        distance = np.einsum("ni,ij,nj->n", Z, np.linalg.inv(shrunk), Z)
+        expected[predicted == i] = -distance
     assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
 
 

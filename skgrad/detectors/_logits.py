@@ -1,0 +1,51 @@
+"""What the detectors share that look at nothing but the logits."""
+
+from abc import abstractmethod
+
+from ..torch_engine.activations import LOGITS
+from ._base import BaseNoveltyDetector
+from ._blocks import find_blocks, has_block
+from ._decision import threshold_options
+
+
+class BaseLogitsDetector(BaseNoveltyDetector):
+    """Base of the detectors that learn nothing but their threshold.
+
+    A subclass writes `_score_logits`.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNoveltyDetector._parameter_constraints,
+        "threshold": threshold_options(),
+    }
+
+    def __init__(
+        self,
+        *,
+        threshold="overall",
+        target_fpr=0.05,
+        calibration_fraction=0.2,
+        random_state=None,
+    ):
+        self.threshold = threshold
+        self.target_fpr = target_fpr
+        self.calibration_fraction = calibration_fraction
+        self.random_state = random_state
+
+    @abstractmethod
+    def _score_logits(self, logits):
+        """Score logits of shape (n_samples, n_classes)."""
+
+    def _fit_scores(self, X, names, random_state):
+        if names is not None and not has_block(names, LOGITS):
+            names = None
+        blocks, logits = find_blocks(
+            X.shape[1], names, [X.shape[1]] if names is None else None
+        )
+        self.logits_ = blocks[logits]
+
+    def _score_samples(self, X):
+        return self._score_logits(X[:, self.logits_])
+
+    def _predicted_class(self, X):
+        return X[:, self.logits_].argmax(axis=1)
