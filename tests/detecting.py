@@ -13,7 +13,9 @@ from skgrad import (
     LODA,
     ClassConditionalDetector,
     ClassConditionalGaussian,
+    CombinedDetector,
     ConformalDetector,
+    Energy,
     MaxSoftmaxProbability,
     PerClassSVDD,
     PyODDetector,
@@ -32,6 +34,15 @@ def _class_conditional(**options):
     return ClassConditionalDetector(detector, **LAST_3, **options)
 
 
+def _combined(**options):
+    parts = [
+        ("confidence", MaxSoftmaxProbability()),
+        ("energy", Energy()),
+        ("density", ClassConditionalGaussian(include_logits=False)),
+    ]
+    return CombinedDetector(parts, two_sided=["energy"], **LAST_3, **options)
+
+
 # Our own, which survive anything.
 OWN = {
     "LODA": LODA,
@@ -39,6 +50,7 @@ OWN = {
     "Gaussian": partial(ClassConditionalGaussian, **LAST_3),
     "tied": partial(ClassConditionalGaussian, covariance="tied", **LAST_3),
     "softmax": MaxSoftmaxProbability,
+    "combined": _combined,
 }
 MAKERS = {
     **OWN,
@@ -50,7 +62,7 @@ MAKERS = {
 # Those that can be asked for a threshold per predicted class, and how.
 PER_CLASS = {
     name: partial(MAKERS[name], threshold="per_class")
-    for name in ("SVDD", "Gaussian", "tied", "softmax", "per class")
+    for name in ("SVDD", "Gaussian", "tied", "softmax", "per class", "combined")
 }
 PER_CLASS["wrapped"] = partial(
     ConformalDetector, LODA(n_cuts=10), threshold="per_class", **LAST_3

@@ -11,9 +11,11 @@ from skgrad import (
     LODA,
     ClassConditionalDetector,
     ClassConditionalGaussian,
+    CombinedDetector,
     ConformalDetector,
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
+    Energy,
     LayerActivationTransformer,
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
@@ -39,6 +41,10 @@ ESTIMATORS = [
     ClassConditionalGaussian(blocks=[-1, 2], covariance="tied", **HALVES),
     ClassConditionalDetector(OneClassSVM(), blocks=[-1, 2], **HALVES),
     MaxSoftmaxProbability(**HALVES),
+    Energy(**HALVES),
+    CombinedDetector(
+        [("energy", Energy()), ("cuts", LODA(n_cuts=10))], blocks=[-1, 2], **HALVES
+    ),
     PyODDetector(KNN(n_neighbors=1), **HALVES),
     ConformalDetector(IsolationForest(n_estimators=10), **HALVES),
     ConformalDetector(KNN(n_neighbors=1), **HALVES),

@@ -40,7 +40,10 @@ FAR = np.array([40.0, -40.0, 0.0, 0.0, 0.0])
 N_DRAWS, N_FRESH, N_HELD_OUT = 200, 100, 999
 FAST = {"calibration_fraction": 0.9, "random_state": 0}
 SIMULATED = {
-    **{name: MAKERS[name] for name in ("SVDD", "Gaussian", "tied", "softmax", "PyOD")},
+    **{
+        name: MAKERS[name]
+        for name in ("SVDD", "Gaussian", "softmax", "combined", "PyOD")
+    },
     "LODA": partial(LODA, n_cuts=10),
     "wrapped": partial(ConformalDetector, OneClassSVM()),
 }

@@ -1,0 +1,199 @@
+"""CombinedDetector: p-values, tails, and what the parts see."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from detecting import draw
+from numpy.testing import assert_allclose, assert_array_equal
+from pyod.models.knn import KNN
+from recording import RecordsFit
+from scipy.special import logsumexp
+from sklearn.base import clone
+from sklearn.ensemble import IsolationForest
+from sklearn.preprocessing import StandardScaler
+
+from skgrad import (
+    LODA,
+    ClassConditionalGaussian,
+    CombinedDetector,
+    Energy,
+    MaxSoftmaxProbability,
+)
+from skgrad.detectors._combined import log_p_values
+
+PARTS = [
+    ("confidence", MaxSoftmaxProbability()),
+    ("energy", Energy()),
+    ("density", ClassConditionalGaussian(include_logits=False)),
+]
+NAMES = ["a_0", "a_1", "logits_0", "logits_1", "logits_2"]
+
+
+def make(**options):
+    options = {"blocks": [-1, 3], "random_state": 0, **options}
+    return CombinedDetector(PARTS, **options)
+
+
+class Recording(RecordsFit, CombinedDetector):
+    """Keeps the rows that it was fitted on."""
+
+
+def test_energy_is_the_log_of_the_sum_of_exponentials():
+    X = draw(100)[:, 2:]
+    expected = np.log(np.exp(X).sum(axis=1))
+    assert_allclose(Energy(random_state=0).fit(X).score_samples(X), expected)
+    assert Energy(random_state=0).fit(X)._score_samples(X + 800)[0] > 800
+
+
+def expected_log_p(scores, reference):
+    """The definition, one score after the other."""
+    reference = np.sort(reference)
+    n = len(reference)
+    k = int(np.ceil(0.2 * n))
+    u, log_p_u = reference[k - 1], np.log(k / (n + 1))
+    mean_excess = np.mean(u - reference[: k - 1])
+    bulk = (np.median(reference) - u) / np.log(0.5 * (n + 1) / k)
+    scale = max(mean_excess, bulk)
+    result = []
+    for s in scores:
+        if s < u:
+            result.append(log_p_u - (u - s) / scale)
+        elif s >= reference[-1]:
+            result.append(np.log(n / (n + 1)))
+        else:
+            i = np.searchsorted(reference, s, side="right")
+            share = (s - reference[i - 1]) / (reference[i] - reference[i - 1])
+            low, high = np.log(i / (n + 1)), np.log((i + 1) / (n + 1))
+            result.append(low + share * (high - low))
+    return np.array(result)
+
+
+@pytest.mark.parametrize("n", [10, 51, 400])
+def test_log_p_values_by_definition(n):
+    generator = np.random.default_rng(0)
+    reference, scores = generator.gumbel(size=n), 3 * generator.normal(size=300)
+    lower = expected_log_p(scores, reference)
+    assert_allclose(log_p_values(scores, np.sort(reference)), lower, rtol=1e-12)
+    upper = expected_log_p(-scores, -reference)
+    both = np.minimum(0, np.log(2) + np.minimum(lower, upper))
+    found = log_p_values(scores, np.sort(reference), two_sided=True)
+    assert_allclose(found, both, rtol=1e-12)
+
+
+@pytest.mark.parametrize("two_sided", [False, True])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        [1.0],
+        [1.0, 2.0],
+        [3.0] * 50,
+        [0.0] * 30 + [1.0] * 20,
+        np.linspace(-1, 1, 30) * 1e-300,
+        np.linspace(-1, 1, 30) * 1e300,
+    ],
+    ids=["one", "two", "equal", "ties", "tiny", "huge"],
+)
+def test_tails_of_any_reference(reference, two_sided):
+    scores = np.array([-1e308, -1e10, -9.0, 0.0, 1.0, 3.0, 9.0, 1e308])
+    values = log_p_values(scores, np.sort(reference), two_sided=two_sided)
+    assert np.isfinite(values).all()
+    assert (values <= 0).all()
+    if not two_sided:
+        assert (np.diff(values) >= 0).all()
+
+
+def test_p_values_are_uniform_in_the_bulk_and_cautious_in_the_tail():
+    generator = np.random.default_rng(0)
+    for two_sided in (False, True):
+        reference = np.sort(generator.normal(size=4000))
+        values = log_p_values(
+            generator.normal(size=4000), reference, two_sided=two_sided
+        )
+        for p in (0.45, 0.7, 0.9):
+            assert abs(np.mean(values <= np.log(p)) - p) < 0.03
+        # A normal tail is lighter than the exponential one by which it is extended.
+        for p in (0.01, 0.05, 0.1):
+            assert 0.1 * p < np.mean(values <= np.log(p)) < p + 0.01
+
+
+def test_score_is_the_weighted_mean_of_log_p_values():
+    X = draw(500)
+    detector = Recording(
+        PARTS,
+        blocks=[2, 3],
+        two_sided=["energy"],
+        weights=[2, 1, 1],
+        random_state=0,
+    ).fit(X)
+    logs = detector.log_p_values(X)
+    assert logs.shape == (500, 3)
+    assert_allclose(detector.score_samples(X), logs @ [0.5, 0.25, 0.25], rtol=1e-12)
+    # The reference rows are none that the parts were fitted on.
+    energy = logsumexp(detector.seen_[:, 2:], axis=1)
+    reference = detector.reference_scores_["energy"]
+    assert len(reference) == 80
+    assert np.isin(np.round(reference, 9), np.round(energy, 9)).all()
+    expected = log_p_values(logsumexp(X[:, 2:], axis=1), reference, two_sided=True)
+    assert_allclose(logs[:, 1], expected, rtol=1e-12)
+
+
+def test_what_one_part_misses_another_sees():
+    detector = make(two_sided=["energy"]).fit(draw(2000))
+    unsure, excited, strange = draw(50), draw(50), draw(50)
+    unsure[:, 2:] *= 0.1
+    excited[:, 2:] += 30.0
+    strange[:, 0] += 20.0
+    for anomalies, part in ((unsure, 0), (excited, 1), (strange, 2)):
+        assert (detector.predict(anomalies) == -1).mean() > 0.8
+        logs = detector.log_p_values(anomalies).mean(axis=0)
+        assert logs.argmin() == part
+    one_sided = make().fit(draw(2000))
+    assert (one_sided.predict(excited) == -1).mean() < 0.2
+
+
+def test_names_and_widths_agree():
+    X = draw(300)
+    by_width = make().fit(X).score_samples(X)
+    frame = pd.DataFrame(X, columns=NAMES)
+    by_name = make(blocks=None).fit(frame).score_samples(frame)
+    assert_array_equal(by_name, by_width)
+
+
+def test_parts_of_every_origin_without_logits():
+    X, far = draw(400), draw(20) + np.array([40.0, -40, 0, 0, 0])
+    parts = [("cuts", LODA()), ("forest", IsolationForest()), ("near", KNN())]
+    first, second = (CombinedDetector(parts, random_state=0).fit(X) for _ in range(2))
+    assert (first.predict(far) == -1).all()
+    assert_array_equal(first.score_samples(X), second.score_samples(X))
+    assert parts[0][1].random_state is None
+    assert not hasattr(parts[2][1], "decision_scores_")
+
+
+def test_parameters_of_the_parts():
+    detector = make()
+    detector.set_params(density__covariance="tied", reference_fraction=0.3)
+    assert detector.get_params()["density__covariance"] == "tied"
+    assert clone(detector).detectors[2][1].covariance == "tied"
+    assert PARTS[2][1].covariance == "tied"  # as in scikit-learn's compositions
+    detector.set_params(density__covariance="per_class", energy=LODA())
+    assert isinstance(dict(detector.detectors)["energy"], LODA)
+    assert PARTS[1][1].get_params() == Energy().get_params()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"detectors": []}, ValueError, "list of one or more pairs"),
+        ({"detectors": [LODA()]}, (TypeError, ValueError), "pairs|len"),
+        ({"detectors": [("a", LODA()), ("a", LODA())]}, ValueError, "not unique"),
+        ({"detectors": [("a", StandardScaler())]}, TypeError, "outlier detector of"),
+        ({"two_sided": ["nope"]}, ValueError, r"two_sided must hold names.*\['nope'\]"),
+        ({"weights": [1, 2]}, ValueError, "3 numbers >= 0.*one per detector"),
+        ({"reference_fraction": 0}, ValueError, "'reference_fraction' parameter"),
+        ({"threshold": "per_class", "blocks": None}, ValueError, "blocks must be"),
+    ],
+)
+def test_bad_parameters(options, error, message):
+    options = {"detectors": PARTS, "blocks": [2, 3], **options}
+    with pytest.raises(error, match=message):
+        CombinedDetector(**options).fit(draw(100))
