@@ -1,0 +1,103 @@
+"""What a grid search costs over features that are computed once.
+
+    python benchmarks/grid_search.py           # the table of RESULTS.md
+    python benchmarks/grid_search.py --quick   # a tiny network, to see that it runs
+
+50 candidates of a detector behind gradient features, three folds, refitted at the end,
+in one process. "one feature pass" is a plain transform of all rows without a cache;
+"detectors alone" the same search on features computed beforehand. The goal is that the
+search costs 1.2 times the sum of both at most.
+"""
+
+import argparse
+import platform
+import tempfile
+import time
+
+import numpy as np
+import torch
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from torch import nn
+from torchvision import models
+
+from skgrad import LODA, ConfoundingGradientTransformer
+from skgrad.metrics import auroc_scorer
+from skgrad.model_selection import NoveltyKFold
+
+
+def make_network(name):
+    """Return a network with random weights and the shape of its inputs."""
+    torch.manual_seed(0)
+    if name == "resnet18":
+        net = models.resnet18(num_classes=10)
+        net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, padding=1), nn.Identity()
+        return net.eval(), (3, 32, 32)
+    layers = [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    layers += [nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 10)]
+    return nn.Sequential(*layers).eval(), (1, 28, 28)
+
+
+def seconds(work):
+    """Time one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(name, n_samples, n_candidates):
+    """Print one row of the table."""
+    model, shape = make_network(name)
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(n_samples, *shape)).astype(np.float32)
+    y = np.where(np.arange(n_samples) % 5 == 4, -1, 1)
+    X[y == -1] *= 2
+    gradients = ConfoundingGradientTransformer(model, log=True).fit(X)
+    one_pass = seconds(lambda: gradients.transform(X))
+    features = gradients.transform(X)
+    grid = {"n_cuts": np.linspace(50, 150, n_candidates).astype(int).tolist()}
+    how = {"scoring": auroc_scorer, "cv": NoveltyKFold(3), "error_score": "raise"}
+    detector = LODA(random_state=0)
+    alone = GridSearchCV(detector, grid, **how)
+    detectors = seconds(lambda: alone.fit(features, y))
+    with tempfile.TemporaryDirectory() as folder:
+        cached = ConfoundingGradientTransformer(model, log=True, memory=folder)
+        pipeline = Pipeline([("gradients", cached), ("detect", detector)])
+        grid = {"detect__n_cuts": grid["n_cuts"]}
+        search = GridSearchCV(pipeline, grid, **how)
+        total = seconds(lambda: search.fit(X, y))
+    best = np.abs(search.best_score_ - alone.best_score_)
+    ratio = total / (one_pass + detectors)
+    print(
+        f"| {name} | {n_samples} | {one_pass:.1f} s | {detectors:.1f} s | {total:.1f} s "
+        f"| {ratio:.2f} | {best:.1e} |",
+        flush=True,
+    )
+
+
+def main(arguments=None):
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tiny setting")
+    quick = parser.parse_args(arguments).quick
+    print(f"torch {torch.__version__}, Python {platform.python_version()}\n")
+    print(
+        "| network | rows | one feature pass | detectors alone | search | search / sum "
+        "| difference of AUROC |"
+    )
+    print("|---" * 7 + "|")
+    for name, n_samples in (
+        [("lenet", 60)]
+        if quick
+        else [
+            ("lenet", 3000),
+            ("lenet", 10_000),
+            ("resnet18", 1500),
+        ]
+    ):
+        compare(name, n_samples, 3 if quick else 50)
+
+
+if __name__ == "__main__":
+    main()
