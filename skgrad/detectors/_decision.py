@@ -53,7 +53,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         self.calibration_scores_ = np.asarray(scores, dtype=np.float64)
         self.offset_ = conformal_threshold(scores, self.target_fpr)
         self.calibration_classes_ = classes
-        self.class_offsets_ = None
+        self.class_offsets_: dict | None = None
         if classes is None:
             return
         labels, counts = np.unique(self.calibration_classes_, return_counts=True)
@@ -108,7 +108,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             threshold of the predicted class in place of ``offset_``.
         """
         scores, classes = self._judge(X)
-        if classes is None:
+        if classes is None or self.class_offsets_ is None:
             return scores - self.offset_
         offsets = [self.class_offsets_.get(c, self.offset_) for c in classes.tolist()]
         return scores - np.asarray(offsets, dtype=np.float64)
@@ -150,7 +150,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         scores, classes = self._judge(X)
         p_values = conformal_p_values(scores, self.calibration_scores_)
         if classes is not None:
-            for label in self.class_offsets_:
+            for label in self.class_offsets_ or ():
                 rows = classes == label
                 p_values[rows] = conformal_p_values(
                     scores[rows], self._scores_of(label)

@@ -185,7 +185,8 @@ class ConformalDetector(BaseDecision):
         """Return the in-distribution rows, and those of a classifier's anomalies."""
         n_samples = _num_samples(X)
         if not supervised:
-            rows, others = in_distribution_rows(n_samples, y), []
+            rows = in_distribution_rows(n_samples, y)
+            others = np.empty(0, dtype=np.intp)
         elif y is None:
             raise ValueError(
                 "ConformalDetector around a classifier requires y to be passed, but "
@@ -202,7 +203,7 @@ class ConformalDetector(BaseDecision):
                 f"X must hold {fewest} or more in-distribution samples, to learn from "
                 f"and to place the threshold; got n_samples = {len(rows)}."
             )
-        return rows, np.asarray(others, dtype=np.intp)
+        return rows, others
 
     def _fit_detector(self, X, y, rows):
         if y is None:

@@ -32,7 +32,11 @@ from ..torch_engine.model_state import (
 )
 from ._feature_array import FeatureArray
 from ._portable import PortableModel, content_hash, is_portable
+from ._recent import Recent
 from ._row_cache import RowStore, checked_folder, map_batches_once
+
+# Inputs of searches, at most half a gigabyte of them.
+_RECENT = Recent(2**29)
 
 
 class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
@@ -52,6 +56,10 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     }
     # Whether `_features` needs gradients with respect to parameters.
     _parameter_gradients = False
+    # Attributes that `_name_features` sets, and whether they depend on more than the
+    # model, the parameters and the first samples.
+    _learnt: tuple = ()
+    _learns_from_model_alone = True
     # Parameters on which features do not depend, or by rounding only. The shape of a
     # sample belongs to the sample.
     _not_in_store_key = frozenset(
@@ -95,18 +103,33 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                     "X must hold at least one sample; got an empty Dataset."
                 )
             batch = prepare_batch(raw, input_shape=input_shape, **placement(module))
-            n_classes = _probe(module, batch)
-            names = self._name_features(module, batch.clone(), n_classes)
-            # A dry run: what transform would refuse is refused here.
-            self._features(module, batch.clone(), n_classes)
-            if checked_folder(self.memory) is not None:
-                content_hash(module)
+            learnt = self._learn(module, batch)
         if isinstance(X, Dataset):
             self._remember_width(raw)
-        self.n_classes_ = n_classes
-        self.input_shape_ = tuple(batch.shape[1:])
-        self._feature_names = names
+        self.__dict__.update(learnt)
         return self
+
+    def _learn(self, module, batch):
+        """Return what fit learns from the model, once for the same first samples."""
+        key, probe = None, None
+        if checked_folder(self.memory) is not None and self._learns_from_model_alone:
+            key = joblib.hash((type(self).__module__, self._content(module)))
+            probe = batch.cpu().double().numpy()
+            if known := _RECENT.get(key, probe):
+                return known
+        n_classes = _probe(module, batch)
+        names = self._name_features(module, batch.clone(), n_classes)
+        # A dry run: what transform would refuse is refused here.
+        self._features(module, batch.clone(), n_classes)
+        learnt = {name: getattr(self, name) for name in self._learnt}
+        learnt |= {
+            "n_classes_": n_classes,
+            "input_shape_": tuple(batch.shape[1:]),
+            "_feature_names": names,
+        }
+        if key is not None:
+            _RECENT.keep(key, probe, learnt)
+        return learnt
 
     def transform(self, X):
         """Compute the features.
@@ -126,16 +149,24 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         X = self._check_inputs(X, reset=False)
         with frozen(module, parameter_gradients=self._parameter_gradients):
             store = self._store(module)
-            run = partial(map_batches_once, store=store) if store else map_batches
-            features = run(
-                partial(self._checked_features, module),
-                X,
-                batch_size=self.batch_size,
-                progress=type(self).__name__ if self.verbose else None,
-                input_shape=self.input_shape_,
-                **placement(module),
-            )
-        return FeatureArray(features.numpy(), self._feature_names)
+            features = _RECENT.get(store.folder, X) if store else None
+            if features is None:
+                features = self._compute(module, X, store)
+                if store:
+                    _RECENT.keep(store.folder, X, features)
+        # What is kept is not given away.
+        return FeatureArray(features.copy() if store else features, self._feature_names)
+
+    def _compute(self, module, X, store):
+        run = partial(map_batches_once, store=store) if store else map_batches
+        return run(
+            partial(self._checked_features, module),
+            X,
+            batch_size=self.batch_size,
+            progress=type(self).__name__ if self.verbose else None,
+            input_shape=self.input_shape_,
+            **placement(module),
+        ).numpy()
 
     def get_feature_names_out(self, input_features=None):
         """Get the names of the feature columns.
@@ -170,15 +201,19 @@ class BaseModelTransformer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         folder = checked_folder(self.memory)
         if folder is None:
             return None
+        # With the names, because an earlier fit may have seen another model.
+        seen = (self.n_classes_, self._feature_names.tolist())
+        content = (type(self).__module__, seen, self._content(module))
+        return RowStore(folder, type(self).__name__, content)
+
+    def _content(self, module):
+        """Return what features depend on besides the sample. The module is frozen."""
         options = {
             name: value.tolist() if hasattr(value, "tolist") else value
             for name, value in self.get_params().items()
             if name not in self._not_in_store_key
         }
-        # With the names, because an earlier fit may have seen another model.
-        seen = (self.n_classes_, self._feature_names.tolist())
-        content = (type(self).__module__, options, seen, content_hash(module))
-        return RowStore(folder, type(self).__name__, content)
+        return type(self).__name__, options, content_hash(module)
 
     @property
     def _n_features_out(self):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import weakref
 from types import CodeType, FunctionType
 from weakref import WeakValueDictionary
 
@@ -95,8 +96,64 @@ def content_hash(module):
     """Hash all that the results of a frozen module depend on, but for its device.
 
     That is its structure, its tensors and the code of its classes; not that of
-    functions which these call.
+    functions which these call. A hash is taken again only after something changed.
     """
+    state = quick_state(module)
+    known = _HASHES.get(module)
+    if state is not None and known is not None and known[0] == state:
+        return known[1]
+    result = _content_hash(module)
+    if state is not None:
+        _HASHES[module] = state, result
+    return result
+
+
+def quick_state(module):
+    """Return something that changes whenever the module does, in little time.
+
+    Of tensors: place, number of changes that torch counts, and the sum, for those that
+    it does not count. None if the module holds anything else that may change unseen.
+    """
+    parts: list[tuple] = []
+    for name, part in module.named_modules(remove_duplicate=False):
+        parts.append((name, id(type(part)), _code_ids(type(part))))
+        for key, value in vars(part).items():
+            if key in ("_parameters", "_buffers"):
+                parts += [(key, n, _tensor_state(t)) for n, t in value.items()]
+            elif isinstance(value, torch.Tensor):
+                parts.append((key, _tensor_state(value)))
+            elif _is_plain(value):
+                parts.append((key, repr(value)))
+            elif key != "_modules" and value:  # empty dicts of hooks are most of it
+                return None
+    return parts
+
+
+def _tensor_state(tensor):
+    if tensor is None:
+        return None
+    total = tensor.detach().sum()
+    total = total.item() if not total.is_meta else None
+    return id(tensor), tensor._version, tensor.data_ptr(), tensor.shape, total
+
+
+def _is_plain(value):
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, complex, str, bytes))
+
+
+def _code_ids(cls):
+    return [
+        id(f.__code__)
+        for base in cls.__mro__
+        if not _is_known(base)
+        for f in vars(base).values()
+        if isinstance(f, FunctionType)
+    ]
+
+
+def _content_hash(module):
     try:
         if not is_portable(module):
             raise TypeError("modules traced or scripted by torch have no such hash.")
@@ -113,6 +170,10 @@ def content_hash(module):
             f"another one are never taken for its own: {error} Define its classes at "
             "the top of a file and take lambdas and hooks off it, or use memory=None."
         ) from error
+
+
+# Hashes by module, each with the state that it was taken in.
+_HASHES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def _is_known(cls):

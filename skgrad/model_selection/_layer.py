@@ -278,12 +278,17 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             verbose=self.verbose,
         )
 
+    # The layer depends on all samples and on chance.
+    _learns_from_model_alone = False
+
     def _find_layers(self, module, batch):
         return [self.layer_, LOGITS]
 
 
 class LayerCandidates(LayerActivationTransformer):
     """The outputs of every layer that may be chosen, from one forward pass."""
+
+    _learnt = ("layers_", "layer_of_")
 
     def _find_layers(self, module, batch):
         if self.layers is None:

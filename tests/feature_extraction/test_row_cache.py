@@ -25,7 +25,8 @@ from skgrad import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
-from skgrad.feature_extraction import FeatureArray, _row_cache
+from skgrad.feature_extraction import FeatureArray, _base, _row_cache
+from skgrad.feature_extraction._recent import Recent
 
 SHAPE = (2, 6, 6)
 X = images(7, SHAPE)
@@ -34,6 +35,12 @@ MAKERS = {
     "cosine": CosineSimilarityMatrixTransformer,
     "activation": partial(LayerActivationTransformer, layers=["conv", "logits"]),
 }
+
+
+@pytest.fixture(autouse=True)
+def nothing_recent(monkeypatch):
+    # What was computed last is remembered beside the disk; here the disk is tested.
+    monkeypatch.setattr(_base, "_RECENT", Recent(0))
 
 
 @pytest.fixture(params=MAKERS.values(), ids=MAKERS)
