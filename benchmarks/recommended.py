@@ -31,10 +31,16 @@ from skgrad.feature_extraction import FeatureArray
 from skgrad.torch_engine.activations import candidate_layers, spread_layers
 from skgrad.torch_engine.model_state import frozen
 
+
+def gaussian(covariance=0.5):
+    """Return the density of all but the logits."""
+    return ClassConditionalGaussian(include_logits=False, covariance=covariance)
+
+
 PARTS = {
     "confidence": MaxSoftmaxProbability(),
     "energy": Energy(),
-    "density": ClassConditionalGaussian(include_logits=False),
+    "density": gaussian(),
 }
 
 
@@ -54,17 +60,20 @@ VARIANTS = {
     "energy alone": (False, 0, PARTS["energy"]),
     "density alone": (True, 4, PARTS["density"]),
     "density alone, gradients and first layer": (True, 1, PARTS["density"]),
-    "density alone, tied covariance": (
-        True,
-        4,
-        ClassConditionalGaussian(include_logits=False, covariance="tied"),
-    ),
     "SVDD of the first layer and the logits (paper C)": (False, 1, PerClassSVDD()),
     "without confidence": (True, 4, combined("energy", "density")),
     "without energy": (True, 4, combined("confidence", "density")),
     "without density": (False, 0, combined("confidence", "energy")),
     "energy one-sided": (True, 4, combined(*ALL, two_sided=())),
     "density two-sided too": (True, 4, combined(*ALL, two_sided=("energy", "density"))),
+    **{
+        f"covariance {share} tied": (
+            True,
+            4,
+            combined("confidence", "energy", density=gaussian(share)),
+        )
+        for share in (0.0, 0.2, 0.8, 1.0)
+    },
     "without gradients": (False, 4, combined(*ALL)),
     "without layers": (True, 0, combined(*ALL)),
     "first layer only": (True, 1, combined(*ALL)),

@@ -1,9 +1,11 @@
 """One Gaussian with shrunk covariance per predicted class."""
 
+from numbers import Real
+
 import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.covariance import LedoitWolf
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseNoveltyDetector
 from ._class_conditional import ClassConditionalDetector
@@ -20,9 +22,10 @@ class ClassConditionalGaussian(ClassConditionalDetector):
 
     Parameters
     ----------
-    covariance : {"per_class", "tied"}, default="per_class"
+    covariance : {"per_class", "tied"} or float, default="per_class"
         Whether each class has a covariance of its own, or all share that of the
-        deviations from their class means. A shared one needs fewer samples.
+        deviations from their class means, which needs fewer samples. A number in
+        [0, 1] mixes both, with that share of the tied one.
     include_logits : bool, default=True
         Whether the logits are features too, or only tell the predicted class.
     blocks : array-like of int, default=None
@@ -77,7 +80,8 @@ class ClassConditionalGaussian(ClassConditionalDetector):
     input in which it is far from its value; a millionth of the mean variance is added
     besides, for where there is no shrinkage.
 
-    With ``covariance="tied"`` it is the Mahalanobis score of Lee et al., of the
+    A mixed covariance is the regularised one of Friedman (1989) without its second
+    step. With ``covariance="tied"`` it is the Mahalanobis score of Lee et al., of the
     predicted class instead of the nearest.
 
     Distances rather than log densities are compared across classes, so that a class
@@ -85,6 +89,7 @@ class ClassConditionalGaussian(ClassConditionalDetector):
 
     References
     ----------
+    Friedman (1989), "Regularized Discriminant Analysis", Eq. 16 (mixed covariance).
     Ledoit, Wolf (2004), "A Well-Conditioned Estimator for Large-Dimensional Covariance
     Matrices". Lee, Lee, Lee, Shin (2018), "A Simple Unified Framework for Detecting
     Out-of-Distribution Samples and Adversarial Attacks", Eq. 1 (tied covariance).
@@ -101,7 +106,10 @@ class ClassConditionalGaussian(ClassConditionalDetector):
 
     _parameter_constraints: dict = {
         **BaseNoveltyDetector._parameter_constraints,
-        "covariance": [StrOptions({"per_class", "tied"})],
+        "covariance": [
+            StrOptions({"per_class", "tied"}),
+            Interval(Real, 0, 1, closed="both"),
+        ],
         **{
             name: ClassConditionalDetector._parameter_constraints[name]
             for name in ("include_logits", "blocks", "min_class_size", "threshold")
@@ -140,14 +148,15 @@ class ClassConditionalGaussian(ClassConditionalDetector):
         labels = self.modelled_classes_.tolist()
         means = {label: Z[predicted == label].mean(axis=0) for label in labels}
         deviations = {label: Z[predicted == label] - means[label] for label in labels}
-        if self.covariance == "tied" and labels:
-            shared = _cholesky_of_shrunk(np.vstack(list(deviations.values())))
-            factors = dict.fromkeys(labels, shared)
-        else:
-            factors = {c: _cholesky_of_shrunk(deviations[c]) for c in labels}
-        self._models = {c: [_Gaussian(scale, means[c], factors[c])] for c in labels}
+        tied = {"per_class": 0.0, "tied": 1.0}.get(self.covariance, self.covariance)
+        shared = _shrunk(np.vstack(list(deviations.values()))) if tied and labels else 0
+        self._models = {}
+        for label in labels:
+            own = _shrunk(deviations[label]) if tied < 1 else 0
+            factor = _cholesky((1 - tied) * own + tied * shared)
+            self._models[label] = [_Gaussian(scale, means[label], factor)]
         mean = Z.mean(axis=0)
-        self._pooled = [_Gaussian(scale, mean, _cholesky_of_shrunk(Z - mean))]
+        self._pooled = [_Gaussian(scale, mean, _cholesky(_shrunk(Z - mean)))]
 
 
 class _WithinClassScaler:
@@ -184,14 +193,15 @@ class _Gaussian:
         return -np.square(solve_triangular(self.factor, Z.T, lower=True)).sum(axis=0)
 
 
-def _cholesky_of_shrunk(Z):
-    """Return the Cholesky factor of the shrunk covariance of centred rows."""
+def _shrunk(Z):
+    """Return the shrunk covariance of centred rows."""
     # Of one sample nothing but its place is known: a sphere of unit size.
-    covariance = (
-        LedoitWolf(assume_centered=True).fit(Z).covariance_
-        if len(Z) > 1
-        else np.eye(Z.shape[1])
-    )
+    if len(Z) == 1:
+        return np.eye(Z.shape[1])
+    return LedoitWolf(assume_centered=True).fit(Z).covariance_
+
+
+def _cholesky(covariance):
     variance = np.trace(covariance) / len(covariance)
     covariance.flat[:: len(covariance) + 1] += 1e-6 * (variance or 1.0)
     return np.linalg.cholesky(covariance)

@@ -187,7 +187,7 @@ def make_recommended_detector(
         [
             ("confidence", MaxSoftmaxProbability()),
             ("energy", Energy()),
-            ("density", ClassConditionalGaussian(include_logits=False)),
+            ("density", ClassConditionalGaussian(covariance=0.5, include_logits=False)),
         ],
         two_sided=["energy"],
         target_fpr=target_fpr,

@@ -99,6 +99,22 @@ def test_tied_covariance_by_definition():
     assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
 
 
+def test_mixed_covariance_lies_between():
+    X = draw()
+    fitted = {
+        covariance: ClassConditionalGaussian(
+            covariance=covariance, blocks=[2, 2], random_state=0
+        ).fit(X)
+        for covariance in ("per_class", 0.0, 0.3, 1.0, "tied")
+    }
+    scores = {key: detector.score_samples(X) for key, detector in fitted.items()}
+    assert_allclose(scores[0.0], scores["per_class"], rtol=1e-9)
+    assert_allclose(scores[1.0], scores["tied"], rtol=1e-9)
+    factors = [fitted[key]._models[0][0].factor for key in ("per_class", 0.3, "tied")]
+    own, mixed, tied = (factor @ factor.T for factor in factors)
+    assert_allclose(mixed, 0.7 * own + 0.3 * tied, rtol=1e-5, atol=1e-9)
+
+
 def test_tied_covariance_with_no_class_large_enough():
     X = draw(120)
     tied, pooled = (
