@@ -124,16 +124,21 @@ def make_anomalies(net, X, y, args):
         name: load_anomalies(
             args.data_dir,
             name,
-            len(X),
+            args.n_anomalies,
             download=args.download,
             random_state=args.seed,
         )
         for name in ("Fashion-MNIST", "Omniglot")
     }
     noise = {
-        "Gaussian noise": make_gaussian_noise(len(X), SHAPE, random_state=args.seed),
-        "uniform noise": make_uniform_noise(len(X), SHAPE, random_state=args.seed),
+        "Gaussian noise": make_gaussian_noise(
+            args.n_anomalies, SHAPE, random_state=args.seed
+        ),
+        "uniform noise": make_uniform_noise(
+            args.n_anomalies, SHAPE, random_state=args.seed
+        ),
     }
+    X, y = X[: args.n_anomalies], y[: args.n_anomalies]
     right = net.predict(X) == y
     attacks = {
         "FGSM, eps 0.3": fgsm(net, X[right], y[right], eps=0.3),
@@ -168,11 +173,12 @@ def main(arguments=None):
     parser.add_argument("--download", action="store_true", help="download what lacks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--n-fit", type=int, default=6000, help="for the detectors")
-    parser.add_argument("--n-test", type=int, default=2000, help="first test images")
+    parser.add_argument("--n-test", type=int, default=10_000, help="test images")
+    parser.add_argument("--n-anomalies", type=int, default=2000, help="of each kind")
     parser.add_argument("--quick", action="store_true", help="few images, one epoch")
     args = parser.parse_args(arguments)
     if args.quick:
-        args.n_fit, args.n_test = 300, 100
+        args.n_fit, args.n_test, args.n_anomalies = 300, 100, 50
     X, y = load_mnist(args.data_dir, train=True, download=args.download)
     X_test, y_test = load_mnist(args.data_dir, train=False, download=args.download)
     X_test, y_test = X_test[: args.n_test], y_test[: args.n_test]

@@ -65,6 +65,7 @@ class BaseNoveltyDetector(BaseDecision):
         X, names = self._check_training_data(X, None, fewest=1)
         self._fit_scores(X, names, check_random_state(self.random_state))
         self.offset_, self.class_offsets_ = -np.inf, None
+        self.calibration_scores_ = np.empty(0)
         return self
 
     def _hold_out(self, X):
@@ -87,13 +88,6 @@ class BaseNoveltyDetector(BaseDecision):
                 f"and to place the threshold; got n_samples = {len(X)}."
             )
         return X, names
-
-    def _check_names(self, names):
-        if None not in (names, self._column_names) and names != self._column_names:
-            raise ValueError(
-                "X must have the columns seen by fit, in their order: "
-                f"{self._column_names[:3]} ...; got {names[:3]} ..."
-            )
 
     def _validated(self, X):
         check_is_fitted(self)
@@ -118,4 +112,6 @@ def fit_to_score(detector, X):
     """
     if isinstance(detector, BaseNoveltyDetector):
         return detector._fit_on_all(X)
-    return detector.fit(X)
+    # FrozenEstimator wants y, and does not return what it holds.
+    detector.fit(X, None)
+    return detector

@@ -10,7 +10,7 @@ from ._base import BaseNoveltyDetector, fit_to_score
 from ._blocks import find_blocks
 from ._decision import seed, threshold_options
 from ._pyod import PyODDetector, is_pyod
-from ._scores import in_distribution_scores
+from ._scores import check_no_bare_pyod, in_distribution_scores
 
 
 class ClassConditionalDetector(BaseNoveltyDetector):
@@ -224,10 +224,17 @@ def as_outlier_detector(detector):
     """Return the detector with scikit-learn's signs, or say why it is none."""
     if is_pyod(detector):
         return PyODDetector(detector)
-    if not is_outlier_detector(detector):
+    check_no_bare_pyod(detector)
+    if not is_outlier_detector(detector) or isinstance(detector, type):
         raise TypeError(
             "detector must be an outlier detector of scikit-learn, PyOD or skgrad, or "
             f"a pipeline that ends in one; got {detector!r}."
+        )
+    if not any(hasattr(detector, m) for m in ("score_samples", "decision_function")):
+        raise TypeError(
+            "detector must have score_samples or decision_function, to score new "
+            f"inputs; {detector!r} has neither. LocalOutlierFactor has them with "
+            "novelty=True."
         )
     return detector
 

@@ -64,7 +64,7 @@ class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
     Attributes
     ----------
     detectors_ : dict of str to estimator
-        The fitted detectors.
+        The fitted detectors; they have scores but no thresholds.
     reference_scores_ : dict of str to ndarray of shape (n_reference,)
         Sorted scores of the samples that the p-values refer to.
     calibration_scores_ : ndarray of shape (n_held_out,)
@@ -84,8 +84,8 @@ class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
 
     Notes
     -----
-    With n reference scores, the i-th smallest has p = i / (n + 1), and log p is linear
-    in between. Let u be the score at a fifth. Below it
+    With n reference scores, the i-th smallest has p = i / (n + 1) from the lowest fifth
+    upward, and log p is linear in between. Let u be the score at a fifth. Below it
     :math:`\log p(s) = \log p(u) - (u - s) / b`, where b is the mean distance from u of
     the scores below it, or that between the median and u if the exponential through
     both falls more slowly. Two-sided: twice the smaller of both tails, 1 at most.
@@ -191,6 +191,7 @@ class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
 
     def _fit_scores(self, X, names, random_state):
         self._check_detectors()
+        self._both = set(self._two_sided())
         self._names, self._logits = self._locate(X.shape[1], names)
         X = self._named(X)
         fit, reference = np.arange(len(X)), np.arange(len(X))
@@ -204,7 +205,8 @@ class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
             self.reference_scores_[name] = np.sort(scores)
 
     def _check_detectors(self):
-        names = [pair[0] for pair in self.detectors if len(pair) == 2]
+        pairs = [p for p in self.detectors if isinstance(p, (tuple, list))]
+        names = [pair[0] for pair in pairs if len(pair) == 2]
         if not names or len(names) != len(self.detectors):
             raise ValueError(
                 "detectors must be a list of one or more pairs (name, detector); got "
@@ -226,7 +228,7 @@ class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
         if self.blocks is None and names is None and self.threshold != PER_CLASS:
             return None, None
         blocks, logits = find_blocks(n_columns, names, self.blocks)
-        if names is None:
+        if self.blocks is not None:  # it comes before names
             names = [
                 f"{LOGITS if i == logits else f'block{i}'}_{j}"
                 for i, block in enumerate(blocks)
@@ -239,13 +241,12 @@ class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
 
     def _log_p_values(self, X):
         X = self._named(X)
-        both = set(self._two_sided())
         return np.column_stack(
             [
                 log_p_values(
                     in_distribution_scores(detector, X),
                     self.reference_scores_[name],
-                    two_sided=name in both,
+                    two_sided=name in self._both,
                 )
                 for name, detector in self.detectors_.items()
             ]

@@ -6,6 +6,7 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.svm import OneClassSVM
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import Dataset, Subset
@@ -73,6 +74,14 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
                 "target_fpr.",
                 TooFewSamplesWarning,
                 stacklevel=4,  # past fit and its validation of parameters
+            )
+
+    def _check_names(self, names):
+        """Compare column names with those seen by fit, where both are known."""
+        if None not in (names, self._column_names) and names != self._column_names:
+            raise ValueError(
+                "X must have the columns seen by fit, in their order: "
+                f"{self._column_names[:3]} ...; got {names[:3]} ..."
             )
 
     def _scores_of(self, label):
@@ -197,7 +206,9 @@ def anomaly_labels(y, n_samples):
         +1 for in-distribution samples, -1 for anomalies.
     """
     y = np.ones(n_samples) if y is None else np.asarray(y)
-    if y.ndim != 1 or y.dtype.kind not in "iuf" or not np.isin(y, (-1, 1)).all():
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y.ravel()
+    if y.ndim != 1 or y.dtype.kind not in "iufO" or set(y.tolist()) - {-1, 1}:
         return np.ones(n_samples)
     if len(y) != n_samples:
         raise ValueError(
@@ -242,4 +253,11 @@ def seed(estimator, random_state):
         for key, value in sorted(estimator.get_params(deep=True).items())
         if (key == "random_state" or key.endswith("__random_state")) and value is None
     }
-    return estimator.set_params(**seeds)
+    if seeds:
+        estimator.set_params(**seeds)
+    # OneClassSVM draws a seed from numpy's global generator unless it has one of its
+    # own, which its constructor does not take; the seed makes no difference.
+    for part in (estimator, *estimator.get_params(deep=True).values()):
+        if isinstance(part, OneClassSVM):
+            part.random_state = 0
+    return estimator

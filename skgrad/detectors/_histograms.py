@@ -106,7 +106,7 @@ def _range(values):
     largest = np.maximum(np.abs(low), np.abs(high))
     # A column constant up to rounding gets a range so narrow that little else falls
     # inside, around its value.
-    narrow = 1e-9 * np.where(largest == 0, 1.0, largest)
+    narrow = np.maximum(1e-9 * np.where(largest == 0, 1.0, largest), 1e-200)
     constant = high - low <= narrow
     low = np.where(constant, (low + high - narrow) / 2, low)
     return low, np.where(constant, narrow, high - low)

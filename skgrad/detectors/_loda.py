@@ -67,7 +67,7 @@ class LODA(BaseNoveltyDetector):
     where later ones lie outside the range, it grows by bins of the same width, and
     when it has ten times as many, neighbours are merged, so that memory is bounded. A
     share of every batch is held out, of which the last 10,000 samples place the
-    threshold anew.
+    threshold anew (in `fit` too). An outlier far away makes the bins coarse for good.
 
     "auto" looks at the numbers of bins that divide 3,072, up to n / log n for n
     samples, and takes the one with the largest log-likelihood less
@@ -171,7 +171,7 @@ class LODA(BaseNoveltyDetector):
         for rows in gen_batches(len(X), self._chunk):
             with np.errstate(over="ignore"):
                 part = np.clip(X[rows] / self._size, -1e100, 1e100)
-            projections = np.zeros((len(part), self.n_cuts))
+            projections = np.zeros((len(part), self._weights.shape[1]))
             for features, weights in zip(self._rows, self._weights, strict=True):
                 projections += part[:, features] * weights
             yield projections

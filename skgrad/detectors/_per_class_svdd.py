@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseNoveltyDetector
 from ._class_conditional import ClassConditionalDetector
+from ._decision import seed
 from ._scaling import AnyFloatScaler
 
 
@@ -147,7 +148,4 @@ class PerClassSVDD(ClassConditionalDetector):
 def make_svdd(nu, gamma="scale"):
     """Return an unfitted data description of standardised features."""
     svm = OneClassSVM(nu=nu, gamma=gamma)
-    # Its fit is deterministic, yet draws a seed from numpy's global generator unless it
-    # has one of its own, which its constructor does not take.
-    svm.random_state = 0
-    return make_pipeline(AnyFloatScaler(), svm)
+    return seed(make_pipeline(AnyFloatScaler(), svm), None)

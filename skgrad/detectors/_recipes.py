@@ -104,7 +104,8 @@ def make_uniform_detector(
         A classifier that returns logits.
     layer : str or list of str
         The most discriminative layer, a name in ``model.named_modules()``; most often
-        an early convolution. Several layers weigh alike.
+        an early convolution. Several layers weigh alike. None takes four, spread over
+        the depth of the network; `skgrad.MostDiscriminativeLayer` finds the one.
     nu : float, default=0.1
         Bound on the share of training samples outside each description.
     target_fpr : float, default=0.05
@@ -180,8 +181,7 @@ def make_recommended_detector(
     """
     where = {"device": device, "memory": memory}
     gradients = ConfoundingGradientTransformer(model, log=True, **where)
-    layers = None if layers is None else _with_logits(layers)
-    activations = LayerActivationTransformer(model, layers, **where)
+    activations = LayerActivationTransformer(model, _with_logits(layers), **where)
     features = FeatureUnion([("gradients", gradients), ("activations", activations)])
     detect = CombinedDetector(
         [
@@ -198,5 +198,7 @@ def make_recommended_detector(
 
 def _with_logits(layers):
     """Put the logits last, once, where the detectors look for them."""
+    if layers is None:  # the transformer finds some, and adds the logits
+        return None
     layers = [layers] if isinstance(layers, str) else layers
     return [*(layer for layer in layers if layer != LOGITS), LOGITS]

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
 
-from ._pyod import is_pyod
+from ._pyod import ends_in_pyod, is_pyod
 
 
 def in_distribution_scores(estimator, X, *, anomaly_label=None):
@@ -26,12 +26,7 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
     ndarray of shape (n_samples,)
         Scores; of a classifier, the log-odds against an anomaly.
     """
-    if is_pyod(estimator):
-        raise TypeError(
-            f"estimator must score in-distribution inputs higher; {estimator!r} of "
-            "PyOD does the opposite. Wrap it before it is fitted: "
-            "PyODDetector(detector)."
-        )
+    check_no_bare_pyod(estimator)
     if is_outlier_detector(estimator):
         if hasattr(estimator, "score_samples"):
             return estimator.score_samples(X)
@@ -50,9 +45,19 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
     return -decision if anomaly == 1 else decision
 
 
+def check_no_bare_pyod(estimator):
+    """Refuse detectors of PyOD with their own sign, wherever they hide."""
+    if is_pyod(estimator) or ends_in_pyod(estimator):
+        raise TypeError(
+            "estimator must score in-distribution inputs higher; PyOD does the "
+            f"opposite in {estimator!r}. Wrap PyOD's detector itself before it is "
+            "fitted, also within a pipeline: PyODDetector(detector)."
+        )
+
+
 def anomaly_index(classes, anomaly_label):
     """Return which of two labels means anomaly, as an index."""
-    classes = list(classes)
+    classes = np.asarray(classes).tolist()
     if len(classes) != 2:
         raise ValueError(
             "estimator must have two classes, one of them for anomalies; it has "

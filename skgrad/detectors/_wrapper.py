@@ -1,8 +1,10 @@
 """A promised false-alarm rate and p-values for detectors that have neither."""
 
+import copy
+
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import BaseEstimator, _fit_context, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
@@ -101,7 +103,9 @@ class ConformalDetector(BaseDecision):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import copy
+
+    import numpy as np
     >>> from sklearn.ensemble import IsolationForest
     >>> from skgrad import ConformalDetector
     >>> X = np.random.default_rng(0).normal(size=(500, 2))
@@ -139,6 +143,14 @@ class ConformalDetector(BaseDecision):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
+    def __sklearn_clone__(self):
+        # A bound method such as net.predict would be copied together with the net.
+        twin = copy.copy(self)
+        twin.predicted_class = None
+        fresh = BaseEstimator.__sklearn_clone__(twin)
+        fresh.predicted_class = self.predicted_class
+        return fresh
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self.detector).input_tags
@@ -167,6 +179,7 @@ class ConformalDetector(BaseDecision):
         """
         (X,) = indexable(X)
         self._check_form(X, reset=True)
+        self._logits = None
         supervised = is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
         rows, others = self._rows(X, y, supervised)
@@ -195,6 +208,11 @@ class ConformalDetector(BaseDecision):
         else:
             check_consistent_length(X, y)
             labels, codes = np.unique(y, return_inverse=True)
+            if labels.tolist() not in ([0, 1], [-1, 1]):
+                raise ValueError(
+                    "y must hold 0 for in-distribution samples and 1 for anomalies, or "
+                    f"+1 and -1, both of either; got {labels[:5].tolist()}."
+                )
             anomaly = anomaly_index(labels, None)
             rows, others = (np.flatnonzero((codes == anomaly) == a) for a in (0, 1))
         fewest = 1 if isinstance(self.detector, FrozenEstimator) else 2
@@ -218,8 +236,12 @@ class ConformalDetector(BaseDecision):
 
     def _check_form(self, X, *, reset):
         """Record or compare the number and names of the columns, if X has them."""
+        names = column_names(X)
+        if reset:
+            self._column_names = names
         if not isinstance(X, Dataset) and getattr(X, "ndim", 2) > 1:
             validate_data(self, X, reset=reset, skip_check_array=True)
+        self._check_names(names)
 
     def _score_and_class(self, X, by_class):
         scores = in_distribution_scores(self.detector_, X)
@@ -229,15 +251,17 @@ class ConformalDetector(BaseDecision):
     def _classes(self, X, n_samples):
         """Return the class that the network predicts for each sample."""
         if self.predicted_class is None:
-            names = column_names(X)
             X = X.toarray() if issparse(X) else np.asarray(X)
             if X.ndim != 2:
                 raise ValueError(
                     "predicted_class must be a function when X is no matrix of "
                     f"features, to tell the class of each input; X has shape {X.shape}."
                 )
-            blocks, logits = find_blocks(X.shape[1], names, self.blocks)
-            return X[:, blocks[logits]].argmax(axis=1)
+            if self._logits is None:
+                names = self._column_names
+                blocks, logits = find_blocks(X.shape[1], names, self.blocks)
+                self._logits = blocks[logits]
+            return X[:, self._logits].argmax(axis=1)
         classes = np.asarray(self.predicted_class(X))
         if classes.shape != (n_samples,):
             raise ValueError(
