@@ -5,7 +5,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
 
@@ -21,6 +25,49 @@ def test_example_runs_and_draws(path, monkeypatch):
         plt.close("all")
     assert shown
     assert shown[0]
+
+
+def write_idx(path, values):
+    """Write bytes in the format of the MNIST files."""
+    header = bytes([0, 0, 8, values.ndim])
+    sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.write_bytes(header + sizes + values.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def small_mnist(tmp_path):
+    """Put digits of 8 x 8 pixels where the script looks for MNIST and the others."""
+    digits = load_digits()
+    images = np.pad(digits.images.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, rows in (("train", slice(0, 1000)), ("t10k", slice(1000, None))):
+        write_idx(raw / f"{part}-images-idx3-ubyte", 15 * images[rows])
+        write_idx(raw / f"{part}-labels-idx1-ubyte", digits.target[rows])
+    for name in ("fashion-mnist-900", "omniglot-small"):
+        folder = tmp_path / name / "kind"
+        folder.mkdir(parents=True)
+        for i in range(30):
+            noise = np.random.default_rng(i).integers(256, size=(20, 20))
+            Image.fromarray(noise.astype(np.uint8)).save(folder / f"{i}.png")
+    return tmp_path
+
+
+def test_mnist_script_prints_its_table(small_mnist, capsys):
+    path = Path(__file__).parents[1] / "examples" / "mnist.py"
+    state = torch.get_rng_state()
+    try:
+        script = runpy.run_path(str(path))
+        script["main"](["--data-dir", str(small_mnist), "--quick"])
+    finally:
+        torch.set_rng_state(state)
+    lines = capsys.readouterr().out.splitlines()
+    assert "detectors fitted on 300" in lines[0] + lines[1]
+    rows = {line[:13].strip(): line for line in lines}
+    assert {"Fashion-MNIST", "Omniglot", "Gaussian nois", "FGSM, eps 0.3"} <= set(rows)
+    areas = [float(cell.split("/")[0]) for cell in rows["mean"].split()[1::2]]
+    assert len(areas) == 4
+    assert areas[-1] > 80
 
 
 def test_there_are_examples():

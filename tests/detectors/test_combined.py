@@ -197,3 +197,19 @@ def test_bad_parameters(options, error, message):
     options = {"detectors": PARTS, "blocks": [2, 3], **options}
     with pytest.raises(error, match=message):
         CombinedDetector(**options).fit(draw(100))
+
+
+def test_widths_come_before_names():
+    X = draw(300)
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(5)])
+    detector = make().fit(frame)
+    assert detector.detectors_["energy"].logits_ == slice(2, 5)
+    assert_array_equal(detector.score_samples(frame), make().fit(X).score_samples(X))
+
+
+def test_parameters_set_after_fit_wait_for_the_next():
+    X = draw(300)
+    detector = make().fit(X)
+    expected = detector.score_samples(X)
+    detector.set_params(two_sided=["energy"], weights=[1, 0, 0])
+    assert_array_equal(detector.score_samples(X), expected)

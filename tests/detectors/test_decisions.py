@@ -11,15 +11,21 @@ from networks import LeNet, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from pyod.models.knn import KNN
 from scipy.stats import binom
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from torch.utils.data import TensorDataset
 
 from skgrad import (
     LODA,
+    ClassConditionalDetector,
+    CombinedDetector,
     ConformalDetector,
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
@@ -33,6 +39,7 @@ from skgrad.detectors import (
     conformal_threshold,
     select_by_fdr,
 )
+from skgrad.feature_extraction import FeatureArray
 
 FAR = np.array([40.0, -40.0, 0.0, 0.0, 0.0])
 # Simulation: detectors that learn fast, 999 held-out samples (so that the rates are
@@ -301,7 +308,7 @@ class TestWrapper:
         with pytest.raises(ValueError, match="requires y to be passed"):
             ConformalDetector(LogisticRegression()).fit(X)
         with pytest.raises(
-            ValueError, match="y must hold 0 for in-distribution.*both of"
+            ValueError, match=r"y must hold 0 for in-distribution.*both"
         ):
             ConformalDetector(LogisticRegression()).fit(X, np.arange(700) % 3)
 
@@ -430,3 +437,125 @@ def test_svdd_per_class_is_the_papers_tau():
     for label, offset in detector.class_offsets_.items():
         own = detector.calibration_scores_[detector.calibration_classes_ == label]
         assert 0.95 <= np.mean(own >= offset) < 0.97
+
+
+class TestPyODInHiding:
+    """PyOD's sign is turned at the adapter; elsewhere it would be wrong in silence."""
+
+    HIDDEN = {
+        "pipeline": lambda: make_pipeline(StandardScaler(), KNN()),
+        "frozen": lambda: FrozenEstimator(KNN().fit(draw(50))),
+        "search": lambda: GridSearchCV(KNN(), {"n_neighbors": [3]}),
+        "nested": lambda: FrozenEstimator(make_pipeline(KNN()).fit(draw(50))),
+    }
+
+    @pytest.mark.parametrize("hide", HIDDEN.values(), ids=HIDDEN)
+    def test_it_is_refused(self, hide):
+        for make in (
+            ConformalDetector,
+            lambda d: ClassConditionalDetector(d, blocks=[-1, 3]),
+            lambda d: CombinedDetector([("a", d)]),
+        ):
+            with pytest.raises(TypeError, match=r"PyOD does the opposite.*PyODD"):
+                make(hide()).fit(draw(100))
+
+    def test_within_a_pipeline_the_adapter_does(self):
+        detector = ConformalDetector(
+            make_pipeline(StandardScaler(), PyODDetector(KNN())), random_state=0
+        ).fit(draw(400))
+        assert (detector.predict(draw(20, seed=1) + FAR) == -1).all()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        list,
+        pd.Series,
+        lambda y: pd.Series(y, dtype=object),
+        lambda y: pd.DataFrame({"y": y}),
+        lambda y: y[:, None],
+        lambda y: y.astype(float),
+    ],
+)
+def test_labels_of_anomalies_in_any_form(form):
+    X, y = draw(300), np.repeat([1, -1], [200, 100])
+    X[200:] += 100.0
+    expected = LODA(random_state=0).fit(X[:200])
+    detector = LODA(random_state=0).fit(X, form(y))
+    assert detector.offset_ == expected.offset_
+
+
+def test_equal_rows_are_judged_alike_however_many():
+    for seed in range(10):
+        rows = np.random.default_rng(seed).normal(size=(2, 20))
+        X = np.repeat(rows, 60, axis=0)
+        detector = MAKERS["Gaussian"](random_state=0).fit(X)
+        together = detector.predict(X)[::60]
+        assert [detector.predict(row[None])[0] for row in rows] == together.tolist()
+
+
+def test_columns_in_another_order_are_refused_by_the_wrapper():
+    names = ["b_0", "a_0"]
+    X = draw(200)[:, :2]
+    detector = ConformalDetector(IsolationForest(), random_state=0)
+    detector.fit(FeatureArray(X, names))
+    with pytest.raises(ValueError, match="columns seen by fit"):
+        detector.predict(FeatureArray(X[:, ::-1], names[::-1]))
+
+
+def test_the_wrapper_remembers_where_the_logits_are():
+    names = ["a_0", "a_1", "logits_0", "logits_1", "logits_2"]
+    X = draw(300)
+    detector = ConformalDetector(
+        LODA(), threshold="per_class", target_fpr=0.2, random_state=0
+    ).fit(FeatureArray(X, names))
+    expected = detector.predict(FeatureArray(X, names))
+    assert_array_equal(detector.predict(X), expected)
+    detector.set_params(blocks=[1, 4])
+    assert_array_equal(detector.predict(X), expected)
+
+
+class Guarded:
+    """A classifier whose bound method tells the predicted class."""
+
+    def __init__(self):
+        self.weights = np.zeros(3)
+
+    def predict(self, X):
+        return np.asarray(X)[:, 2:].argmax(axis=1)
+
+
+def test_clones_share_the_classifier():
+    net = Guarded()
+    detector = ConformalDetector(
+        LODA(), threshold="per_class", predicted_class=net.predict, target_fpr=0.2
+    )
+    twin = clone(detector)
+    assert twin.predicted_class.__self__ is net
+    assert detector.predicted_class.__self__ is net
+    assert sorted(twin.fit(draw(300)).class_offsets_) == [0, 1, 2]
+
+
+def test_frozen_detectors_within_others():
+    frozen = FrozenEstimator(LODA(random_state=0).fit(draw(200)))
+    X = draw(200, seed=1)
+    detector = CombinedDetector([("f", frozen)], random_state=0).fit(X)
+    assert detector.detectors_["f"].estimator is frozen.estimator
+    assert np.isfinite(detector.score_samples(X)).all()
+
+
+def test_global_generator_is_left_alone():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    pipeline = make_pipeline(StandardScaler(), OneClassSVM())
+    for detector in (
+        ConformalDetector(pipeline, random_state=0),
+        ClassConditionalDetector(OneClassSVM(), blocks=[-1, 3], random_state=0),
+        PyODDetector(KNN(), random_state=0),
+    ):
+        detector.fit(draw(100))
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_detectors_that_cannot_score_new_inputs():
+    with pytest.raises(TypeError, match="novelty=True"):
+        ConformalDetector(LocalOutlierFactor()).fit(draw(50))

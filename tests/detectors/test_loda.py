@@ -265,3 +265,18 @@ class TestStreams:
         detector = LODA(random_state=0).partial_fit(X)
         with pytest.raises(ValueError, match="expecting 2 features"):
             detector.partial_fit(X[:, :1])
+
+    @pytest.mark.parametrize("size", [0.0, 1e-300, 1e-309, 1e-322])
+    def test_first_batch_almost_constant(self, size):
+        X = np.random.default_rng(0).normal(size=(200, 2))
+        detector = LODA(random_state=0).partial_fit(X * [1, size])
+        detector.partial_fit(X)
+        assert np.isfinite(detector.score_samples(X)).all()
+        assert LODA(n_bins=100, random_state=0).fit(X * [1, size]).offset_ < np.inf
+
+
+def test_parameters_set_after_fit_wait_for_the_next():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    detector = LODA(n_cuts=5, random_state=0).fit(X)
+    expected = detector.score_samples(X)
+    assert_array_equal(detector.set_params(n_cuts=7).score_samples(X), expected)
