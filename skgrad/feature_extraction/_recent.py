@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 
 class Recent:
@@ -44,7 +45,7 @@ class Recent:
         """Keep a result, with a copy of the inputs that it belongs to."""
         if not _can_be_kept(inputs) or inputs.nbytes > self.most_bytes:
             return
-        entry = key, np.array(inputs), result
+        entry = key, np.array(inputs, order="C"), result
         with self._lock:
             self._number += 1
             self._entries[self._number] = entry
@@ -66,6 +67,15 @@ def _can_be_kept(inputs):
 def _same(known, inputs):
     if known.dtype != inputs.dtype or known.shape != inputs.shape:
         return False
-    # Folds of one search differ in few places: some rows first, then all.
+    # Folds of one search may differ late: some rows first, then all.
     some = slice(None, None, max(1, len(known) // 8))
-    return np.array_equal(known[some], inputs[some]) and np.array_equal(known, inputs)
+    if not np.array_equal(known[some], inputs[some]):
+        return False
+    # Bits in pieces that stay in the processor's cache take half the time of values.
+    known, inputs = (
+        np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in (known, inputs)
+    )
+    return all(
+        np.array_equal(known[piece], inputs[piece])
+        for piece in gen_batches(known.size, 2**19)
+    )

@@ -25,6 +25,17 @@ def test_found_by_key_and_equal_inputs():
     assert recent.get("a", X) is None
 
 
+def test_all_bytes_are_compared():
+    recent = Recent(10**8)
+    X = np.random.default_rng(0).normal(size=(1001, 999)).astype(np.float32)
+    recent.keep("k", X, 1)
+    assert recent.get("k", np.asfortranarray(X)) == 1
+    for place in ((0, 0), (1000, 998), (500, 1), (131, 77)):
+        other = X.copy()
+        other[place] += 1.0
+        assert recent.get("k", other) is None
+
+
 def test_the_oldest_go_first():
     recent = Recent(2 * 80)
     one, two, three = (np.full(10, float(i)) for i in range(3))
