@@ -176,6 +176,7 @@ def main(arguments=None):
     parser.add_argument("--n-test", type=int, default=10_000, help="test images")
     parser.add_argument("--n-anomalies", type=int, default=2000, help="of each kind")
     parser.add_argument("--quick", action="store_true", help="few images, one epoch")
+    parser.add_argument("--only", help="name of a single detector, such as recommended")
     args = parser.parse_args(arguments)
     if args.quick:
         args.n_fit, args.n_test, args.n_anomalies = 300, 100, 50
@@ -196,6 +197,8 @@ def main(arguments=None):
     anomalies = make_anomalies(net, X_test, y_test, args)
     results = []
     for name, detector in make_detectors(net, args.seed).items():
+        if args.only not in (None, name):
+            continue
         detector.fit(X[fit])
         scores_id = detector.score_samples(X_test)
         results += [
