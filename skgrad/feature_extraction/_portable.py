@@ -3,7 +3,7 @@
 import copy
 import pickle
 import weakref
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from weakref import WeakValueDictionary
 
 import joblib
@@ -122,6 +122,8 @@ def quick_state(module):
                 parts += [(key, n, _tensor_state(t)) for n, t in value.items()]
             elif isinstance(value, torch.Tensor):
                 parts.append((key, _tensor_state(value)))
+            elif isinstance(value, (type, FunctionType, BuiltinFunctionType)):
+                parts.append((key, id(value), id(getattr(value, "__code__", None))))
             elif _is_plain(value):
                 parts.append((key, repr(value)))
             elif key != "_modules" and value:  # empty dicts of hooks are most of it
@@ -140,7 +142,11 @@ def _tensor_state(tensor):
 def _is_plain(value):
     if isinstance(value, (tuple, list)):
         return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, complex, str, bytes))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return value is None or isinstance(
+        value, (bool, int, float, complex, str, bytes, torch.dtype)
+    )
 
 
 def _code_ids(cls):
