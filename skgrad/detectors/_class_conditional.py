@@ -225,7 +225,8 @@ def as_outlier_detector(detector):
     if is_pyod(detector):
         return PyODDetector(detector)
     check_no_bare_pyod(detector)
-    if not is_outlier_detector(detector) or isinstance(detector, type):
+    is_estimator = hasattr(detector, "fit") and not isinstance(detector, type)
+    if not is_estimator or not is_outlier_detector(detector):
         raise TypeError(
             "detector must be an outlier detector of scikit-learn, PyOD or skgrad, or "
             f"a pipeline that ends in one; got {detector!r}."

@@ -62,7 +62,7 @@ def conformal_threshold(scores, target_fpr):
     rank = threshold_rank(len(scores), target_fpr)
     if rank == 0:
         warnings.warn(
-            f"target_fpr={target_fpr} needs at least {int(np.ceil(1 / target_fpr)) - 1}"
+            f"target_fpr={target_fpr} needs at least {fewest_scores(target_fpr)}"
             f" held-out samples; there are {len(scores)}. The threshold is their lowest"
             f" score, which rejects {1 / (len(scores) + 1):.3f} of in-distribution "
             "inputs on average, in one fit more or less. Fit on more samples, or raise "
@@ -71,6 +71,11 @@ def conformal_threshold(scores, target_fpr):
             stacklevel=3,  # past the wrapper of validate_params
         )
     return float(scores[min(max(rank, 1), len(scores)) - 1])
+
+
+def fewest_scores(target_fpr):
+    """Return how many held-out scores it takes to keep the promise."""
+    return int(np.ceil(1 / target_fpr - 1e-9)) - 1
 
 
 def threshold_rank(n_scores, target_fpr):

@@ -15,6 +15,7 @@ from ._conformal import (
     TooFewSamplesWarning,
     conformal_p_values,
     conformal_threshold,
+    fewest_scores,
     select_by_fdr,
     threshold_rank,
 )
@@ -53,11 +54,11 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """Learn the decision from held-out scores and their predicted classes."""
         self.calibration_scores_ = np.asarray(scores, dtype=np.float64)
         self.offset_ = conformal_threshold(scores, self.target_fpr)
-        self.calibration_classes_ = classes
+        self._calibration_classes = classes
         self.class_offsets_: dict | None = None
         if classes is None:
             return
-        labels, counts = np.unique(self.calibration_classes_, return_counts=True)
+        labels, counts = np.unique(self._calibration_classes, return_counts=True)
         ranks = [threshold_rank(count, self.target_fpr) for count in counts]
         self.class_offsets_ = {
             label: conformal_threshold(self._scores_of(label), self.target_fpr)
@@ -68,7 +69,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if small:
             warnings.warn(
                 f"target_fpr={self.target_fpr} within a class needs at least "
-                f"{int(np.ceil(1 / self.target_fpr - 1e-9)) - 1} held-out samples of "
+                f"{fewest_scores(self.target_fpr)} held-out samples of "
                 f"it; classes {small} have fewer and get the threshold of all classes "
                 "together. Fit on more samples, or raise calibration_fraction or "
                 "target_fpr.",
@@ -85,7 +86,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             )
 
     def _scores_of(self, label):
-        return self.calibration_scores_[self.calibration_classes_ == label]
+        return self.calibration_scores_[self._calibration_classes == label]
 
     def score_samples(self, X):
         """Score inputs: the lower, the more anomalous.

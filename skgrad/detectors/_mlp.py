@@ -196,7 +196,8 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) == 1:
             raise ValueError(
                 "Classifier can't train when only one class is present: y must hold "
-                f"in-distribution and anomalous samples; got only {self.classes_[0]!r}."
+                "in-distribution and anomalous samples; got only "
+                f"{self.classes_.tolist()}."
             )
         if len(self.classes_) > 2:
             raise ValueError(

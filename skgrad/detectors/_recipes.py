@@ -98,11 +98,14 @@ def make_uniform_detector(
 ):
     """Build paper C: one layer and the logits, then one SVDD per predicted class.
 
+    The paper's threshold per class is
+    ``.set_params(detect__threshold="per_class")``; here it is one for all.
+
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits.
-    layer : str or list of str
+    layer : str, list of str or None
         The most discriminative layer, a name in ``model.named_modules()``; most often
         an early convolution. Several layers weigh alike. None takes four, spread over
         the depth of the network; `skgrad.MostDiscriminativeLayer` finds the one.

@@ -103,9 +103,7 @@ class ConformalDetector(BaseDecision):
 
     Examples
     --------
-    >>> import copy
-
-    import numpy as np
+    >>> import numpy as np
     >>> from sklearn.ensemble import IsolationForest
     >>> from skgrad import ConformalDetector
     >>> X = np.random.default_rng(0).normal(size=(500, 2))

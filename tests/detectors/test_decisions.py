@@ -27,6 +27,7 @@ from skgrad import (
     ClassConditionalDetector,
     CombinedDetector,
     ConformalDetector,
+    Energy,
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
     PerClassSVDD,
@@ -49,9 +50,10 @@ FAST = {"calibration_fraction": 0.9, "random_state": 0}
 SIMULATED = {
     **{
         name: MAKERS[name]
-        for name in ("SVDD", "Gaussian", "softmax", "combined", "PyOD")
+        for name in ("SVDD", "Gaussian", "tied", "softmax", "combined", "PyOD")
     },
     "LODA": partial(LODA, n_cuts=10),
+    "energy": Energy,
     "wrapped": partial(ConformalDetector, OneClassSVM()),
 }
 # Every detector at one rate, the quickest at all.
@@ -86,7 +88,7 @@ def test_false_alarm_rate_within_each_class(name, target_fpr):
         detector.fit(unequal(900, seed=i)[:, columns])
         fresh = unequal(N_FRESH, seed=10_000 + i)[:, columns]
         label = fresh[:, -3:].argmax(axis=1)
-        held_out = np.bincount(detector.calibration_classes_, minlength=3)
+        held_out = np.bincount(detector._calibration_classes, minlength=3)
         rates = np.floor(target_fpr * (held_out + 1)) / (held_out + 1)
         assert sorted(detector.class_offsets_) == [0, 1, 2]
         for c in range(3):
@@ -144,7 +146,7 @@ def test_p_values_agree_with_decisions_per_class(name):
     p_values = detector.p_values(fresh)
     assert_array_equal(p_values <= 0.1, detector.predict(fresh) == -1)
     scores, label = detector.score_samples(fresh), fresh[:, -3:].argmax(axis=1)
-    calibration, classes = detector.calibration_scores_, detector.calibration_classes_
+    calibration, classes = detector.calibration_scores_, detector._calibration_classes
     for c in range(3):
         own = calibration[classes == c]
         lower = (own[None] <= scores[label == c, None]).sum(axis=1)
@@ -435,7 +437,7 @@ def test_svdd_per_class_is_the_papers_tau():
         blocks=[-1, 3], threshold="per_class", calibration_fraction=0.5, random_state=0
     ).fit(draw(1200))
     for label, offset in detector.class_offsets_.items():
-        own = detector.calibration_scores_[detector.calibration_classes_ == label]
+        own = detector.calibration_scores_[detector._calibration_classes == label]
         assert 0.95 <= np.mean(own >= offset) < 0.97
 
 

@@ -19,6 +19,7 @@ from skgrad import (
     PyODDetector,
 )
 from skgrad.detectors._blocks import find_blocks
+from skgrad.detectors._decision import split_rows
 from skgrad.feature_extraction import FeatureArray
 
 NAMES = ["a_0", "a_1", "logits_0", "logits_1"]
@@ -30,6 +31,11 @@ def draw(n_samples=300, seed=0):
     layer = generator.normal(size=(n_samples, 2)) * (1 + 4 * label[:, None])
     logits = generator.normal(size=(n_samples, 2)) + 9 * np.eye(2)[label]
     return np.hstack([layer, logits])
+
+
+def fit_rows(n_samples):
+    """Return the rows that a detector with random_state=0 is fitted on."""
+    return split_rows(np.arange(n_samples), 0.2, np.random.RandomState(0))[0]
 
 
 class RecordingSVDD(RecordsFit, PerClassSVDD):
@@ -220,6 +226,15 @@ class TestClasses:
         pooled = make(blocks=[2, 3], min_class_size=1000, random_state=0).fit(X[3:])
         assert pooled.modelled_classes_.tolist() == []
         assert_array_equal(scores, pooled.score_samples(X[:3]))
+
+    def test_smallest_class_that_is_modelled(self, make):
+        X = np.hstack([draw(), np.full((300, 1), -50.0)])
+        X[:30, 4] = 50.0
+        detector = make(blocks=[2, 3], random_state=0)
+        size = np.sum(X[fit_rows(300), 2:].argmax(axis=1) == 2)
+        for least, modelled in ((size, True), (size + 1, False)):
+            detector.set_params(min_class_size=int(least)).fit(X)
+            assert (2 in detector.modelled_classes_) == modelled
 
     def test_names_and_widths_agree(self, make):
         X = draw()
