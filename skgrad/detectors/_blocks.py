@@ -70,8 +70,8 @@ def find_blocks(n_columns, names, blocks):
         raise ValueError(
             "blocks must be given when X has no column names, because they tell which "
             "columns are the logits: a list of block widths, logits last, such as "
-            "blocks=[-1, 10] for 10 classes, given to the outermost detector. The output "
-            "of LayerActivationTransformer has names, and so does that of "
+            "blocks=[-1, 10] for 10 classes, given to the outermost detector. The "
+            "output of LayerActivationTransformer has names, and so does that of "
             "set_output(transform='pandas'); scalers in between and selected columns "
             "lose them."
         )
