@@ -189,7 +189,9 @@ def test_other_labels_are_refused(y, message):
 
 def test_way_out_for_zeros_and_ones_leads_out():
     anomaly = (Y == -1).astype(int)
-    list(NoveltyKFold(3).split(X, np.where(anomaly == 0, 1, -1)))
+    folds = list(NoveltyKFold(3).split(X, np.where(anomaly == 0, 1, -1)))
+    assert len(folds) == 3
+    assert not any(anomaly[train].any() for train, _ in folds)
 
 
 @pytest.mark.parametrize(
