@@ -175,11 +175,13 @@ class ConformalDetector(BaseDecision):
         self : object
             The fitted detector.
         """
+        # A class is no estimator, and nothing can be asked of it.
+        is_instance = not isinstance(self.detector, type)
+        supervised = is_instance and is_classifier(self.detector)
+        detector = self.detector if supervised else as_outlier_detector(self.detector)
         (X,) = indexable(X)
         self._check_form(X, reset=True)
         self._logits = None
-        supervised = is_classifier(self.detector)
-        detector = self.detector if supervised else as_outlier_detector(self.detector)
         rows, others = self._rows(X, y, supervised)
         random_state = check_random_state(self.random_state)
         if isinstance(detector, FrozenEstimator):

@@ -372,7 +372,7 @@ class TestWrapper:
         ("options", "error", "message"),
         [
             ({"detector": 3}, ValueError, "'detector' parameter"),
-            ({"detector": KNN}, TypeError, "estimator instance"),
+            ({"detector": KNN}, TypeError, "must be an outlier detector of"),
             ({"threshold": "class"}, ValueError, "'threshold' parameter"),
             ({"predicted_class": 3}, ValueError, "'predicted_class' parameter"),
             ({"threshold": "per_class"}, ValueError, "blocks must be given"),
