@@ -40,13 +40,22 @@ def test_unknown_names_are_refused():
 
 
 def test_lines_of_the_readme_run():
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    readme = (ROOT / "README.md").read_text()
+    protect, decide = re.findall(r"```python\n(.*?)```", readme, re.S)
     shape = (1, 28, 28)
     names = {
         "model": seeded(LeNet),
-        "X_fit": images(120, shape) ** 4,
+        "X_fit": images(900, shape) ** 4,
         "X_new": images(20, shape, seed=1),
+        "X_ood": images(60, shape, seed=2),
     }
-    exec(code, names)
+    exec(protect, names)
     assert set(names["detector"].predict(names["X_new"])) == {-1}
     assert set(names["own"].predict(names["X_new"])) == {-1}
+    exec(decide, names)
+    assert len(names["own"][-1].class_offsets_) >= 1
+    assert (names["guard"].p_values(names["X_new"]) < 0.05).all()
+    assert names["guard"].select_anomalies(names["X_new"]).all()
+    assert names["search"].best_score_ > 0.95
+    # The refit left the anomalies out.
+    assert set(names["search"].predict(names["X_ood"])) == {-1}
