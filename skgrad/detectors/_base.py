@@ -8,7 +8,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._blocks import column_names
-from ._decision import PER_CLASS, BaseDecision, in_distribution_rows, split_rows
+from ._decision import (
+    PER_CLASS,
+    BaseDecision,
+    check_enough,
+    in_distribution_rows,
+    split_rows,
+)
 
 
 class BaseNoveltyDetector(BaseDecision):
@@ -82,11 +88,7 @@ class BaseNoveltyDetector(BaseDecision):
             self._column_names = names
         self._check_names(names)
         X = X[in_distribution_rows(len(X), y)]
-        if len(X) < fewest:
-            raise ValueError(
-                f"X must hold {fewest} or more in-distribution samples, to learn from "
-                f"and to place the threshold; got n_samples = {len(X)}."
-            )
+        check_enough(len(X), fewest)
         return X, names
 
     def _validated(self, X):
@@ -104,7 +106,7 @@ class BaseNoveltyDetector(BaseDecision):
         return self._score_samples(X), self._predicted_class(X) if by_class else None
 
 
-def fit_to_score(detector, X):
+def fit_to_score(detector, X, y=None):
     """Fit a detector that is asked for scores alone.
 
     One of skgrad need not hold out samples then: it learns from all of X, and rejects
@@ -113,5 +115,5 @@ def fit_to_score(detector, X):
     if isinstance(detector, BaseNoveltyDetector):
         return detector._fit_on_all(X)
     # FrozenEstimator wants y, and does not return what it holds.
-    detector.fit(X, None)
+    detector.fit(X, y)
     return detector

@@ -3,14 +3,13 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import clone, is_outlier_detector
+from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ._base import BaseNoveltyDetector, fit_to_score
 from ._blocks import find_blocks
 from ._decision import seed, threshold_options
-from ._pyod import PyODDetector, is_pyod
-from ._scores import check_no_bare_pyod, in_distribution_scores
+from ._scores import as_outlier_detector, in_distribution_scores
 
 
 class ClassConditionalDetector(BaseNoveltyDetector):
@@ -188,9 +187,10 @@ class ClassConditionalDetector(BaseNoveltyDetector):
         scores = np.empty(len(X))
         for label in np.unique(predicted).tolist():
             rows = predicted == label
+            own = X[rows]
             parts = self._models.get(label, self._pooled)
             scores[rows] = sum(
-                weight * part.score(X[rows][:, columns])
+                weight * part.score(own[:, columns])
                 for weight, part, columns in zip(
                     self._weights, parts, self._columns, strict=True
                 )
@@ -218,26 +218,6 @@ class _Part:
 
     def score(self, X):
         return (in_distribution_scores(self.detector, X) - self.low) / self.range
-
-
-def as_outlier_detector(detector):
-    """Return the detector with scikit-learn's signs, or say why it is none."""
-    if is_pyod(detector):
-        return PyODDetector(detector)
-    check_no_bare_pyod(detector)
-    is_estimator = hasattr(detector, "fit") and not isinstance(detector, type)
-    if not is_estimator or not is_outlier_detector(detector):
-        raise TypeError(
-            "detector must be an outlier detector of scikit-learn, PyOD or skgrad, or "
-            f"a pipeline that ends in one; got {detector!r}."
-        )
-    if not any(hasattr(detector, m) for m in ("score_samples", "decision_function")):
-        raise TypeError(
-            "detector must have score_samples or decision_function, to score new "
-            f"inputs; {detector!r} has neither. LocalOutlierFactor has them with "
-            "novelty=True."
-        )
-    return detector
 
 
 def checked_weights(weights, n_weights, of_what):

@@ -11,9 +11,9 @@ from ..feature_extraction import FeatureArray
 from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector, fit_to_score
 from ._blocks import find_blocks
-from ._class_conditional import as_outlier_detector, checked_weights
+from ._class_conditional import checked_weights
 from ._decision import PER_CLASS, seed, split_rows, threshold_options
-from ._scores import in_distribution_scores
+from ._scores import as_outlier_detector, in_distribution_scores
 
 # The share of the lowest reference scores by which the tail is extended.
 _TAIL = 0.2

@@ -59,14 +59,12 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if classes is None:
             return
         labels, counts = np.unique(self._calibration_classes, return_counts=True)
-        ranks = [threshold_rank(count, self.target_fpr) for count in counts]
+        enough = np.array([threshold_rank(n, self.target_fpr) > 0 for n in counts])
         self.class_offsets_ = {
             label: conformal_threshold(self._scores_of(label), self.target_fpr)
-            for label, rank in zip(labels.tolist(), ranks, strict=True)
-            if rank > 0
+            for label in labels[enough].tolist()
         }
-        small = [label for label in labels.tolist() if label not in self.class_offsets_]
-        if small:
+        if small := labels[~enough].tolist():
             warnings.warn(
                 f"target_fpr={self.target_fpr} within a class needs at least "
                 f"{fewest_scores(self.target_fpr)} held-out samples of "
@@ -228,6 +226,15 @@ def in_distribution_rows(n_samples, y):
             f"{n_samples} are -1."
         )
     return rows
+
+
+def check_enough(n_samples, fewest):
+    """Refuse too few in-distribution samples."""
+    if n_samples < fewest:
+        raise ValueError(
+            f"X must hold {fewest} or more in-distribution samples, to learn from "
+            f"and to place the threshold; got n_samples = {n_samples}."
+        )
 
 
 def split_rows(rows, fraction, random_state):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
 
-from ._pyod import ends_in_pyod, is_pyod
+from ._pyod import PyODDetector, ends_in_pyod, is_pyod
 
 
 def in_distribution_scores(estimator, X, *, anomaly_label=None):
@@ -43,6 +43,26 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
         return np.log(probability[:, 1 - anomaly]) - np.log(probability[:, anomaly])
     decision = estimator.decision_function(X)
     return -decision if anomaly == 1 else decision
+
+
+def as_outlier_detector(detector):
+    """Return the detector with scikit-learn's signs, or say why it is none."""
+    if is_pyod(detector):
+        return PyODDetector(detector)
+    check_no_bare_pyod(detector)
+    is_estimator = hasattr(detector, "fit") and not isinstance(detector, type)
+    if not is_estimator or not is_outlier_detector(detector):
+        raise TypeError(
+            "detector must be an outlier detector of scikit-learn, PyOD or skgrad, or "
+            f"a pipeline that ends in one; got {detector!r}."
+        )
+    if not any(hasattr(detector, m) for m in ("score_samples", "decision_function")):
+        raise TypeError(
+            "detector must have score_samples or decision_function, to score new "
+            f"inputs; {detector!r} has neither. LocalOutlierFactor has them with "
+            "novelty=True."
+        )
+    return detector
 
 
 def check_no_bare_pyod(estimator):

@@ -18,17 +18,17 @@ from torch.utils.data import Dataset
 
 from ._base import fit_to_score
 from ._blocks import column_names, find_blocks
-from ._class_conditional import as_outlier_detector
 from ._decision import (
     PER_CLASS,
     BaseDecision,
+    check_enough,
     in_distribution_rows,
     seed,
     split_rows,
     take,
     threshold_options,
 )
-from ._scores import anomaly_index, in_distribution_scores
+from ._scores import anomaly_index, as_outlier_detector, in_distribution_scores
 
 
 class ConformalDetector(BaseDecision):
@@ -188,8 +188,10 @@ class ConformalDetector(BaseDecision):
             self.detector_, held_out = detector, rows
         else:
             fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
+            fit = np.r_[fit, others]
             self.detector_ = seed(clone(detector), random_state)
-            self._fit_detector(X, y if supervised else None, np.r_[fit, others])
+            labels = take(y, fit) if supervised else None
+            fit_to_score(self.detector_, take(X, fit), labels)
         by_class = self.threshold == PER_CLASS
         self._calibrate(*self._score_and_class(take(X, held_out), by_class))
         return self
@@ -216,18 +218,8 @@ class ConformalDetector(BaseDecision):
             anomaly = anomaly_index(labels, None)
             rows, others = (np.flatnonzero((codes == anomaly) == a) for a in (0, 1))
         fewest = 1 if isinstance(self.detector, FrozenEstimator) else 2
-        if len(rows) < fewest:
-            raise ValueError(
-                f"X must hold {fewest} or more in-distribution samples, to learn from "
-                f"and to place the threshold; got n_samples = {len(rows)}."
-            )
+        check_enough(len(rows), fewest)
         return rows, others
-
-    def _fit_detector(self, X, y, rows):
-        if y is None:
-            fit_to_score(self.detector_, take(X, rows))
-        else:
-            self.detector_.fit(take(X, rows), take(y, rows))
 
     def _judge(self, X):
         check_is_fitted(self)
