@@ -32,6 +32,7 @@ _HOMES = {
 }
 _ROOMS = (
     "attacks",
+    "baselines",
     "datasets",
     "detectors",
     "evaluation",

@@ -45,7 +45,7 @@ def fgsm(model, X, y=None, *, eps, bounds=(0.0, 1.0), batch_size=128, device=Non
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the sizes ``linf`` and ``l2``.
+        With ``X_adv``, the ``success`` mask and the size of the changes.
 
     References
     ----------
@@ -61,9 +61,9 @@ def fgsm(model, X, y=None, *, eps, bounds=(0.0, 1.0), batch_size=128, device=Non
     [0.25]
     """
 
-    def perturb(module, x, classes, low, high):
-        step = eps * loss_input_gradient(module, x, classes).sign()
-        return (x + step).clamp(low, high)
+    def perturb(batch):
+        gradient = loss_input_gradient(batch.module, batch.x, batch.classes)
+        return batch.within(batch.x + eps * gradient.sign())
 
     return run_attack(
         perturb, model, X, y, bounds=bounds, batch_size=batch_size, device=device
@@ -130,7 +130,7 @@ def pgd(
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the sizes ``linf`` and ``l2``.
+        With ``X_adv``, the ``success`` mask and the size of the changes.
 
     Notes
     -----
@@ -164,15 +164,16 @@ def pgd(
     )
 
 
-def _descend(module, x, classes, low, high, *, eps, step_size, n_steps, start):
+def _descend(batch, *, eps, step_size, n_steps, start):
     """Take the steps on one batch."""
-    low, high = torch.maximum(x - eps, low), torch.minimum(x + eps, high)
+    x = batch.x
+    low, high = torch.maximum(x - eps, batch.low), torch.minimum(x + eps, batch.high)
     moved = x
     if start is not None:
         # numpy draws in the order of the samples, whatever the batch size.
         noise = torch.as_tensor(start.uniform(-eps, eps, size=tuple(x.shape)))
         moved = (x + noise.to(x)).clamp(low, high)
     for _ in range(n_steps):
-        step = step_size * loss_input_gradient(module, moved, classes).sign()
-        moved = (moved + step).clamp(low, high)
+        gradient = loss_input_gradient(batch.module, moved, batch.classes)
+        moved = (moved + step_size * gradient.sign()).clamp(low, high)
     return moved

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 from ..detectors._decision import anomaly_labels
 from ..detectors._per_class_svdd import make_svdd
 from ..feature_extraction import LayerActivationTransformer
-from ..feature_extraction._base import _checked_input_shape
+from ..feature_extraction._model_estimator import checked_input_shape
 from ..metrics import auroc, detection_accuracy
 from ..torch_engine.activations import LOGITS, candidate_layers
 from ..torch_engine.batching import prepare_batch
@@ -261,7 +261,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         )
         return prepare_batch(
             take_samples(X, rows),
-            input_shape=_checked_input_shape(self.input_shape),
+            input_shape=checked_input_shape(self.input_shape),
             device=torch.device("cpu"),
             dtype=dtype,
         ).numpy()

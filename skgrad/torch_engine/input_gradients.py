@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -294,12 +295,39 @@ def loss_input_gradient(module: nn.Module, x: Tensor, classes: Tensor) -> Tensor
     Tensor of shape (n_samples, *input_shape)
         Input gradients, each up to a positive factor (see `class_cotangent`).
     """
+    return input_gradient(module, x, partial(class_cotangent, classes=classes))[0]
+
+
+def input_gradient(
+    module: nn.Module, x: Tensor, cotangent: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Pull a cotangent at the logits back to the input.
+
+    Cost: one forward and one backward pass.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs.
+    cotangent : callable
+        Takes the detached logits (n_samples, n_classes), returns the gradient of each
+        sample's objective at them, of that shape.
+
+    Returns
+    -------
+    gradient : Tensor of shape (n_samples, *input_shape)
+        The gradients of the objectives at the inputs.
+    logits : Tensor of shape (n_samples, n_classes)
+        The logits, detached.
+    """
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
         (gradient,) = torch.autograd.grad(
-            logits, leaf, class_cotangent(logits, classes), materialize_grads=True
+            logits, leaf, cotangent(logits.detach()), materialize_grads=True
         )
-    return check_finite(gradient)
+    return check_finite(gradient), logits.detach()
 
 
 def _traced_forward(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

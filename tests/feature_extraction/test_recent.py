@@ -170,7 +170,7 @@ def test_fit_learns_the_same_from_memory(tmp_path, monkeypatch):
     for make in (ConfoundingGradientTransformer, LayerActivationTransformer):
         first = make(net, memory=tmp_path).fit(X)
         with monkeypatch.context() as patch:
-            patch.setattr(_base, "_probe", None)  # would fail if it were called
+            patch.setattr(_base, "probe", None)  # would fail if it were called
             second = make(net, memory=tmp_path).fit(X)
         names = first.get_feature_names_out()
         assert_array_equal(second.get_feature_names_out(), names)

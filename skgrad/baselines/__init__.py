@@ -1,0 +1,5 @@
+"""The methods that the papers compare with, as detectors over a model."""
+
+from ._odin import ODIN
+
+__all__ = ["ODIN"]

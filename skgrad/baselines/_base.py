@@ -1,0 +1,123 @@
+"""What the baselines share: a model, in-distribution inputs, a threshold."""
+
+from abc import abstractmethod
+from functools import partial
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset, IterableDataset
+
+from ..detectors._decision import (
+    BaseDecision,
+    anomaly_labels,
+    check_enough,
+    in_distribution_rows,
+    split_rows,
+    take,
+)
+from ..feature_extraction._model_estimator import BaseModelEstimator, probe
+from ..model_selection._samples import count_samples, take_samples
+from ..torch_engine.batching import map_batches
+from ..torch_engine.model_state import frozen, on_device, placement, unwrap_model
+
+
+class BaseModelDetector(BaseDecision, BaseModelEstimator):
+    """Base of the detectors that take the inputs of a model and score them themselves.
+
+    A subclass writes `_features`, what is computed of each input; `_score`, if that is
+    not the score itself; and `_learn`, if there is something to learn. The model is
+    held still around all of them.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseModelEstimator._parameter_constraints,
+        **BaseDecision._parameter_constraints,
+    }
+    # Whether `_features` needs gradients with respect to parameters.
+    _parameter_gradients = False
+
+    @abstractmethod
+    def _features(self, module, batch):
+        """Return a Tensor (n_samples, ...) for a batch, each row by itself."""
+
+    def _score(self, features):
+        """Return scores (n_samples,), higher = more in-distribution."""
+        return features
+
+    def _learn(self, module, X, anomalies, random_state):
+        """Learn from in-distribution inputs, and from anomalies if there are any.
+
+        Both are of the kind of X; ``anomalies`` is None where y named none.
+        """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Fit the detector on in-distribution inputs.
+
+        A share ``calibration_fraction`` of them is held out to place the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+            The inputs, finite and scaled as in the training of the model.
+        y : array-like of shape (n_samples,), default=None
+            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies:
+            left out, but by a detector that is told to learn from them. Anything else
+            is ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+        """
+        module = on_device(unwrap_model(self.model), self.device)
+        X = self._check_inputs(X, reset=True)
+        n_samples = count_samples(X)
+        rows = in_distribution_rows(n_samples, y)
+        check_enough(len(rows), 2)
+        anomalous = np.flatnonzero(anomaly_labels(y, n_samples) == -1)
+        random_state = check_random_state(self.random_state)
+        fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
+        with frozen(module, parameter_gradients=self._parameter_gradients):
+            raw, batch = self._first_samples(module, X)
+            self.n_classes_ = probe(module, batch)
+            self.input_shape_ = tuple(batch.shape[1:])
+            anomalies = _rows(X, anomalous) if len(anomalous) else None
+            self._learn(module, _rows(X, fit), anomalies, random_state)
+            scores = self._scores(module, _rows(X, held_out))
+        if isinstance(X, Dataset):
+            self._remember_width(raw)
+        self._calibrate(scores, None)
+        return self
+
+    def _judge(self, X):
+        check_is_fitted(self)
+        module = on_device(unwrap_model(self.model), self.device)
+        X = self._check_inputs(X, reset=False)
+        with frozen(module, parameter_gradients=self._parameter_gradients):
+            return self._scores(module, X), None
+
+    def _scores(self, module, X):
+        features = self._map(partial(self._features, module), module, X)
+        return np.asarray(self._score(features), dtype=np.float64)
+
+    def _map(self, function, module, X):
+        """Apply a function of batches to all of X, and return an array of float64."""
+        result = map_batches(
+            function,
+            X,
+            batch_size=self.batch_size,
+            progress=type(self).__name__ if self.verbose else None,
+            input_shape=self.input_shape_,
+            **placement(module),
+        )
+        return result.double().numpy()
+
+
+def _rows(X, rows):
+    """Select rows of X; only of a stream they are read at once."""
+    if isinstance(X, IterableDataset):
+        return take_samples(X, rows)
+    return take(X, rows)

@@ -1,0 +1,108 @@
+"""What all baselines keep: kinds of input, the promised rate, an unchanged model."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from networks import AnyWidth, BatchNormNet, images, seeded
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from torch.utils.data import IterableDataset, TensorDataset
+
+from skgrad.baselines import ODIN
+
+MAKERS = {"ODIN": ODIN}
+X = images(120, (2, 6, 6))
+
+
+@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
+def make(request):
+    return request.param
+
+
+class Stream(IterableDataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(torch.from_numpy(self.rows))
+
+
+def test_kinds_of_input_score_alike(make):
+    net = seeded(BatchNormNet)
+    expected = make(net, random_state=0).fit(X).score_samples(X)
+    assert expected.shape == (120,)
+    assert expected.dtype == np.float64
+    tensor = torch.from_numpy(X)
+    for data in (tensor, TensorDataset(tensor), Stream(X)):
+        scores = make(net, random_state=0).fit(data).score_samples(data)
+        assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+    flat = make(net, input_shape=(2, 6, 6), random_state=0).fit(X.reshape(120, -1))
+    assert_allclose(flat.score_samples(X), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_size_and_order_change_nothing(make):
+    net, rows = seeded(BatchNormNet).double(), X.astype(np.float64)
+    detector = make(net, random_state=0).fit(rows)
+    expected = detector.score_samples(rows)
+    order = np.random.default_rng(0).permutation(120)
+    assert_allclose(detector.score_samples(rows[order]), expected[order], rtol=1e-9)
+    detector.set_params(batch_size=7)
+    assert_allclose(detector.score_samples(rows), expected, rtol=1e-9)
+
+
+def test_rate_is_kept(make):
+    rows = np.random.default_rng(0).normal(size=(1200, 6))
+    detector = make(AnyWidth(), target_fpr=0.1, random_state=0).fit(rows[:600])
+    rejected = (detector.predict(rows[600:]) == -1).sum()
+    # 600 held-out decisions by 120: beyond these, one fit in 1,000 falls.
+    assert 15 <= rejected <= 120
+
+
+def test_known_anomalies_are_left_out(make):
+    rows = np.vstack([X, 50 + X[:20]])
+    y = np.repeat([1, -1], [120, 20])
+    detector = make(seeded(BatchNormNet), random_state=0).fit(rows, y)
+    alone = make(seeded(BatchNormNet), random_state=0).fit(X)
+    assert len(detector.calibration_scores_) == len(alone.calibration_scores_)
+
+
+def test_model_is_left_as_it_was(make):
+    net = seeded(BatchNormNet).train()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    make(net, random_state=0).fit(X).score_samples(X)
+    assert all(part.training for part in net.modules())
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_clones_share_the_model_and_pickles_score_alike(make):
+    net = seeded(BatchNormNet)
+    detector = make(net, random_state=0).fit(X)
+    assert clone(detector).model is net
+    again = pickle.loads(pickle.dumps(detector))
+    assert_allclose(again.score_samples(X), detector.score_samples(X))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": X[:1]}, "X must hold 2 or more in-distribution samples"),
+        ({"X": X * np.nan}, "X must be finite"),
+        ({"X": X[:, :1]}, "model cannot take X"),
+        ({"target_fpr": 0}, "'target_fpr' parameter"),
+        ({"device": "abacus"}, "device must be None"),
+    ],
+)
+def test_bad_input(make, change, message):
+    options = {"X": X, **change}
+    rows = options.pop("X")
+    with pytest.raises(ValueError, match=message):
+        make(seeded(BatchNormNet), **options).fit(rows)
+
+
+def test_other_shapes_than_those_of_fit_are_refused(make):
+    detector = make(seeded(BatchNormNet), random_state=0).fit(X)
+    with pytest.raises(ValueError, match=r"samples of shape \(2, 6, 6\)"):
+        detector.score_samples(X[:, :, :5])
