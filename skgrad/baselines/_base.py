@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from ..detectors._decision import (
     BaseDecision,
@@ -18,9 +18,9 @@ from ..detectors._decision import (
     take,
 )
 from ..feature_extraction._model_estimator import BaseModelEstimator, probe
-from ..model_selection._samples import count_samples, take_samples
 from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, on_device, placement, unwrap_model
+from ..torch_engine.samples import count_samples
 
 
 class BaseModelDetector(BaseDecision, BaseModelEstimator):
@@ -84,9 +84,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             raw, batch = self._first_samples(module, X)
             self.n_classes_ = probe(module, batch)
             self.input_shape_ = tuple(batch.shape[1:])
-            anomalies = _rows(X, anomalous) if len(anomalous) else None
-            self._learn(module, _rows(X, fit), anomalies, random_state)
-            scores = self._scores(module, _rows(X, held_out))
+            anomalies = take(X, anomalous) if len(anomalous) else None
+            self._learn(module, take(X, fit), anomalies, random_state)
+            scores = self._scores(module, take(X, held_out))
         if isinstance(X, Dataset):
             self._remember_width(raw)
         self._calibrate(scores, None)
@@ -114,10 +114,3 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             **placement(module),
         )
         return result.double().numpy()
-
-
-def _rows(X, rows):
-    """Select rows of X; only of a stream they are read at once."""
-    if isinstance(X, IterableDataset):
-        return take_samples(X, rows)
-    return take(X, rows)

@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.svm import OneClassSVM
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, IterableDataset, Subset
 
+from ..torch_engine.samples import take_samples
 from ._conformal import (
     TooFewSamplesWarning,
     conformal_p_values,
@@ -248,7 +249,12 @@ def split_rows(rows, fraction, random_state):
 
 
 def take(X, rows):
-    """Select rows of arrays, tensors, data frames, lists and torch Datasets."""
+    """Select rows of arrays, tensors, data frames, lists and torch Datasets.
+
+    Of a Dataset they are not read yet, unless it is a stream.
+    """
+    if isinstance(X, IterableDataset):
+        return take_samples(X, rows)
     if isinstance(X, Dataset):
         return Subset(X, rows.tolist())
     return _safe_indexing(X, rows)

@@ -17,8 +17,8 @@ from ..metrics import auroc, detection_accuracy
 from ..torch_engine.activations import LOGITS, candidate_layers
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.model_state import model_dtype, unwrap_model
+from ..torch_engine.samples import count_samples, take_samples
 from ._anomalies import generate_anomalies
-from ._samples import count_samples, take_samples
 
 
 class MostDiscriminativeLayer(LayerActivationTransformer):

@@ -2,20 +2,22 @@
 
 from itertools import chain
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from ..torch_engine.batching import batches
+from .batching import Data, batches
 
 
-def count_samples(X):
+def count_samples(X: Data) -> int:
     """Count the samples of X, of a stream by reading it once."""
     if isinstance(X, IterableDataset):
         return sum(map(len, batches(X, batch_size=128)))
-    return len(X)
+    return len(X)  # type: ignore[arg-type]
 
 
-def take_samples(X, rows):
+def take_samples(X: Data, rows: np.ndarray) -> np.ndarray | Tensor:
     """Read rows of X, and of a Dataset no others."""
     if isinstance(X, IterableDataset):
         return _take_from_stream(X, rows)
@@ -24,7 +26,7 @@ def take_samples(X, rows):
     return X[rows]
 
 
-def _take_from_stream(X, rows):
+def _take_from_stream(X: IterableDataset, rows: np.ndarray) -> Tensor:
     places = {row: place for place, row in enumerate(rows.tolist())}
     samples = chain.from_iterable(batches(X, batch_size=128))
     taken = {
