@@ -55,7 +55,7 @@ class L2Ball:
         return _as(points[:, :n_values].reshape(x.shape), x)
 
 
-BALLS = {"linf": LinfBall, "l2": L2Ball}
+BALLS: dict[str, type[LinfBall] | type[L2Ball]] = {"linf": LinfBall, "l2": L2Ball}
 NORM = StrOptions(set(BALLS))
 
 

@@ -1,5 +1,7 @@
 """Which class each input is to leave, and which to reach."""
 
+from functools import cache, partial
+
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
@@ -46,26 +48,21 @@ class Goals:
 
     def of(self, module, x, rows, n_classes):
         """Return the classes to leave and those to reach (or None) of a batch."""
-        # A pass is made only where there is no other way to know.
-        logits = None
-        if self.y is None or self._is("least_likely"):
-            logits = forward(module, x)
+        # A pass is made only where there is no other way to know, and only one.
+        logits = cache(partial(forward, module, x))
         if self.y is None:
-            classes = logits.argmax(dim=1)
+            classes = logits().argmax(dim=1)
         else:
             classes = torch.as_tensor(self.y[rows], device=x.device)
         if self.target is None:
             return classes, None
-        if self._is("least_likely"):
-            return classes, logits.argmin(dim=1)
-        if self._is("random"):
-            # Uniform over the classes other than those to leave.
-            steps = 1 + np.floor(self.draws[rows] * (n_classes - 1)).astype(np.int64)
-            return classes, (classes + torch.as_tensor(steps).to(classes)) % n_classes
-        return classes, torch.as_tensor(self.target[rows], device=x.device)
-
-    def _is(self, name):
-        return isinstance(self.target, str) and self.target == name
+        if isinstance(self.target, str) and self.target == "least_likely":
+            return classes, logits().argmin(dim=1)
+        if self.draws is None:
+            return classes, torch.as_tensor(self.target[rows], device=x.device)
+        # Uniform over the classes other than those to leave.
+        steps = 1 + np.floor(self.draws[rows] * (n_classes - 1)).astype(np.int64)
+        return classes, (classes + torch.as_tensor(steps, device=x.device)) % n_classes
 
 
 _LEGAL_TARGETS = (
