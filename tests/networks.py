@@ -99,6 +99,15 @@ class Recording(nn.Module):
         return Counter(content[i : i + 8] for i in range(0, len(content), 8))
 
 
+def two_classes():
+    """Make a network with logits (x0 - x1, 0): class 0 where x0 is larger."""
+    net = nn.Linear(2, 2)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 0.0]]))
+        net.bias.zero_()
+    return net
+
+
 def seeded(make, *, seed=0, dtype=torch.float32):
     """Make a network with weights that depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):

@@ -1,14 +1,16 @@
 """The one way in and out of every attack."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..torch_engine.batching import as_batchable, batches, prepare_batch
+from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import (
     as_logits,
     forward,
@@ -17,9 +19,15 @@ from ..torch_engine.model_state import (
     placement,
     unwrap_model,
 )
+from ._goals import Goals
 
-# What ``target`` may be besides classes.
-TARGETS = ("random", "least_likely")
+# What `sklearn.utils._param_validation.validate_params` checks of every attack.
+CONSTRAINTS = {
+    "model": "no_validation",  # the engine's message says more
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "device": [str, torch.device, None],
+}
+POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,37 @@ class AttackResult:
     l0: np.ndarray
 
 
+class GradientWatch:
+    """Tells whether any gradient of an attack was other than zero.
+
+    Attributes
+    ----------
+    seen : bool
+        Whether there were gradients at all.
+    alive : bool
+        Whether one of them was not exactly zero.
+    """
+
+    def __init__(self):
+        self.seen = self.alive = False
+
+    def see(self, gradient):
+        """Take note of some gradients."""
+        self.seen = True
+        # One that is alive is enough, and spares the look at all later ones.
+        self.alive = self.alive or bool(gradient.any())
+
+    def check(self):
+        """Refuse a model none of whose gradients was other than zero."""
+        if self.seen and not self.alive:
+            raise ValueError(
+                "model must be differentiable for this attack, but its input gradient "
+                "is exactly zero at every sample of X: look for round, sign, argmax "
+                "or a comparison in its forward. Use an attack without gradients: one "
+                "that asks for decisions alone, or random_noise, semantic, rotate."
+            )
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some inputs under attack, and what the attack may know and do.
@@ -68,7 +107,9 @@ class Batch:
     low, high : Tensor of shape (n_samples, *input_shape)
         The lowest and highest legal values.
     rows : slice
-        Which of all samples these are.
+        Which of all samples the attack began with in this batch.
+    watch : GradientWatch
+        Sees the gradients of all batches.
     """
 
     module: nn.Module
@@ -78,10 +119,32 @@ class Batch:
     low: Tensor
     high: Tensor
     rows: slice
+    watch: GradientWatch = field(default_factory=GradientWatch)
 
     def logits(self, x):
         """Run the model. A copy goes in: it may work in place."""
         return as_logits(self.module(x.clone()), len(x))
+
+    def gradient(self, x, cotangent):
+        """Pull a cotangent back to x: every attack by gradients passes here.
+
+        Returns the gradient and the logits, as `input_gradient` does.
+        """
+        gradient, logits = input_gradient(self.module, x, cotangent)
+        self.watch.see(gradient)
+        return gradient, logits
+
+    def take(self, keep):
+        """Return the part of the batch that a mask keeps."""
+        target = None if self.target is None else self.target[keep]
+        return replace(
+            self,
+            x=self.x[keep],
+            classes=self.classes[keep],
+            target=target,
+            low=self.low[keep],
+            high=self.high[keep],
+        )
 
     def reached(self, logits):
         """Tell for which inputs the goal is reached."""
@@ -127,8 +190,8 @@ def run_attack(
         Samples per batch.
     device : str, torch.device or None
         Where to compute.
-    target : int, array-like of int, str in `TARGETS` or None, default=None
-        The classes to reach; None for any but y.
+    target : int, array-like of int, str or None, default=None
+        The classes to reach, see `Goals`; None for any but y.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
     reached : callable, default=Batch.reached
@@ -145,22 +208,24 @@ def run_attack(
     X = as_batchable(X)
     if isinstance(X, Dataset):
         raise TypeError("X must be an array or tensor; got a Dataset. Stack it first.")
-    y = _checked_labels(y, len(X), "y")
-    choose_target = _target_chooser(target, len(X), random_state)
+    goals = Goals(y, target, len(X), random_state)
     low, high = _checked_bounds(bounds, tuple(X.shape[1:]), place)
-    parts = []
+    watch, n_classes, parts = GradientWatch(), None, []
     with frozen(module):
         for number, raw in enumerate(batches(X, batch_size)):
             x = prepare_batch(raw, input_shape=None, **place)
             _check_within(x, low, high)
+            if n_classes is None:
+                # A model that squeezes its output would fail on a single sample.
+                n_classes = forward(module, x[:2]).shape[1]
+                goals.check(n_classes)
             rows = slice(number * batch_size, number * batch_size + len(x))
-            logits = forward(module, x)
-            classes = _classes(logits, y, rows)
+            classes, aim = goals.of(module, x, rows, n_classes)
             # A value that rounding left outside stays; eps and bounds hold for all.
             lowest, highest = torch.minimum(low, x), torch.maximum(high, x)
-            aim = choose_target(logits, classes, rows)
-            batch = Batch(module, x, classes, aim, lowest, highest, rows)
+            batch = Batch(module, x, classes, aim, lowest, highest, rows, watch)
             parts.append(_measured(batch, perturb(batch).detach(), reached))
+    watch.check()
     return AttackResult(*map(_to_numpy, zip(*parts, strict=True)))
 
 
@@ -182,70 +247,6 @@ def _to_numpy(batches):
     joined = torch.cat(batches).cpu()
     # numpy has no bfloat16.
     return (joined.float() if joined.dtype == torch.bfloat16 else joined).numpy()
-
-
-def _classes(logits, y, rows):
-    """Return the classes that the attack is to leave, as a tensor beside the logits."""
-    if y is None:
-        return logits.argmax(dim=1)
-    _check_range(y, logits.shape[1], "y")
-    return torch.as_tensor(y[rows], device=logits.device)
-
-
-def _check_range(labels, n_classes, name):
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(
-            f"{name} must hold classes 0 to {n_classes - 1}, as the model has "
-            f"{n_classes} logits; got {labels.min()} to {labels.max()}."
-        )
-
-
-def _checked_labels(labels, n_samples, name):
-    if labels is None:
-        return None
-    labels = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} must be None or {n_samples} integer classes, one per sample of X; "
-            f"got {labels.dtype} of shape {labels.shape}."
-        )
-    return labels.astype(np.int64)
-
-
-def _target_chooser(target, n_samples, random_state):
-    """Return the function that tells the targets of a batch.
-
-    It takes logits, the classes to leave and the rows, and returns classes or None.
-    """
-    if target is None:
-        return lambda logits, classes, rows: None
-    if isinstance(target, str):
-        if target not in TARGETS:
-            raise ValueError(
-                "target must be None, one class, one class per sample of X, or one of "
-                f"{TARGETS}; got {target!r}."
-            )
-        if target == "least_likely":
-            return lambda logits, classes, rows: logits.argmin(dim=1)
-        # Drawn for all samples at once: the same whatever the batch size.
-        draws = check_random_state(random_state).uniform(size=n_samples)
-        return lambda logits, classes, rows: _other_class(draws[rows], logits, classes)
-    if np.ndim(target) == 0:
-        target = np.full(n_samples, target)
-    target = _checked_labels(target, n_samples, "target")
-
-    def given(logits, classes, rows):
-        _check_range(target, logits.shape[1], "target")
-        return torch.as_tensor(target[rows], device=logits.device)
-
-    return given
-
-
-def _other_class(draws, logits, classes):
-    """Turn draws from [0, 1) into classes other than those to leave."""
-    n_classes = logits.shape[1]
-    steps = 1 + np.floor(draws * (n_classes - 1)).astype(np.int64)
-    return (classes + torch.as_tensor(steps, device=classes.device)) % n_classes
 
 
 def _checked_bounds(bounds, shape, place):

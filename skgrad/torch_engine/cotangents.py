@@ -172,3 +172,39 @@ def _log_space(logits: Tensor, classes: Tensor) -> Tensor:
     # log p_j - max log p_j = z_j - max z_j: the softmax denominator cancels.
     weights = torch.exp(others - others.amax(dim=1, keepdim=True))
     return weights - own * weights.sum(dim=1, keepdim=True)
+
+
+def squared_error_cotangent(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return a positive multiple of the squared error's gradient at the logits.
+
+    The squared error between the softmax p and the one-hot e of class i is
+    sum_j d_j^2 with d = p - e. Its gradient, 2 p_k (d_k - sum_j p_j d_j), loses its
+    digits and underflows where the softmax saturates. Each row is divided by the
+    largest probability r but that of the likeliest class m, which p_k is proportional
+    to for k != m, and where i = m once more, as then the d_k are proportional too. The
+    entry of m follows from the others, as each row sums to 0.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        Logits of any size.
+    classes : Tensor of int64 of shape (n_samples,)
+        The class i of each sample.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_classes)
+        The scaled gradients. Each row sums to 0.
+    """
+    z = logits.detach().to(wide(logits.device))
+    own = torch.zeros_like(z, dtype=torch.bool).scatter_(1, classes[:, None], True)
+    top = z.argmax(dim=1, keepdim=True)
+    is_top = torch.zeros_like(own).scatter_(1, top, True)
+    log_p, log_q = _log_probabilities(z)
+    log_r = log_p.masked_fill(is_top, -torch.inf).amax(dim=1, keepdim=True)
+    # By how much d is scaled; d_i = p_i - 1 = -q_i without cancellation.
+    log_d = log_r * own.gather(1, top)
+    d = torch.where(own, -(log_q - log_d).exp(), (log_p - log_d).exp())
+    inner = d - (log_p.exp() * d).sum(dim=1, keepdim=True)
+    others = ((log_p - log_r).exp() * inner).masked_fill(is_top, 0)
+    return others.scatter(1, top, -others.sum(dim=1, keepdim=True)).to(logits)

@@ -222,7 +222,8 @@ def check_recorded(logits: Tensor, source: str) -> None:
     if not logits.requires_grad:
         raise ValueError(
             f"model must let autograd reach its {source}, but its logits carry no "
-            "gradient. Remove torch.no_grad(), .detach() or .data from its forward."
+            "gradient. Remove torch.no_grad(), .detach(), .data, argmax or other whole "
+            "numbers from its forward."
         )
 
 

@@ -1,0 +1,75 @@
+"""What the norm of an attack decides: its steps, its limits, its noise."""
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import StrOptions
+
+from ..torch_engine.model_state import at_least_float32
+
+
+class LinfBall:
+    """All inputs none of whose values differs by more than eps."""
+
+    def __init__(self, eps):
+        self.eps = eps
+
+    def direction(self, gradient):
+        """Return the step of size 1 that gains most."""
+        return gradient.sign()
+
+    def project(self, x, centre):
+        """Return the nearest points of the ball around ``centre``."""
+        return x.clamp(centre - self.eps, centre + self.eps)
+
+    def draw(self, generator, x):
+        """Draw a uniform change for each sample of x, sample after sample."""
+        return _as(generator.uniform(-self.eps, self.eps, size=tuple(x.shape)), x)
+
+
+class L2Ball:
+    """All inputs at a Euclidean distance of at most eps."""
+
+    def __init__(self, eps):
+        self.eps = eps
+
+    def direction(self, gradient):
+        """Return the step of size 1 that gains most, 0 where there is no gradient."""
+        wide = at_least_float32(gradient)
+        # Scaled by the largest entry first: squares of tiny gradients underflow.
+        wide = wide / _or_one(_per_sample(wide.abs().flatten(1).amax(dim=1), wide))
+        return (wide / _or_one(_lengths(wide))).to(gradient)
+
+    def project(self, x, centre):
+        """Return the nearest points of the ball around ``centre``."""
+        change = at_least_float32(x - centre)
+        lengths = _or_one(_lengths(change))
+        return centre + (change * (self.eps / lengths).clamp(max=1)).to(x)
+
+    def draw(self, generator, x):
+        """Draw a uniform change for each sample of x, sample after sample."""
+        n_values = x[0].numel()
+        # d coordinates of a uniform point on the sphere in d + 2 dimensions are
+        # uniform in the ball in d dimensions.
+        points = generator.standard_normal(size=(len(x), n_values + 2))
+        points *= self.eps / np.linalg.norm(points, axis=1, keepdims=True)
+        return _as(points[:, :n_values].reshape(x.shape), x)
+
+
+BALLS: dict[str, type[LinfBall] | type[L2Ball]] = {"linf": LinfBall, "l2": L2Ball}
+NORM = StrOptions(set(BALLS))
+
+
+def _as(change, x):
+    return torch.from_numpy(change).to(x)
+
+
+def _lengths(x):
+    return _per_sample(torch.linalg.vector_norm(x.flatten(1), dim=1), x)
+
+
+def _per_sample(values, x):
+    return values.view(-1, *[1] * (x.ndim - 1))
+
+
+def _or_one(divisor):
+    return torch.where(divisor == 0, 1, divisor)

@@ -1,0 +1,133 @@
+"""The basic iterative method."""
+
+from functools import partial
+
+from sklearn.utils._param_validation import validate_params
+
+from ._balls import LinfBall
+from ._base import CONSTRAINTS, POSITIVE, run_attack
+from ._descent import N_STEPS, descend
+
+
+@validate_params(
+    {
+        **CONSTRAINTS,
+        "eps": [POSITIVE],
+        "step_size": [POSITIVE, None],
+        "n_steps": [N_STEPS],
+        "stop_at_success": ["boolean"],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def bim(
+    model,
+    X,
+    y=None,
+    *,
+    eps,
+    step_size=None,
+    n_steps=10,
+    stop_at_success=False,
+    target=None,
+    bounds=(0.0, 1.0),
+    batch_size=128,
+    device=None,
+    random_state=None,
+):
+    r"""Take FGSM in small steps: the basic iterative method.
+
+    .. math:: x_{t+1} = \Pi_\epsilon(x_t + \alpha \operatorname{sgn} \nabla_x
+              \mathrm{CE}(F(x_t), y)), \quad x_0 = x,
+
+    with :math:`\Pi_\epsilon` the projection on :math:`|x' - x|_\infty \le \epsilon`
+    and the bounds. With a target t: minus and :math:`\mathrm{CE}(F(x_t), t)`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        The classifier under attack, returning logits. It is never changed.
+    X : array-like of shape (n_samples, *input_shape)
+        Clean inputs.
+    y : array-like of int of shape (n_samples,), default=None
+        The classes to leave; None for the model's own predictions.
+    eps : float
+        Largest change of a value, in units of X.
+    step_size : float, default=None
+        The step :math:`\alpha`; None for eps / 4.
+    n_steps : int, default=10
+        Largest number of steps.
+    stop_at_success : bool, default=False
+        False takes all steps with every sample: BIM-b of paper C. True lets each sample
+        stay where it first reaches the goal, X itself if it is there already: BIM-a.
+        Samples that stay are passed through the model no more.
+    target : int, array-like of int, {"random", "least_likely"} or None, default=None
+        The classes to reach: one for all samples, one for each, drawn from those other
+        than y, or the one least likely for the clean input. None for any but y.
+    bounds : tuple of two floats or arrays, default=(0.0, 1.0)
+        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+    batch_size : int, default=128
+        Samples per batch; changes no result beyond rounding.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device.
+    random_state : int, RandomState instance or None, default=None
+        Draws random targets.
+
+    Returns
+    -------
+    AttackResult
+        With ``X_adv``, the ``success`` mask and the size of the changes.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not legal, or the input gradient is exactly zero at every
+        sample, so that the attack cannot move.
+
+    See Also
+    --------
+    pgd : The same with a random start and a choice of norm and loss.
+    iterative_least_likely : The same towards the least likely class.
+
+    Notes
+    -----
+    Cost: a forward and a backward pass per step, and one forward pass; one forward pass
+    more without y or with the least likely target. The sign is taken of a rescaled
+    gradient that does not vanish where the softmax saturates.
+
+    References
+    ----------
+    Kurakin, Goodfellow, Bengio (2017), "Adversarial Examples in the Physical World",
+    Sec. 2.2, where the step is one of 255 levels. Feinman et al. (2017), "Detecting
+    Adversarial Samples from Artifacts", Sec. 2.3 (BIM-A and BIM-B).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.attacks import bim
+    >>> model = torch.nn.Linear(2, 2)
+    >>> bim(model, [[0.5, 0.5]], eps=0.25).linf.tolist()
+    [0.25]
+    """
+
+    def perturb(batch):
+        return walk(batch, batch.x)
+
+    walk = partial(
+        descend,
+        ball=LinfBall(eps),
+        step_size=eps / 4 if step_size is None else step_size,
+        n_steps=n_steps,
+        stop_at_success=stop_at_success,
+    )
+    return run_attack(
+        perturb,
+        model,
+        X,
+        y,
+        bounds=bounds,
+        batch_size=batch_size,
+        device=device,
+        target=target,
+        random_state=random_state,
+    )

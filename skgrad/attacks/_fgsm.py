@@ -1,0 +1,100 @@
+"""The fast gradient sign method."""
+
+from sklearn.utils._param_validation import validate_params
+
+from ._base import CONSTRAINTS, POSITIVE, run_attack
+from ._descent import toward_goal
+
+
+@validate_params(
+    {**CONSTRAINTS, "eps": [POSITIVE], "random_state": ["random_state"]},
+    prefer_skip_nested_validation=True,
+)
+def fgsm(
+    model,
+    X,
+    y=None,
+    *,
+    eps,
+    target=None,
+    bounds=(0.0, 1.0),
+    batch_size=128,
+    device=None,
+    random_state=None,
+):
+    r"""Fast gradient sign method: one step up the loss.
+
+    .. math:: x' = \mathrm{clip}(x + \epsilon \operatorname{sgn} \nabla_x
+              \mathrm{CE}(F(x), y)),
+
+    or, with a target t, one step down the loss to t: minus and
+    :math:`\mathrm{CE}(F(x), t)`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        The classifier under attack, returning logits. It is never changed.
+    X : array-like of shape (n_samples, *input_shape)
+        Clean inputs.
+    y : array-like of int of shape (n_samples,), default=None
+        The classes to leave; None for the model's own predictions.
+    eps : float
+        Largest change of a value, in units of X.
+    target : int, array-like of int, {"random", "least_likely"} or None, default=None
+        The classes to reach: one for all samples, one for each, drawn from those other
+        than y, or the one least likely for the clean input. None for any but y.
+    bounds : tuple of two floats or arrays, default=(0.0, 1.0)
+        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+    batch_size : int, default=128
+        Samples per batch; changes no result beyond rounding.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device.
+    random_state : int, RandomState instance or None, default=None
+        Draws random targets.
+
+    Returns
+    -------
+    AttackResult
+        With ``X_adv``, the ``success`` mask and the size of the changes.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not legal, or the input gradient is exactly zero at every
+        sample, so that the attack cannot move.
+
+    Notes
+    -----
+    Cost: two forward passes and one backward pass; one forward pass more without y or
+    with the least likely target. The sign is taken of a rescaled gradient that does not
+    vanish where the softmax saturates.
+
+    References
+    ----------
+    Goodfellow, Shlens, Szegedy (2015), "Explaining and Harnessing Adversarial
+    Examples", Sec. 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.attacks import fgsm
+    >>> model = torch.nn.Linear(2, 2)
+    >>> fgsm(model, [[0.5, 0.5]], eps=0.25).linf.tolist()
+    [0.25]
+    """
+
+    def perturb(batch):
+        gradient, _ = toward_goal(batch, batch.x)
+        return batch.within(batch.x + eps * gradient.sign())
+
+    return run_attack(
+        perturb,
+        model,
+        X,
+        y,
+        bounds=bounds,
+        batch_size=batch_size,
+        device=device,
+        target=target,
+        random_state=random_state,
+    )

@@ -1,0 +1,92 @@
+"""Uniform noise around inputs."""
+
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_params
+
+from ._balls import BALLS, NORM
+from ._base import CONSTRAINTS, POSITIVE, run_attack
+
+
+@validate_params(
+    {
+        **CONSTRAINTS,
+        "eps": [POSITIVE],
+        "norm": [NORM],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def random_noise(
+    model,
+    X,
+    y=None,
+    *,
+    eps,
+    norm="linf",
+    bounds=(0.0, 1.0),
+    batch_size=128,
+    device=None,
+    random_state=None,
+):
+    r"""Add uniform noise from the ball: paper B's noise attack.
+
+    .. math:: x' = \mathrm{clip}(x + \delta), \quad
+              \delta \sim U\{\|\delta\| \le \epsilon\}.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        The classifier under attack, returning logits. It is never changed.
+    X : array-like of shape (n_samples, *input_shape)
+        Clean inputs.
+    y : array-like of int of shape (n_samples,), default=None
+        The classes to leave; None for the model's own predictions.
+    eps : float
+        Largest change in the norm, in units of X.
+    norm : {"linf", "l2"}, default="linf"
+        Maximum or Euclidean norm, the latter over all values of a sample. In high
+        dimensions nearly all of the Euclidean ball lies at its edge.
+    bounds : tuple of two floats or arrays, default=(0.0, 1.0)
+        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+    batch_size : int, default=128
+        Samples per batch; changes no result beyond rounding.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device.
+    random_state : int, RandomState instance or None, default=None
+        Draws the noise.
+
+    Returns
+    -------
+    AttackResult
+        With ``X_adv``, the ``success`` mask and the size of the changes.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not legal.
+
+    See Also
+    --------
+    skgrad.datasets.make_uniform_noise : Noise without an input in it.
+
+    Notes
+    -----
+    Cost: one forward pass; no gradient. One forward pass more without y.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.attacks import random_noise
+    >>> model = torch.nn.Linear(2, 2)
+    >>> result = random_noise(model, [[0.5, 0.5]], eps=0.25, random_state=0)
+    >>> bool(result.linf[0] <= 0.25)
+    True
+    """
+    random_state, ball = check_random_state(random_state), BALLS[norm](eps)
+
+    def perturb(batch):
+        return batch.within(batch.x + ball.draw(random_state, batch.x))
+
+    return run_attack(
+        perturb, model, X, y, bounds=bounds, batch_size=batch_size, device=device
+    )
