@@ -1,5 +1,6 @@
 """The methods that the papers compare with, as detectors over a model."""
 
+from ._gradnorm import GradNorm
 from ._odin import ODIN
 
-__all__ = ["ODIN"]
+__all__ = ["ODIN", "GradNorm"]

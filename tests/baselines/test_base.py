@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from torch.utils.data import IterableDataset, TensorDataset
 
-from skgrad.baselines import ODIN
+from skgrad.baselines import ODIN, GradNorm
 
-MAKERS = {"ODIN": ODIN}
+MAKERS = {"ODIN": ODIN, "GradNorm": GradNorm}
 X = images(120, (2, 6, 6))
 
 
