@@ -24,7 +24,7 @@ from skgrad import (
     PerClassSVDD,
     PyODDetector,
 )
-from skgrad.baselines import ODIN, GradNorm
+from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm
 
 # The checks fit on a handful of samples: a threshold at half of them needs no warning
 # that there are too few, and the two logits are the last columns of whatever comes.
@@ -52,6 +52,7 @@ ESTIMATORS = [
     ConformalDetector(IsolationForest(n_estimators=10), **HALVES),
     ConformalDetector(KNN(n_neighbors=1), **HALVES),
     PerClassSVDD(blocks=[-1, 2], threshold="per_class", **HALVES),
+    FeatureSqueezing(AnyWidth(), bit_depth=9, bounds=(-1e3, 1e3), **HALVES),
     GradNorm(AnyWidth(), **HALVES),
     ODIN(AnyWidth(), **HALVES),
     MLPAnomalyClassifier(max_epochs=50, patience=50, validation_fraction=0.1),

@@ -1,6 +1,7 @@
 """What all baselines keep: kinds of input, the promised rate, an unchanged model."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +11,14 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from torch.utils.data import IterableDataset, TensorDataset
 
-from skgrad.baselines import ODIN, GradNorm
+from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm
 
-MAKERS = {"ODIN": ODIN, "GradNorm": GradNorm}
+MAKERS = {
+    "ODIN": ODIN,
+    "GradNorm": GradNorm,
+    # Bounds for normally distributed rows too, and levels enough for them.
+    "squeezing": partial(FeatureSqueezing, bit_depth=6, bounds=(-9.0, 9.0)),
+}
 X = images(120, (2, 6, 6))
 
 
