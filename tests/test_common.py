@@ -1,5 +1,7 @@
 """scikit-learn's own checks on every public estimator."""
 
+from importlib.util import find_spec
+
 import pytest
 from networks import AnyWidth
 from pyod.models.knn import KNN
@@ -24,7 +26,7 @@ from skgrad import (
     PerClassSVDD,
     PyODDetector,
 )
-from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm
+from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm, PyTorchOODDetector
 
 # The checks fit on a handful of samples: a threshold at half of them needs no warning
 # that there are too few, and the two logits are the last columns of whatever comes.
@@ -57,6 +59,8 @@ ESTIMATORS = [
     ODIN(AnyWidth(), **HALVES),
     MLPAnomalyClassifier(max_epochs=50, patience=50, validation_fraction=0.1),
 ]
+if find_spec("pytorch_ood"):
+    ESTIMATORS.append(PyTorchOODDetector(AnyWidth(), "MaxLogit", **HALVES))
 
 # Check name -> reason.
 OF_TRANSFORMERS = {

@@ -3,5 +3,6 @@
 from ._feature_squeezing import FeatureSqueezing
 from ._gradnorm import GradNorm
 from ._odin import ODIN
+from ._pytorch_ood import PyTorchOODDetector
 
-__all__ = ["ODIN", "FeatureSqueezing", "GradNorm"]
+__all__ = ["ODIN", "FeatureSqueezing", "GradNorm", "PyTorchOODDetector"]

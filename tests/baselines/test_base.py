@@ -2,6 +2,7 @@
 
 import pickle
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from torch.utils.data import IterableDataset, TensorDataset
 
-from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm
+from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm, PyTorchOODDetector
 
 MAKERS = {
     "ODIN": ODIN,
@@ -19,6 +20,11 @@ MAKERS = {
     # Bounds for normally distributed rows too, and levels enough for them.
     "squeezing": partial(FeatureSqueezing, bit_depth=6, bounds=(-9.0, 9.0)),
 }
+if find_spec("pytorch_ood"):
+    MAKERS["pytorch-ood"] = partial(PyTorchOODDetector, detector="EnergyBased")
+    MAKERS["pytorch-ood, fitted"] = partial(
+        PyTorchOODDetector, detector="TemperatureScaling"
+    )
 X = images(120, (2, 6, 6))
 
 
