@@ -20,6 +20,7 @@ _HOMES = {
     "LODA": "detectors",
     "LayerActivationTransformer": "feature_extraction",
     "MLPAnomalyClassifier": "detectors",
+    "MaxLogit": "detectors",
     "MaxSoftmaxProbability": "detectors",
     "MostDiscriminativeLayer": "model_selection",
     "NoveltyKFold": "model_selection",

@@ -1,5 +1,7 @@
 """scikit-learn's own checks on every public estimator."""
 
+from importlib.util import find_spec
+
 import pytest
 from networks import AnyWidth
 from pyod.models.knn import KNN
@@ -17,13 +19,14 @@ from skgrad import (
     CosineSimilarityMatrixTransformer,
     Energy,
     LayerActivationTransformer,
+    MaxLogit,
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
     MostDiscriminativeLayer,
     PerClassSVDD,
     PyODDetector,
 )
-from skgrad.baselines import ODIN
+from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm, PyTorchOODDetector
 
 # The checks fit on a handful of samples: a threshold at half of them needs no warning
 # that there are too few, and the two logits are the last columns of whatever comes.
@@ -41,6 +44,7 @@ ESTIMATORS = [
     ClassConditionalGaussian(blocks=[-1, 2], **HALVES),
     ClassConditionalGaussian(blocks=[-1, 2], covariance="tied", **HALVES),
     ClassConditionalDetector(OneClassSVM(), blocks=[-1, 2], **HALVES),
+    MaxLogit(**HALVES),
     MaxSoftmaxProbability(**HALVES),
     Energy(**HALVES),
     CombinedDetector(
@@ -50,9 +54,13 @@ ESTIMATORS = [
     ConformalDetector(IsolationForest(n_estimators=10), **HALVES),
     ConformalDetector(KNN(n_neighbors=1), **HALVES),
     PerClassSVDD(blocks=[-1, 2], threshold="per_class", **HALVES),
+    FeatureSqueezing(AnyWidth(), bit_depth=9, bounds=(-1e3, 1e3), **HALVES),
+    GradNorm(AnyWidth(), **HALVES),
     ODIN(AnyWidth(), **HALVES),
     MLPAnomalyClassifier(max_epochs=50, patience=50, validation_fraction=0.1),
 ]
+if find_spec("pytorch_ood"):
+    ESTIMATORS.append(PyTorchOODDetector(AnyWidth(), "MaxLogit", **HALVES))
 
 # Check name -> reason.
 OF_TRANSFORMERS = {

@@ -11,6 +11,7 @@ from ._conformal import (
 from ._energy import Energy
 from ._gaussian import ClassConditionalGaussian
 from ._loda import LODA
+from ._max_logit import MaxLogit
 from ._max_softmax import MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
 from ._per_class_svdd import PerClassSVDD
@@ -31,6 +32,7 @@ __all__ = [
     "ConformalDetector",
     "Energy",
     "MLPAnomalyClassifier",
+    "MaxLogit",
     "MaxSoftmaxProbability",
     "PerClassSVDD",
     "PyODDetector",

@@ -43,23 +43,22 @@ def find_layers(module: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module
     named = dict(module.named_modules(remove_duplicate=False))
     legal = [LOGITS, *(name for name in named if name)]
     if not layers:
-        raise ValueError(
-            f"layers must name at least one of {_listed(legal)}; got none."
-        )
+        raise ValueError(f"layers must name at least one of {listed(legal)}; got none.")
     for position, name in enumerate(layers):
         if name not in legal:
             close = difflib.get_close_matches(str(name), legal, n=3)
             hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
             raise ValueError(
                 f"layers must be names of layers of the model; {name!r} is none: "
-                f"{hint}Legal are {_listed(legal)}."
+                f"{hint}Legal are {listed(legal)}."
             )
         if name in layers[:position]:
             raise ValueError(f"layers must not repeat a name; got {name!r} twice.")
     return {name: named[name] for name in layers if name != LOGITS}
 
 
-def _listed(names: Sequence[str], most: int = 40) -> str:
+def listed(names: Sequence[str], most: int = 40) -> str:
+    """Write the names out for a message, the first of them if they are many."""
     shown = ", ".join(map(repr, names[:most]))
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
@@ -150,7 +149,7 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
     return [
         name
         for name, output in outputs.items()
-        if output is not None and not _same_values(output, logits)
+        if output is not None and not same_values(output, logits)
     ]
 
 
@@ -189,7 +188,8 @@ def _is_leaf(layer: nn.Module) -> bool:
     )
 
 
-def _same_values(output: Tensor, logits: Tensor) -> bool:
+def same_values(output: Tensor, logits: Tensor) -> bool:
+    """Tell whether an output is the logits."""
     return output.shape == logits.shape and torch.equal(output.to(logits), logits)
 
 

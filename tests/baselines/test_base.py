@@ -1,6 +1,8 @@
 """What all baselines keep: kinds of input, the promised rate, an unchanged model."""
 
 import pickle
+from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,9 +12,19 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from torch.utils.data import IterableDataset, TensorDataset
 
-from skgrad.baselines import ODIN
+from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm, PyTorchOODDetector
 
-MAKERS = {"ODIN": ODIN}
+MAKERS = {
+    "ODIN": ODIN,
+    "GradNorm": GradNorm,
+    # Bounds for normally distributed rows too, and levels enough for them.
+    "squeezing": partial(FeatureSqueezing, bit_depth=6, bounds=(-9.0, 9.0)),
+}
+if find_spec("pytorch_ood"):
+    MAKERS["pytorch-ood"] = partial(PyTorchOODDetector, detector="EnergyBased")
+    MAKERS["pytorch-ood, fitted"] = partial(
+        PyTorchOODDetector, detector="TemperatureScaling"
+    )
 X = images(120, (2, 6, 6))
 
 

@@ -17,6 +17,7 @@ from skgrad import (
     ClassConditionalGaussian,
     CombinedDetector,
     Energy,
+    MaxLogit,
     MaxSoftmaxProbability,
 )
 from skgrad.detectors._combined import log_p_values
@@ -43,6 +44,13 @@ def test_energy_is_the_log_of_the_sum_of_exponentials():
     expected = np.log(np.exp(X).sum(axis=1))
     assert_allclose(Energy(random_state=0).fit(X).score_samples(X), expected)
     assert Energy(random_state=0).fit(X)._score_samples(X + 800)[0] > 800
+
+
+def test_largest_logit():
+    X = draw(100)
+    by_hand = [max(row) for row in X[:, 2:].tolist()]
+    detector = MaxLogit(random_state=0).fit(X[:, 2:])
+    assert detector.score_samples(X[:, 2:]).tolist() == by_hand
 
 
 def expected_log_p(scores, reference):

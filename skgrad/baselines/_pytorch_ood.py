@@ -1,0 +1,329 @@
+"""pytorch-ood's detectors as citizens of scikit-learn."""
+
+import copy
+import difflib
+import inspect
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ..torch_engine.batching import map_batches
+from ..torch_engine.head import find_head, head_input
+from ..torch_engine.model_state import LOCK, as_logits, frozen, model_device, placement
+from ._base import BaseModelDetector
+
+
+class PyTorchOODDetector(BaseModelDetector):
+    """Any detector of pytorch-ood, with scikit-learn's signs and a promised rate.
+
+    pytorch-ood gives anomalies high scores and places no threshold. Here the score is
+    the opposite of its score, higher = more in-distribution, and the threshold comes
+    from held-out samples. Detectors that need fitting are fitted on in-distribution
+    inputs, with the classes that the model predicts as their labels.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A classifier that returns logits ``(n_samples, n_classes)`` as a tensor. It is
+        never changed; `sklearn.base.clone` shares it, pickles and deep copies carry
+        it, of a skorch net its module.
+    detector : str, class or callable
+        What to make of the model: the name of a detector in ``pytorch_ood.detector``,
+        such as ``"ViM"``, that class, or a function that takes the torch module first
+        and returns a detector. Of names and classes the parameters ``model``,
+        ``encoder`` (the features that the last layer takes), ``head`` (that layer),
+        ``w`` and ``b`` (its weights) are filled in. Others, such as ``backbone``, are
+        for a function or for ``options``.
+    options : dict, default=None
+        Keyword arguments for ``detector``.
+    layer : str, default=None
+        Name of the last layer, where an encoder or its like is to be filled in. None
+        finds the ``torch.nn.Linear`` whose output is the logits.
+    input_shape : array-like of int, default=None
+        Shape of one sample, when X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device.
+    target_fpr : float, default=0.05
+        Share of in-distribution inputs that may be rejected.
+    calibration_fraction : float, default=0.2
+        Share of the samples held out to place the threshold. Nothing else is learnt
+        from them.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out samples and seeds torch for the detector.
+
+    Attributes
+    ----------
+    detector_ : pytorch_ood.api.Detector
+        The detector, fitted if it needs that.
+    module_ : torch.nn.Module
+        The copy of the model that the detector works with.
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the held-out samples.
+    offset_ : float
+        The threshold: lower scores are rejected.
+    n_classes_ : int
+        Number of logits of the model.
+    input_shape_ : tuple of int
+        Shape of one sample as the model sees it.
+    n_features_in_ : int
+        Length of the second axis of X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    skgrad.PyODDetector : The same for PyOD's detectors of feature vectors.
+
+    Notes
+    -----
+    Needs ``pip install "skgrad[ood]"``. A detector may put hooks on the model or hold
+    parts of it, so it gets a copy. Detectors that need fitting get all inputs at once,
+    in memory, and some of them cannot do without samples of every class, or take no
+    float64.
+
+    Two score a sample by its batch-mates too, so that their results depend on the
+    order and on ``batch_size``: MCD draws random numbers for the batch, and OpenMax
+    takes the distances to those classes alone that are predicted in it.
+
+    Of the 35 detectors of version 0.4, 27 can be given by name (DICE with the option
+    ``p``, MCM with ``text_embeddings``, ViM with ``d``, WeightedEBO with ``weights``).
+    The others need a function that tells where the network is to be cut: ASH,
+    RankFeat, ReAct, SCALE and VRA (``backbone`` and ``head``), Gram, MultiMahalanobis
+    and NACUE (``layers``), such as::
+
+        def react(module):
+            return pytorch_ood.detector.ReAct(module.features, module.classifier)
+
+    Pickling carries a fitted detector; one that needs no fitting is made anew.
+
+    References
+    ----------
+    Kirchheim, Filax, Ortmeier (2022), "PyTorch-OOD: A Library for Out-of-Distribution
+    Detection based on PyTorch", CVPR Workshops.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.baselines import PyTorchOODDetector
+    >>> _ = torch.manual_seed(0)
+    >>> model, X = torch.nn.Linear(4, 3), torch.randn(100, 4)
+    >>> detector = PyTorchOODDetector(model, "KNN", options={"k": 5})
+    >>> scores = detector.fit(X).score_samples(X)  # doctest: +SKIP
+    """
+
+    _parameter_constraints: dict = {
+        **BaseModelDetector._parameter_constraints,
+        "detector": [str, callable],
+        "options": [dict, None],
+        "layer": [str, None],
+    }
+
+    def __init__(
+        self,
+        model,
+        detector,
+        *,
+        options=None,
+        layer=None,
+        input_shape=None,
+        batch_size=128,
+        device=None,
+        target_fpr=0.05,
+        calibration_fraction=0.2,
+        verbose=False,
+        random_state=None,
+    ):
+        self.model = model
+        self.detector = detector
+        self.options = options
+        self.layer = layer
+        self.input_shape = input_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.target_fpr = target_fpr
+        self.calibration_fraction = calibration_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _learn(self, module, X, anomalies, random_state):
+        # Tensors made under the caller's inference_mode could not enter autograd.
+        with LOCK, torch.inference_mode(False):
+            self.module_ = copy.deepcopy(module)
+        self._seed = random_state.randint(np.iinfo(np.int32).max)
+        _, self._samples = self._first_samples(module, X)
+        self.detector_ = self._make()
+        if self.detector_.requires_fit:
+            self._fit_detector(self._loader(X))
+
+    def _fit_detector(self, loader):
+        try:
+            with self._held():
+                self.detector_.fit(loader)
+        except (AssertionError, IndexError, KeyError) as error:
+            labels = loader.dataset.tensors[1].unique().tolist()
+            raise ValueError(
+                f"detector {self._name()} cannot be fitted on X. Some need samples of "
+                f"every class, and the model predicts {labels} of {self.n_classes_} "
+                f"here. It says: {type(error).__name__}: {error}"
+            ) from error
+
+    def _features(self, module, batch):
+        with self._held():
+            # A copy goes in: a model may work in place.
+            anomaly_score = self.detector_.predict(batch.clone())
+            anomaly_score = torch.as_tensor(anomaly_score).detach().to(batch.device)
+        if anomaly_score.shape != (len(batch),) or anomaly_score.isnan().any():
+            raise ValueError(
+                f"detector must give each sample one number; {self._name()} gives NaN, "
+                f"or the shape {tuple(anomaly_score.shape)} for {len(batch)} samples. "
+                "Some need more data, or samples of every class."
+            )
+        return -anomaly_score
+
+    def _held(self):
+        return _held_still(
+            self.module_,
+            self._seed,
+            isinstance(self.detector_, _library().GradientDetector),
+        )
+
+    def _make(self):
+        """Make the detector around the copy of the model."""
+        make, options = self.detector, dict(self.options or {})
+        library = _library()
+        if isinstance(make, str):
+            make = _by_name(make, library)
+        try:
+            if isinstance(make, type) and issubclass(make, library.Detector):
+                detector = make(**self._filled_in(make, options))
+            else:
+                detector = make(self.module_, **options)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(
+                f"detector {self._name()} cannot be made of the model and options "
+                f"{sorted(options)}: {error}. Give what it lacks as options, or a "
+                "function that takes the torch module and returns the detector."
+            ) from error
+        if not isinstance(detector, library.Detector):
+            raise TypeError(
+                "detector must return a detector of pytorch-ood; "
+                f"{self._name()} returns {type(detector).__name__}."
+            )
+        return detector.to(model_device(self.module_))
+
+    def _filled_in(self, cls, options):
+        """Add to the options what the constructor asks for and the model can give."""
+        wanted = set(inspect.signature(cls).parameters) - set(options)
+        if "model" in wanted:
+            options["model"] = self.module_
+        # With `backbone`, the head is more than the last layer.
+        if "encoder" in wanted or {"w", "b"} & wanted:
+            layer = self._head()
+            last = self.module_.get_submodule(layer)
+            given = {"encoder": _HeadInput(self.module_, layer), "head": last}
+            if {"w", "b"} & wanted:
+                given |= {"w": last.weight.detach(), "b": last.bias.detach()}
+            options |= {key: given[key] for key in wanted & set(given)}
+        return options
+
+    def _head(self):
+        if self.layer is not None:
+            return self.layer
+        with frozen(self.module_):
+            return find_head(self.module_, self._samples)
+
+    def _loader(self, X):
+        """Return the inputs and the predicted classes, as pytorch-ood takes them."""
+        place = placement(self.module_)
+        options = {"batch_size": self.batch_size, "input_shape": self.input_shape_}
+        inputs = map_batches(lambda batch: batch, X, **options, **place)
+        with frozen(self.module_):
+            labels = map_batches(self._predicted, inputs, **options, **place)
+        # Without a generator of its own it would draw a seed from the global one.
+        return DataLoader(
+            TensorDataset(inputs, labels),
+            batch_size=self.batch_size,
+            generator=torch.Generator(),
+        )
+
+    def _predicted(self, batch):
+        return as_logits(self.module_(batch), len(batch)).argmax(dim=1)
+
+    def _name(self):
+        return getattr(self.detector, "__name__", repr(self.detector))
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        # Some hold functions that cannot be pickled.
+        if "detector_" in state and not state["detector_"].requires_fit:
+            state["detector_"] = None
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if state.get("detector_", self) is None:
+            self.detector_ = self._make()
+
+
+class _HeadInput(nn.Module):
+    """The features that the last layer of a model takes, as a module."""
+
+    def __init__(self, module, layer):
+        super().__init__()
+        self.module = module
+        self.layer = layer
+
+    def forward(self, x):
+        return head_input(self.module, x, self.layer)[1]
+
+
+@contextmanager
+def _held_still(module, seed, gradients):
+    """Hold a model still, with torch seeded."""
+    device = model_device(module)
+    with frozen(module, parameter_gradients=gradients):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def _library():
+    """Import pytorch-ood, or say how to get it."""
+    try:
+        import pytorch_ood.detector
+    except ImportError as error:
+        raise ImportError(
+            "PyTorchOODDetector needs pytorch-ood, which is not installed. Use "
+            'pip install "skgrad[ood]".'
+        ) from error
+    return pytorch_ood.api
+
+
+def _by_name(name, library):
+    """Look up a detector of pytorch-ood."""
+    import pytorch_ood.detector
+
+    found = {
+        key: value
+        for key, value in vars(pytorch_ood.detector).items()
+        if isinstance(value, type) and issubclass(value, library.Detector)
+    }
+    if name not in found:
+        lower = {key.lower(): key for key in found}
+        close = difflib.get_close_matches(name.lower(), lower, n=3)
+        meant = " or ".join(repr(lower[key]) for key in close)
+        hint = f"did you mean {meant}? " if close else ""
+        raise ValueError(
+            f"detector must be the name of one of pytorch-ood's; got {name!r}: {hint}"
+            f"Legal are {', '.join(sorted(found))}."
+        )
+    return found[name]

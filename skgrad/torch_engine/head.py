@@ -1,0 +1,120 @@
+"""The last layer of a model, and the features that it makes the logits of."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+
+from .activations import listed, same_values
+from .model_state import as_logits
+
+
+def find_head(module: nn.Module, x: Tensor) -> str:
+    """Name the linear layer that the model ends with.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        A few inputs.
+
+    Returns
+    -------
+    str
+        The ``torch.nn.Linear`` whose output is the logits; of several such the last
+        one called.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+            outputs.pop(name, None)  # so that the order is that of the last calls
+            outputs[name] = output.detach().clone()
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, layer in module.named_modules():
+            if isinstance(layer, nn.Linear):
+                hooks.enter_context(layer.register_forward_hook(note(name)))
+        logits = as_logits(module(x.clone()), len(x))
+    heads = [name for name, out in outputs.items() if same_values(out, logits)]
+    if not heads:
+        raise ValueError(
+            "layer must be named for this model: no torch.nn.Linear in it returns the "
+            "logits. Name the layer that turns features of shape (n_samples, "
+            f"n_features) into them. Legal are {listed(_names(module))}."
+        )
+    return heads[-1]
+
+
+def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    """Compute the logits and the features that the last layer makes them of.
+
+    Autograd goes through both, if it is on.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs.
+    layer : str
+        Name of the last layer, see `find_head`.
+
+    Returns
+    -------
+    logits : Tensor of shape (n_samples, n_classes)
+        What the model returns.
+    features : Tensor of shape (n_samples, n_features)
+        The input of the layer.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, it is not called exactly once, or takes anything but
+        one row of numbers per sample.
+    """
+    named = dict(module.named_modules())
+    if layer not in named:
+        raise ValueError(
+            f"layer must be the name of a layer of the model; got {layer!r}. Legal "
+            f"are {listed(_names(module))}."
+        )
+    inputs: list[Any] = []
+    hook = named[layer].register_forward_pre_hook(lambda _, given: inputs.append(given))
+    try:
+        logits = as_logits(module(x.clone()), len(x))
+    finally:
+        hook.remove()
+    if len(inputs) != 1:
+        raise ValueError(
+            f"layer must be called once in the forward pass; {layer!r} is called "
+            f"{len(inputs)} times. Name the layer that the model ends with."
+        )
+    features = inputs[0][0] if len(inputs[0]) == 1 else None
+    if not isinstance(features, Tensor) or features.shape[:-1] != (len(x),):
+        raise ValueError(
+            f"layer must take one tensor of shape (n_samples, n_features); {layer!r} "
+            f"takes {_told(inputs[0])}. Name a layer behind the flattening."
+        )
+    # Cloned: an in-place layer further on may write into it.
+    return logits, features.clone()
+
+
+def _names(module: nn.Module) -> list[str]:
+    return [name for name, _ in module.named_modules() if name]
+
+
+def _told(inputs: Sequence[Any]) -> str:
+    return " and ".join(
+        f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        for x in inputs
+    )

@@ -1,0 +1,183 @@
+"""The adapter: signs, what is filled in, pickles, what is refused."""
+
+import copy
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from networks import BatchNormNet, images, seeded
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from torch import nn
+
+from skgrad.baselines import PyTorchOODDetector
+from skgrad.torch_engine.model_state import frozen
+
+library = pytest.importorskip("pytorch_ood.detector")
+
+
+class Plain(BatchNormNet):
+    """Counts nothing: torch.func, which some detectors use, refuses that."""
+
+    def forward(self, x):
+        x = self.norm(self.conv(x)).relu().mean(dim=(2, 3))
+        return self.head(self.drop(x))
+
+
+X = images(150, (2, 6, 6))
+NET = seeded(Plain)
+# Gives all classes, which some detectors cannot do without.
+with torch.no_grad():
+    NET.head.weight *= 20
+    NET.head.bias -= NET.eval()(torch.from_numpy(X)).mean(dim=0)
+
+
+def make(detector, **options):
+    return PyTorchOODDetector(NET, detector, random_state=0, **options)
+
+
+class Backbone(nn.Module):
+    """Everything before the pooling."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net.norm(self.net.conv(x)).relu()
+
+
+class Tail(Backbone):
+    def forward(self, maps):
+        return self.net.head(maps.mean(dim=(2, 3)))
+
+
+def react(module, percentile=0.9):
+    return library.ReAct(Backbone(module), Tail(module), percentile=percentile)
+
+
+def coverage(module):
+    return library.NACUE(module, [module.conv])
+
+
+def gram(module):
+    return library.Gram(Tail(module), [Backbone(module)], num_classes=3)
+
+
+RECIPES = {
+    "logits": ("MaxSoftmax", {}),
+    "logits, fitted": ("TemperatureScaling", {}),
+    "class": (library.EnergyBased, {"t": 2.0}),
+    "input gradients": ("ODIN", {"eps": 0.01}),
+    "parameter gradients": ("GradNorm", {}),
+    "encoder": ("KNN", {"k": 3}),
+    "encoder, gradients": ("MahalanobisODIN", {}),
+    "encoder and head": ("SHE", {}),
+    "weights": ("ViM", {"d": 2}),
+    "function": (react, {"percentile": 0.8}),
+    "function, gradients": (coverage, {}),
+    "function, layers": (gram, {}),
+}
+
+
+@pytest.mark.parametrize(("detector", "options"), RECIPES.values(), ids=RECIPES)
+def test_recipes(detector, options):
+    net = copy.deepcopy(NET).train()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    adapter = PyTorchOODDetector(net, detector, options=options, random_state=0)
+    scores = adapter.fit(X).score_samples(X)
+    assert scores.shape == (150,)
+    assert scores.std() > 0
+    with frozen(adapter.module_, parameter_gradients=True):
+        direct = adapter.detector_.predict(torch.from_numpy(X))
+    assert_allclose(scores, -direct.detach().numpy(), rtol=1e-4, atol=1e-4)
+    # Twice the same, and after a journey.
+    again = clone(adapter).fit(X)
+    assert_array_equal(again.score_samples(X), scores)
+    travelled = pickle.loads(pickle.dumps(adapter))
+    assert_array_equal(travelled.score_samples(X), scores)
+    assert clone(adapter).model is net
+    for part in net.modules():
+        assert part.training
+        assert not part._forward_hooks
+        assert not part._forward_pre_hooks
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+class Keeping(library.MaxLogit):
+    """Keeps what it is fitted on."""
+
+    requires_fit = True
+
+    def fit(self, data_loader):
+        self.inputs, self.labels = map(torch.cat, zip(*data_loader, strict=True))
+        return self
+
+
+def test_fitted_on_all_but_the_held_out_with_predicted_classes():
+    adapter = make(Keeping, batch_size=50).fit(X)
+    inputs, labels = adapter.detector_.inputs, adapter.detector_.labels
+    assert len(adapter.calibration_scores_) == 30
+    assert len(inputs) == 120
+    logits = NET(inputs).detach()
+    assert_array_equal(labels, logits.argmax(dim=1))
+    assert sorted(labels.unique().tolist()) == [0, 1, 2]
+    seen = np.concatenate([logits.amax(dim=1), adapter.calibration_scores_])
+    assert_allclose(np.sort(seen), np.sort(adapter.score_samples(X)), rtol=1e-5)
+
+
+def test_random_detectors_are_seeded():
+    state = torch.random.get_rng_state()
+    first, second = (make("MCD").fit(X).score_samples(X) for _ in range(2))
+    other = PyTorchOODDetector(NET, "MCD", random_state=1).fit(X).score_samples(X)
+    assert_array_equal(first, second)
+    assert (first != other).any()
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def not_one(module):
+    return module
+
+
+def of_wrong_shape(module):
+    class Wide(library.MaxLogit):
+        def predict(self, x):
+            return self.model(x)
+
+    return Wide(module)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"detector": "Odinn"}, ValueError, "got 'Odinn': did you mean 'ODIN'"),
+        ({"detector": "ReAct"}, ValueError, "'ReAct' cannot be made .*'backbone'"),
+        ({"detector": "KNN", "options": {"l": 3}}, ValueError, "options .*'l'"),
+        ({"detector": "KNN", "layer": "tail"}, ValueError, "cannot be made .*tail"),
+        ({"detector": not_one}, TypeError, "not_one returns Plain"),
+        ({"detector": of_wrong_shape}, ValueError, "must give each sample one number"),
+        ({"detector": 3}, ValueError, "'detector' parameter"),
+    ],
+)
+def test_bad_detectors(options, error, message):
+    with pytest.raises(error, match=message):
+        make(**options).fit(X)
+
+
+def test_a_class_that_is_never_predicted():
+    net = copy.deepcopy(NET)
+    with torch.no_grad():
+        net.head.bias[1] -= 1e3
+    with pytest.raises(ValueError, match=r"every class, .* \[0, 2\] of 3"):
+        PyTorchOODDetector(net, "Mahalanobis").fit(X)
+
+
+def test_without_the_library(monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "pytorch_ood"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pytorch_ood", None)
+    with pytest.raises(ImportError, match=r'pip install "skgrad\[ood\]"'):
+        make("ODIN").fit(X)
