@@ -1,7 +1,7 @@
 """scikit-learn's own checks on every public estimator."""
 
 import pytest
-from networks import AnyWidth
+from networks import AnyWidth, AnyWidthDropout
 from pyod.models.knn import KNN
 from sklearn.ensemble import IsolationForest
 from sklearn.svm import OneClassSVM
@@ -23,7 +23,13 @@ from skgrad import (
     PerClassSVDD,
     PyODDetector,
 )
-from skgrad.baselines import ODIN
+from skgrad.baselines import (
+    ELO,
+    LID,
+    ODIN,
+    KernelDensityUncertainty,
+    Mahalanobis,
+)
 
 # The checks fit on a handful of samples: a threshold at half of them needs no warning
 # that there are too few, and the two logits are the last columns of whatever comes.
@@ -51,6 +57,13 @@ ESTIMATORS = [
     ConformalDetector(KNN(n_neighbors=1), **HALVES),
     PerClassSVDD(blocks=[-1, 2], threshold="per_class", **HALVES),
     ODIN(AnyWidth(), **HALVES),
+    Mahalanobis(AnyWidth(), **HALVES),
+    Mahalanobis(AnyWidth(), layers=["bend", "logits"], epsilon=0.1, **HALVES),
+    LID(AnyWidth(), **HALVES),
+    LID(AnyWidth(), layers=["bend", "logits"], **HALVES),
+    KernelDensityUncertainty(AnyWidthDropout(), n_passes=5, **HALVES),
+    KernelDensityUncertainty(AnyWidth(), n_passes=0, **HALVES),
+    ELO(AnyWidth(), layers="bend", **HALVES),
     MLPAnomalyClassifier(max_epochs=50, patience=50, validation_fraction=0.1),
 ]
 
