@@ -12,10 +12,10 @@ from ..model_selection import MostDiscriminativeLayer
 from ..model_selection._samples import count_samples
 from ..torch_engine.activations import POOLINGS
 from ._base import BaseModelDetector
-from ._layers import LooksAtLayers
+from ._layers import BaseLayersDetector
 
 
-class ELO(LooksAtLayers, BaseModelDetector):
+class ELO(BaseLayersDetector):
     r"""One-class support vectors in an early-layer output.
 
     Deep layers keep of an input what tells its class, early ones also what tells that

@@ -10,13 +10,13 @@ from ..torch_engine.activations import LOGITS
 from ..torch_engine.dropout import dropout_layers, shared_dropout
 from ..torch_engine.model_state import as_logits
 from ._combination import BaseCombination
-from ._layers import LooksAtLayers, distances
+from ._layers import BaseLayersDetector, distances
 
 # Samples by which a bandwidth is chosen: the time grows with their square.
 _FOR_BANDWIDTH = 1000
 
 
-class KernelDensityUncertainty(LooksAtLayers, BaseCombination):
+class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     r"""Kernel density and Bayesian uncertainty (KD+BU).
 
     An adversarial input gets its class without lying where that class lies, or it lies
@@ -249,9 +249,9 @@ def likeliest_bandwidth(features, predicted):
     Returns
     -------
     float
-        Of 25 bandwidths around the median distance to the nearest neighbour, divided
-        by the square root of n_features, the likeliest; 1 if no sample has another of
-        its class at a distance above 0.
+        Of 49 bandwidths, 2^-4 to 2^8 times the median distance to the nearest
+        neighbour divided by the square root of n_features, the likeliest; 1 if no
+        sample has another of its class at a distance above 0.
     """
     table, labels = torch.from_numpy(features), torch.from_numpy(predicted)
     apart = distances(table, table).fill_diagonal_(torch.inf)
@@ -268,4 +268,4 @@ def likeliest_bandwidth(features, predicted):
         kernels = (-squares / (2 * bandwidth**2)).logsumexp(dim=1)
         return kernels.mean().item() - width * np.log(bandwidth)
 
-    return max((centre * 2.0 ** np.linspace(-3, 3, 25)).tolist(), key=likelihood)
+    return max((centre * 2.0 ** np.linspace(-4, 8, 49)).tolist(), key=likelihood)

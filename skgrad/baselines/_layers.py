@@ -11,12 +11,13 @@ from ..torch_engine.activations import (
     spread_layers,
 )
 from ..torch_engine.head import find_head
+from ._base import BaseModelDetector
 
 ALL = "all"
 
 
-class LooksAtLayers:
-    """Part of a detector over a model: the pooled outputs of its layers.
+class BaseLayersDetector(BaseModelDetector):
+    """Base of the detectors that look at the pooled outputs of layers.
 
     It sets ``layers_``, their names, and ``_head``, the layer that returns the logits.
     """
@@ -51,7 +52,8 @@ class LooksAtLayers:
 
         As a dict by layer, and an ndarray of int (n_samples,).
         """
-        names, widths = list(dict.fromkeys([*self.layers_, LOGITS])), []
+        names = list(dict.fromkeys([*self.layers_, LOGITS]))
+        widths: list[int] = []
 
         def side_by_side(batch):
             blocks = self._activations(module, batch, pooling, names)

@@ -11,13 +11,13 @@ from ..torch_engine.activations import POOLINGS
 from ..torch_engine.model_state import model_dtype
 from ._base import _rows
 from ._combination import BaseCombination
-from ._layers import LooksAtLayers, distances
+from ._layers import BaseLayersDetector, distances
 
 # Beyond it neighbours are all alike far, and no number means anything.
 _LARGEST = 1e4
 
 
-class LID(LooksAtLayers, BaseCombination):
+class LID(BaseLayersDetector, BaseCombination):
     r"""Local intrinsic dimensionality of layer outputs.
 
     Good inputs lie on a surface of few dimensions; adversarial and other strange ones

@@ -9,10 +9,10 @@ from sklearn.utils._param_validation import Interval
 
 from ..torch_engine.activations import layer_input_gradient
 from ._combination import BaseCombination
-from ._layers import LooksAtLayers, distances
+from ._layers import BaseLayersDetector, distances
 
 
-class Mahalanobis(LooksAtLayers, BaseCombination):
+class Mahalanobis(BaseLayersDetector, BaseCombination):
     r"""Mahalanobis distance of layer outputs to the nearest class.
 
     In the outputs of a layer the classes are taken for Gaussians of one shape. With

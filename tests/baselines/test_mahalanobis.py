@@ -53,7 +53,7 @@ def test_by_hand():
     net = nn.Linear(2, 2, bias=False).double()
     with torch.no_grad():
         net.weight.copy_(torch.tensor([[1.0, 0], [-1, 0]]))
-    X = np.concatenate([SIGNS + [10, 0], SIGNS - [10, 0]])
+    X = np.concatenate([SIGNS + np.array([10, 0]), SIGNS - np.array([10, 0])])
     X = np.concatenate([X] * 30)
     # However the held-out rows are drawn, all corners are about as frequent.
     detector = Mahalanobis(net, calibration_fraction=0.01, **FEW).fit(X)
@@ -67,7 +67,9 @@ def test_equations_with_numpy():
     detector = Mahalanobis(net, random_state=0).fit(X)
     fit = fitted_rows(X)
     with torch.no_grad():
-        features, others = (net[:4](torch.from_numpy(a)).numpy() for a in (fit, queries))
+        features, others = (
+            net[:4](torch.from_numpy(a)).numpy() for a in (fit, queries)
+        )
         classes = net(torch.from_numpy(fit)).argmax(dim=1).numpy()
     expected = distance(features, classes, others)
     assert_allclose(detector.score_samples(queries), expected, rtol=1e-3)
@@ -108,7 +110,9 @@ def test_ranks_as_pytorch_ood_does(epsilon):
     expected = auroc(y, -theirs.predict(torch.from_numpy(queries)).detach().numpy())
     assert 0.55 < expected < 0.95
     # 4e-5 is the weight of 4 pairs of 90,000 whose order rounding may change.
-    assert auroc(y, detector.score_samples(queries)) == pytest.approx(expected, abs=4e-5)
+    assert auroc(y, detector.score_samples(queries)) == pytest.approx(
+        expected, abs=4e-5
+    )
 
 
 def test_step_goes_up_as_finite_differences_say():
@@ -182,7 +186,7 @@ def test_channels_that_never_varied_count_when_they_do():
     X = rows(300)
     X[:, 5] = 7.0
     detector = Mahalanobis(net, random_state=0).fit(X)
-    queries = X[:1] + [[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]
+    queries = np.stack([X[0], X[0] + np.eye(6)[5]])
     assert detector.predict(queries).tolist() == [1, -1]
     same = Mahalanobis(net, **FEW).fit(np.ones((20, 6)))
     assert_allclose(same.score_samples(np.ones((2, 6))), 0, atol=1e-12)
@@ -191,7 +195,11 @@ def test_channels_that_never_varied_count_when_they_do():
 
 def test_layers_by_name():
     net, X = small_net(), rows(60)
-    assert Mahalanobis(net, layers="all", **FEW).fit(X).layers_ == ["0", "2", "penultimate"]
+    assert Mahalanobis(net, layers="all", **FEW).fit(X).layers_ == [
+        "0",
+        "2",
+        "penultimate",
+    ]
     assert Mahalanobis(net, layers=np.array(["2"]), **FEW).fit(X).layers_ == ["2"]
     with pytest.raises(ValueError, match="layers must be names of layers"):
         Mahalanobis(net, layers="second", **FEW).fit(X)
