@@ -120,7 +120,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     References
     ----------
     Feinman, Curtin, Shintre, Gardner (2017), "Detecting Adversarial Samples from
-    Artifacts", Sec. 4.1 (uncertainty), Sec. 4.2 (density), Sec. 6 (combination).
+    Artifacts", density estimates, Bayesian uncertainty and their combination.
 
     Examples
     --------

@@ -102,14 +102,15 @@ class LID(BaseLayersDetector, BaseCombination):
 
     Notes
     -----
-    Cost: one forward pass, and per layer ``n_reference`` distances.
+    Cost: one forward pass, and per layer ``n_reference`` distances, which of whole
+    maps (``pooling="none"``) take much longer.
 
     Deviations from the paper. It finds neighbours within random minibatches of 100, so
     that a sample's number depends on its batch-mates; here they come from samples
-    stored by `fit`, which is the only difference between the same k in a minibatch and
-    with ``n_reference=100``. Outputs are averaged per channel by default. The
-    combination without anomalies is not the paper's, which learns to tell adversarial
-    inputs from good and noisy ones.
+    stored by `fit`, with ``n_reference=100`` as many. Outputs are averaged per channel
+    by default. Activations and poolings are no layers of "all". The combination
+    without anomalies is not the paper's, which learns to tell adversarial inputs from
+    good and noisy ones.
 
     An output at distance 0, but for rounding, is the sample itself or its twin and no
     neighbour. Where all are, the dimensionality is 0; where all are equally far, it is
@@ -118,7 +119,7 @@ class LID(BaseLayersDetector, BaseCombination):
     References
     ----------
     Ma et al. (2018), "Characterizing Adversarial Subspaces Using Local Intrinsic
-    Dimensionality", Eq. 4 (estimate), Algorithm 1 (detector).
+    Dimensionality", the maximum likelihood estimate and Algorithm 1 (detector).
 
     Examples
     --------

@@ -112,7 +112,7 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
     ----------
     Lee, Lee, Lee, Shin (2018), "A Simple Unified Framework for Detecting
     Out-of-Distribution Samples and Adversarial Attacks", Eq. 1 (Gaussians), Eq. 2
-    (confidence), Eq. 4 (step), Algorithm 1 (ensemble).
+    (confidence), Sec. 2.2 (step), Algorithm 1 (ensemble).
 
     Examples
     --------
