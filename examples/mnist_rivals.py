@@ -22,15 +22,13 @@ from pathlib import Path
 
 import numpy as np
 from mnist import SHAPE, load_anomalies, load_mnist, train_network
-from sklearn.pipeline import make_pipeline
 
+from skgrad import attacks as at
 from skgrad import (
-    LayerActivationTransformer,
     make_geometric_gradient_detector,
     make_recommended_detector,
     make_uniform_detector,
 )
-from skgrad import attacks as at
 from skgrad.baselines import make_baselines
 from skgrad.datasets import make_gaussian_noise, make_uniform_noise
 from skgrad.metrics import auroc
@@ -59,17 +57,13 @@ def list_attacks(seed, quick):
         "PGD Linf": partial(at.pgd, eps=EPS, **seeded, **few),
         "PGD L2": partial(at.pgd, eps=EPS_L2, norm="l2", **seeded, **few),
         "T-SCE": partial(at.pgd, eps=EPS, target="random", **seeded, **few),
-        "T-MSE": partial(
-            at.pgd, eps=EPS, target="random", loss="mse", **seeded, **few
-        ),
+        "T-MSE": partial(at.pgd, eps=EPS, target="random", loss="mse", **seeded, **few),
     }
     slow = {
         "C&W L2": partial(at.carlini_wagner, **few),
         "B&B Linf": partial(at.brendel_bethge, norm="linf", **seeded, **few),
         "B&B L2": partial(at.brendel_bethge, norm="l2", **seeded, **few),
-        "DeepFool": partial(
-            at.foolbox_attack, attack="L2DeepFoolAttack", eps=EPS_L2
-        ),
+        "DeepFool": partial(at.foolbox_attack, attack="L2DeepFoolAttack", eps=EPS_L2),
         "JSMA": partial(at.jsma, **seeded),
         "CSA": partial(at.cosine_similarity_attack, eps=EPS, **seeded, **few),
     }

@@ -36,6 +36,14 @@ class AnyWidth(nn.Module):
         return self.head(self.bend(x @ self.weight[:, : x.shape[1]].T / 8))
 
 
+class AnyWidthDropout(AnyWidth):
+    """The same with dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.bend = nn.Sequential(self.bend, nn.Dropout(0.5))
+
+
 class LeNet(nn.Module):
     """LeNet-5 for images of 28 x 28 pixels, with an in-place activation."""
 

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 import pytest
-from networks import AnyWidth
+from networks import AnyWidth, AnyWidthDropout
 from pyod.models.knn import KNN
 from sklearn.ensemble import IsolationForest
 from sklearn.svm import OneClassSVM
@@ -26,7 +26,16 @@ from skgrad import (
     PerClassSVDD,
     PyODDetector,
 )
-from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm, PyTorchOODDetector
+from skgrad.baselines import (
+    ELO,
+    LID,
+    ODIN,
+    FeatureSqueezing,
+    GradNorm,
+    KernelDensityUncertainty,
+    Mahalanobis,
+    PyTorchOODDetector,
+)
 
 # The checks fit on a handful of samples: a threshold at half of them needs no warning
 # that there are too few, and the two logits are the last columns of whatever comes.
@@ -57,6 +66,13 @@ ESTIMATORS = [
     FeatureSqueezing(AnyWidth(), bit_depth=9, bounds=(-1e3, 1e3), **HALVES),
     GradNorm(AnyWidth(), **HALVES),
     ODIN(AnyWidth(), **HALVES),
+    Mahalanobis(AnyWidth(), **HALVES),
+    Mahalanobis(AnyWidth(), layers=["bend", "logits"], epsilon=0.1, **HALVES),
+    LID(AnyWidth(), **HALVES),
+    LID(AnyWidth(), layers=["bend", "logits"], **HALVES),
+    KernelDensityUncertainty(AnyWidthDropout(), n_passes=5, **HALVES),
+    KernelDensityUncertainty(AnyWidth(), n_passes=0, **HALVES),
+    ELO(AnyWidth(), layers="bend", **HALVES),
     MLPAnomalyClassifier(max_epochs=50, patience=50, validation_fraction=0.1),
 ]
 if find_spec("pytorch_ood"):

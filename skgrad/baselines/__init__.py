@@ -1,15 +1,23 @@
 """The methods that the papers compare with, as detectors over a model."""
 
+from ._elo import ELO
 from ._feature_squeezing import FeatureSqueezing
 from ._gradnorm import GradNorm
+from ._kernel_density import KernelDensityUncertainty
+from ._lid import LID
+from ._mahalanobis import Mahalanobis
 from ._odin import ODIN
 from ._outlier_exposure import OutlierExposureLoss, fine_tune_with_outliers
 from ._pytorch_ood import PyTorchOODDetector
 
 __all__ = [
+    "ELO",
+    "LID",
     "ODIN",
     "FeatureSqueezing",
     "GradNorm",
+    "KernelDensityUncertainty",
+    "Mahalanobis",
     "OutlierExposureLoss",
     "PyTorchOODDetector",
     "fine_tune_with_outliers",

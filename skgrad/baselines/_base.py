@@ -100,8 +100,11 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             return self._scores(module, X), None
 
     def _scores(self, module, X):
-        features = self._map(partial(self._features, module), module, X)
+        features = self._map_features(module, X)
         return np.asarray(self._score(features), dtype=np.float64)
+
+    def _map_features(self, module, X):
+        return self._map(partial(self._features, module), module, X)
 
     def _map(self, function, module, X):
         """Apply a function of batches to all of X, and return an array of float64."""

@@ -5,7 +5,7 @@ from numbers import Real
 from sklearn.utils._param_validation import Interval
 
 from ..torch_engine.cotangents import wide
-from ..torch_engine.head import find_head, head_input
+from ..torch_engine.head import find_linear_head, head_input
 from ._base import BaseModelDetector
 
 
@@ -136,7 +136,7 @@ class GradNorm(BaseModelDetector):
         self.layer_ = self.layer
         if self.layer_ is None:
             _, batch = self._first_samples(module, X)
-            self.layer_ = find_head(module, batch)
+            self.layer_ = find_linear_head(module, batch)
 
     def _features(self, module, batch):
         logits, h = head_input(module, batch, self.layer_)

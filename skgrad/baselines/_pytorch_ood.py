@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ..torch_engine.batching import map_batches
-from ..torch_engine.head import find_head, head_input
+from ..torch_engine.head import find_linear_head, head_input
 from ..torch_engine.model_state import LOCK, as_logits, frozen, model_device, placement
 from ._base import BaseModelDetector
 
@@ -237,7 +237,7 @@ class PyTorchOODDetector(BaseModelDetector):
         if self.layer is not None:
             return self.layer
         with frozen(self.module_):
-            return find_head(self.module_, self._samples)
+            return find_linear_head(self.module_, self._samples)
 
     def _loader(self, X):
         """Return the inputs and the predicted classes, as pytorch-ood takes them."""

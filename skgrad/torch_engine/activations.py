@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .model_state import as_logits
+from .model_state import as_logits, check_finite, check_recorded
 
 LOGITS = "logits"
+# What goes into the layer that returns the logits, as if it were a layer itself.
+PENULTIMATE = "penultimate"
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda maps: maps.mean(dim=tuple(range(2, maps.ndim))),
     "max": lambda maps: maps.amax(dim=tuple(range(2, maps.ndim))),
@@ -19,7 +21,9 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def find_layers(module: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module]:
+def find_layers(
+    module: nn.Module, layers: Sequence[str], *, head: str | None = None
+) -> dict[str, nn.Module]:
     """Look up layers by name.
 
     Parameters
@@ -29,6 +33,8 @@ def find_layers(module: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module
     layers : sequence of str
         Names in ``module.named_modules()``; `LOGITS` stands for what the model
         returns and is left out of the result.
+    head : str, optional
+        The layer that `PENULTIMATE` stands for, which is no name without it.
 
     Returns
     -------
@@ -42,6 +48,9 @@ def find_layers(module: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module
     """
     named = dict(module.named_modules(remove_duplicate=False))
     legal = [LOGITS, *(name for name in named if name)]
+    if head is not None:
+        named[PENULTIMATE] = named[head]
+        legal.append(PENULTIMATE)
     if not layers:
         raise ValueError(f"layers must name at least one of {listed(legal)}; got none.")
     for position, name in enumerate(layers):
@@ -70,6 +79,8 @@ def layer_activations(
     *,
     pooling: str,
     whole: bool = False,
+    head: str | None = None,
+    gradients: bool = False,
 ) -> list[Tensor]:
     """Compute the pooled outputs of several layers in one forward pass.
 
@@ -89,6 +100,11 @@ def layer_activations(
     whole : bool, default=False
         Run the pass to its end all the same, which shows whether a layer is called
         again.
+    head : str, optional
+        The layer whose input `PENULTIMATE` stands for, found by
+        `skgrad.torch_engine.head.find_head`.
+    gradients : bool, default=False
+        Whether the results stay in the graph of ``x``, where gradients are enabled.
 
     Returns
     -------
@@ -103,15 +119,20 @@ def layer_activations(
         values; or if `find_layers` does not find it.
     """
     found: dict[str, Tensor] = {}
-    wanted = find_layers(module, layers)
+    wanted = find_layers(module, layers, head=head)
     enough = None if whole or LOGITS in layers else len(wanted)
     with ExitStack() as hooks:
         for name, layer in wanted.items():
-            hook = _keep(name, found, POOLINGS[pooling], len(x), enough)
-            hooks.enter_context(layer.register_forward_hook(hook))
+            keep = _Keep(name, found, POOLINGS[pooling], len(x), enough, gradients)
+            if name == PENULTIMATE and head is not None:
+                handle = layer.register_forward_pre_hook(keep.input)
+            else:
+                handle = layer.register_forward_hook(keep.output)
+            hooks.enter_context(handle)
         with suppress(_Enough):
             # A copy goes in: a model may work in place, and the batch be needed again.
-            found[LOGITS] = as_logits(module(x.clone()), len(x)).detach()
+            logits = as_logits(module(x.clone()), len(x))
+            found[LOGITS] = logits if gradients else logits.detach()
     for name in layers:
         if name not in found:
             raise ValueError(
@@ -119,6 +140,50 @@ def layer_activations(
                 "output. Name a layer that the model calls as a module."
             )
     return [found[name] for name in layers]
+
+
+def layer_input_gradient(
+    module: nn.Module,
+    x: Tensor,
+    layer: str,
+    objective: Callable[[Tensor], Tensor],
+    *,
+    pooling: str,
+    head: str | None = None,
+) -> Tensor:
+    """Compute the gradient at the input of a function of one layer's pooled output.
+
+    Cost: one forward pass and one backward pass, both up to that layer.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs.
+    layer : str
+        Its name, as for `layer_activations`.
+    objective : callable
+        Takes the pooled output (n_samples, n_channels), returns (n_samples,), each of
+        its row alone.
+    pooling, head
+        As for `layer_activations`.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, *input_shape)
+        The gradients.
+    """
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_(True)
+        (features,) = layer_activations(
+            module, leaf, [layer], pooling=pooling, head=head, gradients=True
+        )
+        check_recorded(features, "input")
+        (gradient,) = torch.autograd.grad(
+            objective(features).sum(), leaf, materialize_grads=True
+        )
+    return check_finite(gradient)
 
 
 def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
@@ -142,7 +207,7 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
     outputs: dict[str, Tensor | None] = {}
     with ExitStack() as hooks:
         for name, layer in module.named_modules():
-            if name and _is_leaf(layer):
+            if name and is_leaf(layer):
                 hook = _note(name, outputs, len(x))
                 hooks.enter_context(layer.register_forward_hook(hook))
         logits = as_logits(module(x.clone()), len(x))
@@ -153,7 +218,7 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
     ]
 
 
-def spread_layers(module: nn.Module, x: Tensor, n_layers: int) -> list[str]:
+def spread_layers(module: nn.Module, x: Tensor, n_layers: int | None) -> list[str]:
     """Name layers with a matrix or kernel of weights, spread evenly over the depth.
 
     Parameters
@@ -162,8 +227,8 @@ def spread_layers(module: nn.Module, x: Tensor, n_layers: int) -> list[str]:
         The model, held by ``frozen(module)``.
     x : Tensor of shape (n_samples, *input_shape)
         A few inputs.
-    n_layers : int
-        How many, at most.
+    n_layers : int or None
+        How many, at most; None for all.
 
     Returns
     -------
@@ -176,12 +241,14 @@ def spread_layers(module: nn.Module, x: Tensor, n_layers: int) -> list[str]:
         for name in candidate_layers(module, x)
         if any(p.ndim >= 2 for p in module.get_submodule(name).parameters())
     ]
+    if n_layers is None:
+        return names
     n_layers = min(n_layers, len(names))
     places = torch.linspace(0, len(names) - 1, n_layers).round().long().tolist()
     return [names[place] for place in places]
 
 
-def _is_leaf(layer: nn.Module) -> bool:
+def is_leaf(layer: nn.Module) -> bool:
     """Tell whether a module has parameters of its own and no children."""
     return not any(layer.children()) and any(
         True for _ in layer.parameters(recurse=False)
@@ -217,49 +284,65 @@ class _Enough(BaseException):
     """Ends a forward pass. No error, so that no model takes it for one."""
 
 
-def _keep(
-    name: str,
-    found: dict[str, Tensor],
-    pool: Callable[[Tensor], Tensor],
-    n_samples: int,
-    enough: int | None,
-) -> Callable[[nn.Module, Any, Any], None]:
-    """Make the forward hook that pools the output of one layer into ``found``.
+class _Keep:
+    """Hooks that pool what one layer returns, or is given, into ``found``.
 
-    With ``enough`` layers found, it ends the pass.
+    With ``enough`` layers found, they end the pass.
     """
 
-    def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
-        if name in found:
+    def __init__(
+        self,
+        name: str,
+        found: dict[str, Tensor],
+        pool: Callable[[Tensor], Tensor],
+        n_samples: int,
+        enough: int | None,
+        gradients: bool,
+    ) -> None:
+        self.name = name
+        self.found = found
+        self.pool = pool
+        self.n_samples = n_samples
+        self.enough = enough
+        self.gradients = gradients
+
+    def input(self, layer: nn.Module, inputs: Any) -> None:
+        """Keep the first positional argument."""
+        self.output(layer, inputs, inputs[0] if inputs else None)
+
+    def output(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        """Keep the output."""
+        self._check(output)
+        with torch.set_grad_enabled(self.gradients):
+            pooled = self.pool(output) if output.ndim > 2 else output.clone()
+        # What pooling passes on of NaN and infinity, and it leaves less to check.
+        if not torch.isfinite(pooled).all():
             raise ValueError(
-                f"layers: {name!r} is called more than once in the forward pass, so "
-                "its output is not one thing. Name a layer that is called once."
+                f"layers: {self.name!r} returns NaN or infinite values, which no "
+                "detector can use. Name another layer, or check the scale of X."
+            )
+        self.found[self.name] = pooled
+        if len(self.found) == self.enough:
+            raise _Enough
+
+    def _check(self, output: Any) -> None:
+        if self.name in self.found:
+            raise ValueError(
+                f"layers: {self.name!r} is called more than once in the forward pass, "
+                "so its output is not one thing. Name a layer that is called once."
             )
         if not isinstance(output, Tensor):
             raise ValueError(
-                f"layers: {name!r} must return a tensor; it returns "
+                f"layers: {self.name!r} must return a tensor; it returns "
                 f"{type(output).__name__}. Name a layer inside it."
             )
         if not output.is_floating_point():
             raise ValueError(
-                f"layers: {name!r} must return floating-point values; it returns "
+                f"layers: {self.name!r} must return floating-point values; it returns "
                 f"{output.dtype}."
             )
-        if output.ndim < 2 or output.shape[0] != n_samples:
+        if output.ndim < 2 or output.shape[0] != self.n_samples:
             raise ValueError(
-                f"layers: {name!r} must return one row per sample; for {n_samples} "
-                f"samples it returns shape {tuple(output.shape)}."
+                f"layers: {self.name!r} must return one row per sample; for "
+                f"{self.n_samples} samples it returns shape {tuple(output.shape)}."
             )
-        with torch.no_grad():
-            pooled = pool(output) if output.ndim > 2 else output.clone()
-        # What pooling passes on of NaN and infinity, and it leaves less to check.
-        if not torch.isfinite(pooled).all():
-            raise ValueError(
-                f"layers: {name!r} returns NaN or infinite values, which no detector "
-                "can use. Name another layer, or check the scale of X."
-            )
-        found[name] = pooled
-        if len(found) == enough:
-            raise _Enough
-
-    return hook

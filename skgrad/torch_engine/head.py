@@ -6,12 +6,47 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .activations import listed, same_values
+from .activations import is_leaf, listed, same_values
 from .model_state import as_logits
 
 
-def find_head(module: nn.Module, x: Tensor) -> str:
-    """Name the linear layer that the model ends with.
+def find_head(module: nn.Module, x: Tensor) -> str | None:
+    """Name the layer that returns the logits.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        A few inputs.
+
+    Returns
+    -------
+    str or None
+        The last module called that has parameters and no children, takes a tensor and
+        returns what the model returns; "" is the model itself. None if the logits come
+        about otherwise.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+                outputs[name] = output.detach().clone()
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, layer in module.named_modules():
+            if is_leaf(layer):
+                hooks.enter_context(layer.register_forward_hook(note(name)))
+        logits = as_logits(module(x.clone()), len(x))
+    found = [name for name, output in outputs.items() if same_values(output, logits)]
+    return found[-1] if found else None
+
+
+def find_linear_head(module: nn.Module, x: Tensor) -> str:
+    """Name the linear layer that returns the logits.
 
     Parameters
     ----------
@@ -23,36 +58,21 @@ def find_head(module: nn.Module, x: Tensor) -> str:
     Returns
     -------
     str
-        The ``torch.nn.Linear`` whose output is the logits; of several such the last
-        one called.
+        What `find_head` finds.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If that is no ``torch.nn.Linear``.
     """
-    outputs: dict[str, Tensor] = {}
-
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
-            outputs.pop(name, None)  # so that the order is that of the last calls
-            outputs[name] = output.detach().clone()
-
-        return hook
-
-    with ExitStack() as hooks:
-        for name, layer in module.named_modules():
-            if isinstance(layer, nn.Linear):
-                hooks.enter_context(layer.register_forward_hook(note(name)))
-        logits = as_logits(module(x.clone()), len(x))
-    heads = [name for name, out in outputs.items() if same_values(out, logits)]
-    if not heads:
+    head = find_head(module, x)
+    if head is None or not isinstance(module.get_submodule(head), nn.Linear):
         raise ValueError(
             "layer must be named for this model: no torch.nn.Linear in it returns the "
             "logits. Name the layer that turns features of shape (n_samples, "
             f"n_features) into them. Legal are {listed(_names(module))}."
         )
-    return heads[-1]
+    return head
 
 
 def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor]:

@@ -7,18 +7,24 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidth, BatchNormNet, images, seeded
+from networks import AnyWidthDropout, BatchNormNet, images, seeded
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 from torch.utils.data import IterableDataset, TensorDataset
-
-from skgrad.baselines import ODIN, FeatureSqueezing, GradNorm, PyTorchOODDetector
 
 MAKERS = {
     "ODIN": ODIN,
     "GradNorm": GradNorm,
     # Bounds for normally distributed rows too, and levels enough for them.
     "squeezing": partial(FeatureSqueezing, bit_depth=6, bounds=(-9.0, 9.0)),
+    "Mahalanobis": Mahalanobis,
+    "Mahalanobis with all": partial(
+        Mahalanobis, layers=["penultimate", "logits"], epsilon=0.01
+    ),
+    "LID": LID,
+    "KD": partial(KernelDensityUncertainty, n_passes=0),
+    "KD+BU": partial(KernelDensityUncertainty, n_passes=10),
+    "ELO": partial(ELO, layers="penultimate"),
 }
 if find_spec("pytorch_ood"):
     MAKERS["pytorch-ood"] = partial(PyTorchOODDetector, detector="EnergyBased")
@@ -66,7 +72,7 @@ def test_batch_size_and_order_change_nothing(make):
 
 def test_rate_is_kept(make):
     rows = np.random.default_rng(0).normal(size=(1200, 6))
-    detector = make(AnyWidth(), target_fpr=0.1, random_state=0).fit(rows[:600])
+    detector = make(AnyWidthDropout(), target_fpr=0.1, random_state=0).fit(rows[:600])
     rejected = (detector.predict(rows[600:]) == -1).sum()
     # 600 held-out decisions by 120: beyond these, one fit in 1,000 falls.
     assert 15 <= rejected <= 120

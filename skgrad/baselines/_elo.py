@@ -1,0 +1,206 @@
+"""ELO: one-class support vectors in one early layer."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch.utils.data import ConcatDataset, Dataset
+
+from ..detectors._per_class_svdd import make_svdd
+from ..model_selection import MostDiscriminativeLayer
+from ..model_selection._samples import count_samples
+from ..torch_engine.activations import POOLINGS
+from ._base import BaseModelDetector
+from ._layers import BaseLayersDetector
+
+
+class ELO(BaseLayersDetector):
+    r"""One-class support vectors in an early-layer output.
+
+    Deep layers keep of an input what tells its class, early ones also what tells that
+    it has none. The layer is chosen by trial, and its outputs are described by a
+    one-class support vector machine that knows no classes. With its support vectors
+    :math:`x_i` and their coefficients :math:`\alpha_i`, the score is
+
+    .. math:: \sum_i \alpha_i \exp(-\gamma \lVert f(x) - f(x_i) \rVert^2).
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A classifier that returns logits ``(n_samples, n_classes)``. It is never
+        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
+        a skorch net its module.
+    layers : str or array-like of str, default=None
+        The layer, a name in ``model.named_modules()``, "logits", or "penultimate" for
+        what goes into the layer that returns the logits; or the candidates, several
+        names in ``model.named_modules()``. None takes the candidates of
+        `MostDiscriminativeLayer`.
+    nu : float, default=0.001
+        Bound on the share of samples outside the description, in (0, 1].
+    gamma : {"scale", "auto"} or float, default="scale"
+        Coefficient of the RBF kernel, as in :class:`sklearn.svm.OneClassSVM`.
+    max_samples : int, default=2000
+        Most in-distribution samples, and most of the anomalies given, that are drawn
+        to choose the layer.
+    pooling : {"mean", "max", "none"}, default="mean"
+        What becomes of the axes after the second: their mean, their largest value, or
+        a column for each position.
+    input_shape : array-like of int, default=None
+        Shape of one sample, when X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device; another one works on a
+        private copy.
+    target_fpr : float, default=0.05
+        Share of in-distribution inputs that may be rejected.
+    calibration_fraction : float, default=0.2
+        Share of the samples held out to place the threshold. Nothing else is learnt
+        from them.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out samples and what the layer is chosen by.
+
+    Attributes
+    ----------
+    layer_ : str
+        The layer.
+    errors_ : dict of str to float, or None
+        Detection error of each candidate, if there was a choice.
+    anomalies_used_ : {"given", "generated"} or None
+        Whether y named the anomalies that the layer was chosen by.
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the held-out samples.
+    offset_ : float
+        The threshold: lower scores are rejected.
+    n_classes_ : int
+        Number of logits of the model.
+    input_shape_ : tuple of int
+        Shape of one sample as the model sees it.
+    n_features_in_ : int
+        Length of the second axis of X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    skgrad.MostDiscriminativeLayer : The choice alone.
+    skgrad.PerClassSVDD : The same idea per predicted class, in two layers.
+
+    Notes
+    -----
+    Cost: one forward pass up to the layer. The time of `fit` grows with the square of
+    the number of samples.
+
+    The paper chooses the layer by out-of-distribution samples: here the rows of X with
+    y = -1, which serve nothing else. Without them anomalies are generated, see
+    `MostDiscriminativeLayer`. Outputs are standardised. The threshold is that of
+    ``target_fpr``, not the machine's own.
+
+    References
+    ----------
+    Abdelzad et al. (2019), "Detecting Out-of-Distribution Inputs in Deep Neural
+    Networks Using an Early-Layer Output".
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.baselines import ELO
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 3))
+    >>> X = torch.randn(100, 4)
+    >>> detector = ELO(model, random_state=0).fit(X)
+    >>> detector.layer_, detector.predict(X[:1] * 50).tolist()
+    ('0', [-1])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseModelDetector._parameter_constraints,
+        "layers": [str, "array-like", None],
+        "nu": [Interval(Real, 0, 1, closed="right")],
+        "gamma": [
+            StrOptions({"scale", "auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "max_samples": [Interval(Integral, 2, None, closed="left")],
+        "pooling": [StrOptions(set(POOLINGS))],
+    }
+
+    def __init__(
+        self,
+        model,
+        *,
+        layers=None,
+        nu=0.001,
+        gamma="scale",
+        max_samples=2000,
+        pooling="mean",
+        input_shape=None,
+        batch_size=128,
+        device=None,
+        target_fpr=0.05,
+        calibration_fraction=0.2,
+        verbose=False,
+        random_state=None,
+    ):
+        self.model = model
+        self.layers = layers
+        self.nu = nu
+        self.gamma = gamma
+        self.max_samples = max_samples
+        self.pooling = pooling
+        self.input_shape = input_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.target_fpr = target_fpr
+        self.calibration_fraction = calibration_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _learn(self, module, X, anomalies, random_state):
+        self.errors_ = self.anomalies_used_ = None
+        layers = [self.layers] if isinstance(self.layers, str) else self.layers
+        if layers is None or len(layers) > 1:
+            layers = [self._choose(module, X, anomalies, random_state)]
+        self._find_layers(module, X, layers, self.pooling)
+        (self.layer_,) = self.layers_
+        blocks, _ = self._gather(module, X, self.pooling)
+        self._svm = make_svdd(self.nu, self.gamma).fit(blocks[self.layer_])
+
+    def _choose(self, module, X, anomalies, random_state):
+        """Return the most discriminative layer."""
+        choice = MostDiscriminativeLayer(
+            module,
+            self.layers,
+            nu=self.nu,
+            max_samples=self.max_samples,
+            pooling=self.pooling,
+            input_shape=self.input_shape,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+            random_state=random_state,
+        )
+        y = np.ones(count_samples(X))
+        if anomalies is not None:
+            y = np.append(y, -np.ones(count_samples(anomalies)))
+            X = _joined(X, anomalies)
+        choice.fit(X, y)
+        self.errors_, self.anomalies_used_ = choice.errors_, choice.anomalies_used_
+        return choice.layer_
+
+    def _features(self, module, batch):
+        return self._activations(module, batch, self.pooling)[0]
+
+    def _score(self, features):
+        return self._svm.score_samples(features)
+
+
+def _joined(one, other):
+    """Put samples of the same kind one after the other."""
+    if isinstance(one, Dataset):
+        return ConcatDataset([one, other])
+    if isinstance(one, torch.Tensor):
+        return torch.cat([one, other])
+    return np.concatenate([one, other])

@@ -1,0 +1,230 @@
+"""Local intrinsic dimensionality of layer outputs."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..model_selection._samples import count_samples
+from ..torch_engine.activations import POOLINGS
+from ..torch_engine.model_state import model_dtype
+from ._base import _rows
+from ._combination import BaseCombination
+from ._layers import BaseLayersDetector, distances
+
+# Beyond it neighbours are all alike far, and no number means anything.
+_LARGEST = 1e4
+
+
+class LID(BaseLayersDetector, BaseCombination):
+    r"""Local intrinsic dimensionality of layer outputs.
+
+    Good inputs lie on a surface of few dimensions; adversarial and other strange ones
+    lie off it, where distances to it grow as in a space of many. With the distances
+    :math:`r_1 \le \dots \le r_k` of a layer's output to the nearest ones of
+    in-distribution samples, the maximum likelihood estimate of the dimensionality is
+
+    .. math::
+        \widehat{\mathrm{LID}}(x) =
+        -\Bigl(\frac{1}{k} \sum_{i=1}^k \log \frac{r_i}{r_k}\Bigr)^{-1}.
+
+    Each layer adds -LID to the evidence. Of one layer, with the default
+    ``combination``, it is the score.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A classifier that returns logits ``(n_samples, n_classes)``. It is never
+        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
+        a skorch net its module.
+    layers : str or array-like of str, default="all"
+        The layers, names in ``model.named_modules()``; "logits" are those, and
+        "penultimate" is what goes into the layer that returns them. "all" takes every
+        layer with a matrix or kernel of weights, that is called once, save the one
+        that returns the logits, and "penultimate".
+    n_neighbors : int, default=20
+        The number of neighbours k; all there are, if there are fewer.
+    n_reference : int, default=1000
+        Most in-distribution samples to find neighbours among.
+    pooling : {"mean", "max", "none"}, default="mean"
+        What becomes of the axes after the second: their mean, their largest value, or
+        all of them (the paper's), of which ``n_reference`` outputs are kept.
+    combination : {"fisher", "logistic"}, default="fisher"
+        How the layers become one score. "fisher" adds the logarithms of their p-values
+        among in-distribution samples, as `CombinedDetector` does. "logistic", the
+        paper's, learns the weights of layers by logistic regression from known
+        anomalies, the rows of X with y = -1.
+    reference_fraction : float, default=0.2
+        Share of the samples, of those not held out for the threshold, that the
+        combination refers to; neighbours come from the rest. Of one layer, with
+        ``combination="fisher"``, they come from all.
+    input_shape : array-like of int, default=None
+        Shape of one sample, when X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device; another one works on a
+        private copy.
+    target_fpr : float, default=0.05
+        Share of in-distribution inputs that may be rejected.
+    calibration_fraction : float, default=0.2
+        Share of the samples held out to place the threshold. Nothing else is learnt
+        from them.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out samples, those that the combination refers to, and those to
+        find neighbours among.
+
+    Attributes
+    ----------
+    layers_ : list of str
+        The layers.
+    n_reference_ : int
+        Number of samples that neighbours are found among.
+    calibration_scores_ : ndarray of shape (n_held_out,)
+        Scores of the held-out samples.
+    offset_ : float
+        The threshold: lower scores are rejected.
+    n_classes_ : int
+        Number of logits of the model.
+    input_shape_ : tuple of int
+        Shape of one sample as the model sees it.
+    n_features_in_ : int
+        Length of the second axis of X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Column names of X, if it was a data frame.
+
+    See Also
+    --------
+    Mahalanobis : Distance to the classes in the same layers.
+
+    Notes
+    -----
+    Cost: one forward pass, and per layer ``n_reference`` distances, which of whole
+    maps (``pooling="none"``) take much longer.
+
+    Deviations from the paper. It finds neighbours within random minibatches of 100, so
+    that a sample's number depends on its batch-mates; here they come from samples
+    stored by `fit`, with ``n_reference=100`` as many. Outputs are averaged per channel
+    by default. Activations and poolings are no layers of "all". The combination
+    without anomalies is not the paper's, which learns to tell adversarial inputs from
+    good and noisy ones.
+
+    An output at distance 0, but for rounding, is the sample itself or its twin and no
+    neighbour. Where all are, the dimensionality is 0; where all are equally far, it is
+    infinite, and 10,000 is the largest number given.
+
+    References
+    ----------
+    Ma et al. (2018), "Characterizing Adversarial Subspaces Using Local Intrinsic
+    Dimensionality", the maximum likelihood estimate and Algorithm 1 (detector).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.baselines import LID
+    >>> _ = torch.manual_seed(0)
+    >>> model, X = torch.nn.Linear(4, 3), torch.randn(100, 4)
+    >>> LID(model, random_state=0).fit(X).predict(X[:1] * 50).tolist()
+    [-1]
+    """
+
+    _parameter_constraints: dict = {
+        **BaseCombination._parameter_constraints,
+        "layers": [str, "array-like"],
+        # Of one neighbour nothing can be told.
+        "n_neighbors": [Interval(Integral, 2, None, closed="left")],
+        "n_reference": [Interval(Integral, 1, None, closed="left")],
+        "pooling": [StrOptions(set(POOLINGS))],
+    }
+
+    def __init__(
+        self,
+        model,
+        *,
+        layers="all",
+        n_neighbors=20,
+        n_reference=1000,
+        pooling="mean",
+        combination="fisher",
+        reference_fraction=0.2,
+        input_shape=None,
+        batch_size=128,
+        device=None,
+        target_fpr=0.05,
+        calibration_fraction=0.2,
+        verbose=False,
+        random_state=None,
+    ):
+        self.model = model
+        self.layers = layers
+        self.n_neighbors = n_neighbors
+        self.n_reference = n_reference
+        self.pooling = pooling
+        self.combination = combination
+        self.reference_fraction = reference_fraction
+        self.input_shape = input_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.target_fpr = target_fpr
+        self.calibration_fraction = calibration_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _count_columns(self, module, X):
+        self._find_layers(module, X, self.layers, self.pooling)
+        return len(self.layers_)
+
+    def _learn_columns(self, module, X, random_state):
+        n_samples = count_samples(X)
+        rows = np.sort(random_state.permutation(n_samples)[: self.n_reference])
+        blocks, _ = self._gather(module, _rows(X, rows), self.pooling)
+        self.n_reference_ = len(rows)
+        self._references = [torch.from_numpy(block) for block in blocks.values()]
+
+    def _features(self, module, batch):
+        blocks = self._activations(module, batch, self.pooling)
+        # What the same sample may differ by in another batch.
+        rounding = 30 * torch.finfo(model_dtype(module)).eps
+        columns = [
+            local_dimensionality(
+                block, reference.to(block.device), self.n_neighbors, rounding=rounding
+            )
+            for block, reference in zip(blocks, self._references, strict=True)
+        ]
+        return -torch.stack(columns, dim=1)
+
+
+def local_dimensionality(features, reference, n_neighbors, *, rounding):
+    """Estimate the local intrinsic dimensionality by maximum likelihood.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_samples, n_features)
+        Where.
+    reference : Tensor of shape (n_reference, n_features)
+        The neighbours are among these.
+    n_neighbors : int
+        How many there are, at most.
+    rounding : float
+        Distances up to this share of a sample's length count as zero, and who is at
+        distance zero is no neighbour.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,)
+        The estimates, in [0, 10,000].
+    """
+    apart = distances(features, reference)
+    zero = rounding * features.norm(dim=1, keepdim=True)
+    apart = apart.masked_fill(apart <= zero, torch.inf)
+    k = min(n_neighbors, len(reference))
+    nearest = apart.topk(k, dim=1, largest=False).values
+    found = nearest.isfinite()
+    n_found = found.sum(dim=1)
+    farthest = nearest.masked_fill(~found, 0).amax(dim=1, keepdim=True)
+    ratios = torch.where(found, nearest / farthest, 1.0)
+    steepness = -ratios.log().sum(dim=1) / n_found.clamp(min=1)
+    return torch.where(n_found > 0, 1 / steepness.clamp(min=1 / _LARGEST), 0.0)

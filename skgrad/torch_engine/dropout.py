@@ -1,0 +1,76 @@
+"""Dropout at prediction time, with masks that all samples share."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+
+def dropout_layers(module: nn.Module) -> list[str]:
+    """Name the dropout modules that drop anything.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+
+    Returns
+    -------
+    list of str
+        Names of torch's dropout modules of a probability above 0. Dropout that is no
+        module of its own, such as `torch.nn.functional.dropout` in a forward or that
+        within recurrent and attention layers, is not found.
+    """
+    return [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, _DropoutNd) and part.p > 0
+    ]
+
+
+@contextmanager
+def shared_dropout(module: nn.Module, seed: int) -> Iterator[None]:
+    """Turn the dropout modules on, and nothing else, with one mask for all samples.
+
+    A mask drawn for a batch would depend on what else is in it. Here each call of a
+    dropout module draws a mask for one sample, and drops the same units of all. To a
+    sample alone that is the same distribution of masks. In the same order of calls
+    the same seed draws the same masks, on any device.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``, which also restores the random state.
+    seed : int
+        Seeds the masks; torch's global generator is used, because dropout takes none.
+
+    Yields
+    ------
+    None
+        The modules are as they were afterwards.
+    """
+    # The CPU's alone: torch.manual_seed would seed every GPU too.
+    torch.default_generator.manual_seed(seed)
+    with ExitStack() as hooks:
+        for name in dropout_layers(module):
+            layer = module.get_submodule(name)
+            hooks.enter_context(layer.register_forward_hook(_drop))
+        yield
+
+
+def _drop(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """Replace the output of dropout in evaluation mode, which is its input."""
+    # The user's module stays as it is.
+    drawing = copy.copy(layer)
+    drawing.training = True
+    # All kinds of dropout map each entry x to shift + scale * x, so zeros and ones
+    # tell everything of them. Drawn on the CPU, whose generator all machines have.
+    shape, state = (1, *output.shape[1:]), torch.get_rng_state()
+    shift = drawing.forward(torch.zeros(shape, dtype=torch.float64))
+    torch.set_rng_state(state)
+    scale = drawing.forward(torch.ones(shape, dtype=torch.float64)) - shift
+    return shift.to(output) + scale.to(output) * output
