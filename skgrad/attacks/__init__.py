@@ -1,9 +1,16 @@
 """Adversarial inputs, for any input shape and bounds."""
 
+from ._art import art_attack
 from ._base import AttackResult
 from ._bim import bim
+from ._brendel_bethge import brendel_bethge
+from ._carlini_wagner import carlini_wagner
 from ._fgsm import fgsm
+from ._foolbox import foolbox_attack
+from ._fooling import fooling_images
+from ._gradient_sign import fgsm, pgd
 from ._iterative_least_likely import iterative_least_likely
+from ._jsma import jsma
 from ._pgd import pgd
 from ._random_noise import random_noise
 from ._rotate import rotate
@@ -11,9 +18,15 @@ from ._semantic import semantic
 
 __all__ = [
     "AttackResult",
+    "art_attack",
     "bim",
+    "brendel_bethge",
+    "carlini_wagner",
     "fgsm",
+    "foolbox_attack",
+    "fooling_images",
     "iterative_least_likely",
+    "jsma",
     "pgd",
     "random_noise",
     "rotate",

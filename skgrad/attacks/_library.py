@@ -1,0 +1,249 @@
+"""What the attacks of other libraries need: a model, a box and seeds of their own."""
+
+import os
+import random
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from torch import Tensor, nn
+
+from ..torch_engine.model_state import as_logits, placement
+from ._base import _checked_bounds, run_attack
+
+LIMITS = {
+    "model": "no_validation",  # the engine's message says more
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "device": [str, torch.device, None],
+    "random_state": ["random_state"],
+}
+
+# Warnings that say nothing about what the user did: (category, how they begin).
+HARMLESS = [
+    # foolbox 3.3 takes gaussian_filter from where scipy had it long ago.
+    (DeprecationWarning, r"Please import `\w+` from the `scipy"),
+    # eagerpy shares arrays that it marked as read-only, and never writes to them.
+    (UserWarning, "The given NumPy array is not writable"),
+]
+
+
+def import_library(name):
+    """Import a package of the extra ``attacks``, and say how to install it."""
+    before = os.environ.get("GIT_PYTHON_REFRESH")
+    # foolbox's model zoo imports GitPython, which fails where git is not installed.
+    os.environ["GIT_PYTHON_REFRESH"] = before or "quiet"
+    try:
+        with without_harmless_warnings():
+            return import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"This attack needs {name.split('.')[0]}, which cannot be imported "
+            f'({error}). Install it with: pip install "skgrad[attacks]"'
+        ) from error
+    finally:
+        if before is None:
+            del os.environ["GIT_PYTHON_REFRESH"]
+
+
+@contextmanager
+def without_harmless_warnings():
+    """Leave out the warnings of `HARMLESS`, and no others."""
+    with warnings.catch_warnings():
+        for category, message in HARMLESS:
+            warnings.filterwarnings("ignore", message=message, category=category)
+        yield
+
+
+def named_attack(name, home, base, library):
+    """Return the attack class of that name, or say which ones there are."""
+    attacks = {
+        key: thing
+        for key, thing in vars(home).items()
+        if isinstance(thing, type) and issubclass(thing, base) and thing is not base
+    }
+    if name in attacks:
+        return attacks[name]
+    close = get_close_matches(name, attacks, n=4, cutoff=0.4) or sorted(attacks)
+    raise ValueError(
+        f"attack must be the name of an attack of {library}; got {name!r}. Close "
+        f"matches: {', '.join(close)}."
+    )
+
+
+def construct(make, options):
+    """Call the class of an attack, and say it in the words of ``options`` if it fails.
+
+    `make` is the class, or the class with its model already given.
+    """
+    try:
+        return make(**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"options must be a dictionary of what the attack takes; got {options!r}. "
+            f"It says: {error}"
+        ) from error
+
+
+def run_library_attack(
+    attack_box, model, X, y, *, bounds, random_state, what, **arguments
+):
+    """Run an attack of another library, batch by batch.
+
+    Parameters
+    ----------
+    attack_box : callable
+        Takes a `Batch`, a `Box` and a seed per input; returns adversarial inputs of
+        the box, a Tensor.
+    model, X, y, bounds, **arguments
+        As in `run_attack`.
+    random_state : int, RandomState instance or None
+        Seeds the library.
+    what : str
+        How to call the attack in an error.
+
+    Returns
+    -------
+    AttackResult
+        The adversarial inputs and how they fare.
+    """
+    random_state = check_random_state(random_state)
+    seeds = random_state.randint(2**31 - 1, size=len(X)) if hasattr(X, "__len__") else 0
+
+    def perturb(batch):
+        box = Box.around(batch, bounds)
+        own = seeds[batch.rows]
+        with (
+            seeded(int(own[0]), batch.x.device),
+            torch.enable_grad(),
+            without_harmless_warnings(),
+        ):
+            found = attack_box(batch, box, own)
+        return box.outside(found.detach(), batch, what)
+
+    return run_attack(
+        perturb, model, X, y, bounds=bounds, random_state=random_state, **arguments
+    )
+
+
+@contextmanager
+def seeded(seed, device):
+    """Seed the global generators of Python, numpy and torch; restore all but torch's.
+
+    Those of torch are restored by `frozen`, which surrounds every attack.
+    """
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    # torch.manual_seed would also touch devices that nobody restores.
+    torch.random.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@dataclass(frozen=True)
+class Box:
+    """The legal inputs as the libraries want them: between two numbers, in float32.
+
+    A value x of X is (x - shift) / scale in the box. Where the range of all values is
+    the same, the scale is 1 and lengths are those of X; else it is the range, and
+    lengths are shares of it.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        The model, as it looks from inside the box.
+    x : Tensor of float32 of shape (n_samples, *input_shape)
+        The clean inputs inside.
+    low, high : float
+        The bounds inside.
+    shift, scale : Tensor
+        What leads inside; they broadcast with one sample.
+    """
+
+    module: nn.Module
+    x: Tensor
+    low: float
+    high: float
+    shift: Tensor
+    scale: Tensor
+
+    @classmethod
+    def around(cls, batch, bounds):
+        """Make the box of a batch."""
+        low, high = _checked_bounds(
+            bounds, tuple(batch.x.shape[1:]), placement(batch.module)
+        )
+        span = high - low
+        if not torch.isfinite(span).all():
+            raise ValueError(
+                "bounds must be finite for attacks of other libraries, which search "
+                f"the whole range; got {bounds!r}."
+            )
+        if low.numel() == high.numel() == 1:
+            shift, scale, low, high = 0 * low, 1 + 0 * low, low.item(), high.item()
+        elif torch.allclose(span, span.flatten()[0]):
+            shift, scale, low, high = low, 1 + 0 * low, 0.0, span.min().item()
+        else:
+            shift, scale, low, high = low, span, 0.0, 1.0
+        x = ((batch.x - shift) / scale).float().clamp(low, high)
+        return cls(FromInside(batch, shift, scale), x, low, high, shift, scale)
+
+    def outside(self, found, batch, what):
+        """Bring what an attack found out of the box; unchanged values stay exact."""
+        if found.shape != self.x.shape:
+            raise ValueError(
+                f"attack must change inputs one by one; {what} returned shape "
+                f"{tuple(found.shape)} for inputs of shape {tuple(self.x.shape)}."
+            )
+        found = found.to(self.x)
+        finite = torch.isfinite(found).flatten(1).all(dim=1)
+        kept = (found == self.x) | ~_spread(finite, found)
+        outside = found.to(batch.x) * self.scale + self.shift
+        return batch.within(torch.where(kept, batch.x, outside))
+
+
+def _spread(mask, x):
+    """Give a mask of samples the axes of x."""
+    return mask.view(-1, *(1,) * (x.ndim - 1))
+
+
+class FromInside(nn.Module):
+    """A frozen model as it looks from inside a box, in float32.
+
+    The model is hidden from ``modules()`` and ``parameters()``: nothing that a library
+    does to this wrapper, such as ``to``, ``train`` or ``zero_grad``, reaches it.
+    """
+
+    def __init__(self, batch, shift, scale):
+        super().__init__()
+        self._inside = (batch, shift, scale)
+        self.eval()
+
+    def forward(self, x):
+        """Return logits in float32, on the device of x."""
+        batch, shift, scale = self._inside
+        # An attack that divided by zero must not take its batch-mates along.
+        broken = ~torch.isfinite(x).flatten(1).all(dim=1)
+        safe = torch.where(_spread(broken, x), 0, x).to(batch.x)
+        output = batch.module((safe * scale + shift).clone())
+        return as_logits(output, len(x)).to(x.device, torch.float32)
+
+
+def lacks_target(what):
+    """Return the error for an attack that knows no targets."""
+    return ValueError(
+        f"target must be None for {what}, which cannot aim at a class; see its options."
+    )
