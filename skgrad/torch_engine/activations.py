@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -71,6 +71,7 @@ def layer_activations(
     *,
     pooling: str,
     whole: bool = False,
+    recorded: bool = False,
 ) -> list[Tensor]:
     """Compute the pooled outputs of several layers in one forward pass.
 
@@ -90,6 +91,8 @@ def layer_activations(
     whole : bool, default=False
         Run the pass to its end all the same, which shows whether a layer is called
         again.
+    recorded : bool, default=False
+        Leave the outputs in the graph, where gradients are enabled.
 
     Returns
     -------
@@ -107,12 +110,13 @@ def layer_activations(
     wanted = find_layers(module, layers)
     enough = None if whole or LOGITS in layers else len(wanted)
     with ExitStack() as hooks:
+        hooks.enter_context(nullcontext() if recorded else torch.no_grad())
         for name, layer in wanted.items():
             hook = _keep(name, found, POOLINGS[pooling], len(x), enough)
             hooks.enter_context(layer.register_forward_hook(hook))
         with suppress(_Enough):
             # A copy goes in: a model may work in place, and the batch be needed again.
-            found[LOGITS] = as_logits(module(x.clone()), len(x)).detach()
+            found[LOGITS] = as_logits(module(x.clone()), len(x))
     for name in layers:
         if name not in found:
             raise ValueError(
@@ -250,8 +254,7 @@ def _keep(
                 f"layers: {name!r} must return one row per sample; for {n_samples} "
                 f"samples it returns shape {tuple(output.shape)}."
             )
-        with torch.no_grad():
-            pooled = pool(output) if output.ndim > 2 else output.clone()
+        pooled = pool(output) if output.ndim > 2 else output.clone()
         # What pooling passes on of NaN and infinity, and it leaves less to check.
         if not torch.isfinite(pooled).all():
             raise ValueError(
