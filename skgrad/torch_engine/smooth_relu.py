@@ -13,12 +13,12 @@ _IN_PLACE = frozenset({torch.relu_, Tensor.relu_})
 
 
 class SmoothReLU(TorchFunctionMode):
-    """Run models with a curved ReLU, however they call it.
+    r"""Run models with a curved ReLU, however they call it.
 
     The second derivative of ReLU is 0, so gradients of gradients see nothing of where
     units switch on and off. While this mode is active, `torch.nn.ReLU`, `F.relu`,
     `torch.relu`, ``Tensor.relu`` and their in-place forms give it that of Softplus,
-    :math:`\\beta \\sigma(\\beta x) \\sigma(-\\beta x)`; or they become Softplus
+    :math:`\beta \sigma(\beta x) \sigma(-\beta x)`; or they become Softplus
     altogether. Neither the model nor its code is touched. Compiled and scripted models
     call ReLU unseen.
 
