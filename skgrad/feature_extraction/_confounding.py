@@ -182,11 +182,18 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     def _features(self, module, batch, n_classes):
         norms = squared_gradient_norms(
             module, batch, self._cotangents(n_classes), self._routes
-        ).flatten(1)
+        )
+        return self._scaled(norms.flatten(1))
+
+    def _scaled(self, norms):
         return norms.clamp_min(_SMALLEST).log() if self.log else norms
 
     def _cotangents(self, n_classes):
         """Return the function that differentiates the loss at the logits."""
+        return partial(label_cotangents, **self._design(n_classes))
+
+    def _design(self, n_classes):
+        """Return label and loss, checked."""
         label = self.label
         if not isinstance(label, str):
             label = label.tolist() if hasattr(label, "tolist") else list(label)
@@ -198,7 +205,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
                 "numbers in [0, 1], one per class of the model; got "
                 f"{self.label!r}."
             )
-        return partial(label_cotangents, label=label, loss=self.loss)
+        return {"label": label, "loss": self.loss}
 
     def _each_class(self):
         return isinstance(self.label, str) and self.label == "each"

@@ -35,7 +35,29 @@ def label_cotangents(
         with "each", otherwise once. Neither sigma(z) - 1 nor p - 1 is formed as such,
         so that saturated logits cost no digits.
     """
-    logits = logits.detach().to(wide(logits.device))
+    return recorded_label_cotangents(logits.detach(), label, loss)
+
+
+def recorded_label_cotangents(
+    logits: Tensor, label: str | Sequence[float], loss: str
+) -> Iterator[Tensor]:
+    """Do the same as `label_cotangents`, for autograd to differentiate once more.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        The logits; they stay in the graph.
+    label : str in `LABELS` or sequence of float of shape (n_classes,)
+        The label.
+    loss : {"bce", "bce_softmax", "cross_entropy"}
+        The loss.
+
+    Yields
+    ------
+    Tensor of shape (n_samples, n_classes)
+        dJ/dz as a function of the logits.
+    """
+    logits = logits.to(wide(logits.device))
     for target in label_targets(logits, label):
         yield _DERIVATIVES[loss](logits, target)
 
@@ -151,9 +173,9 @@ def class_cotangent(
     Returns
     -------
     Tensor of shape (n_samples, n_classes)
-        The scaled gradients. Without ``logit_scale`` each row sums to 0.
+        The scaled gradients, functions of the logits for autograd. Without
+        ``logit_scale`` each row sums to 0.
     """
-    logits = logits.detach()
     if logit_scale is None:
         return _log_space(logits, classes)
     largest, where = logits.abs().max(dim=1, keepdim=True)

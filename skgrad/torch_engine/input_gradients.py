@@ -197,7 +197,7 @@ def _class_gradients(
     Each is so up to a positive factor of each sample (see `class_cotangent`).
     """
     cotangents = (
-        class_cotangent(logits, column, logit_scale=maps.logit_scale)
+        class_cotangent(logits.detach(), column, logit_scale=maps.logit_scale)
         for column in classes.T
     )
     if classes.shape[1] == logits.shape[1] <= _FEW and maps.logit_scale is None:

@@ -12,6 +12,17 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from torch.utils.data import IterableDataset, TensorDataset
 
+from skgrad.baselines import (
+    ELO,
+    LID,
+    ODIN,
+    FeatureSqueezing,
+    GradNorm,
+    KernelDensityUncertainty,
+    Mahalanobis,
+    PyTorchOODDetector,
+)
+
 MAKERS = {
     "ODIN": ODIN,
     "GradNorm": GradNorm,

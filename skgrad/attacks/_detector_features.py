@@ -1,0 +1,173 @@
+"""What a detector looks at: its features as functions of the input."""
+
+from functools import partial
+
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ..detectors._wrapper import ConformalDetector
+from ..feature_extraction import (
+    ConfoundingGradientTransformer,
+    CosineSimilarityMatrixTransformer,
+    LayerActivationTransformer,
+)
+from ..torch_engine.activations import layer_activations
+from ..torch_engine.cotangents import recorded_label_cotangents, wide
+from ..torch_engine.input_gradients import Maps
+from ..torch_engine.model_state import at_least_float32, frozen, unwrap_model
+from ..torch_engine.recorded_features import (
+    recorded_cosines,
+    recorded_gradient_norms,
+    recorded_logits,
+)
+
+_LEGAL = (
+    "detector must be a fitted Pipeline whose first step is LayerActivationTransformer,"
+    " MostDiscriminativeLayer, ConfoundingGradientTransformer, "
+    "CosineSimilarityMatrixTransformer or a FeatureUnion of them, and whose others "
+    "score their features"
+)
+
+
+def find_pipeline(detector):
+    """Return the pipeline that gives a detector its scores, fitted.
+
+    Parameters
+    ----------
+    detector : estimator
+        A pipeline, or a ConformalDetector, a FrozenEstimator or a search around one.
+
+    Returns
+    -------
+    Pipeline
+        With two steps or more.
+    """
+    while True:
+        if isinstance(detector, ConformalDetector):
+            check_is_fitted(detector)
+            detector = detector.detector_
+        elif isinstance(detector, FrozenEstimator):
+            detector = detector.estimator
+        elif hasattr(detector, "best_estimator_"):
+            detector = detector.best_estimator_
+        else:
+            break
+    if not isinstance(detector, Pipeline) or len(detector) < 2:
+        raise TypeError(f"{_LEGAL}; got {detector!r:.200}.")
+    return detector
+
+
+class DetectorFeatures:
+    """The features of a detector, for autograd to differentiate.
+
+    Parameters
+    ----------
+    extract : transformer or FeatureUnion
+        The first step of the detector, fitted.
+    model : torch.nn.Module or fitted skorch net
+        The model under attack.
+
+    Attributes
+    ----------
+    parts : list of (transformer, float)
+        The transformers, each with the weight of its columns.
+    """
+
+    def __init__(self, extract, model):
+        self.parts = list(_parts(extract))
+        for part, _ in self.parts:
+            _check_part(part, unwrap_model(model))
+
+    def values(self, module, x):
+        """Compute the features, a Tensor (n_samples, n_features)."""
+        with frozen(module, parameter_gradients=True):
+            blocks = [
+                weight * part._features(module, x, part.n_classes_).detach()
+                for part, weight in self.parts
+            ]
+        return _side_by_side(blocks)
+
+    def recorded(self, module, x):
+        """Do the same in the graph of x."""
+        blocks = [
+            weight * _RECORDED[kind](part, module, x)
+            for part, weight in self.parts
+            for kind in _RECORDED
+            if isinstance(part, kind)
+        ]
+        return _side_by_side(blocks)
+
+    def check(self, module, x):
+        """Refuse a model that autograd sees otherwise than the transformers."""
+        values = self.values(module, x)
+        with torch.enable_grad():
+            recorded = self.recorded(module, x.clone().requires_grad_(True)).detach()
+        size = values.abs()
+        margin = 0.05 * (size + size.mean(dim=0)) + 1e-6
+        # A sign may turn by rounding, and a gradient be nothing else.
+        if ((recorded - values).abs() <= margin).double().mean() < 0.9:
+            raise ValueError(
+                "detector: its features could not be differentiated, because the "
+                "model gives others when autograd records it. Look for operations "
+                "that mix or sort the samples of a batch; or use pgd."
+            )
+
+
+def _side_by_side(blocks):
+    return torch.cat([block.to(wide(block.device)) for block in blocks], dim=1)
+
+
+def _parts(extract):
+    """Yield the transformers of a first step with their weights."""
+    if not isinstance(extract, FeatureUnion):
+        yield extract, 1.0
+        return
+    weights = extract.transformer_weights or {}
+    for name, part in extract.transformer_list:
+        if part != "drop":
+            yield part, weights.get(name, 1.0)
+
+
+def _check_part(part, module):
+    if not isinstance(part, tuple(_RECORDED)):
+        raise TypeError(f"{_LEGAL}; got {part!r:.200} in its first step.")
+    if not hasattr(part, "n_classes_"):
+        raise NotFittedError(
+            f"detector must be fitted; its {type(part).__name__} is not. Call "
+            "detector.fit on in-distribution inputs first."
+        )
+    if unwrap_model(part.model) is not module:
+        raise ValueError(
+            f"detector must look at the model under attack, but its "
+            f"{type(part).__name__} holds another one. Give that one, part.model of "
+            "the fitted pipeline, as model."
+        )
+
+
+def _activations(part, module, x):
+    blocks = layer_activations(
+        module, x, part.layers_, pooling=part.pooling, gradients=True
+    )
+    return torch.cat([at_least_float32(block) for block in blocks], dim=1)
+
+
+def _cosines(part, module, x):
+    maps = Maps(part.sign, part.top_n, part.channel_reduction, part.logit_scale)
+    logits = recorded_logits(module, x)
+    return part._summarize(*recorded_cosines(logits, x, maps))
+
+
+def _gradient_norms(part, module, x):
+    cotangents = partial(recorded_label_cotangents, **part._design(part.n_classes_))
+    norms = recorded_gradient_norms(module, x, cotangents, part._routes)
+    return part._scaled(norms.flatten(1))
+
+
+_RECORDED = {
+    LayerActivationTransformer: _activations,
+    CosineSimilarityMatrixTransformer: _cosines,
+    ConfoundingGradientTransformer: _gradient_norms,
+}

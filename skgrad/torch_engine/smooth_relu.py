@@ -1,0 +1,86 @@
+"""ReLU with a second derivative, for whoever differentiates gradients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.overrides import TorchFunctionMode
+
+_OUT_OF_PLACE = frozenset({F.relu, torch.relu, Tensor.relu})
+_IN_PLACE = frozenset({torch.relu_, Tensor.relu_})
+
+
+class SmoothReLU(TorchFunctionMode):
+    r"""Run models with a curved ReLU, however they call it.
+
+    The second derivative of ReLU is 0, so gradients of gradients see nothing of where
+    units switch on and off. While this mode is active, `torch.nn.ReLU`, `F.relu`,
+    `torch.relu`, ``Tensor.relu`` and their in-place forms give it that of Softplus,
+    :math:`\beta \sigma(\beta x) \sigma(-\beta x)`; or they become Softplus
+    altogether. Neither the model nor its code is touched. Compiled and scripted models
+    call ReLU unseen.
+
+    Parameters
+    ----------
+    beta : float
+        The sharpness of the Softplus log(1 + exp(beta x)) / beta, in units of 1 / x.
+    exact : bool, default=True
+        Keep ReLU's values and first derivative, and take the second one alone from
+        Softplus: logits and gradients are then those of the model. False computes
+        Softplus.
+    """
+
+    def __init__(self, beta: float, *, exact: bool = True) -> None:
+        super().__init__()
+        self._relu: Callable[[Tensor], Tensor]
+        if exact:
+            self._relu = lambda x: _CurvedReLU.apply(x, beta)
+        else:
+            self._relu = lambda x: F.softplus(x, beta)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in _OUT_OF_PLACE and func not in _IN_PLACE:
+            return func(*args, **kwargs)
+        return self._replace(func in _IN_PLACE, *args, **kwargs)
+
+    def _replace(self, in_place: bool, input: Tensor, inplace: bool = False) -> Tensor:
+        if not (in_place or inplace):
+            return self._relu(input)
+        # Autograd needs the values that are written over.
+        return input.copy_(self._relu(input.clone()))
+
+
+class _CurvedReLU(torch.autograd.Function):
+    """ReLU whose gradient is a `_Gate`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, beta: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.beta = beta
+        return x.clamp_min(0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return _Gate.apply(x, gradient, ctx.beta), None
+
+
+class _Gate(torch.autograd.Function):
+    """The gradient where x > 0, which bends in x as that of Softplus."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gradient: Tensor, beta: float) -> Tensor:
+        ctx.save_for_backward(x, gradient)
+        ctx.beta = beta
+        return gradient * (x > 0)
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, gradient = ctx.saved_tensors
+        open_, shut = torch.sigmoid(ctx.beta * x), torch.sigmoid(-ctx.beta * x)
+        return outer * gradient * (ctx.beta * open_ * shut), outer * (x > 0), None
