@@ -9,10 +9,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..detectors._combined import log_p_values
-from ..detectors._decision import split_rows
+from ..detectors._decision import split_rows, take
 from ..detectors._scaling import AnyFloatScaler
-from ..model_selection._samples import count_samples
-from ._base import BaseModelDetector, _rows
+from ..torch_engine.samples import count_samples
+from ._base import BaseModelDetector
 
 FISHER, LOGISTIC = "fisher", "logistic"
 
@@ -52,10 +52,10 @@ class BaseCombination(BaseModelDetector):
         if n_samples > 1 and not alone:
             # The columns of the samples that they are learnt from look too good.
             fit, reference = split_rows(fit, self.reference_fraction, random_state)
-        self._learn_columns(module, _rows(X, fit), random_state)
+        self._learn_columns(module, take(X, fit), random_state)
         if alone:
             return
-        columns = self._map_features(module, _rows(X, reference))
+        columns = self._map_features(module, take(X, reference))
         if self.combination == LOGISTIC:
             others = self._map_features(module, anomalies)
             self._combine = _LogisticRegression().fit(columns, others)

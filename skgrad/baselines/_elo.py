@@ -9,8 +9,8 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from ..detectors._per_class_svdd import make_svdd
 from ..model_selection import MostDiscriminativeLayer
-from ..model_selection._samples import count_samples
 from ..torch_engine.activations import POOLINGS
+from ..torch_engine.samples import count_samples
 from ._base import BaseModelDetector
 from ._layers import BaseLayersDetector
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ..model_selection._samples import count_samples
+from ..detectors._decision import take
 from ..torch_engine.activations import POOLINGS
 from ..torch_engine.model_state import model_dtype
-from ._base import _rows
+from ..torch_engine.samples import count_samples
 from ._combination import BaseCombination
 from ._layers import BaseLayersDetector, distances
 
@@ -180,7 +180,7 @@ class LID(BaseLayersDetector, BaseCombination):
     def _learn_columns(self, module, X, random_state):
         n_samples = count_samples(X)
         rows = np.sort(random_state.permutation(n_samples)[: self.n_reference])
-        blocks, _ = self._gather(module, _rows(X, rows), self.pooling)
+        blocks, _ = self._gather(module, take(X, rows), self.pooling)
         self.n_reference_ = len(rows)
         self._references = [torch.from_numpy(block) for block in blocks.values()]
 
