@@ -97,6 +97,7 @@ def test_doubts_outliers_and_stays_right():
     before = {k: v.clone() for k, v in NET.state_dict().items()}
     state = torch.random.get_rng_state()
     net = tune()
+    assert torch.equal(torch.random.get_rng_state(), state)
     X_test, y_test = draw(300, seed=3)
     with torch.no_grad():
         old = NET.eval()(torch.from_numpy(np.concatenate([X_test, outliers(200, 4)])))
@@ -113,7 +114,6 @@ def test_doubts_outliers_and_stays_right():
     assert all(torch.equal(v, before[k]) for k, v in NET.state_dict().items())
     assert all(part.training for part in NET.modules())
     assert all(p.grad is None and p.requires_grad for p in NET.parameters())
-    assert torch.equal(torch.random.get_rng_state(), state)
     # It can go on, and travel.
     again = pickle.loads(pickle.dumps(net)).partial_fit(X, Y)
     assert again.score(X_test, y_test) > accuracy - 0.02
