@@ -16,7 +16,6 @@ from skgrad import (
     CombinedDetector,
     ConformalDetector,
     Energy,
-    MaxLogit,
     MaxSoftmaxProbability,
     PerClassSVDD,
     PyODDetector,
@@ -51,7 +50,6 @@ OWN = {
     "Gaussian": partial(ClassConditionalGaussian, **LAST_3),
     "tied": partial(ClassConditionalGaussian, covariance="tied", **LAST_3),
     "softmax": MaxSoftmaxProbability,
-    "max logit": MaxLogit,
     "combined": _combined,
 }
 MAKERS = {
@@ -64,15 +62,7 @@ MAKERS = {
 # Those that can be asked for a threshold per predicted class, and how.
 PER_CLASS = {
     name: partial(MAKERS[name], threshold="per_class")
-    for name in (
-        "SVDD",
-        "Gaussian",
-        "tied",
-        "softmax",
-        "max logit",
-        "per class",
-        "combined",
-    )
+    for name in ("SVDD", "Gaussian", "tied", "softmax", "per class", "combined")
 }
 PER_CLASS["wrapped"] = partial(
     ConformalDetector, LODA(n_cuts=10), threshold="per_class", **LAST_3

@@ -28,6 +28,7 @@ from skgrad import (
     CombinedDetector,
     ConformalDetector,
     Energy,
+    MaxLogit,
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
     PerClassSVDD,
@@ -54,6 +55,7 @@ SIMULATED = {
     },
     "LODA": partial(LODA, n_cuts=10),
     "energy": Energy,
+    "max logit": MaxLogit,
     "wrapped": partial(ConformalDetector, OneClassSVM()),
 }
 # Every detector at one rate, the quickest at all.
