@@ -6,6 +6,7 @@ from ._gradnorm import GradNorm
 from ._kernel_density import KernelDensityUncertainty
 from ._lid import LID
 from ._mahalanobis import Mahalanobis
+from ._make_baselines import make_baselines
 from ._odin import ODIN
 from ._outlier_exposure import OutlierExposureLoss, fine_tune_with_outliers
 from ._pytorch_ood import PyTorchOODDetector
@@ -21,4 +22,5 @@ __all__ = [
     "OutlierExposureLoss",
     "PyTorchOODDetector",
     "fine_tune_with_outliers",
+    "make_baselines",
 ]

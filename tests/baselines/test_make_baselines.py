@@ -1,0 +1,40 @@
+"""All baselines at once: fitted, judged, with known anomalies and without."""
+
+import numpy as np
+import pytest
+from networks import BatchNormNet, images, seeded
+from sklearn.base import is_outlier_detector
+from torch import nn
+
+from skgrad.baselines import make_baselines
+from skgrad.metrics import auroc
+
+X = images(150, (2, 6, 6)) / 4
+OTHERS = 1 - images(40, (2, 6, 6), seed=1) / 4
+
+
+def test_all_are_detectors_that_fit_and_score():
+    for name, detector in make_baselines(seeded(BatchNormNet), random_state=0).items():
+        assert is_outlier_detector(detector)
+        scores = detector.fit(X).score_samples(np.concatenate([X, OTHERS]))
+        assert np.isfinite(scores).all(), name
+        assert set(detector.predict(X)) <= {-1, 1}
+
+
+def test_learners_find_what_they_know():
+    net = seeded(BatchNormNet)
+    learners = make_baselines(net, learn_from_anomalies=True, random_state=0)
+    assert list(learners) == ["Mahalanobis FE", "Mahalanobis P+FE", "LID", "KD+BU"]
+    y = np.repeat([1, -1], [len(X), 20])
+    for name, detector in learners.items():
+        with pytest.raises(ValueError, match="y names none"):
+            detector.fit(X)
+        detector.fit(np.concatenate([X, OTHERS[:20]]), y)
+        scores = detector.score_samples(np.concatenate([X, OTHERS[20:]]))
+        assert auroc(y, scores) > 0.9, name
+
+
+def test_density_alone_without_dropout():
+    net = nn.Sequential(nn.Flatten(), seeded(lambda: nn.Linear(72, 3)))
+    assert "KD" in make_baselines(net)
+    assert "KD+BU" not in make_baselines(net)
