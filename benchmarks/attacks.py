@@ -111,8 +111,8 @@ def timed(work):
 def compare(net, X, y, settings, n_rounds):
     """Yield the rows of the table."""
     yield (
-        "| attack | success | foolbox | equal success | equal values | float64 | mean L2 "
-        "| foolbox | seconds | foolbox | foolbox / ours |"
+        "| attack | success | foolbox | equal success | equal values | float64 "
+        "| mean L2 | foolbox | seconds | foolbox | foolbox / ours |"
     )
     yield "|---" * 11 + "|"
     module = net.module_.eval()
