@@ -12,6 +12,7 @@ from skgrad.torch_engine.cotangents import (
     class_cotangent,
     label_cotangents,
     label_targets,
+    squared_error_cotangent,
 )
 
 OWN = [0.1, 0.7, 0.0, 1.0]
@@ -143,3 +144,30 @@ def test_rescaling_zero_logits_leaves_them():
     assert_allclose(
         class_cotangent(zeros, classes, logit_scale=10.0), [[1.0, -2.0, 1.0]]
     )
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_squared_error_cotangent_is_parallel_to_the_gradient(scale, dtype):
+    logits = scale * torch.tensor([[1.0, -0.3, 0.2, 0.9]], dtype=dtype)
+    z = logits.numpy()[0].astype(np.longdouble)
+    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    for label in range(4):
+        d = p.copy()
+        d[label] = -np.delete(p, label).sum()
+        # p_k (d_k - sum_j p_j d_j), with 1 = sum_j p_j taken into the difference.
+        exact = p * (p * (d[:, None] - d)).sum(axis=1)
+        cotangent = squared_error_cotangent(logits, torch.tensor([label])).numpy()[0]
+        exact, cotangent = (v / np.abs(v).max() for v in (exact, cotangent))
+        atol = 1e-6 if dtype == torch.float32 else 1e-12
+        assert_allclose(cotangent, exact.astype(float), atol=atol)
+
+
+def test_squared_error_cotangent_by_autograd():
+    generator = torch.Generator().manual_seed(0)
+    leaf = torch.randn(8, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    classes = torch.arange(8) % 5
+    error = (leaf.softmax(dim=1) - F.one_hot(classes, 5)).square().sum()
+    (exact,) = torch.autograd.grad(error, leaf)
+    cotangent = squared_error_cotangent(leaf, classes)
+    assert_allclose(F.normalize(cotangent), F.normalize(exact), atol=1e-12)

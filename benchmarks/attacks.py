@@ -1,0 +1,173 @@
+"""The attacks beside foolbox's: how often they succeed, what they change, their time.
+
+    python benchmarks/attacks.py --data-dir DIR  # the table of RESULTS.md, on MNIST
+    python benchmarks/attacks.py                 # on the embedded digits
+    python benchmarks/attacks.py --quick         # few images, to see that it runs
+
+Both attack the same network and the same images, with the same steps and batch size,
+and both report what succeeded. The attacks are taken in turn, round by round; times are
+medians over the rounds and the median ratio of a round. "Equal values": within 1e-4
+of those of foolbox, and of foolbox with network and images in float64, where it loses
+no digits to a saturated softmax. Attacks with a random start draw different ones.
+"""
+
+import argparse
+import copy
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+# Else foolbox warns where there is no git.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+import foolbox
+
+from skgrad.attacks import bim, fgsm, pgd
+from skgrad.datasets import load_digits_images
+from skgrad.evaluation import train_digits_network
+
+BATCH_SIZE = 128
+
+
+def digits(n_samples):
+    """Return a network, and test images with their classes, of the embedded digits."""
+    data = load_digits_images()
+    net = train_digits_network(data.X_train, data.y_train)
+    return net, data.X_test[:n_samples], data.y_test[:n_samples]
+
+
+def mnist(data_dir, n_samples):
+    """Return the same of MNIST, the network being that of examples/mnist.py."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+    from mnist import load_mnist, train_network
+
+    X, y = load_mnist(data_dir, train=True, download=False)
+    net = train_network(X[:10_000], y[:10_000], max_epochs=2, random_state=0)
+    X, y = load_mnist(data_dir, train=False, download=False)
+    return net, X[:n_samples], y[:n_samples]
+
+
+def pairs(eps, eps_l2, n_steps):
+    """Yield name, eps, our attack and foolbox's."""
+    theirs = foolbox.attacks
+    walk = {"n_steps": n_steps}
+    steps = {"steps": n_steps, "rel_stepsize": 0.25}
+    l2 = {"eps": eps_l2, "norm": "l2"}
+    yield (
+        f"FGSM, {eps}",
+        eps,
+        lambda *data: fgsm(*data, eps=eps),
+        theirs.LinfFastGradientAttack(),
+    )
+    yield (
+        f"BIM, {eps}",
+        eps,
+        lambda *data: bim(*data, eps=eps, **walk),
+        theirs.LinfBasicIterativeAttack(**steps),
+    )
+    yield (
+        f"PGD, {eps}",
+        eps,
+        lambda *data: pgd(*data, eps=eps, random_state=0, **walk),
+        theirs.LinfPGD(**steps),
+    )
+    yield (
+        f"PGD, L2, {eps_l2}",
+        eps_l2,
+        lambda *data: pgd(*data, random_state=0, **l2, **walk),
+        theirs.L2PGD(**steps),
+    )
+    yield (
+        f"PGD, L2, {eps_l2}, from X",
+        eps_l2,
+        lambda *data: pgd(*data, random_start=False, **l2, **walk),
+        theirs.L2PGD(random_start=False, **steps),
+    )
+
+
+def run_theirs(attack, model, X, y, eps):
+    """Attack in batches, arrays in and out; return adversarials and successes."""
+    ends, successes = [], []
+    for start in range(0, len(X), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
+        images, labels = torch.from_numpy(X[part]), torch.from_numpy(y[part])
+        _, end, success = attack(model, images, labels, epsilons=eps)
+        ends.append(end)
+        successes.append(success)
+    return torch.cat(ends).numpy(), torch.cat(successes).numpy()
+
+
+def timed(work):
+    """Return the seconds that a call takes, and what it returns."""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def compare(net, X, y, settings, n_rounds):
+    """Yield the rows of the table."""
+    yield (
+        "| attack | success | foolbox | equal success | equal values | float64 "
+        "| mean L2 | foolbox | seconds | foolbox | foolbox / ours |"
+    )
+    yield "|---" * 11 + "|"
+    module = net.module_.eval()
+    model, wide = (
+        foolbox.PyTorchModel(m, bounds=(0, 1))
+        for m in (module, copy.deepcopy(module).double())
+    )
+    for name, eps, ours, attack in pairs(*settings):
+        seconds = []
+        for _ in range(n_rounds):
+            mine, result = timed(lambda ours=ours: ours(net, X, y))
+            other, (ends, success) = timed(
+                lambda attack=attack, eps=eps: run_theirs(attack, model, X, y, eps)
+            )
+            seconds.append((mine, other))
+        exact, _ = run_theirs(attack, wide, X.astype(np.float64), y, eps)
+        l2 = np.linalg.norm((ends - X).reshape(len(X), -1), axis=1)
+        medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
+        ratio = statistics.median(other / mine for mine, other in seconds)
+        cells = [
+            *(f"{s.mean():.1%}" for s in (result.success, success)),
+            f"{(result.success == success).mean():.1%}",
+            *(f"{(abs(result.X_adv - e) < 1e-4).mean():.2%}" for e in (ends, exact)),
+            *(f"{size.mean():.2f}" for size in (result.l2, l2)),
+            *(f"{median:.2f}" for median in medians),
+            f"{ratio:.2f}",
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def main(arguments=None):
+    """Train a network, attack it in both ways and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data-dir", help="where MNIST is; default: embedded digits")
+    parser.add_argument("--n-samples", type=int, default=256)
+    parser.add_argument("--n-steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="few images, one round")
+    args = parser.parse_args(arguments)
+    if args.quick:
+        args.n_samples, args.n_steps, args.rounds = 40, 3, 1
+    if args.data_dir:
+        net, X, y = mnist(args.data_dir, args.n_samples)
+        settings = (0.1, 1.5, args.n_steps)
+    else:
+        net, X, y = digits(args.n_samples)
+        settings = (0.1, 0.5, args.n_steps)
+    print(
+        f"{len(X)} images, {net.score(X, y):.1%} classified correctly; batch "
+        f"{BATCH_SIZE}, {args.n_steps} steps of eps / 4, {args.rounds} rounds, torch "
+        f"{torch.__version__}, {torch.get_num_threads()} CPU threads\n"
+    )
+    for row in compare(net, X, y, settings, args.rounds):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
