@@ -95,13 +95,11 @@ def _learners(model, **options):
     """Make those whose papers learn from anomalies."""
     ensemble = partial(Mahalanobis, model, layers="all", **options)
     density = partial(KernelDensityUncertainty, model, **options)
-    return {
+    learners = {
         "Mahalanobis FE": ensemble(),
         "Mahalanobis P+FE": ensemble(epsilon=_EPSILON),
         "LID": LID(model, **options),
-        **(
-            {"KD+BU": density()}
-            if dropout_layers(unwrap_model(model))
-            else {"KD": density(n_passes=0)}
-        ),
     }
+    if dropout_layers(unwrap_model(model)):
+        return learners | {"KD+BU": density()}
+    return learners | {"KD": density(n_passes=0)}

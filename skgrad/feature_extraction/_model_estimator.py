@@ -128,6 +128,7 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
 
 
 def checked_input_shape(input_shape):
+    """Return the parameter as a tuple of int, or None."""
     if input_shape is None:
         return None
     shape = tuple(input_shape)
