@@ -23,13 +23,15 @@ from pathlib import Path
 import numpy as np
 from mnist import SHAPE, load_anomalies, load_mnist, train_network
 
-from skgrad import attacks as at
 from skgrad import (
+    ConformalDetector,
+    make_confounding_gradient_detector,
     make_geometric_gradient_detector,
     make_recommended_detector,
     make_uniform_detector,
 )
-from skgrad.baselines import make_baselines
+from skgrad import attacks as at
+from skgrad.baselines import PyTorchOODDetector, make_baselines
 from skgrad.datasets import make_gaussian_noise, make_uniform_noise
 from skgrad.metrics import auroc
 
@@ -41,11 +43,12 @@ EPS, EPS_L2 = 0.3, 3.0
 # Anomalies
 # ---------
 # Attacks by name, as functions of the network, images and classes. The slow ones get
-# fewer images.
-def list_attacks(seed, quick):
+# fewer images. Steps, sizes and norms are the papers'.
+def list_attacks(args, detectors):
     """Return the attacks, and the slow ones among them."""
-    few = {"n_steps": 3} if quick else {}
-    seeded = {"random_state": seed}
+    few = {"n_steps": 3} if args.quick else {}
+    seeded = {"random_state": args.seed}
+    targeted = {"target": "random", **seeded, **({"n_steps": 100} | few)}
     fast = {
         "noise in ball": partial(at.random_noise, eps=EPS, **seeded),
         "rotation": partial(at.rotate, **seeded),
@@ -56,23 +59,30 @@ def list_attacks(seed, quick):
         "IterLL": partial(at.iterative_least_likely, eps=EPS, **few),
         "PGD Linf": partial(at.pgd, eps=EPS, **seeded, **few),
         "PGD L2": partial(at.pgd, eps=EPS_L2, norm="l2", **seeded, **few),
-        "T-SCE": partial(at.pgd, eps=EPS, target="random", **seeded, **few),
-        "T-MSE": partial(at.pgd, eps=EPS, target="random", loss="mse", **seeded, **few),
+        "T-SCE": partial(at.pgd, eps=EPS, **targeted),
+        "T-MSE": partial(at.pgd, eps=EPS, loss="mse", **targeted),
     }
+    bethge = partial(at.brendel_bethge, **seeded, **few)
+    adaptive = partial(at.adaptive_pgd, eps=EPS, **seeded, **few)
+    wagner = {"binary_search_steps": 1, **few} if args.quick else {}
     slow = {
-        "C&W L2": partial(at.carlini_wagner, **few),
-        "B&B Linf": partial(at.brendel_bethge, norm="linf", **seeded, **few),
-        "B&B L2": partial(at.brendel_bethge, norm="l2", **seeded, **few),
         "DeepFool": partial(at.foolbox_attack, attack="L2DeepFoolAttack", eps=EPS_L2),
-        "JSMA": partial(at.jsma, **seeded),
+        "C&W L2": partial(at.carlini_wagner, **seeded, **wagner),
+        "B&B Linf": partial(bethge, norm="linf", eps=EPS),
+        "B&B L2": partial(bethge, norm="l2", eps=EPS_L2),
+        "JSMA": partial(at.jsma, gamma=0.02 if args.quick else 1.0, **seeded),
         "CSA": partial(at.cosine_similarity_attack, eps=EPS, **seeded, **few),
+        **{
+            f"adaptive, {name}": partial(adaptive, detector=detectors[name])
+            for name in ("C: SVDD", "recommended")
+        },
     }
     return fast, slow
 
 
-def run_attacks(net, X, y, args):
+def run_attacks(net, X, y, args, detectors):
     """Return the successful adversarial images by attack, and what they cost."""
-    fast, slow = list_attacks(args.seed, args.quick)
+    fast, slow = list_attacks(args, detectors)
     found, rows = {}, []
     for name, attack in {**fast, **slow}.items():
         n = args.n_slow if name in slow else args.n_attack
@@ -80,6 +90,7 @@ def run_attacks(net, X, y, args):
         result = attack(net, X[:n], y[:n])
         found[name] = result.X_adv[result.success]
         rows.append(describe(name, result, time.perf_counter() - start))
+        print(f"{name}: {rows[-1]['success']:.1%}, {rows[-1]['seconds']:.0f} s")
     return found, rows
 
 
@@ -120,17 +131,22 @@ def other_anomalies(net, args):
 # Detectors
 # ---------
 # Those that learn from anomalies learn from FGSM, as in paper C, on images of the
-# fitting part; all others see none.
+# fitting part; all others see none. Of pytorch-ood's some that go by other ideas.
 def list_detectors(net, seed):
-    """Return the detectors without anomalies, and those that learn from some."""
-    plain = {
-        **make_baselines(net, random_state=seed),
-        "B: LODA": make_geometric_gradient_detector(net, random_state=seed),
-        "C: SVDD": make_uniform_detector(net, "conv1", random_state=seed),
+    """Return the detectors by name: ours, the papers', pytorch-ood's."""
+    others = {"KNN": {}, "ViM": {"d": 64}, "SHE": {}, "GEN": {}, "KLMatching": {}}
+    return {
         "recommended": make_recommended_detector(net, random_state=seed),
+        "C: SVDD": make_uniform_detector(net, "conv1", random_state=seed),
+        "B: LODA": make_geometric_gradient_detector(net, random_state=seed),
+        **make_baselines(net, random_state=seed),
+        **{
+            f"{name} of pytorch-ood": PyTorchOODDetector(
+                net, name, options=options, random_state=seed
+            )
+            for name, options in others.items()
+        },
     }
-    learning = make_baselines(net, learn_from_anomalies=True, random_state=seed)
-    return plain, {f"{name} (FGSM)": learner for name, learner in learning.items()}
 
 
 def judge(detector, X_fit, y_fit, X_id, anomalies):
@@ -227,21 +243,28 @@ def main(arguments=None):
 
     X_id, sources = X_test[-args.n_test :], slice(0, -args.n_test)
     right = np.flatnonzero(net.predict(X_test[sources]) == y_test[sources])
-    adversarial, rows = run_attacks(net, X_test[right], y_test[right], args)
+    detectors = list_detectors(net, args.seed)
+    for attacked in ("C: SVDD", "recommended"):
+        detectors[attacked].fit(X[fit])
+    attacked = X_test[right], y_test[right]
+    adversarial, rows = run_attacks(net, *attacked, args, detectors)
     anomalies, of_fooling = other_anomalies(net, args)
     anomalies |= adversarial
-    rows += of_fooling
-    print_attacks(rows)
-    save(rows, args.output / "attacks.csv")
+    print_attacks(rows + of_fooling)
+    save(rows + of_fooling, args.output / "attacks.csv")
 
-    plain, learning = list_detectors(net, args.seed)
     known = at.fgsm(net, X[fit], y[fit], eps=EPS)
     known = known.X_adv[known.success][: args.n_attack]
-    X_both = np.concatenate([X[fit], known])
-    y_both = np.repeat([1, -1], [len(fit), len(known)])
+    both = np.concatenate([X[fit], known]), np.repeat([1, -1], [len(fit), len(known)])
+    learners = make_baselines(net, learn_from_anomalies=True, random_state=args.seed)
+    learners["A: MLP"] = ConformalDetector(
+        make_confounding_gradient_detector(net, random_state=args.seed),
+        random_state=args.seed,
+    )
+    learners = {f"{name}, FGSM known": learner for name, learner in learners.items()}
     rows = []
-    for name, detector in {**plain, **learning}.items():
-        data = (X_both, y_both) if name in learning else (X[fit], None)
+    for name, detector in {**detectors, **learners}.items():
+        data = both if name in learners else (X[fit], None)
         rows.append({"detector": name, **judge(detector, *data, X_id, anomalies)})
         print(f"{name}: mean {rows[-1]['mean']:.3f}, {rows[-1]['seconds']:.0f} s")
         save(rows, args.output / "detectors.csv")
