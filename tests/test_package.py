@@ -12,12 +12,25 @@ import skgrad
 
 ROOT = Path(__file__).parents[1]
 
-HEAVY = ["matplotlib", "pyod", "numba", "skorch", "torchvision"]
+HEAVY = [
+    "matplotlib",
+    "pyod",
+    "numba",
+    "skorch",
+    "torchvision",
+    "foolbox",
+    "art",
+    "pytorch_ood",
+]
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["import skgrad", "from skgrad import LODA, LayerActivationTransformer, metrics"],
+    [
+        "import skgrad",
+        "from skgrad import LODA, LayerActivationTransformer, metrics",
+        "import skgrad.attacks",
+    ],
 )
 def test_import_stays_light(statement):
     code = f"{statement}; import sys; print([m for m in {HEAVY} if m in sys.modules])"

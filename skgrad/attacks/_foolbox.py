@@ -245,7 +245,7 @@ class _Run:
 
     def _reached(self, x, rows):
         with torch.no_grad():
-            return self._goal(rows)(x, self.net(x)).raw
+            return self._goal(rows)(x, self.net(x))
 
     def _starts(self, seeds):
         """Return inputs that reach the goal, and which of them do."""

@@ -202,6 +202,10 @@ class _Mutation:
         self.strength = strength
         self.batch = batch
         self.span = batch.high - batch.low
+        if not torch.isfinite(self.span).all():
+            raise ValueError(
+                "bounds must be finite: mutations are shares of the range."
+            )
         self.generators = [np.random.Generator(np.random.SFC64(s)) for s in seeds]
 
     def __call__(self, best, active, generation):

@@ -92,10 +92,11 @@ def jsma(
     --------
     >>> import torch
     >>> from skgrad.attacks import jsma
-    >>> model = torch.nn.Linear(2, 2, bias=False)
+    >>> model = torch.nn.Linear(4, 4, bias=False)
     >>> _ = torch.nn.init.eye_(model.weight)
-    >>> jsma(model, [[0.6, 0.5]], random_state=0).success.tolist()
-    [True]
+    >>> result = jsma(model, [[0.8, 0.5, 0.2, 0.1]], target=1, theta=0.4)
+    >>> result.X_adv.round(1).tolist()
+    [[0.8, 0.9, 0.2, 0.5]]
     """
     return art_attack(
         model,

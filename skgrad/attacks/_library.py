@@ -245,5 +245,6 @@ class FromInside(nn.Module):
 def lacks_target(what):
     """Return the error for an attack that knows no targets."""
     return ValueError(
-        f"target must be None for {what}, which cannot aim at a class; see its options."
+        f"target must be None for {what}, which cannot aim at a class. PGD and the "
+        "attack of Carlini and Wagner can."
     )
