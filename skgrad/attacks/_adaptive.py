@@ -60,7 +60,7 @@ def adaptive_pgd(
     the loss, as `pgd` does; from then on the score of the detector, and the loss again
     where that loses the misclassification:
 
-    .. math:: x_{t+1} = \Pi_\epsilon\left(x_t + \alpha \operatorname{sgn}
+    .. math:: x_{t+1} = \Pi_\epsilon\left(x_t + \alpha_t \operatorname{sgn}
               \left((1 - w) \frac{\nabla_x L}{|\nabla_x L|}
               + w \frac{\nabla_x s}{|\nabla_x s|}\right)\right),
               \qquad w = \begin{cases} 0 & F(x_t) \text{ is right} \\
@@ -90,7 +90,9 @@ def adaptive_pgd(
         The weight of the detector once the classifier is fooled, in [0, 1]. 0 leaves
         the detector's score to choose among the iterates alone.
     step_size : float, default=None
-        The step :math:`\alpha`; None for eps / 10.
+        The first step :math:`\alpha_1`; the others shrink linearly towards 0, because
+        steps that stay long jump over where both are fooled. None for 4 eps /
+        ``n_steps``: together they then cross the ball once.
     n_steps : int, default=40
         Number of steps, all of which are taken.
     target : int, array-like of int, str or None, default=None
@@ -181,7 +183,7 @@ def adaptive_pgd(
     perturb = _Descent(
         *_take_apart(detector, model, X),
         eps=eps,
-        step_size=eps / 10 if step_size is None else step_size,
+        step_size=4 * eps / n_steps if step_size is None else step_size,
         n_steps=n_steps,
         weight=detector_weight,
         beta=softplus_beta,
@@ -236,9 +238,10 @@ class _Descent:
             widths=np.std([self._values(batch, probe) for probe in probes], axis=0),
         )
         best = _Best(batch)
-        for _ in range(self.n_steps):
+        for step in range(self.n_steps):
             direction = self._direction(batch, moved, aim, best)
-            moved = (moved + self.step_size * direction.sign()).clamp(low, high)
+            size = self.step_size * (1 - step / self.n_steps)
+            moved = (moved + size * direction.sign()).clamp(low, high)
         logits = batch.logits(moved)
         best.update(
             moved, batch.reached(logits), self.score(self._values(batch, moved))
