@@ -154,15 +154,15 @@ def adaptive_pgd(
     gradients of a batch are in memory together; lower ``batch_size`` where they do not
     fit.
 
-    To follow either gradient alone did better than their sum throughout: on digits and
-    MNIST a sum left many inputs classified rightly.
+    A sum of both gradients from the start left up to four in five digits classified
+    rightly. Once the classifier is fooled a ``detector_weight`` of 1 did best on MNIST,
+    one of 0.5 to 0.75 a little better on digits.
 
     References
     ----------
     Carlini, Wagner (2017), "Adversarial Examples Are Not Easily Detected: Bypassing
     Ten Detection Methods". Bryniarski et al. (2022), "Evading Adversarial Example
-    Detection Defenses with Orthogonal Projected Gradient Descent", Sec. 4 (selective
-    steps).
+    Detection Defenses with Orthogonal Projected Gradient Descent" (selective steps).
 
     Examples
     --------
