@@ -60,7 +60,7 @@ def adaptive_pgd(
     the loss, as `pgd` does; from then on the score of the detector, and the loss again
     where that loses the misclassification:
 
-    .. math:: x_{t+1} = \Pi_\epsilon\left(x_t + \alpha \operatorname{sgn}
+    .. math:: x_{t+1} = \Pi_\epsilon\left(x_t + \alpha_t \operatorname{sgn}
               \left((1 - w) \frac{\nabla_x L}{|\nabla_x L|}
               + w \frac{\nabla_x s}{|\nabla_x s|}\right)\right),
               \qquad w = \begin{cases} 0 & F(x_t) \text{ is right} \\
@@ -90,7 +90,9 @@ def adaptive_pgd(
         The weight of the detector once the classifier is fooled, in [0, 1]. 0 leaves
         the detector's score to choose among the iterates alone.
     step_size : float, default=None
-        The step :math:`\alpha`; None for eps / 10.
+        The first step :math:`\alpha_1`; the others shrink linearly towards 0, because
+        steps that stay long jump over where both are fooled. None for 4 eps /
+        ``n_steps``: together they then cross the ball once.
     n_steps : int, default=40
         Number of steps, all of which are taken.
     target : int, array-like of int, str or None, default=None
@@ -152,15 +154,15 @@ def adaptive_pgd(
     gradients of a batch are in memory together; lower ``batch_size`` where they do not
     fit.
 
-    To follow either gradient alone did better than their sum throughout: on digits and
-    MNIST a sum left many inputs classified rightly.
+    A sum of both gradients from the start left up to four in five digits classified
+    rightly. Once the classifier is fooled a ``detector_weight`` of 1 did best on MNIST,
+    one of 0.5 to 0.75 a little better on digits.
 
     References
     ----------
     Carlini, Wagner (2017), "Adversarial Examples Are Not Easily Detected: Bypassing
     Ten Detection Methods". Bryniarski et al. (2022), "Evading Adversarial Example
-    Detection Defenses with Orthogonal Projected Gradient Descent", Sec. 4 (selective
-    steps).
+    Detection Defenses with Orthogonal Projected Gradient Descent" (selective steps).
 
     Examples
     --------
@@ -181,7 +183,7 @@ def adaptive_pgd(
     perturb = _Descent(
         *_take_apart(detector, model, X),
         eps=eps,
-        step_size=eps / 10 if step_size is None else step_size,
+        step_size=4 * eps / n_steps if step_size is None else step_size,
         n_steps=n_steps,
         weight=detector_weight,
         beta=softplus_beta,
@@ -236,9 +238,10 @@ class _Descent:
             widths=np.std([self._values(batch, probe) for probe in probes], axis=0),
         )
         best = _Best(batch)
-        for _ in range(self.n_steps):
+        for step in range(self.n_steps):
             direction = self._direction(batch, moved, aim, best)
-            moved = (moved + self.step_size * direction.sign()).clamp(low, high)
+            size = self.step_size * (1 - step / self.n_steps)
+            moved = (moved + size * direction.sign()).clamp(low, high)
         logits = batch.logits(moved)
         best.update(
             moved, batch.reached(logits), self.score(self._values(batch, moved))

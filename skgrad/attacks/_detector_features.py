@@ -93,10 +93,7 @@ class DetectorFeatures:
     def recorded(self, module, x):
         """Do the same in the graph of x."""
         blocks = [
-            weight * _RECORDED[kind](part, module, x)
-            for part, weight in self.parts
-            for kind in _RECORDED
-            if isinstance(part, kind)
+            weight * _recorded_by(part)(part, module, x) for part, weight in self.parts
         ]
         return _side_by_side(blocks)
 
@@ -132,7 +129,7 @@ def _parts(extract):
 
 
 def _check_part(part, module):
-    if not isinstance(part, tuple(_RECORDED)):
+    if _recorded_by(part) is None:
         raise TypeError(f"{_LEGAL}; got {part!r:.200} in its first step.")
     if not hasattr(part, "n_classes_"):
         raise NotFittedError(
@@ -166,8 +163,13 @@ def _gradient_norms(part, module, x):
     return part._scaled(norms.flatten(1))
 
 
-_RECORDED = {
+_RECORDED: dict = {
     LayerActivationTransformer: _activations,
     CosineSimilarityMatrixTransformer: _cosines,
     ConfoundingGradientTransformer: _gradient_norms,
 }
+
+
+def _recorded_by(part):
+    """Return the function that records the features of a transformer, or None."""
+    return next((f for kind, f in _RECORDED.items() if isinstance(part, kind)), None)

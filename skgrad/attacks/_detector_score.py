@@ -72,13 +72,12 @@ class DetectorScore:
 def _check_scores(steps):
     """Refuse what has no score, before any time is spent."""
     check_is_fitted(steps)
+    methods = []
     if is_classifier(steps):
         anomaly_index(steps.classes_, None)
-        methods = ("predict_proba", "decision_function")
+        methods = ["predict_proba", "decision_function"]
     elif is_outlier_detector(steps):
-        methods = ("score_samples", "decision_function")
-    else:
-        methods = ()
+        methods = ["score_samples", "decision_function"]
     if not any(hasattr(steps, method) for method in methods):
         raise TypeError(
             "detector must score inputs, as outlier detectors with score_samples or "

@@ -36,9 +36,7 @@ def recorded_logits(module: nn.Module, x: Tensor) -> Tensor:
     return logits
 
 
-def recorded_cosines(
-    logits: Tensor, x: Tensor, maps: Maps
-) -> tuple[Tensor, Tensor, Tensor]:
+def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     """Compute cosines between the input gradients of classes, in the graph.
 
     Cost: one backward pass to the input per class, and as many again when the result
