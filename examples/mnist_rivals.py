@@ -156,9 +156,11 @@ def judge(detector, X_fit, y_fit, X_id, anomalies):
     scores_id = detector.score_samples(X_id)
     row = {"false alarms": float((detector.predict(X_id) == -1).mean())}
     for kind, X in anomalies.items():
+        if not len(X):  # no attack succeeded
+            row[kind] = np.nan
+            continue
         y = np.repeat([1, -1], [len(X_id), len(X)])
-        scores = np.concatenate([scores_id, detector.score_samples(X)])
-        row[kind] = auroc(y, scores) if len(X) else np.nan
+        row[kind] = auroc(y, np.concatenate([scores_id, detector.score_samples(X)]))
     row["mean"] = float(np.nanmean([row[kind] for kind in anomalies]))
     return row | {"seconds": time.perf_counter() - start}
 
