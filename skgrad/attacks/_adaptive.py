@@ -7,7 +7,6 @@ import torch
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from ..torch_engine.batching import as_batchable
 from ..torch_engine.cotangents import class_cotangent
 from ..torch_engine.model_state import check_finite, unwrap_model
 from ..torch_engine.recorded_features import recorded_logits
@@ -181,7 +180,7 @@ def adaptive_pgd(
     """
     random_state = check_random_state(random_state)
     perturb = _Descent(
-        *_take_apart(detector, model, X),
+        *_take_apart(detector, model),
         eps=eps,
         step_size=4 * eps / n_steps if step_size is None else step_size,
         n_steps=n_steps,
@@ -202,13 +201,11 @@ def adaptive_pgd(
     )
 
 
-def _take_apart(detector, model, X):
+def _take_apart(detector, model):
     """Return the features of a detector and its score as a function of them."""
     unwrap_model(model)  # what is no model is told first
     pipeline = find_pipeline(detector)
-    features = DetectorFeatures(pipeline[0], model)
-    template = pipeline[0].transform(as_batchable(X)[:1])
-    return features, DetectorScore(pipeline[1:], template)
+    return DetectorFeatures(pipeline[0], model), DetectorScore(pipeline[1:])
 
 
 class _Descent:
@@ -228,6 +225,7 @@ class _Descent:
 
     def __call__(self, batch):
         self.features.check(batch.module, batch.x)
+        self.score.take_form_of(self.features.extract.transform(batch.x[:1]))
         low, high = ball(batch, self.eps)
         moved, *probes = random_points(
             batch, self.eps, 1 + _N_PROBES, self.random_state

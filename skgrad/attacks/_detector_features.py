@@ -72,11 +72,14 @@ class DetectorFeatures:
 
     Attributes
     ----------
+    extract : transformer or FeatureUnion
+        The first step.
     parts : list of (transformer, float)
         The transformers, each with the weight of its columns.
     """
 
     def __init__(self, extract, model):
+        self.extract = extract
         self.parts = list(_parts(extract))
         for part, _ in self.parts:
             _check_part(part, unwrap_model(model))

@@ -18,13 +18,21 @@ class DetectorScore:
     ----------
     steps : Pipeline
         What follows the features in the pipeline, fitted.
-    template : FeatureArray, data frame or ndarray of shape (n_samples, n_features)
-        Features as the first step returns them: with their names or without.
     """
 
-    def __init__(self, steps, template):
+    def __init__(self, steps):
         _check_scores(steps)
         self._steps = steps
+        self._wrap = _wrapper(None)
+
+    def take_form_of(self, template):
+        """Give features to the detector as its first step does.
+
+        Parameters
+        ----------
+        template : FeatureArray, data frame or ndarray of shape (n_samples, n_features)
+            Some of them, with their names or without.
+        """
         self._wrap = _wrapper(template)
 
     def __call__(self, features):

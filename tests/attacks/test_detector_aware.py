@@ -3,11 +3,12 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from networks import AnyWidth, BatchNormNet, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
@@ -16,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from skgrad import (
     LODA,
@@ -234,7 +236,7 @@ class Paraboloid(OutlierMixin, BaseEstimator):
 
 def test_slopes_of_a_known_score():
     steps = make_pipeline(Paraboloid()).fit(np.zeros((3, 4)))
-    score = DetectorScore(steps, np.zeros((1, 4)))
+    score = DetectorScore(steps)
     values = np.random.default_rng(0).normal(size=(5, 4))
     widths = np.full((5, 4), 0.5)
     widths[:, 2] = 0
@@ -247,7 +249,8 @@ def test_slopes_of_a_known_score():
 def test_slopes_in_chunks_are_the_same(monkeypatch):
     _, detector = net_and_detector()
     features = detector[0].transform(X)
-    score = DetectorScore(detector[1:], features)
+    score = DetectorScore(detector[1:])
+    score.take_form_of(features)
     widths = np.full(features.shape, 0.1)
     whole = score.slopes(np.asarray(features), widths)
     monkeypatch.setattr("skgrad.attacks._detector_score._TOGETHER", 50)
@@ -397,6 +400,29 @@ def test_what_is_no_model(attack):
     options = {"detector": detector} if attack is aware else {}
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module"):
         attack("resnet", X, eps=0.1, **options)
+
+
+def test_what_is_no_array(attack):
+    net, detector = net_and_detector()
+    options = {"detector": detector} if attack is aware else {}
+    with pytest.raises(TypeError, match=r"X must be an array or tensor; got a Dataset"):
+        attack(net, TensorDataset(torch.ones(2, 2)), eps=0.1, **options)
+
+
+def test_kinds_of_input_agree(attack):
+    net = AnyWidth()
+    rows = np.random.default_rng(0).uniform(size=(5, 4))
+    fit = np.random.default_rng(1).uniform(size=(120, 4))
+    logits = LayerActivationTransformer(net, "logits")
+    for frame in (False, True):
+        detector = make_pipeline(clone(logits), LODA(random_state=0))
+        detector.fit(pd.DataFrame(fit).add_prefix("x") if frame else fit)
+        options = {"detector": detector} if attack is aware else {}
+        kinds = [rows.tolist(), torch.from_numpy(rows)]
+        kinds.append(pd.DataFrame(rows).add_prefix("x"))
+        expected = attack(net, rows, eps=0.1, **options).X_adv
+        for data in kinds:
+            assert_array_equal(attack(net, data, eps=0.1, **options).X_adv, expected)
 
 
 def test_csa_needs_three_classes_and_a_share():
