@@ -11,7 +11,7 @@ from ..torch_engine.cotangents import class_cotangent
 from ..torch_engine.model_state import check_finite, unwrap_model
 from ..torch_engine.recorded_features import recorded_logits
 from ..torch_engine.smooth_relu import SmoothReLU
-from ._ball import ball, random_points, unit
+from ._balls import L2Ball, LinfBall
 from ._base import run_attack
 from ._detector_features import DetectorFeatures, find_pipeline
 from ._detector_score import DetectorScore
@@ -216,7 +216,7 @@ class _Descent:
     ):
         self.features = features
         self.score = score
-        self.eps = eps
+        self.ball = LinfBall(eps)
         self.step_size = step_size
         self.n_steps = n_steps
         self.weight = weight
@@ -226,10 +226,7 @@ class _Descent:
     def __call__(self, batch):
         self.features.check(batch.module, batch.x)
         self.score.take_form_of(self.features.extract.transform(batch.x[:1]))
-        low, high = ball(batch, self.eps)
-        moved, *probes = random_points(
-            batch, self.eps, 1 + _N_PROBES, self.random_state
-        )
+        moved, *probes = self._draw(batch, 1 + _N_PROBES)
         aim = _Aim(
             self.score,
             home=self._values(batch, batch.x),
@@ -239,12 +236,20 @@ class _Descent:
         for step in range(self.n_steps):
             direction = self._direction(batch, moved, aim, best)
             size = self.step_size * (1 - step / self.n_steps)
-            moved = (moved + size * direction.sign()).clamp(low, high)
+            moved = self.ball.project(moved + size * direction.sign(), batch.x)
+            moved = batch.within(moved)
         logits = batch.logits(moved)
         best.update(
             moved, batch.reached(logits), self.score(self._values(batch, moved))
         )
         return best.x
+
+    def _draw(self, batch, n_points):
+        """Draw points of each sample's ball, sample after sample."""
+        # All points of one sample together: the same whatever the batch size.
+        several = batch.x[:, None].expand(-1, n_points, *batch.x.shape[1:])
+        noise = self.ball.draw(self.random_state, several)
+        return [batch.within(batch.x + one) for one in noise.unbind(dim=1)]
 
     def _values(self, batch, x):
         return self.features.values(batch.module, x).cpu().numpy()
@@ -259,14 +264,19 @@ class _Descent:
         reached = batch.reached(logits)
         best.update(x, reached, self.score(values))
         (direction,) = torch.autograd.grad(logits, leaf, _loss_cotangent(batch, logits))
-        direction = unit(check_finite(direction))
+        batch.watch.see(direction)
+        direction = _unit(check_finite(direction))
         if self.weight and reached.any():
             slopes = torch.as_tensor(aim.slopes(values, reached.cpu().numpy()))
             (climb,) = torch.autograd.grad(features, leaf, slopes.to(features))
-            mixed = (1 - self.weight) * direction + self.weight * unit(climb)
+            mixed = (1 - self.weight) * direction + self.weight * _unit(climb)
             fooled = reached.view(-1, *[1] * (x.ndim - 1))
             direction = torch.where(fooled, mixed, direction)
         return check_finite(direction)
+
+
+# Gradients at length 1; one that vanishes stays 0.
+_unit = L2Ball(1).direction
 
 
 def _loss_cotangent(batch, logits):

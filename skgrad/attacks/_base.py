@@ -19,6 +19,7 @@ from ..torch_engine.model_state import (
     placement,
     unwrap_model,
 )
+from ._bounds import check_within, checked_bounds
 from ._goals import Goals
 
 # What `sklearn.utils._param_validation.validate_params` checks of every attack.
@@ -209,12 +210,17 @@ def run_attack(
     if isinstance(X, Dataset):
         raise TypeError("X must be an array or tensor; got a Dataset. Stack it first.")
     goals = Goals(y, target, len(X), random_state)
-    low, high = _checked_bounds(bounds, tuple(X.shape[1:]), place)
+    low, high = checked_bounds(bounds, tuple(X.shape[1:]), place)
+
+    def prepare(raw):
+        return prepare_batch(raw, input_shape=None, **place)
+
+    for raw in batches(X, batch_size):  # before any time is spent
+        check_within(prepare(raw), low, high)
     watch, n_classes, parts = GradientWatch(), None, []
     with frozen(module):
         for number, raw in enumerate(batches(X, batch_size)):
-            x = prepare_batch(raw, input_shape=None, **place)
-            _check_within(x, low, high)
+            x = prepare(raw)
             if n_classes is None:
                 # A model that squeezes its output would fail on a single sample.
                 n_classes = forward(module, x[:2]).shape[1]
@@ -247,31 +253,3 @@ def _to_numpy(batches):
     joined = torch.cat(batches).cpu()
     # numpy has no bfloat16.
     return (joined.float() if joined.dtype == torch.bfloat16 else joined).numpy()
-
-
-def _checked_bounds(bounds, shape, place):
-    """Return the bounds as two tensors that broadcast with one sample."""
-    try:
-        low, high = (torch.as_tensor(bound, **place) for bound in bounds)
-        fits = torch.broadcast_shapes(low.shape, high.shape, shape) == shape
-    except (TypeError, ValueError, RuntimeError):
-        fits = False
-    if not fits:
-        raise ValueError(
-            "bounds must be a pair (lowest, highest) of numbers, or of arrays that "
-            f"broadcast to one sample of shape {shape}; got {bounds!r}."
-        )
-    if not (low < high).all():
-        raise ValueError(f"bounds must have lowest < highest; got {bounds!r}.")
-    return low, high
-
-
-def _check_within(x, low, high):
-    # Room for the rounding of a normalisation.
-    slack = torch.nan_to_num(1e-5 * (high - low), posinf=0.0)
-    if (x < low - slack).any() or (x > high + slack).any():
-        raise ValueError(
-            f"X must lie within bounds; it spans [{x.min().item():.4g}, "
-            f"{x.max().item():.4g}]. Give the bounds of the inputs that the model "
-            "takes, after any normalisation."
-        )

@@ -12,7 +12,7 @@ from ..torch_engine.input_gradients import Maps, cosine_statistics
 from ..torch_engine.model_state import check_finite
 from ..torch_engine.recorded_features import recorded_cosines, recorded_logits
 from ..torch_engine.smooth_relu import SmoothReLU
-from ._ball import ball, random_points
+from ._balls import LinfBall
 from ._base import run_attack
 
 
@@ -157,13 +157,13 @@ def cosine_similarity_attack(
 
 def _climb(batch, *, eps, step_size, n_steps, weight, beta, start):
     """Take the steps on one batch."""
-    low, high = ball(batch, eps)
-    moved = batch.x
+    ball, moved = LinfBall(eps), batch.x
     if start is not None:
-        (moved,) = random_points(batch, eps, 1, start)
+        moved = batch.within(moved + ball.draw(start, moved))
     for _ in range(n_steps):
         gradient = _gradient(batch, moved, weight, beta)
-        moved = (moved + step_size * gradient.sign()).clamp(low, high)
+        moved = ball.project(moved + step_size * gradient.sign(), batch.x)
+        moved = batch.within(moved)
     return moved
 
 
@@ -178,6 +178,7 @@ def _gradient(batch, x, weight, beta):
         loss = F.cross_entropy(logits, batch.classes, reduction="none")
         objective = weight * mean_of_others + (1 - weight) * loss
         (gradient,) = torch.autograd.grad(objective.sum(), leaf)
+    batch.watch.see(gradient)
     return check_finite(gradient)
 
 

@@ -214,11 +214,11 @@ class _Mutation:
         draws = np.empty((len(active), self.n_children, *best.shape[1:]), np.float32)
         for row, draw in zip(active.tolist(), draws, strict=True):
             self.generators[row].random(dtype=np.float32, out=draw)
-        draws = torch.from_numpy(draws).to(best)
+        uniform = torch.from_numpy(draws).to(best)
         # Of the draws below the rate, the quotient is uniform again: one draw decides
         # whether a value is mutated, and how.
-        step = _polynomial_step(draws / rate, self.strength)
-        step = torch.where(draws < rate, step, 0) * self.span[active, None]
+        step = _polynomial_step(uniform / rate, self.strength)
+        step = torch.where(uniform < rate, step, 0) * self.span[active, None]
         low, high = (b[active, None] for b in (self.batch.low, self.batch.high))
         return (best[active, None] + step).clamp(low, high)
 

@@ -16,7 +16,8 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
 from ..torch_engine.model_state import as_logits, placement
-from ._base import _checked_bounds, run_attack
+from ._base import run_attack
+from ._bounds import checked_bounds
 
 LIMITS = {
     "model": "no_validation",  # the engine's message says more
@@ -114,7 +115,9 @@ def run_library_attack(
         The adversarial inputs and how they fare.
     """
     random_state = check_random_state(random_state)
-    seeds = random_state.randint(2**31 - 1, size=len(X)) if hasattr(X, "__len__") else 0
+    # What has no length is refused further on.
+    n_samples = len(X) if hasattr(X, "__len__") else 0
+    seeds = random_state.randint(2**31 - 1, size=n_samples)
 
     def perturb(batch):
         box = Box.around(batch, bounds)
@@ -183,7 +186,7 @@ class Box:
     @classmethod
     def around(cls, batch, bounds):
         """Make the box of a batch."""
-        low, high = _checked_bounds(
+        low, high = checked_bounds(
             bounds, tuple(batch.x.shape[1:]), placement(batch.module)
         )
         span = high - low

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import median_filter
 from sklearn.utils._param_validation import Interval
 
-from ..attacks._base import _check_within, _checked_bounds
+from ..attacks._bounds import check_within, checked_bounds
 from ..torch_engine.cotangents import wide
 from ..torch_engine.model_state import as_logits, at_least_float32, placement
 from ._base import BaseModelDetector
@@ -163,7 +163,7 @@ class FeatureSqueezing(BaseModelDetector):
         low, high = self._limits(module)
 
         def check(batch):
-            _check_within(batch, low, high)
+            check_within(batch, low, high)
             return batch.new_zeros(len(batch))
 
         self._map(check, module, X)
@@ -202,7 +202,7 @@ class FeatureSqueezing(BaseModelDetector):
         return squeezers
 
     def _limits(self, module):
-        return _checked_bounds(self.bounds, self.input_shape_, placement(module))
+        return checked_bounds(self.bounds, self.input_shape_, placement(module))
 
 
 def _probabilities(module, batch):

@@ -1,0 +1,32 @@
+"""The lowest and highest legal values of inputs."""
+
+import torch
+
+
+def checked_bounds(bounds, shape, place):
+    """Return the bounds as two tensors that broadcast with one sample."""
+    try:
+        low, high = (torch.as_tensor(bound, **place) for bound in bounds)
+        fits = torch.broadcast_shapes(low.shape, high.shape, shape) == shape
+    except (TypeError, ValueError, RuntimeError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            "bounds must be a pair (lowest, highest) of numbers, or of arrays that "
+            f"broadcast to one sample of shape {shape}; got {bounds!r}."
+        )
+    if not (low < high).all():
+        raise ValueError(f"bounds must have lowest < highest; got {bounds!r}.")
+    return low, high
+
+
+def check_within(x, low, high):
+    """Refuse inputs beyond the bounds."""
+    # Room for the rounding of a normalisation.
+    slack = torch.nan_to_num(1e-5 * (high - low), posinf=0.0)
+    if (x < low - slack).any() or (x > high + slack).any():
+        raise ValueError(
+            f"X must lie within bounds; it spans [{x.min().item():.4g}, "
+            f"{x.max().item():.4g}]. Give the bounds of the inputs that the model "
+            "takes, after any normalisation."
+        )
