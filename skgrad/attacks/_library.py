@@ -114,7 +114,7 @@ def run_library_attack(
         The adversarial inputs and how they fare.
     """
     random_state = check_random_state(random_state)
-    seeds = random_state.randint(2**31 - 1, size=len(X)) if hasattr(X, "__len__") else 0
+    seeds = seed_each(X, random_state)
 
     def perturb(batch):
         box = Box.around(batch, bounds)
@@ -130,6 +130,13 @@ def run_library_attack(
     return run_attack(
         perturb, model, X, y, bounds=bounds, random_state=random_state, **arguments
     )
+
+
+def seed_each(X, random_state):
+    """Draw a seed for each input: what is drawn for one does not depend on others."""
+    # What has no length is refused later, in the words of X.
+    n_samples = len(X) if hasattr(X, "__len__") else 0
+    return random_state.randint(2**31 - 1, size=n_samples)
 
 
 @contextmanager
