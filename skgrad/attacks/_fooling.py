@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ._base import run_attack
+from ._library import LIMITS, seed_each
 
 # Generations after which the mutation rate is halved (Nguyen et al., Sec. 2).
 HALF_LIFE = 1000
@@ -16,15 +17,12 @@ HALF_LIFE = 1000
 
 @validate_params(
     {
-        "model": "no_validation",  # the engine's message says more
+        **LIMITS,
         "confidence": [Interval(Real, 0, 1, closed="neither")],
         "n_generations": [Interval(Integral, 1, None, closed="left")],
         "n_children": [Interval(Integral, 1, None, closed="left")],
         "mutation_rate": [Interval(Real, 0, 1, closed="right")],
         "mutation_strength": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device, None],
-        "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
@@ -127,12 +125,10 @@ def fooling_images(
     [0, 1, 0, 1, 0, 1]
     """
     random_state = check_random_state(random_state)
-    # One seed per input: its mutations do not depend on its batch-mates.
-    seeds = random_state.randint(2**31 - 1, size=len(X)) if hasattr(X, "__len__") else 0
     least = np.log(confidence) - np.log1p(-confidence)
     perturb = partial(
         _evolve,
-        seeds=seeds,
+        seeds=seed_each(X, random_state),
         least=least,
         n_generations=n_generations,
         mutate=partial(_Mutation, n_children, mutation_rate, mutation_strength),
@@ -211,14 +207,14 @@ class _Mutation:
     def __call__(self, best, active, generation):
         """Return mutated copies (n_active, n_children, *input_shape)."""
         rate = self.rate * 0.5 ** (generation // HALF_LIFE)
-        draws = np.empty((len(active), self.n_children, *best.shape[1:]), np.float32)
-        for row, draw in zip(active.tolist(), draws, strict=True):
+        uniform = np.empty((len(active), self.n_children, *best.shape[1:]), np.float32)
+        for row, draw in zip(active.tolist(), uniform, strict=True):
             self.generators[row].random(dtype=np.float32, out=draw)
-        uniform = torch.from_numpy(draws).to(best)
+        draws = torch.from_numpy(uniform).to(best)
         # Of the draws below the rate, the quotient is uniform again: one draw decides
         # whether a value is mutated, and how.
-        step = _polynomial_step(uniform / rate, self.strength)
-        step = torch.where(uniform < rate, step, 0) * self.span[active, None]
+        step = _polynomial_step(draws / rate, self.strength)
+        step = torch.where(draws < rate, step, 0) * self.span[active, None]
         low, high = (b[active, None] for b in (self.batch.low, self.batch.high))
         return (best[active, None] + step).clamp(low, high)
 

@@ -92,11 +92,11 @@ def jsma(
     --------
     >>> import torch
     >>> from skgrad.attacks import jsma
-    >>> model = torch.nn.Linear(4, 4, bias=False)
-    >>> _ = torch.nn.init.eye_(model.weight)
-    >>> result = jsma(model, [[0.8, 0.5, 0.2, 0.1]], target=1, theta=0.4)
-    >>> result.X_adv.round(1).tolist()
-    [[0.8, 0.9, 0.2, 0.5]]
+    >>> model = torch.nn.Linear(3, 2, bias=False)
+    >>> weight = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.5]])
+    >>> model.weight = torch.nn.Parameter(weight)
+    >>> jsma(model, [[0.8, 0.5, 0.2]], target=1, theta=0.25).X_adv.tolist()
+    [[0.800000..., 0.75, 0.449999...]]
     """
     return art_attack(
         model,

@@ -115,9 +115,7 @@ def run_library_attack(
         The adversarial inputs and how they fare.
     """
     random_state = check_random_state(random_state)
-    # What has no length is refused further on.
-    n_samples = len(X) if hasattr(X, "__len__") else 0
-    seeds = random_state.randint(2**31 - 1, size=n_samples)
+    seeds = seed_each(X, random_state)
 
     def perturb(batch):
         box = Box.around(batch, bounds)
@@ -133,6 +131,13 @@ def run_library_attack(
     return run_attack(
         perturb, model, X, y, bounds=bounds, random_state=random_state, **arguments
     )
+
+
+def seed_each(X, random_state):
+    """Draw a seed for each input: what is drawn for one does not depend on others."""
+    # What has no length is refused later, in the words of X.
+    n_samples = len(X) if hasattr(X, "__len__") else 0
+    return random_state.randint(2**31 - 1, size=n_samples)
 
 
 @contextmanager

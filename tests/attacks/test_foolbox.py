@@ -127,6 +127,21 @@ def test_brendel_bethge_finds_the_nearest_point(norm, size):
     assert attack(x, eps=size * 1.2, random_state=0).success.all()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("name", ["LinfinityBrendelBethge", "L2BrendelBethge"])
+def test_brendel_bethge_agrees_with_foolbox_itself(name):
+    init_attack = foolbox.attacks.BinarySearchContrastReductionAttack(target=1.0)
+    attack = getattr(bethge, f"{name}Attack")(
+        init_attack=init_attack, steps=20, lr=0.01
+    )
+    net = squares().float()
+    x = np.array([[0.4, 0.3, 0.2, 0.4], [0.1, 0.3, 0.4, 0.2]], dtype=np.float32)
+    result = foolbox_attack(net, x, attack=attack)
+    assert_allclose(result.X_adv, directly(net, attack, x)[0], atol=1e-6)
+    assert result.success.all()
+
+
 @pytest.mark.usefixtures("interpreted")
 def test_inputs_without_a_start_stay_clean():
     net = squares()
