@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -68,6 +69,31 @@ def test_mnist_script_prints_its_table(small_mnist, capsys):
     areas = [float(cell.split("/")[0]) for cell in rows["mean"].split()[1::2]]
     assert len(areas) == 4
     assert areas[-1] > 80
+
+
+def test_rivals_script_prints_both_tables(small_mnist, capsys, monkeypatch, tmp_path):
+    pytest.importorskip("pytorch_ood")
+    folder = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(folder)
+    state = torch.get_rng_state()
+    try:
+        script = runpy.run_path(str(folder / "mnist_rivals.py"))
+        output = tmp_path / "rivals"
+        script["main"](
+            ["--data-dir", str(small_mnist), "--quick", "--output", str(output)]
+        )
+    finally:
+        torch.set_rng_state(state)
+    attacks = pd.read_csv(output / "attacks.csv", index_col="attack")
+    assert attacks.success.between(0, 1).all()
+    assert attacks.success["PGD Linf"] > 0.5
+    detectors = pd.read_csv(output / "detectors.csv", index_col="detector")
+    kinds = detectors.drop(columns=["false alarms", "seconds"])
+    assert len(detectors) > 20
+    # An attack without success has no figures, every other has all of them.
+    assert (kinds.isna().sum() % len(detectors) == 0).all()
+    assert detectors["Gaussian noise"]["recommended"] > 0.8
+    assert "Mahalanobis FE, FGSM known" in capsys.readouterr().out
 
 
 def test_there_are_examples():
