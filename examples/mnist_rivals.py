@@ -152,6 +152,14 @@ def list_detectors(net, seed):
     }
 
 
+def list_learners(net, seed):
+    """Return the detectors that learn from known anomalies."""
+    learners = make_baselines(net, learn_from_anomalies=True, random_state=seed)
+    mlp = make_confounding_gradient_detector(net, random_state=seed)
+    learners["A: MLP"] = ConformalDetector(mlp, random_state=seed)
+    return {f"{name}, FGSM known": learner for name, learner in learners.items()}
+
+
 def judge(detector, X_fit, y_fit, X_id, anomalies):
     """Return AUROC of each kind, the false-alarm rate and the time."""
     start = time.perf_counter()
@@ -227,8 +235,8 @@ def parse(arguments):
     parser.add_argument("--n-fit", type=int, default=6000, help="for the detectors")
     parser.add_argument("--n-test", type=int, default=2000, help="in-distribution")
     parser.add_argument("--n-anomalies", type=int, default=1000, help="of each kind")
-    parser.add_argument("--n-attack", type=int, default=1000, help="images to attack")
-    parser.add_argument("--n-slow", type=int, default=200, help="with slow attacks")
+    parser.add_argument("--n-attack", type=int, default=500, help="images to attack")
+    parser.add_argument("--n-slow", type=int, default=100, help="with slow attacks")
     parser.add_argument("--quick", action="store_true", help="few images, few steps")
     args = parser.parse_args(arguments)
     if args.quick:
@@ -260,15 +268,13 @@ def main(arguments=None):
     print_attacks(rows + of_fooling)
     save(rows + of_fooling, args.output / "attacks.csv")
 
+    learners = list_learners(net, args.seed)
+    if args.quick:
+        for slowest in (detectors["KD+BU"], learners["KD+BU, FGSM known"]):
+            slowest.set_params(n_passes=2)
     known = at.fgsm(net, X[fit], y[fit], eps=EPS)
     known = known.X_adv[known.success][: args.n_attack]
     both = np.concatenate([X[fit], known]), np.repeat([1, -1], [len(fit), len(known)])
-    learners = make_baselines(net, learn_from_anomalies=True, random_state=args.seed)
-    learners["A: MLP"] = ConformalDetector(
-        make_confounding_gradient_detector(net, random_state=args.seed),
-        random_state=args.seed,
-    )
-    learners = {f"{name}, FGSM known": learner for name, learner in learners.items()}
     rows = []
     for name, detector in {**detectors, **learners}.items():
         data = both if name in learners else (X[fit], None)
