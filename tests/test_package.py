@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from networks import LeNet, images, seeded
 
@@ -54,13 +55,14 @@ def test_unknown_names_are_refused():
 
 def test_lines_of_the_readme_run():
     readme = (ROOT / "README.md").read_text()
-    protect, decide = re.findall(r"```python\n(.*?)```", readme, re.S)
+    protect, decide, rivals = re.findall(r"```python\n(.*?)```", readme, re.S)
     shape = (1, 28, 28)
     names = {
         "model": seeded(LeNet),
         "X_fit": images(900, shape) ** 4,
         "X_new": images(20, shape, seed=1),
         "X_ood": images(60, shape, seed=2),
+        "y_new": np.arange(20) % 10,
     }
     exec(protect, names)
     assert set(names["detector"].predict(names["X_new"])) == {-1}
@@ -72,3 +74,9 @@ def test_lines_of_the_readme_run():
     assert names["search"].best_score_ > 0.95
     # The refit left the anomalies out.
     assert set(names["search"].predict(names["X_ood"])) == {-1}
+    exec(rivals, names)
+    assert len(names["X_adv"]) == names["result"].success.sum()
+    assert names["knowing"].success.any()
+    assert names["fooling"].X_adv.shape == (20, *shape)
+    assert set(names["rival"].predict(names["X_new"])) == {-1}
+    assert len(names["rivals"]) > 10
