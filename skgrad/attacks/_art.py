@@ -204,16 +204,16 @@ def _own_generators(attack, seed):
         return states(source.randint(2**31 - 1) if seed is None else seed)
 
     seeding = _but(np, random=_but(np.random, RandomState=state))
-    homes = {sys.modules[cls.__module__] for cls in attack.__mro__}
-    homes = [home for home in homes if vars(home).get("np") is np]
-    homes = [home for home in homes if home.__name__.startswith("art.")]
+    names = {cls.__module__ for cls in attack.__mro__}
+    homes = [vars(sys.modules[name]) for name in names if name.startswith("art.")]
+    homes = [home for home in homes if home.get("np") is np]
     for home in homes:
-        home.np = seeding
+        home["np"] = seeding
     try:
         yield
     finally:
         for home in homes:
-            home.np = np
+            home["np"] = np
 
 
 def _but(module, **changes):
