@@ -1,6 +1,6 @@
 """Projected gradient descent against a classifier and its detector together."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from ..torch_engine.model_state import check_finite, unwrap_model
 from ..torch_engine.recorded_features import recorded_logits
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import L2Ball, LinfBall
-from ._base import run_attack
+from ._base import CONSTRAINTS, POSITIVE, run_attack
+from ._descent import N_STEPS
 from ._detector_features import DetectorFeatures, find_pipeline
 from ._detector_score import DetectorScore
 
@@ -22,15 +23,13 @@ _N_PROBES = 8
 
 @validate_params(
     {
-        "model": "no_validation",  # the engine's message says more
+        **CONSTRAINTS,
         "detector": "no_validation",
-        "eps": [Interval(Real, 0, None, closed="neither")],
+        "eps": [POSITIVE],
         "detector_weight": [Interval(Real, 0, 1, closed="both")],
-        "step_size": [Interval(Real, 0, None, closed="neither"), None],
-        "n_steps": [Interval(Integral, 1, None, closed="left")],
-        "softplus_beta": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device, None],
+        "step_size": [POSITIVE, None],
+        "n_steps": [N_STEPS],
+        "softplus_beta": [POSITIVE],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,

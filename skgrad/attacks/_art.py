@@ -1,7 +1,10 @@
 """The evasion attacks of the Adversarial Robustness Toolbox (ART)."""
 
 import inspect
+import sys
+from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -54,7 +57,7 @@ def art_attack(
     options : dict, default=None
         What the class takes besides the classifier, such as ``{"eps": 0.3}``.
         ``targeted`` follows from target; ``batch_size`` and ``verbose`` are set unless
-        given.
+        given, the former to 1 for attacks that take no other.
     target : int, array-like of int, "random", "least_likely" or None, default=None
         The classes to reach; None for any but y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
@@ -104,7 +107,7 @@ def art_attack(
     [0.25]
     """
     attack = _checked_attack(attack)
-    options = _checked_options(attack, options or {})
+    options = _checked_options(options or {})
     goal = {"target": target}
     aims = attack.__name__ in _ALWAYS_TARGETED
     if not aims and target is not None and not _takes(attack, "targeted"):
@@ -145,14 +148,13 @@ def _checked_attack(attack):
     return attack
 
 
-def _checked_options(attack, options):
+def _checked_options(options):
     if "targeted" in options:
         raise ValueError(
             "options must not hold 'targeted', which follows from target; got "
             f"{options!r}."
         )
-    quiet = {"verbose": False} if _takes(attack, "verbose") else {}
-    return {**quiet, **options}
+    return options
 
 
 def _takes(attack, name):
@@ -163,15 +165,62 @@ def _attack_box(attack, options, batch, box, seeds):
     """Run the attack on a batch inside its box."""
     aim = batch.classes if batch.target is None else batch.target
     n_classes = batch.logits(batch.x[:1]).shape[1]
-    if _takes(attack, "targeted"):
-        options = {**options, "targeted": batch.target is not None}
-    if _takes(attack, "batch_size"):
-        options = {"batch_size": len(box.x), **options}
-    made = construct(partial(attack, _classifier(box, n_classes)), options)
+    ours = {
+        "batch_size": len(box.x),
+        "verbose": False,
+        "targeted": batch.target is not None,
+    }
+    ours = {name: value for name, value in ours.items() if _takes(attack, name)}
+    made = _made(partial(attack, _classifier(box, n_classes), **ours), options)
     one_hot = np.eye(n_classes, dtype=np.float32)[aim.cpu().numpy()]
     # ART works on arrays, so the box stays on the CPU; the model need not.
-    found = made.generate(box.x.cpu().numpy(), y=one_hot)
+    with _own_generators(attack, seeds[0]):
+        found = made.generate(box.x.cpu().numpy(), y=one_hot)
     return torch.from_numpy(np.ascontiguousarray(found)).to(box.x.device)
+
+
+def _made(make, options):
+    """Make the attack, for one input at a time if it takes no more."""
+    try:
+        return make(**options)
+    except (TypeError, ValueError):
+        if "batch_size" in make.keywords:
+            make = partial(make, batch_size=1)
+    # What was wrong with something else is so again, and told.
+    return construct(make, options)
+
+
+@contextmanager
+def _own_generators(attack, seed):
+    """Seed the generators that an attack makes for itself.
+
+    Some call ``np.random.RandomState()``, which no seed reaches from outside. While
+    they run, their modules see a numpy that seeds it.
+    """
+    states = np.random.RandomState
+    source = states(seed)
+
+    def state(seed=None):
+        return states(source.randint(2**31 - 1) if seed is None else seed)
+
+    seeding = _but(np, random=_but(np.random, RandomState=state))
+    names = {cls.__module__ for cls in attack.__mro__}
+    homes = [vars(sys.modules[name]) for name in names if name.startswith("art.")]
+    homes = [home for home in homes if home.get("np") is np]
+    for home in homes:
+        home["np"] = seeding
+    try:
+        yield
+    finally:
+        for home in homes:
+            home["np"] = np
+
+
+def _but(module, **changes):
+    """Return what looks like a module but for the changes."""
+    other = ModuleType(module.__name__)
+    vars(other).update(__getattr__=partial(getattr, module), **changes)
+    return other
 
 
 def _classifier(box, n_classes):

@@ -13,6 +13,7 @@ from ..torch_engine.batching import as_batchable, batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import (
     as_logits,
+    at_least_float32,
     forward,
     frozen,
     on_device,
@@ -238,7 +239,9 @@ def run_attack(
 def _measured(batch, adversarial, reached):
     """Return the fields of the result for one batch."""
     logits = batch.logits(adversarial)
-    change = (adversarial - batch.x).flatten(1)
+    # In half precision the length of a change may be beyond the largest number.
+    change = at_least_float32(adversarial) - at_least_float32(batch.x)
+    change = change.flatten(1)
     return (
         adversarial,
         reached(batch, logits),

@@ -1,12 +1,13 @@
 """The lowest and highest legal values of inputs."""
 
+import numpy as np
 import torch
 
 
 def checked_bounds(bounds, shape, place):
     """Return the bounds as two tensors that broadcast with one sample."""
     try:
-        low, high = (torch.as_tensor(bound, **place) for bound in bounds)
+        low, high = (_as_tensor(bound, place) for bound in bounds)
         fits = torch.broadcast_shapes(low.shape, high.shape, shape) == shape
     except (TypeError, ValueError, RuntimeError):
         fits = False
@@ -18,6 +19,14 @@ def checked_bounds(bounds, shape, place):
     if not (low < high).all():
         raise ValueError(f"bounds must have lowest < highest; got {bounds!r}.")
     return low, high
+
+
+def _as_tensor(bound, place):
+    if isinstance(bound, np.ndarray) and bound.dtype.kind in "biuf":
+        # A native copy: torch takes no other byte order or strides, and warns of
+        # read-only memory.
+        bound = bound.astype(np.float64, order="C")
+    return torch.as_tensor(bound, **place)
 
 
 def check_within(x, low, high):

@@ -1,7 +1,7 @@
 """Paper B's adaptive attack on the geometry of input gradients."""
 
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 from sklearn.utils import check_random_state
@@ -13,20 +13,19 @@ from ..torch_engine.model_state import check_finite
 from ..torch_engine.recorded_features import recorded_cosines, recorded_logits
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall
-from ._base import run_attack
+from ._base import CONSTRAINTS, POSITIVE, run_attack
+from ._descent import N_STEPS
 
 
 @validate_params(
     {
-        "model": "no_validation",  # the engine's message says more
-        "eps": [Interval(Real, 0, None, closed="neither")],
+        **CONSTRAINTS,
+        "eps": [POSITIVE],
         "cosine_weight": [Interval(Real, 0, 1, closed="both")],
-        "step_size": [Interval(Real, 0, None, closed="neither"), None],
-        "n_steps": [Interval(Integral, 1, None, closed="left")],
-        "softplus_beta": [Interval(Real, 0, None, closed="neither")],
+        "step_size": [POSITIVE, None],
+        "n_steps": [N_STEPS],
+        "softplus_beta": [POSITIVE],
         "random_start": ["boolean"],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device, None],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,

@@ -183,6 +183,20 @@ def _check_eps(foolbox, attack, eps, what):
             f"eps must be a positive number for {what}, an attack of fixed size; got "
             "None."
         )
+    if eps is not None and not _has_distance(attack):
+        raise ValueError(
+            f"eps must be None for {what}, which knows no norm to measure it in; got "
+            f"{eps!r}. Where the attack takes one, give it in its options, such as "
+            "{'distance': foolbox.distances.l2}."
+        )
+
+
+def _has_distance(attack):
+    """Tell whether an attack can say how far an input is from another."""
+    try:
+        return attack.distance is not None
+    except (AttributeError, ValueError):
+        return False
 
 
 def _innermost(attack):
@@ -229,9 +243,15 @@ class _Run:
                 self.net, x, self._goal(rows), epsilons=self.eps, **more
             )
         except ValueError as error:
-            if self.batch.target is None or "criterion" not in str(error):
+            if "criterion" not in str(error):
                 raise
-            raise lacks_target(type(attack).__name__) from error
+            what = type(attack).__name__
+            if self.batch.target is not None:
+                raise lacks_target(what) from error
+            raise ValueError(
+                f"target must not be None for {what}, which always aims at a class. "
+                "Give a class for each input, 'random' or 'least_likely'."
+            ) from error
         if _is_a(attack, _ZERO_IS_FAILURE):
             nothing = (found == 0).flatten(1).all(dim=1)
             found = torch.where(nothing.view(-1, *[1] * (x.ndim - 1)), x, found)

@@ -72,7 +72,7 @@ _LEGAL_TARGETS = (
 
 
 def _checked_target(target, n_samples):
-    labels = _as_array(target)
+    labels = as_array(target)
     if labels.ndim == 0 and labels.dtype.kind in "iu":
         labels = np.full(n_samples, labels)
     if not _are_classes(labels, n_samples):
@@ -84,7 +84,7 @@ def _checked_target(target, n_samples):
 
 
 def _checked_y(y, n_samples):
-    labels = _as_array(y)
+    labels = as_array(y)
     if not _are_classes(labels, n_samples):
         raise ValueError(
             f"y must be None or {n_samples} integer classes, one per sample of X; "
@@ -97,13 +97,14 @@ def _are_classes(labels, n_samples):
     return labels.shape == (n_samples,) and labels.dtype.kind in "iu"
 
 
-def _as_array(labels):
-    if isinstance(labels, Tensor):
-        return labels.cpu().numpy()
+def as_array(values):
+    """Return numbers, one per sample, as an array; of objects if they are ragged."""
+    if isinstance(values, Tensor):
+        return values.numpy(force=True)
     try:
-        return np.asarray(labels)
+        return np.asarray(values)
     except ValueError:  # ragged
-        return np.asarray(labels, dtype=object)
+        return np.asarray(values, dtype=object)
 
 
 def _check_range(labels, n_classes, name):

@@ -8,8 +8,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from torch.nn.functional import affine_grid, grid_sample
 
+from ..torch_engine.batching import as_batchable
 from ..torch_engine.model_state import at_least_float32
 from ._base import CONSTRAINTS, run_attack
+from ._goals import as_array
 
 
 @validate_params(
@@ -86,7 +88,8 @@ def rotate(
     >>> rotate(model, [[[[0.0, 1.0], [0.0, 0.0]]]], angle=[90]).X_adv.round().tolist()
     [[[[1.0, 0.0], [0.0, 0.0]]]]
     """
-    angles = None if isinstance(angle, Real) else _checked_angles(angle, X)
+    X = as_batchable(X)
+    angles = None if isinstance(angle, Real) else _checked_angles(angle, len(X))
     generator = check_random_state(random_state)
 
     def perturb(batch):
@@ -141,12 +144,12 @@ def _filling(fill, batch):
     return filling[:, None, None]
 
 
-def _checked_angles(angle, X):
-    angles = np.asarray(angle)
-    if angles.dtype.kind not in "iuf" or angles.shape != (len(X),):
+def _checked_angles(angle, n_samples):
+    angles = as_array(angle)
+    if angles.dtype.kind not in "iuf" or angles.shape != (n_samples,):
         raise ValueError(
             "angle must be a number of degrees, or one for each sample of X, "
-            f"{len(X)} here; got {angles.dtype} of shape {angles.shape}."
+            f"{n_samples} here; got {angles.dtype} of shape {angles.shape}."
         )
     if not np.isfinite(angles).all():
         raise ValueError("angle must be finite; it contains NaN or infinity.")

@@ -91,6 +91,32 @@ def test_bounds_per_channel_of_normalised_images(attack):
     assert (result.X_adv <= high + 1e-5).all()
 
 
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    "form",
+    [read_only, lambda a: np.flip(np.flip(a).copy()), lambda a: a.astype(">f8")],
+    ids=["read-only", "negative strides", "big-endian"],
+)
+def test_bounds_in_any_memory(form):
+    low, high = np.array([0, -0.5])[:, None, None], np.array([1.0, 1.5])[:, None, None]
+    net = seeded(BatchNormNet)
+    expected = fgsm(net, X, eps=2, bounds=(low.tolist(), high.tolist())).X_adv
+    assert_array_equal(expected.max(axis=(0, 2, 3)), [1, 1.5])
+    result = fgsm(net, X, eps=2, bounds=(form(low.copy()), form(high.copy())))
+    assert_array_equal(result.X_adv, expected)
+
+
+def test_length_of_a_change_beyond_half_precision():
+    net = nn.Linear(90_000, 2).half()
+    result = semantic(net, np.zeros((1, 90_000)), bounds=(0, 255))
+    assert result.X_adv.dtype == np.float16
+    assert_allclose(result.l2, 255 * 300, rtol=1e-4)
+
+
 @each(ANY_SHAPE)
 def test_series_and_rows(attack):
     net = AnyWidth()

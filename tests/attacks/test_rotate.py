@@ -83,6 +83,7 @@ def test_angles_of_any_kind():
         ({"angle": "steep"}, "angle"),
         ({"angle": [1, 2]}, r"one for each sample of X, 5 here; got int64.*\(2,\)"),
         ({"angle": ["a"] * 5}, "angle must be a number of degrees"),
+        ({"angle": [[1], [2, 3], 4, 5, 6]}, "angle must be a number of degrees"),
         ({"angle": [np.inf] * 5}, "angle must be finite"),
         ({"fill": np.nan}, "fill must be None"),
         ({"fill": "black"}, "fill must be None"),
@@ -98,3 +99,14 @@ def test_bad_options(options, message):
 def test_what_is_no_image():
     with pytest.raises(ValueError, match=r"X must hold images.*shape \(2,\)"):
         rotate(two_classes(), [[0.5, 0.5]])
+
+
+def test_angles_in_a_graph_are_angles():
+    turns = torch.arange(5.0, requires_grad=True)
+    expected = rotate(NET, X, angle=[0, 1, 2, 3, 4]).X_adv
+    assert_array_equal(rotate(NET, X, angle=turns).X_adv, expected)
+
+
+def test_what_has_no_samples_is_told_before_the_angles():
+    with pytest.raises(TypeError, match=r"X must be an array.*got NoneType"):
+        rotate(NET, None, angle=[1.0])
