@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from .model_state import as_logits, check_finite, check_recorded
 
@@ -249,10 +250,14 @@ def spread_layers(module: nn.Module, x: Tensor, n_layers: int | None) -> list[st
 
 
 def is_leaf(layer: nn.Module) -> bool:
-    """Tell whether a module has parameters of its own and no children."""
-    return not any(layer.children()) and any(
-        True for _ in layer.parameters(recurse=False)
-    )
+    """Tell whether a module has parameters of its own and no children.
+
+    One whose weight is made of others by `torch.nn.utils.parametrize`, as weight and
+    spectral normalisation do, keeps them in a child that is no layer.
+    """
+    made = is_parametrized(layer)
+    inside = [name for name, _ in layer.named_children() if name != "parametrizations"]
+    return not inside and (made or any(True for _ in layer.parameters(recurse=False)))
 
 
 def same_values(output: Tensor, logits: Tensor) -> bool:
