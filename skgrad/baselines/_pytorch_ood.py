@@ -12,7 +12,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
-from ..torch_engine.model_state import LOCK, as_logits, frozen, model_device, placement
+from ..torch_engine.model_state import (
+    LOCK,
+    as_logits,
+    frozen,
+    model_device,
+    placement,
+    seed_torch,
+)
 from ._base import BaseModelDetector
 
 
@@ -287,12 +294,8 @@ class _HeadInput(nn.Module):
 @contextmanager
 def _held_still(module, seed, gradients):
     """Hold a model still, with torch seeded."""
-    device = model_device(module)
     with frozen(module, parameter_gradients=gradients):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        seed_torch(seed, model_device(module))
         yield
 
 
