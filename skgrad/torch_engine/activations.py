@@ -203,12 +203,12 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
         In the order of their calls: the modules without children that have parameters
         of their own, are called once and return a finite floating-point tensor of two
         or more axes with one row per sample. The one that returns the logits is left
-        out.
+        out, and one whose name is `LOGITS`, which stands for them.
     """
     outputs: dict[str, Tensor | None] = {}
     with ExitStack() as hooks:
         for name, layer in module.named_modules():
-            if name and is_leaf(layer):
+            if name not in ("", LOGITS) and is_leaf(layer):
                 hook = _note(name, outputs, len(x))
                 hooks.enter_context(layer.register_forward_hook(hook))
         logits = as_logits(module(x.clone()), len(x))
