@@ -223,7 +223,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     def _uncertainty(self, module, batch):
         passes = []
         for seed in self._seeds:
-            with shared_dropout(module, seed):
+            with shared_dropout(module, seed, len(batch)):
                 logits = as_logits(module(batch.clone()), len(batch))
             passes.append(logits.double().softmax(dim=1))
         return torch.stack(passes).var(dim=0, correction=0).sum(dim=1)
