@@ -231,8 +231,9 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
 
 def log_kernel_density(features, members, bandwidth):
     """Return log densities (n_samples,) of Gaussian kernels at the members."""
-    squares = distances(features, members).square() / (2 * bandwidth**2)
-    size = 0.5 * features.shape[1] * np.log(2 * np.pi * bandwidth**2)
+    # The square of the bandwidth alone could overflow, or vanish.
+    squares = (distances(features, members) / bandwidth).square() / 2
+    size = features.shape[1] * (0.5 * np.log(2 * np.pi) + np.log(bandwidth))
     return (-squares).logsumexp(dim=1) - np.log(len(members)) - size
 
 

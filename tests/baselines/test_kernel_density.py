@@ -9,7 +9,7 @@ from sklearn.neighbors import KernelDensity
 from torch import nn
 
 from skgrad.baselines import KernelDensityUncertainty
-from skgrad.baselines._kernel_density import likeliest_bandwidth
+from skgrad.baselines._kernel_density import likeliest_bandwidth, log_kernel_density
 from skgrad.metrics import auroc
 
 FEW = {"target_fpr": 0.5, "random_state": 0}
@@ -176,3 +176,11 @@ def test_masks_that_would_depend_on_the_batch_are_refused():
     net = seeded(TimeFirst, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"'drop' one row per sample, .* \(6, "):
         KernelDensityUncertainty(net, n_passes=2, random_state=0).fit(rows)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-200, 1e200])
+def test_bandwidths_whose_squares_are_no_numbers(bandwidth):
+    features = torch.zeros(2, 3, dtype=torch.float64)
+    density = log_kernel_density(features, features, bandwidth)
+    expected = -1.5 * np.log(2 * np.pi) - 3 * np.log(bandwidth)
+    assert_allclose(density, expected, rtol=1e-12)
