@@ -241,10 +241,15 @@ def _by_array(squeezer, batch):
     array = at_least_float32(batch).cpu().numpy()
     # A copy goes in, so that a squeezer that works in place does no harm.
     squeezed = np.asarray(squeezer(array.copy()))
-    if squeezed.shape != array.shape or squeezed.dtype.kind not in "fiu":
+    legal = squeezed.shape == array.shape and squeezed.dtype.kind in "fiu"
+    if not legal or not np.isfinite(squeezed).all():
         raise ValueError(
-            "squeezers must return numbers of the shape they are given, "
-            f"{array.shape}; {squeezer!r} returns {squeezed.dtype} of shape "
-            f"{squeezed.shape}."
+            "squeezers must return finite numbers of the shape they are given, "
+            f"{array.shape}; {squeezer!r} returns "
+            + (
+                "NaN or infinity."
+                if legal
+                else f"{squeezed.dtype} of {squeezed.shape}."
+            )
         )
     return torch.from_numpy(np.ascontiguousarray(squeezed)).to(batch)

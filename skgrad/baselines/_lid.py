@@ -136,7 +136,7 @@ class LID(BaseLayersDetector, BaseCombination):
         "layers": [str, "array-like"],
         # Of one neighbour nothing can be told.
         "n_neighbors": [Interval(Integral, 2, None, closed="left")],
-        "n_reference": [Interval(Integral, 1, None, closed="left")],
+        "n_reference": [Interval(Integral, 2, None, closed="left")],
         "pooling": [StrOptions(set(POOLINGS))],
     }
 

@@ -88,6 +88,7 @@ def test_series_and_half_precision():
         ({"median_size": 1}, "'median_size' parameter"),
         ({"bit_depth": None, "median_size": None}, "squeezers must hold at least one"),
         ({"squeezers": ["median"]}, "squeezers must be functions .* got 'median'"),
+        ({"squeezers": [lambda x: x * np.nan]}, "squeezers must .* NaN or infinity"),
         ({"squeezers": [lambda x: x[:, :1]]}, r"shape they are given, \(\d+, 2, 6, 6"),
         ({"bounds": (0.0, 0.5)}, "X must lie within bounds; it spans"),
         ({"bounds": (1.0, 0.0)}, "bounds must have lowest < highest"),

@@ -161,7 +161,7 @@ def test_bad_parameters():
     with pytest.raises(ValueError, match="'n_neighbors' parameter"):
         LID(small_net(), n_neighbors=1).fit(rows(50))
     with pytest.raises(ValueError, match="'n_reference' parameter"):
-        LID(small_net(), n_reference=0).fit(rows(50))
+        LID(small_net(), n_reference=1).fit(rows(50))
     with pytest.raises(ValueError, match="learns from known anomalies"):
         LID(small_net(), combination="logistic").fit(rows(50))
 
