@@ -1,5 +1,6 @@
 """LID: the paper's estimate, and distances that are zero or all alike."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from networks import seeded
 from numpy.testing import assert_allclose
+from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
@@ -192,3 +194,13 @@ def test_all_layers_where_some_have_names_that_stand_for_others():
     ours = detector._references[1].numpy()
     apart = np.abs(ours[:, None] - expected.numpy()[None]).max(axis=2)
     assert apart.min(axis=1).max() < 1e-5
+
+
+def test_half_precision_keeps_the_neighbours():
+    X = 3 + np.random.default_rng(0).normal(size=(300, 6)).astype("float32")
+    net = seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)))
+    half = copy.deepcopy(net).bfloat16()
+    one, other = (
+        LID(n, layers="0", random_state=0).fit(X).score_samples(X) for n in (net, half)
+    )
+    assert spearmanr(one, other)[0] > 0.9
