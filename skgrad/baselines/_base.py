@@ -46,6 +46,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         """Return scores (n_samples,), higher = more in-distribution."""
         return features
 
+    def _check_rows(self, module, X, rows):
+        """Check the in-distribution rows of X, also those that are held out."""
+
     def _learn(self, module, X, anomalies, random_state):
         """Learn from in-distribution inputs, and from anomalies if there are any.
 
@@ -84,6 +87,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             raw, batch = self._first_samples(module, X)
             self.n_classes_ = probe(module, batch)
             self.input_shape_ = tuple(batch.shape[1:])
+            self._check_rows(module, X, rows)
             anomalies = take(X, anomalous) if len(anomalous) else None
             self._learn(module, take(X, fit), anomalies, random_state)
             scores = self._scores(module, take(X, held_out))

@@ -44,7 +44,8 @@ class BaseCombination(BaseModelDetector):
             raise ValueError(
                 "combination='logistic' learns from known anomalies, and y names none. "
                 "Label their rows of X by y = -1 and all others by +1, or set "
-                "combination='fisher', which needs none."
+                "combination='fisher', which needs none. Folds of NoveltyKFold have "
+                "none to learn from; those of StratifiedKFold do."
             )
         self._combine = None
         fit = reference = np.arange(n_samples)

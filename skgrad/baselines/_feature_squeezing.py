@@ -9,6 +9,7 @@ from scipy.ndimage import median_filter
 from sklearn.utils._param_validation import Interval
 
 from ..attacks._bounds import check_within, checked_bounds
+from ..detectors._decision import take
 from ..torch_engine.cotangents import wide
 from ..torch_engine.model_state import as_logits, at_least_float32, placement
 from ._base import BaseModelDetector
@@ -158,7 +159,7 @@ class FeatureSqueezing(BaseModelDetector):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _learn(self, module, X, anomalies, random_state):
+    def _check_rows(self, module, X, rows):
         self._all_squeezers(module)
         low, high = self._limits(module)
 
@@ -166,7 +167,7 @@ class FeatureSqueezing(BaseModelDetector):
             check_within(batch, low, high)
             return batch.new_zeros(len(batch))
 
-        self._map(check, module, X)
+        self._map(check, module, take(X, rows))
 
     def _features(self, module, batch):
         squeezers = self._all_squeezers(module)
@@ -223,8 +224,9 @@ def _distance(p, q):
 def _round(batch, *, low, high, bits):
     """Round to the levels that so many bits tell apart."""
     most = 2**bits - 1
-    share = ((batch - low) / (high - low)).clamp(0, 1)
-    return low + (high - low) * (share * most).round() / most
+    # float16 has no numbers as large as the levels of 16 bits.
+    share = at_least_float32((batch - low) / (high - low)).clamp(0, 1)
+    return low + (high - low) * ((share * most).round() / most).to(batch.dtype)
 
 
 def _median(array, *, size):
@@ -239,10 +241,15 @@ def _by_array(squeezer, batch):
     array = at_least_float32(batch).cpu().numpy()
     # A copy goes in, so that a squeezer that works in place does no harm.
     squeezed = np.asarray(squeezer(array.copy()))
-    if squeezed.shape != array.shape or squeezed.dtype.kind not in "fiu":
+    legal = squeezed.shape == array.shape and squeezed.dtype.kind in "fiu"
+    if not legal or not np.isfinite(squeezed).all():
         raise ValueError(
-            "squeezers must return numbers of the shape they are given, "
-            f"{array.shape}; {squeezer!r} returns {squeezed.dtype} of shape "
-            f"{squeezed.shape}."
+            "squeezers must return finite numbers of the shape they are given, "
+            f"{array.shape}; {squeezer!r} returns "
+            + (
+                "NaN or infinity."
+                if legal
+                else f"{squeezed.dtype} of {squeezed.shape}."
+            )
         )
     return torch.from_numpy(np.ascontiguousarray(squeezed)).to(batch)

@@ -223,7 +223,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     def _uncertainty(self, module, batch):
         passes = []
         for seed in self._seeds:
-            with shared_dropout(module, seed):
+            with shared_dropout(module, seed, len(batch)):
                 logits = as_logits(module(batch.clone()), len(batch))
             passes.append(logits.double().softmax(dim=1))
         return torch.stack(passes).var(dim=0, correction=0).sum(dim=1)
@@ -231,8 +231,9 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
 
 def log_kernel_density(features, members, bandwidth):
     """Return log densities (n_samples,) of Gaussian kernels at the members."""
-    squares = distances(features, members).square() / (2 * bandwidth**2)
-    size = 0.5 * features.shape[1] * np.log(2 * np.pi * bandwidth**2)
+    # The square of the bandwidth alone could overflow, or vanish.
+    squares = (distances(features, members) / bandwidth).square() / 2
+    size = features.shape[1] * (0.5 * np.log(2 * np.pi) + np.log(bandwidth))
     return (-squares).logsumexp(dim=1) - np.log(len(members)) - size
 
 

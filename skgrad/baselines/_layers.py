@@ -26,9 +26,7 @@ class BaseLayersDetector(BaseModelDetector):
         batch = self._first_samples(module, X)[1]
         self._head = find_head(module, batch)
         if isinstance(layers, str):
-            every = layers == ALL
-            layers = spread_layers(module, batch, None) if every else [layers]
-            layers += [PENULTIMATE] if every else []
+            layers = _every_layer(module, batch) if layers == ALL else [layers]
         names = list(layers)
         if PENULTIMATE in names and self._head is None:
             last = _last_candidate(module, batch)
@@ -64,6 +62,12 @@ class BaseLayersDetector(BaseModelDetector):
         blocks = np.split(table, np.cumsum(widths)[:-1], axis=1)
         found = dict(zip(names, blocks, strict=True))
         return {name: found[name] for name in self.layers_}, found[LOGITS].argmax(1)
+
+
+def _every_layer(module, batch):
+    # A layer that happens to have that name cannot be told apart.
+    names = [n for n in spread_layers(module, batch, None) if n != PENULTIMATE]
+    return [*names, PENULTIMATE]
 
 
 def _last_candidate(module, batch):

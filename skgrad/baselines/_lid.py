@@ -136,7 +136,7 @@ class LID(BaseLayersDetector, BaseCombination):
         "layers": [str, "array-like"],
         # Of one neighbour nothing can be told.
         "n_neighbors": [Interval(Integral, 2, None, closed="left")],
-        "n_reference": [Interval(Integral, 1, None, closed="left")],
+        "n_reference": [Interval(Integral, 2, None, closed="left")],
         "pooling": [StrOptions(set(POOLINGS))],
     }
 
@@ -186,8 +186,10 @@ class LID(BaseLayersDetector, BaseCombination):
 
     def _features(self, module, batch):
         blocks = self._activations(module, batch, self.pooling)
-        # What the same sample may differ by in another batch.
-        rounding = 30 * torch.finfo(model_dtype(module)).eps
+        # What the same sample may differ by in another batch. Half precision sums up
+        # in single and rounds once per layer, and 30 would be a quarter of the length.
+        dtype = model_dtype(module)
+        rounding = (30 if dtype.itemsize >= 4 else 3) * torch.finfo(dtype).eps
         columns = [
             local_dimensionality(
                 block, reference.to(block.device), self.n_neighbors, rounding=rounding

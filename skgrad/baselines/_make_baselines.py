@@ -1,8 +1,11 @@
 """All baselines that stand in the same table."""
 
 from functools import partial
+from numbers import Real
 
+import torch
 from sklearn.pipeline import make_pipeline
+from sklearn.utils._param_validation import Interval, validate_params
 
 from ..detectors import Energy, MaxLogit, MaxSoftmaxProbability
 from ..feature_extraction import LayerActivationTransformer
@@ -20,6 +23,17 @@ from ._odin import ODIN
 _EPSILON = 0.0014
 
 
+@validate_params(
+    {
+        "model": "no_validation",  # the engine's message says more
+        "learn_from_anomalies": ["boolean"],
+        "bounds": "no_validation",  # FeatureSqueezing's message says more
+        "target_fpr": [Interval(Real, 0, 1, closed="neither")],
+        "device": [str, torch.device, None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def make_baselines(
     model,
     *,

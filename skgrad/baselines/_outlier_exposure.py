@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from ..torch_engine.batching import as_batchable, batches, prepare_batch
+from ..torch_engine.batching import as_batchable, as_tensor, batches, prepare_batch
 from ..torch_engine.model_state import (
     LOCK,
     as_logits,
@@ -20,6 +20,7 @@ from ..torch_engine.model_state import (
     frozen,
     model_device,
     placement,
+    seed_torch,
     unwrap_model,
 )
 
@@ -214,8 +215,8 @@ def fine_tune_with_outliers(
         torch.enable_grad(),
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
     ):
-        torch.manual_seed(random_state.randint(np.iinfo(np.int32).max))
-        net.fit(data, y=None)
+        seed_torch(random_state.randint(np.iinfo(np.int32).max), device)
+        _train(net, data)
     # What the net is fitted with further has no outliers among it.
     net.iterator_train = DataLoader
     return net
@@ -239,14 +240,20 @@ def _checked_data(X, name):
     """Return X as something with a length and rows."""
     if X is None or (hasattr(X, "__len__") and len(X) == 0):
         raise ValueError(f"{name} must hold at least one sample; got none.")
-    X = as_batchable(X)
+    try:
+        X = as_batchable(X)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} cannot be used: {error}") from error
     if isinstance(X, IterableDataset):
         raise TypeError(
             f"{name} must have samples that can be read in any order; got the stream "
             f"{type(X).__name__}. Stack it first."
         )
     # A data frame has columns where an array has rows.
-    return X if isinstance(X, (Dataset, torch.Tensor)) else np.asarray(X)
+    if isinstance(X, (Dataset, torch.Tensor)):
+        return X
+    X = np.asarray(X)
+    return X.astype(np.float64) if X.dtype.kind == "O" else X
 
 
 def _check_batches(X, name, module, shape=None):
@@ -305,6 +312,21 @@ def _make_net(module, **options):
     )
 
 
+def _train(net, data):
+    """Fit the net, and refuse it if its weights ran away."""
+    try:
+        net.fit(data, y=None)
+    except ValueError as error:
+        error.add_note(f"This came while training with lr={net.lr}; try a lower lr.")
+        raise
+    # What the last step did no loss has seen.
+    if not all(p.isfinite().all() for p in net.module_.parameters()):
+        raise ValueError(
+            "lr must be lower: the model has NaN or infinite weights after training "
+            f"with lr={net.lr}."
+        )
+
+
 class _Mixed(Dataset):
     """In-distribution samples with their labels, and behind them the outliers."""
 
@@ -326,7 +348,7 @@ class _Mixed(Dataset):
     def _input(self, sample):
         if isinstance(sample, (tuple, list)):
             sample = sample[0]
-        return torch.as_tensor(sample).to("cpu", self.dtype)
+        return as_tensor(sample).to("cpu", self.dtype)
 
 
 class _Order(Sampler):

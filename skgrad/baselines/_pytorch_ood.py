@@ -12,7 +12,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
-from ..torch_engine.model_state import LOCK, as_logits, frozen, model_device, placement
+from ..torch_engine.model_state import (
+    LOCK,
+    as_logits,
+    frozen,
+    model_device,
+    placement,
+    seed_torch,
+)
 from ._base import BaseModelDetector
 
 
@@ -158,6 +165,8 @@ class PyTorchOODDetector(BaseModelDetector):
             self.module_ = copy.deepcopy(module)
         self._seed = random_state.randint(np.iinfo(np.int32).max)
         _, self._samples = self._first_samples(module, X)
+        # A pickle makes it anew, whatever the parameters are by then.
+        self._recipe = self.detector, dict(self.options or {}), self.layer
         self.detector_ = self._make()
         if self.detector_.requires_fit:
             self._fit_detector(self._loader(X))
@@ -196,8 +205,8 @@ class PyTorchOODDetector(BaseModelDetector):
 
     def _make(self):
         """Make the detector around the copy of the model."""
-        make, options = self.detector, dict(self.options or {})
-        library = _library()
+        make, options, _ = self._recipe
+        options, library = dict(options), _library()
         if isinstance(make, str):
             make = _by_name(make, library)
         try:
@@ -223,21 +232,24 @@ class PyTorchOODDetector(BaseModelDetector):
         wanted = set(inspect.signature(cls).parameters) - set(options)
         if "model" in wanted:
             options["model"] = self.module_
+        weights = {"w", "b"} & wanted
         # With `backbone`, the head is more than the last layer.
-        if "encoder" in wanted or {"w", "b"} & wanted:
+        if "encoder" in wanted or weights:
             layer = self._head()
             last = self.module_.get_submodule(layer)
             given = {"encoder": _HeadInput(self.module_, layer), "head": last}
-            if {"w", "b"} & wanted:
-                given |= {"w": last.weight.detach(), "b": last.bias.detach()}
+            if weights:
+                given |= _weights(last, layer)
             options |= {key: given[key] for key in wanted & set(given)}
         return options
 
     def _head(self):
-        if self.layer is not None:
-            return self.layer
+        layer = self._recipe[2]
         with frozen(self.module_):
-            return find_linear_head(self.module_, self._samples)
+            if layer is None:
+                return find_linear_head(self.module_, self._samples)
+            head_input(self.module_, self._samples, layer)  # or it says what is wrong
+        return layer
 
     def _loader(self, X):
         """Return the inputs and the predicted classes, as pytorch-ood takes them."""
@@ -257,7 +269,8 @@ class PyTorchOODDetector(BaseModelDetector):
         return as_logits(self.module_(batch), len(batch)).argmax(dim=1)
 
     def _name(self):
-        return getattr(self.detector, "__name__", repr(self.detector))
+        detector = self._recipe[0]
+        return getattr(detector, "__name__", repr(detector))
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -270,6 +283,19 @@ class PyTorchOODDetector(BaseModelDetector):
         super().__setstate__(state)
         if state.get("detector_", self) is None:
             self.detector_ = self._make()
+
+
+def _weights(last, name):
+    """Return the weights of the last layer, zeros for a bias that it lacks."""
+    if not isinstance(last, nn.Linear):
+        raise ValueError(
+            "layer must be a torch.nn.Linear for a detector that takes its weights; "
+            f"{name!r} is a {type(last).__name__}. Name another, or give w and b as "
+            "options."
+        )
+    weight = last.weight.detach()
+    bias = weight.new_zeros(len(weight)) if last.bias is None else last.bias.detach()
+    return {"w": weight, "b": bias}
 
 
 class _HeadInput(nn.Module):
@@ -287,12 +313,8 @@ class _HeadInput(nn.Module):
 @contextmanager
 def _held_still(module, seed, gradients):
     """Hold a model still, with torch seeded."""
-    device = model_device(module)
     with frozen(module, parameter_gradients=gradients):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        seed_torch(seed, model_device(module))
         yield
 
 

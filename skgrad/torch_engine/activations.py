@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from .model_state import as_logits, check_finite, check_recorded
 
@@ -202,12 +203,12 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
         In the order of their calls: the modules without children that have parameters
         of their own, are called once and return a finite floating-point tensor of two
         or more axes with one row per sample. The one that returns the logits is left
-        out.
+        out, and one whose name is `LOGITS`, which stands for them.
     """
     outputs: dict[str, Tensor | None] = {}
     with ExitStack() as hooks:
         for name, layer in module.named_modules():
-            if name and is_leaf(layer):
+            if name not in ("", LOGITS) and is_leaf(layer):
                 hook = _note(name, outputs, len(x))
                 hooks.enter_context(layer.register_forward_hook(hook))
         logits = as_logits(module(x.clone()), len(x))
@@ -249,10 +250,14 @@ def spread_layers(module: nn.Module, x: Tensor, n_layers: int | None) -> list[st
 
 
 def is_leaf(layer: nn.Module) -> bool:
-    """Tell whether a module has parameters of its own and no children."""
-    return not any(layer.children()) and any(
-        True for _ in layer.parameters(recurse=False)
-    )
+    """Tell whether a module has parameters of its own and no children.
+
+    One whose weight is made of others by `torch.nn.utils.parametrize`, as weight and
+    spectral normalisation do, keeps them in a child that is no layer.
+    """
+    made = is_parametrized(layer)
+    inside = [name for name, _ in layer.named_children() if name != "parametrizations"]
+    return not inside and (made or any(True for _ in layer.parameters(recurse=False)))
 
 
 def same_values(output: Tensor, logits: Tensor) -> bool:

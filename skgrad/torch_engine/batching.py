@@ -128,7 +128,7 @@ def _stacked(samples: Sequence[Any]) -> Tensor:
                 f"{type(sample).__name__}. Give a Dataset a transform that returns "
                 "tensors."
             )
-    tensors = [_as_tensor(sample) for sample in samples]
+    tensors = [as_tensor(sample) for sample in samples]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
         raise ValueError(
@@ -138,7 +138,8 @@ def _stacked(samples: Sequence[Any]) -> Tensor:
     return torch.stack(tensors)
 
 
-def _as_tensor(sample: Any) -> Tensor:
+def as_tensor(sample: Any) -> Tensor:
+    """Return a sample as a tensor, of an array a copy."""
     if isinstance(sample, np.ndarray):
         # A native copy: torch takes no other byte order, strides or read-only memory.
         native = sample.dtype.newbyteorder("=")

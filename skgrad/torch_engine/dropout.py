@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def dropout_layers(module: nn.Module) -> list[str]:
 
 
 @contextmanager
-def shared_dropout(module: nn.Module, seed: int) -> Iterator[None]:
+def shared_dropout(module: nn.Module, seed: int, n_samples: int) -> Iterator[None]:
     """Turn the dropout modules on, and nothing else, with one mask for all samples.
 
     A mask drawn for a batch would depend on what else is in it. Here each call of a
@@ -47,23 +48,41 @@ def shared_dropout(module: nn.Module, seed: int) -> Iterator[None]:
         The model, held by ``frozen(module)``, which also restores the random state.
     seed : int
         Seeds the masks; torch's global generator is used, because dropout takes none.
+    n_samples : int
+        The number of inputs that go in.
 
     Yields
     ------
     None
         The modules are as they were afterwards.
+
+    Raises
+    ------
+    ValueError
+        If samples do not lie along the first axis of what a dropout module is given:
+        a mask for the other axes would depend on how many they are.
     """
     # The CPU's alone: torch.manual_seed would seed every GPU too.
     torch.default_generator.manual_seed(seed)
     with ExitStack() as hooks:
         for name in dropout_layers(module):
             layer = module.get_submodule(name)
-            hooks.enter_context(layer.register_forward_hook(_drop))
+            drop = partial(_drop, name, n_samples)
+            hooks.enter_context(layer.register_forward_hook(drop))
         yield
 
 
-def _drop(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+def _drop(
+    name: str, n_samples: int, layer: nn.Module, inputs: Any, output: Tensor
+) -> Tensor:
     """Replace the output of dropout in evaluation mode, which is its input."""
+    if len(output) != n_samples:
+        raise ValueError(
+            f"model must give its dropout module {name!r} one row per sample, for the "
+            f"uncertainty; for {n_samples} samples it gives shape "
+            f"{tuple(output.shape)}. Bring samples to the first axis, or set "
+            "n_passes=0 for the density alone."
+        )
     # The user's module stays as it is.
     drawing = copy.copy(layer)
     drawing.training = True

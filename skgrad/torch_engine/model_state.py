@@ -242,6 +242,17 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators: that of the CPU and that of ``device``.
+
+    `torch.manual_seed` would also seed the GPUs that nobody restores.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 @contextmanager
 def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[None]:
     """Hold a model still: evaluation mode inside, everything restored after.

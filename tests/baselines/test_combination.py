@@ -5,10 +5,13 @@ import pytest
 from networks import AnyWidth
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from skgrad.baselines import LID, Mahalanobis
 from skgrad.baselines._combination import _FisherSum, _LogisticRegression
+from skgrad.metrics import auroc
+from skgrad.model_selection import NoveltyKFold
 
 BOTH = {"layers": ["bend", "logits"], "random_state": 0}
 
@@ -65,6 +68,27 @@ def test_reference_of_one_sample():
     X = np.random.default_rng(0).normal(size=(2, 6))
     detector = Mahalanobis(AnyWidth(), target_fpr=0.5, **BOTH).fit(X)
     assert np.isfinite(detector.score_samples(X * 100)).all()
+
+
+def test_searched_by_folds_that_have_anomalies():
+    generator = np.random.default_rng(0)
+    X = np.vstack([generator.normal(size=(90, 6)), generator.normal(5, size=(30, 6))])
+    y = np.repeat([1, -1], [90, 30])
+    detector = Mahalanobis(AnyWidth(), target_fpr=0.2, **BOTH)
+
+    def search(cv):
+        grid = {"combination": ["fisher", "logistic"]}
+        return GridSearchCV(
+            detector,
+            grid,
+            scoring=lambda d, X, y: auroc(y, d.score_samples(X)),
+            cv=cv,
+            error_score="raise",
+        ).fit(X, y)
+
+    assert search(StratifiedKFold(3)).best_score_ > 0.9
+    with pytest.raises(ValueError, match="Folds of NoveltyKFold have none"):
+        search(NoveltyKFold(3))
 
 
 def test_bad_parameters():

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidth, AnyWidthDropout
+from networks import AnyWidth, AnyWidthDropout, seeded
 from numpy.testing import assert_allclose
 from sklearn.neighbors import KernelDensity
 from torch import nn
 
 from skgrad.baselines import KernelDensityUncertainty
-from skgrad.baselines._kernel_density import likeliest_bandwidth
+from skgrad.baselines._kernel_density import likeliest_bandwidth, log_kernel_density
 from skgrad.metrics import auroc
 
 FEW = {"target_fpr": 0.5, "random_state": 0}
@@ -156,3 +156,31 @@ def test_far_away_is_finite_and_low():
 def test_bad_parameters(options, message):
     with pytest.raises(ValueError, match=message):
         KernelDensityUncertainty(AnyWidth(), **options).fit(rows(60))
+
+
+class TimeFirst(nn.Module):
+    """Samples lie along the second axis of what it drops."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(1, 5)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(self.drop(self.embed(x.T[..., None])).mean(dim=0))
+
+
+def test_masks_that_would_depend_on_the_batch_are_refused():
+    rows = np.random.default_rng(0).normal(size=(60, 6))
+    net = seeded(TimeFirst, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"'drop' one row per sample, .* \(6, "):
+        KernelDensityUncertainty(net, n_passes=2, random_state=0).fit(rows)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-200, 1e200])
+def test_bandwidths_whose_squares_are_no_numbers(bandwidth):
+    features = torch.zeros(2, 3, dtype=torch.float64)
+    density = log_kernel_density(features, features, bandwidth)
+    expected = -1.5 * np.log(2 * np.pi) - 3 * np.log(bandwidth)
+    assert_allclose(density, expected, rtol=1e-12)

@@ -1,11 +1,14 @@
 """LID: the paper's estimate, and distances that are zero or all alike."""
 
+import copy
 import math
 
 import numpy as np
 import pytest
 import torch
+from networks import seeded
 from numpy.testing import assert_allclose
+from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
@@ -160,6 +163,44 @@ def test_bad_parameters():
     with pytest.raises(ValueError, match="'n_neighbors' parameter"):
         LID(small_net(), n_neighbors=1).fit(rows(50))
     with pytest.raises(ValueError, match="'n_reference' parameter"):
-        LID(small_net(), n_reference=0).fit(rows(50))
+        LID(small_net(), n_reference=1).fit(rows(50))
     with pytest.raises(ValueError, match="learns from known anomalies"):
         LID(small_net(), combination="logistic").fit(rows(50))
+
+
+class Misnamed(nn.Module):
+    """Has layers of names that stand for something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(6, 5)
+        self.penultimate = nn.Linear(5, 5)
+        self.logits = nn.Linear(5, 5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(self.logits(self.penultimate(self.first(x))))
+
+
+def test_all_layers_where_some_have_names_that_stand_for_others():
+    rows = np.random.default_rng(0).normal(size=(200, 6)).astype("float32")
+    detector = LID(seeded(Misnamed), random_state=0).fit(rows)
+    assert detector.layers_ == ["first", "penultimate"]
+    # The latter is still what goes into the head.
+    net = detector.model
+    with torch.no_grad():
+        x = torch.from_numpy(rows)
+        expected = net.logits(net.penultimate(net.first(x)))
+    ours = detector._references[1].numpy()
+    apart = np.abs(ours[:, None] - expected.numpy()[None]).max(axis=2)
+    assert apart.min(axis=1).max() < 1e-5
+
+
+def test_half_precision_keeps_the_neighbours():
+    X = 3 + np.random.default_rng(0).normal(size=(300, 6)).astype("float32")
+    net = seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)))
+    half = copy.deepcopy(net).bfloat16()
+    one, other = (
+        LID(n, layers="0", random_state=0).fit(X).score_samples(X) for n in (net, half)
+    )
+    assert spearmanr(one, other)[0] > 0.9

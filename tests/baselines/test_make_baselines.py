@@ -38,3 +38,16 @@ def test_density_alone_without_dropout():
     net = nn.Sequential(nn.Flatten(), seeded(lambda: nn.Linear(72, 3)))
     assert "KD" in make_baselines(net)
     assert "KD+BU" not in make_baselines(net)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"learn_from_anomalies": "no"}, "learn_from_anomalies"),
+        ({"target_fpr": 5}, "target_fpr"),
+        ({"device": 3}, "device"),
+    ],
+)
+def test_bad_parameters(options, name):
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        make_baselines(nn.Linear(4, 3), **options)

@@ -133,6 +133,22 @@ def test_seed_and_kinds_of_input():
         assert_allclose(net.predict_proba(X), expected, rtol=1e-5)
 
 
+def test_arrays_that_torch_does_not_take():
+    few = {"max_epochs": 1}
+    expected = tune(**few).predict_proba(X)
+    fixed, turned = X.copy(), np.ascontiguousarray(X[:, ::-1])
+    fixed.flags.writeable = False
+    for rows in (fixed, turned[:, ::-1], X.astype(">f4"), X.astype(object)):
+        assert_allclose(tune(X=rows, **few).predict_proba(X), expected, rtol=1e-5)
+
+
+def test_other_devices_keep_their_random_state(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    tune(max_epochs=1)
+    assert not seeds
+
+
 def test_weight_zero_is_plain_fine_tuning():
     net = tune(weight=0.0)
     assert net.predict_proba(outliers(200, 4)).max(axis=1).mean() > 0.8
@@ -178,6 +194,13 @@ class Stream(IterableDataset):
         ({"weight": -1.0}, ValueError, "'weight' parameter"),
         ({"lr": 0.0}, ValueError, "'lr' parameter"),
         ({"lr": 1e30}, ValueError, "NaN or infinite logits"),
+        ({"lr": 1e30}, ValueError, "lr=1e\\+30; try a lower lr"),
+        (
+            {"lr": 3e38, "weight": 50.0, "max_epochs": 1, "batch_size": 300},
+            ValueError,
+            "lr must be lower: the model has NaN or infinite weights",
+        ),
+        ({"X_outliers": 5}, TypeError, "X_outliers cannot be used: .* got int"),
         ({"device": "abacus"}, ValueError, "device must be None"),
         ({"model": "net"}, TypeError, r"model must be a torch\.nn\.Module"),
         ({"model": seeded(BatchNormNet)}, ValueError, "model cannot take X"),

@@ -138,6 +138,30 @@ def test_random_detectors_are_seeded():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_parameters_set_after_fit_wait_for_the_next_one():
+    adapter = make("EnergyBased").fit(X)
+    scores = adapter.score_samples(X)
+    adapter.set_params(detector="MaxLogit", options={"t": 2.0})
+    for again in (copy.deepcopy(adapter), pickle.loads(pickle.dumps(adapter))):
+        assert_array_equal(again.score_samples(X), scores)
+    adapter.set_params(detector="none of theirs")
+    assert clone(adapter).detector == "none of theirs"
+
+
+def test_a_head_without_bias():
+    net = seeded(Plain)
+    net.head = nn.Linear(net.head.in_features, 3, bias=False)
+    zero = copy.deepcopy(net)
+    zero.head.bias = nn.Parameter(torch.zeros(3))
+    scores, expected = (
+        PyTorchOODDetector(n, "ViM", options={"d": 2}, random_state=0)
+        .fit(X)
+        .score_samples(X)
+        for n in (net, zero)
+    )
+    assert_array_equal(scores, expected)
+
+
 def not_one(module):
     return module
 
@@ -156,7 +180,16 @@ def of_wrong_shape(module):
         ({"detector": "Odinn"}, ValueError, "got 'Odinn': did you mean 'ODIN'"),
         ({"detector": "ReAct"}, ValueError, "'ReAct' cannot be made .*'backbone'"),
         ({"detector": "KNN", "options": {"l": 3}}, ValueError, "options .*'l'"),
-        ({"detector": "KNN", "layer": "tail"}, ValueError, "cannot be made .*tail"),
+        (
+            {"detector": "KNN", "layer": "tail"},
+            ValueError,
+            "layer must be the name of a layer of the model; got 'tail'",
+        ),
+        (
+            {"detector": "ViM", "options": {"d": 2}, "layer": "drop"},
+            ValueError,
+            r"layer must be a torch\.nn\.Linear .* 'drop' is a Dropout",
+        ),
         ({"detector": not_one}, TypeError, "not_one returns Plain"),
         ({"detector": of_wrong_shape}, ValueError, "must give each sample one number"),
         ({"detector": 3}, ValueError, "'detector' parameter"),

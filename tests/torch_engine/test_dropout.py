@@ -14,7 +14,7 @@ def passes_of(net, x, seeds):
     results = []
     with frozen(net):
         for seed in seeds:
-            with shared_dropout(net, seed):
+            with shared_dropout(net, seed, len(x)):
                 results.append(net(x.clone()))
     return torch.stack(results)
 

@@ -27,6 +27,21 @@ class Functional(nn.Module):
 
 
 @pytest.mark.parametrize(
+    "remake",
+    [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_layers_of_remade_weights(remake, bias):
+    net = nn.Sequential(
+        remake(nn.Linear(4, 5, bias=bias)), nn.Tanh(), remake(nn.Linear(5, 3, bias))
+    )
+    x = torch.randn(2, 4)
+    with frozen(net):
+        assert find_linear_head(net, x) == "2"
+        assert spread_layers(net, x, None) == ["0"]
+
+
+@pytest.mark.parametrize(
     ("net", "shape", "expected"),
     [
         (LeNet(), (1, 28, 28), "fc3"),
