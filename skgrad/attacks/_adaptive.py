@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ..torch_engine.cotangents import class_cotangent
+from ..torch_engine.input_gradients import recorded_logits
 from ..torch_engine.model_state import check_finite, unwrap_model
-from ..torch_engine.recorded_features import recorded_logits
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import L2Ball, LinfBall
 from ._base import CONSTRAINTS, POSITIVE, run_attack
@@ -101,7 +101,8 @@ def adaptive_pgd(
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest legal value, such as per channel of shape (c, 1, 1).
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per batch; changes no result beyond rounding, which in float32 may turn
+        the sign of a step.
     device : str or torch.device, default=None
         Where to compute. None is the model's own device.
     random_state : int, RandomState instance or None, default=None
@@ -137,8 +138,8 @@ def adaptive_pgd(
     cosines of input gradients by differentiating gradients. Signs have no derivative;
     for ``sign=True`` that of the cosines of the gradients themselves stands in, at the
     values of the signs. Nor has ReLU a second derivative; it gets that of Softplus
-    with ``softplus_beta``, in whatever way it is called, and keeps its values and its
-    first derivative. Compiled or scripted models keep their ReLU.
+    with ``softplus_beta``, called as module, function or method of that name, and keeps
+    its values and its first derivative. Compiled or scripted models keep their ReLU.
 
     That of the score with respect to the features is by central differences, as the
     detector may be anything. Their width is the standard deviation of the feature over

@@ -81,9 +81,12 @@ class GradientWatch:
         # One that is alive is enough, and spares the look at all later ones.
         self.alive = self.alive or bool(gradient.any())
 
-    def check(self):
-        """Refuse a model none of whose gradients was other than zero."""
-        if self.seen and not self.alive:
+    def check(self, success):
+        """Refuse a model none of whose gradients was other than zero.
+
+        Where all inputs reached the goal without one, none was needed.
+        """
+        if self.seen and not self.alive and not success.all():
             raise ValueError(
                 "model must be differentiable for this attack, but its input gradient "
                 "is exactly zero at every sample of X: look for round, sign, argmax "
@@ -232,8 +235,9 @@ def run_attack(
             lowest, highest = torch.minimum(low, x), torch.maximum(high, x)
             batch = Batch(module, x, classes, aim, lowest, highest, rows, watch)
             parts.append(_measured(batch, perturb(batch).detach(), reached))
-    watch.check()
-    return AttackResult(*map(_to_numpy, zip(*parts, strict=True)))
+    result = AttackResult(*map(_to_numpy, zip(*parts, strict=True)))
+    watch.check(result.success)
+    return result
 
 
 def _measured(batch, adversarial, reached):

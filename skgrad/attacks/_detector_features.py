@@ -16,12 +16,11 @@ from ..feature_extraction import (
 )
 from ..torch_engine.activations import layer_activations
 from ..torch_engine.cotangents import recorded_label_cotangents, wide
-from ..torch_engine.input_gradients import Maps
+from ..torch_engine.input_gradients import Maps, recorded_logits
 from ..torch_engine.model_state import at_least_float32, frozen, unwrap_model
 from ..torch_engine.recorded_features import (
     recorded_cosines,
     recorded_gradient_norms,
-    recorded_logits,
 )
 
 _LEGAL = (

@@ -1,5 +1,6 @@
 """What the attacks of other libraries need: a model, a box and seeds of their own."""
 
+import logging
 import os
 import random
 import warnings
@@ -7,24 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from ..torch_engine.model_state import as_logits, placement
-from ._base import run_attack
+from ..torch_engine.batching import as_batchable
+from ..torch_engine.model_state import as_logits, check_recorded, placement, seed_torch
+from ._base import CONSTRAINTS, run_attack
 from ._bounds import checked_bounds
 
-LIMITS = {
-    "model": "no_validation",  # the engine's message says more
-    "batch_size": [Interval(Integral, 1, None, closed="left")],
-    "device": [str, torch.device, None],
-    "random_state": ["random_state"],
-}
+LIMITS = {**CONSTRAINTS, "random_state": ["random_state"]}
 
 # Warnings that say nothing about what the user did: (category, how they begin).
 HARMLESS = [
@@ -124,6 +120,8 @@ def run_library_attack(
             seeded(int(own[0]), batch.x.device),
             torch.enable_grad(),
             without_harmless_warnings(),
+            root_logger_restored(),
+            told_by(what, batch.x),
         ):
             found = attack_box(batch, box, own)
         return box.outside(found.detach(), batch, what)
@@ -133,10 +131,36 @@ def run_library_attack(
     )
 
 
+@contextmanager
+def root_logger_restored():
+    """Take away the handlers that a library added by logging something."""
+    logger = logging.getLogger()
+    before = logger.handlers[:]
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before
+
+
+@contextmanager
+def told_by(what, x):
+    """Say with errors which attack they come from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(
+            f"Raised while {what} attacked inputs of shape {tuple(x.shape[1:])}. Not "
+            "every attack of the library takes every shape, model, target or option, "
+            "and some need packages of their own."
+        )
+        raise
+
+
 def seed_each(X, random_state):
     """Draw a seed for each input: what is drawn for one does not depend on others."""
-    # What has no length is refused later, in the words of X.
-    n_samples = len(X) if hasattr(X, "__len__") else 0
+    X = as_batchable(X)
+    # A Dataset is refused later, in the words of X.
+    n_samples = 0 if isinstance(X, Dataset) else len(X)
     return random_state.randint(2**31 - 1, size=n_samples)
 
 
@@ -149,11 +173,7 @@ def seeded(seed, device):
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    # torch.manual_seed would also touch devices that nobody restores.
-    torch.random.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
+    seed_torch(seed, device)
     try:
         yield
     finally:
@@ -247,7 +267,11 @@ class FromInside(nn.Module):
         broken = ~torch.isfinite(x).flatten(1).all(dim=1)
         safe = torch.where(_spread(broken, x), 0, x).to(batch.x)
         output = batch.module((safe * scale + shift).clone())
-        return as_logits(output, len(x)).to(x.device, torch.float32)
+        logits = as_logits(output, len(x))
+        if x.requires_grad and torch.is_grad_enabled():
+            check_recorded(logits, "input")
+            x.register_hook(batch.watch.see)
+        return logits.to(x.device, torch.float32)
 
 
 def lacks_target(what):

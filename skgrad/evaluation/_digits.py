@@ -6,6 +6,7 @@ from torch import nn
 
 from ..attacks import fgsm, pgd
 from ..datasets import make_gaussian_noise, make_photo_patches, make_uniform_noise
+from ..torch_engine.model_state import seed_torch
 
 
 def train_digits_network(X, y, *, random_state=0, device="cpu"):
@@ -29,12 +30,9 @@ def train_digits_network(X, y, *, random_state=0, device="cpu"):
     """
     from skorch import NeuralNetClassifier
 
-    on_cuda = torch.device(device).type == "cuda"
-    cuda = [torch.device(device)] if on_cuda else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(random_state)
-        if on_cuda:
-            torch.cuda.manual_seed(random_state)
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seed_torch(random_state, device)
         net = NeuralNetClassifier(
             DigitsNetwork,
             criterion=nn.CrossEntropyLoss,

@@ -136,7 +136,7 @@ def class_cosines(
         vectorized = x.device.type == "cuda"
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
-        classes = _classes(logits, maps.top_n)
+        classes = mapped_classes(logits, maps.top_n)
         # Two blocks are held where one does not do.
         per_class, n_maps = leaf.numel(), classes.shape[1]
         block = n_maps if n_maps * per_class <= held else held // (2 * per_class)
@@ -153,7 +153,7 @@ def class_cosines(
     return _mirrored(rows).clamp(-1, 1), predicted
 
 
-def _classes(logits: Tensor, top_n: int | None) -> Tensor:
+def mapped_classes(logits: Tensor, top_n: int | None) -> Tensor:
     """Return the classes (n_samples, n_maps) of each sample's maps."""
     if top_n is None:
         every = torch.arange(logits.shape[1], device=logits.device)
@@ -178,15 +178,31 @@ def _unit_maps(
     for gradient in _class_gradients(leaf, logits, classes, maps, vectorized):
         # The sign of NaN is 0, which would look like a gradient that vanishes.
         values = at_least_float32(check_finite(gradient))
-        values = values.sign() if maps.sign else values
-        if maps.channel_reduction == "max":
-            values = values.amax(dim=1)
-        values = values.flatten(1)
-        # Scaled by the largest entry first: squares of tiny gradients underflow.
-        values = values / _or_one(values.abs().amax(dim=1, keepdim=True))
-        norms = torch.linalg.vector_norm(values, dim=1, keepdim=True)
-        units.append(values / _or_one(norms))
+        units.append(unit_map(values.sign() if maps.sign else values, maps))
     return torch.stack(units, dim=1)
+
+
+def unit_map(values: Tensor, maps: Maps) -> Tensor:
+    """Bring one map of each sample to length 1, with its channels reduced.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_samples, *input_shape)
+        Gradients or their signs; the result can be differentiated by them.
+    maps : Maps
+        Says how channels are reduced.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_entries)
+        The maps; one that is zero everywhere stays so.
+    """
+    if maps.channel_reduction == "max":
+        values = values.amax(dim=1)
+    values = values.flatten(1)
+    # Scaled by the largest entry first: squares of tiny gradients underflow.
+    values = values / _or_one(values.detach().abs().amax(dim=1, keepdim=True))
+    return values / _or_one(torch.linalg.vector_norm(values, dim=1, keepdim=True))
 
 
 def _class_gradients(
@@ -333,10 +349,28 @@ def input_gradient(
 def _traced_forward(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Run the model on a leaf of the graph; return the leaf and the logits."""
     leaf = x.detach().clone().requires_grad_(True)
+    return leaf, recorded_logits(module, leaf)
+
+
+def recorded_logits(module: nn.Module, x: Tensor) -> Tensor:
+    """Run the model on inputs that are part of a graph.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``, gradients enabled.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_classes)
+        The logits, in the graph.
+    """
     # A copy goes in, because a model that works in place must not touch a leaf.
-    logits = as_logits(module(leaf.clone()), len(x))
+    logits = as_logits(module(x.clone()), len(x))
     check_recorded(logits, "input")
-    return leaf, logits
+    return logits
 
 
 def cosine_statistics(matrices: Tensor, predicted: Tensor) -> Tensor:

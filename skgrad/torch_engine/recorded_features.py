@@ -10,30 +10,9 @@ from torch.overrides import TorchFunctionMode
 from .cotangents import class_cotangent
 from .gradient_pass import Route
 from .gradient_rules import RULES, Norms
-from .input_gradients import Maps
-from .model_state import as_logits, at_least_float32, check_recorded, frozen
+from .input_gradients import Maps, mapped_classes, recorded_logits, unit_map
+from .model_state import at_least_float32, frozen
 from .parameter_gradients import Cotangents, gradient_parameters, scaled_cotangents
-
-
-def recorded_logits(module: nn.Module, x: Tensor) -> Tensor:
-    """Run the model on inputs that are part of a graph.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``, gradients enabled.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes)
-        The logits, in the graph.
-    """
-    # A copy goes in, because a model that works in place must not touch a leaf.
-    logits = as_logits(module(x.clone()), len(x))
-    check_recorded(logits, "input")
-    return logits
 
 
 def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
@@ -59,11 +38,7 @@ def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Ten
     predicted : Tensor of int64 of shape (n_samples,)
         The position of the predicted class among the maps.
     """
-    if maps.top_n is None:
-        classes = torch.arange(logits.shape[1], device=logits.device)
-        classes = classes.expand(len(logits), -1)
-    else:
-        classes = logits.detach().topk(maps.top_n, dim=1).indices
+    classes = mapped_classes(logits, maps.top_n)
     gradients = []
     for column in classes.T:
         cotangent = class_cotangent(logits, column, logit_scale=maps.logit_scale)
@@ -80,17 +55,7 @@ def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Ten
 
 
 def _cosines(gradients: list[Tensor], maps: Maps) -> Tensor:
-    units = []
-    for values in gradients:
-        if maps.channel_reduction == "max":
-            values = values.amax(dim=1)
-        values = values.flatten(1)
-        # Scaled by the largest entry first: squares of tiny gradients underflow.
-        size = values.detach().abs().amax(dim=1, keepdim=True)
-        values = values / torch.where(size == 0, 1, size)
-        norms = torch.linalg.vector_norm(values, dim=1, keepdim=True)
-        units.append(values / torch.where(norms == 0, 1, norms))
-    stacked = torch.stack(units, dim=1)
+    stacked = torch.stack([unit_map(g, maps) for g in gradients], dim=1)
     return (stacked @ stacked.transpose(1, 2)).clamp(-1, 1)
 
 

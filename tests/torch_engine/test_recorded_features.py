@@ -11,13 +11,12 @@ from torch import nn
 from skgrad.torch_engine.activations import layer_activations
 from skgrad.torch_engine.cotangents import label_cotangents, recorded_label_cotangents
 from skgrad.torch_engine.gradient_routes import parameter_routes
-from skgrad.torch_engine.input_gradients import Maps, class_cosines
+from skgrad.torch_engine.input_gradients import Maps, class_cosines, recorded_logits
 from skgrad.torch_engine.model_state import frozen
 from skgrad.torch_engine.parameter_gradients import squared_gradient_norms
 from skgrad.torch_engine.recorded_features import (
     recorded_cosines,
     recorded_gradient_norms,
-    recorded_logits,
 )
 from skgrad.torch_engine.smooth_relu import SmoothReLU
 
