@@ -36,6 +36,7 @@ def check_within(x, low, high):
     if (x < low - slack).any() or (x > high + slack).any():
         raise ValueError(
             f"X must lie within bounds; it spans [{x.min().item():.4g}, "
-            f"{x.max().item():.4g}]. Give the bounds of the inputs that the model "
-            "takes, after any normalisation."
+            f"{x.max().item():.4g}], they [{low.min().item():.4g}, "
+            f"{high.max().item():.4g}]. Give bounds=, those of the inputs that the "
+            "model takes, after any normalisation."
         )
