@@ -7,13 +7,12 @@ import torch
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from ..torch_engine.cotangents import class_cotangent
 from ..torch_engine.input_gradients import recorded_logits
 from ..torch_engine.model_state import check_finite, unwrap_model
 from ..torch_engine.smooth_relu import SmoothReLU
-from ._balls import L2Ball, LinfBall
+from ._balls import L2Ball, LinfBall, per_sample
 from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._descent import N_STEPS
+from ._descent import N_STEPS, goal_cotangent
 from ._detector_features import DetectorFeatures, find_pipeline
 from ._detector_score import DetectorScore
 
@@ -263,28 +262,21 @@ class _Descent:
         values = features.detach().cpu().numpy()
         reached = batch.reached(logits)
         best.update(x, reached, self.score(values))
-        (direction,) = torch.autograd.grad(logits, leaf, _loss_cotangent(batch, logits))
+        (direction,) = torch.autograd.grad(
+            logits, leaf, goal_cotangent(batch, logits.detach())
+        )
         batch.watch.see(direction)
         direction = _unit(check_finite(direction))
         if self.weight and reached.any():
             slopes = torch.as_tensor(aim.slopes(values, reached.cpu().numpy()))
             (climb,) = torch.autograd.grad(features, leaf, slopes.to(features))
             mixed = (1 - self.weight) * direction + self.weight * _unit(climb)
-            fooled = reached.view(-1, *[1] * (x.ndim - 1))
-            direction = torch.where(fooled, mixed, direction)
+            direction = torch.where(per_sample(reached, x), mixed, direction)
         return check_finite(direction)
 
 
 # Gradients at length 1; one that vanishes stays 0.
 _unit = L2Ball(1).direction
-
-
-def _loss_cotangent(batch, logits):
-    """Return the gradient, up to its size, of what leads to the goal."""
-    logits = logits.detach()
-    if batch.target is None:
-        return class_cotangent(logits, batch.classes)
-    return -class_cotangent(logits, batch.target)
 
 
 class _Aim:

@@ -36,7 +36,7 @@ class L2Ball:
         """Return the step of size 1 that gains most, 0 where there is no gradient."""
         wide = at_least_float32(gradient)
         # Scaled by the largest entry first: squares of tiny gradients underflow.
-        wide = wide / _or_one(_per_sample(wide.abs().flatten(1).amax(dim=1), wide))
+        wide = wide / _or_one(per_sample(wide.abs().flatten(1).amax(dim=1), wide))
         return (wide / _or_one(_lengths(wide))).to(gradient)
 
     def project(self, x, centre):
@@ -64,10 +64,11 @@ def _as(change, x):
 
 
 def _lengths(x):
-    return _per_sample(torch.linalg.vector_norm(x.flatten(1), dim=1), x)
+    return per_sample(torch.linalg.vector_norm(x.flatten(1), dim=1), x)
 
 
-def _per_sample(values, x):
+def per_sample(values, x):
+    """Give one value per sample the axes of x."""
     return values.view(-1, *[1] * (x.ndim - 1))
 
 

@@ -14,7 +14,7 @@ from ..torch_engine.recorded_features import recorded_cosines
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall
 from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._descent import N_STEPS
+from ._descent import N_STEPS, descend
 
 
 @validate_params(
@@ -159,15 +159,18 @@ def _climb(batch, *, eps, step_size, n_steps, weight, beta, start):
     ball, moved = LinfBall(eps), batch.x
     if start is not None:
         moved = batch.within(moved + ball.draw(start, moved))
-    for _ in range(n_steps):
-        gradient = _gradient(batch, moved, weight, beta)
-        moved = ball.project(moved + step_size * gradient.sign(), batch.x)
-        moved = batch.within(moved)
-    return moved
+    return descend(
+        batch,
+        moved,
+        ball=ball,
+        step_size=step_size,
+        n_steps=n_steps,
+        ascent=partial(_ascent, weight=weight, beta=beta),
+    )
 
 
-def _gradient(batch, x, weight, beta):
-    """Return the gradient of the objective."""
+def _ascent(batch, x, *, weight, beta):
+    """Return the gradient of the objective, and the logits."""
     with torch.enable_grad(), SmoothReLU(beta, exact=False):
         leaf = x.clone().requires_grad_(True)
         logits = recorded_logits(batch.module, leaf)
@@ -178,7 +181,7 @@ def _gradient(batch, x, weight, beta):
         objective = weight * mean_of_others + (1 - weight) * loss
         (gradient,) = torch.autograd.grad(objective.sum(), leaf)
     batch.watch.see(gradient)
-    return check_finite(gradient)
+    return check_finite(gradient), logits.detach()
 
 
 def _check_classes(logits):

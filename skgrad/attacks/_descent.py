@@ -20,13 +20,18 @@ def toward_goal(batch, x, loss="cross_entropy"):
     Each sample's gradient is so up to a positive factor, which neither signs nor
     normalised gradients show, and which does not vanish where the softmax saturates.
     """
-    labels = batch.classes if batch.target is None else batch.target
-    gradient, logits = batch.gradient(x, partial(LOSSES[loss], classes=labels))
-    return (gradient if batch.target is None else -gradient), logits
+    return batch.gradient(x, partial(goal_cotangent, batch, loss=loss))
+
+
+def goal_cotangent(batch, logits, loss="cross_entropy"):
+    """Return the gradient at the logits of what leads to the goal, up to its size."""
+    if batch.target is None:
+        return LOSSES[loss](logits, batch.classes)
+    return -LOSSES[loss](logits, batch.target)
 
 
 def descend(
-    batch, x, *, ball, step_size, n_steps, loss="cross_entropy", stop_at_success=False
+    batch, x, *, ball, step_size, n_steps, ascent=toward_goal, stop_at_success=False
 ):
     """Walk from x towards the goal, within the ball around the clean inputs.
 
@@ -42,8 +47,9 @@ def descend(
         Length of a step in the norm of the ball.
     n_steps : int
         Largest number of steps.
-    loss : str in `LOSSES`, default="cross_entropy"
-        What to climb.
+    ascent : callable, default=toward_goal
+        What to climb: takes a `Batch` and some x of its shape, returns a gradient and
+        the logits.
     stop_at_success : bool, default=False
         Whether a sample stays where it first reaches the goal.
 
@@ -54,7 +60,7 @@ def descend(
     """
     ends, active = x.clone(), torch.arange(len(x), device=x.device)
     for _ in range(n_steps):
-        gradient, logits = toward_goal(batch, x, loss)
+        gradient, logits = ascent(batch, x)
         if stop_at_success:
             going = ~batch.reached(logits)
             ends[active] = x

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from ..torch_engine.batching import as_batchable
 from ..torch_engine.model_state import as_logits, check_recorded, placement, seed_torch
+from ._balls import per_sample
 from ._base import CONSTRAINTS, run_attack
 from ._bounds import checked_bounds
 
@@ -238,14 +239,9 @@ class Box:
             )
         found = found.to(self.x)
         finite = torch.isfinite(found).flatten(1).all(dim=1)
-        kept = (found == self.x) | ~_spread(finite, found)
+        kept = (found == self.x) | ~per_sample(finite, found)
         outside = found.to(batch.x) * self.scale + self.shift
         return batch.within(torch.where(kept, batch.x, outside))
-
-
-def _spread(mask, x):
-    """Give a mask of samples the axes of x."""
-    return mask.view(-1, *(1,) * (x.ndim - 1))
 
 
 class FromInside(nn.Module):
@@ -265,7 +261,7 @@ class FromInside(nn.Module):
         batch, shift, scale = self._inside
         # An attack that divided by zero must not take its batch-mates along.
         broken = ~torch.isfinite(x).flatten(1).all(dim=1)
-        safe = torch.where(_spread(broken, x), 0, x).to(batch.x)
+        safe = torch.where(per_sample(broken, x), 0, x).to(batch.x)
         output = batch.module((safe * scale + shift).clone())
         logits = as_logits(output, len(x))
         if x.requires_grad and torch.is_grad_enabled():

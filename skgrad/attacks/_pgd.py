@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from ._balls import BALLS, NORM
 from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._descent import LOSSES, N_STEPS, descend
+from ._descent import LOSSES, N_STEPS, descend, toward_goal
 
 
 @validate_params(
@@ -134,7 +134,7 @@ def pgd(
         ball=ball,
         step_size=eps / 4 if step_size is None else step_size,
         n_steps=n_steps,
-        loss=loss,
+        ascent=partial(toward_goal, loss=loss),
     )
 
     def perturb(batch):

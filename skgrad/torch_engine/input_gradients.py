@@ -149,8 +149,7 @@ def class_cosines(
                 right = _unit_maps(leaf, logits, second, maps, vectorized)
                 row.append(left @ right.transpose(1, 2))
             rows.append(row)
-    predicted = classes.eq(logits.argmax(dim=1, keepdim=True)).int().argmax(dim=1)
-    return _mirrored(rows).clamp(-1, 1), predicted
+    return _mirrored(rows).clamp(-1, 1), predicted_position(classes, logits)
 
 
 def mapped_classes(logits: Tensor, top_n: int | None) -> Tensor:
@@ -159,6 +158,11 @@ def mapped_classes(logits: Tensor, top_n: int | None) -> Tensor:
         every = torch.arange(logits.shape[1], device=logits.device)
         return every.expand(len(logits), -1)
     return logits.detach().topk(top_n, dim=1).indices
+
+
+def predicted_position(classes: Tensor, logits: Tensor) -> Tensor:
+    """Return where among the classes (n_samples, n_maps) the predicted one stands."""
+    return classes.eq(logits.argmax(dim=1, keepdim=True)).int().argmax(dim=1)
 
 
 def _mirrored(rows: list[list[Tensor]]) -> Tensor:

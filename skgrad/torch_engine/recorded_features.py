@@ -10,7 +10,13 @@ from torch.overrides import TorchFunctionMode
 from .cotangents import class_cotangent
 from .gradient_pass import Route
 from .gradient_rules import RULES, Norms
-from .input_gradients import Maps, mapped_classes, recorded_logits, unit_map
+from .input_gradients import (
+    Maps,
+    mapped_classes,
+    predicted_position,
+    recorded_logits,
+    unit_map,
+)
 from .model_state import at_least_float32, frozen
 from .parameter_gradients import Cotangents, gradient_parameters, scaled_cotangents
 
@@ -50,8 +56,7 @@ def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Ten
     if maps.sign:
         signs = [gradient.detach().sign() for gradient in gradients]
         matrices = matrices + (_cosines(signs, maps) - matrices).detach()
-    predicted = classes.eq(logits.argmax(dim=1, keepdim=True)).int().argmax(dim=1)
-    return matrices, predicted
+    return matrices, predicted_position(classes, logits)
 
 
 def _cosines(gradients: list[Tensor], maps: Maps) -> Tensor:
