@@ -11,3 +11,9 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def same_weights():
+    """Draw the same weights in every run, also of networks that no test seeds."""
+    torch.manual_seed(0)
