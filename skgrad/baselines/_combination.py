@@ -30,6 +30,12 @@ class BaseCombination(BaseModelDetector):
         "reference_fraction": [Interval(Real, 0, 1, closed="neither")],
     }
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # y tells the known anomalies that the regression learns from.
+        tags.target_tags.required = self.combination == LOGISTIC
+        return tags
+
     @abstractmethod
     def _count_columns(self, module, X):
         """Return how many columns there will be, having checked the parameters."""

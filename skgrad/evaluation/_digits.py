@@ -7,6 +7,7 @@ from torch import nn
 from ..attacks import fgsm, pgd
 from ..datasets import make_gaussian_noise, make_photo_patches, make_uniform_noise
 from ..torch_engine.model_state import seed_torch
+from ._anomaly_set import AnomalySet
 
 
 def train_digits_network(X, y, *, random_state=0, device="cpu"):
@@ -81,18 +82,19 @@ def make_anomalies(net, X, y, *, random_state=0):
 
     Returns
     -------
-    dict of str to ndarray
+    dict of str to AnomalySet
         Anomalies by kind: as many photo patches and noise images as test images; of
         the attacks on correctly classified images, the successful ones.
     """
     n, shape = len(X), X.shape[1:]
     seeds = np.random.SeedSequence(random_state).generate_state(4).tolist()
-    anomalies = {
+    others = {
         "photo patches": make_photo_patches(n, shape, random_state=seeds[0]),
         "Gaussian noise": make_gaussian_noise(n, shape, random_state=seeds[1]),
         "uniform noise": make_uniform_noise(n, shape, random_state=seeds[2]),
     }
-    right = net.predict(X) == y
+    anomalies = {name: AnomalySet(found) for name, found in others.items()}
+    right = np.flatnonzero(net.predict(X) == y)
     for eps in (0.1, 0.3):
         attacks = {
             f"FGSM, eps {eps}": fgsm(net, X[right], y[right], eps=eps),
@@ -100,5 +102,8 @@ def make_anomalies(net, X, y, *, random_state=0):
                 net, X[right], y[right], eps=eps, random_state=seeds[3]
             ),
         }
-        anomalies.update({k: a.X_adv[a.success] for k, a in attacks.items()})
+        anomalies |= {
+            name: AnomalySet.from_attack(result, sources=right)
+            for name, result in attacks.items()
+        }
     return anomalies

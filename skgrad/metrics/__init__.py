@@ -1,5 +1,6 @@
 """Metrics of detection and their scorers; in-distribution is the positive class."""
 
+from ._class_weighted import class_weighted
 from ._detection import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
 from ._scorers import (
     DetectionScorer,
@@ -19,6 +20,7 @@ __all__ = [
     "aupr_out_scorer",
     "auroc",
     "auroc_scorer",
+    "class_weighted",
     "detection_accuracy",
     "detection_accuracy_scorer",
     "in_distribution_scores",

@@ -1,0 +1,119 @@
+"""Anomalies of one kind, and where they come from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..attacks import AttackResult
+from ._arrays import as_array
+
+
+@dataclass(frozen=True)
+class AnomalySet:
+    """Anomalies of one kind, and which test inputs they were made from.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+        The anomalies.
+    sources : array-like of int of shape (n_samples,), default=None
+        Which row of ``X_test`` each was made from, such as the image that was
+        attacked. Where a protocol trains on some rows and tests on others, an anomaly
+        then goes where its source goes. None for anomalies of their own.
+
+    See Also
+    --------
+    evaluate : Takes these, or bare arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad.evaluation import AnomalySet
+    >>> X_test = np.zeros((4, 2))
+    >>> len(AnomalySet(X_test[[1, 3]] + 1, sources=[1, 3]).X)
+    2
+    """
+
+    X: np.ndarray
+    sources: np.ndarray | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "X", as_array(self.X, "X"))
+        if self.sources is None:
+            return
+        sources = np.asarray(self.sources)
+        if sources.shape != (len(self.X),) or (
+            len(sources) and sources.dtype.kind not in "iu"
+        ):
+            raise ValueError(
+                f"sources must hold one row number per anomaly, {len(self.X)}; got "
+                f"shape {sources.shape} of dtype {sources.dtype}."
+            )
+        object.__setattr__(self, "sources", sources.astype(np.intp))
+
+    @classmethod
+    def from_attack(cls, result, sources=None):
+        """Take the adversarial inputs that reached the goal of an attack.
+
+        Parameters
+        ----------
+        result : AttackResult
+            What an attack returned.
+        sources : array-like of int of shape (n_samples,), default=None
+            Which row of ``X_test`` each attacked input was, also those whose attack
+            failed. None if the attacked inputs are not in ``X_test``.
+
+        Returns
+        -------
+        AnomalySet
+            The successful ones.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from skgrad.attacks import fgsm
+        >>> from skgrad.evaluation import AnomalySet
+        >>> X = np.random.default_rng(0).random((20, 3)).astype("float32")
+        >>> result = fgsm(torch.nn.Linear(3, 2), X, eps=0.5)
+        >>> successful = AnomalySet.from_attack(result, sources=np.arange(20))
+        >>> len(successful.X) == result.success.sum()
+        True
+        """
+        hit = result.success
+        return cls(
+            result.X_adv[hit], None if sources is None else np.asarray(sources)[hit]
+        )
+
+
+def as_anomaly_sets(anomalies, n_test):
+    """Check the anomalies that a user gave, and return sets by name."""
+    if not isinstance(anomalies, dict) or not anomalies:
+        raise TypeError(
+            "anomalies must be a dict of at least one name to inputs, such as "
+            f"{{'uniform noise': X_noise}}; got {anomalies!r:.100}."
+        )
+    sets = {str(name): _as_set(name, given) for name, given in anomalies.items()}
+    for name, found in sets.items():
+        rows = found.sources
+        if (
+            rows is not None
+            and len(rows)
+            and not 0 <= rows.min() <= rows.max() < n_test
+        ):
+            raise ValueError(
+                f"sources of anomalies[{name!r}] must be rows of X_test, 0 to "
+                f"{n_test - 1}; got {rows.min()} to {rows.max()}."
+            )
+    return sets
+
+
+def _as_set(name, given):
+    if isinstance(given, AnomalySet):
+        return given
+    if isinstance(given, AttackResult):
+        return AnomalySet.from_attack(given)
+    try:
+        return AnomalySet(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"anomalies[{name!r}]: {error}") from error

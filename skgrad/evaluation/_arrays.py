@@ -1,0 +1,66 @@
+"""Inputs as arrays, and what must not be among them."""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ..torch_engine.samples import count_samples, take_samples
+
+
+def as_array(X, name):
+    """Return inputs as one array (n_samples, *input_shape); data sets are read."""
+    if isinstance(X, Dataset):
+        X = take_samples(X, np.arange(count_samples(X)))
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    try:
+        X = np.asanyarray(X)
+    except ValueError as error:  # ragged
+        raise ValueError(
+            f"{name} must be numbers of shape (n_samples, *input_shape); {error}"
+        ) from error
+    if X.ndim < 2 or X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} must be numbers of shape (n_samples, *input_shape); got shape "
+            f"{X.shape} of dtype {X.dtype}."
+        )
+    return X
+
+
+def check_not_empty(X, name, what):
+    """Refuse an empty part of the data, without which nothing can be judged."""
+    if not len(X):
+        raise ValueError(f"{name} must hold {what}, at least one; got none.")
+
+
+def check_labels(y, X, name):
+    """Return the classes of X, or None."""
+    if y is None:
+        return None
+    y = np.asarray(y)
+    if y.shape != (len(X),):
+        raise ValueError(
+            f"{name} must hold one class for each of the {len(X)} inputs; got shape "
+            f"{y.shape}."
+        )
+    return y
+
+
+def check_new(X, known, name, known_name):
+    """Refuse anomalies that are, value by value, in-distribution inputs."""
+    if X.shape[1:] != known.shape[1:]:
+        raise ValueError(
+            f"{name} must have the shape of {known_name}, {known.shape[1:]} per input; "
+            f"got {X.shape[1:]}."
+        )
+    common = _prints(X, known.dtype) & _prints(known, known.dtype)
+    if common:
+        raise ValueError(
+            f"{name} must be none of the inputs in {known_name}; {len(common)} are "
+            "equal to the last digit. A table of them would mislead: leave them out."
+        )
+
+
+def _prints(X, dtype):
+    """Return the inputs as bytes, to compare them by."""
+    return {row.tobytes() for row in np.asarray(X, dtype=dtype)}

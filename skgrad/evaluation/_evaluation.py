@@ -1,0 +1,215 @@
+"""The results of an evaluation, as tables and reports."""
+
+import platform
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+
+from ._bootstrap import bootstrap_intervals
+from ._protocols import PROTOCOLS
+
+
+class Evaluation:
+    """The results of an evaluation: detectors against anomalies.
+
+    Parameters
+    ----------
+    results : list of Result
+        One per detector, kind of anomaly, seed and fold.
+    n_resamples : int, default=1000
+        Draws behind each confidence interval; 0 computes none.
+    confidence : float, default=0.95
+        What the intervals cover.
+
+    See Also
+    --------
+    evaluate : Makes it. Two of them add up to one with the results of both.
+    """
+
+    def __init__(self, results, *, n_resamples=1000, confidence=0.95):
+        self.results = list(results)
+        self.n_resamples = n_resamples
+        self.confidence = confidence
+
+    def __add__(self, other):
+        return Evaluation(
+            self.results + other.results,
+            n_resamples=self.n_resamples,
+            confidence=self.confidence,
+        )
+
+    @property
+    def detectors(self):
+        """Names of the detectors, in the order of evaluation."""
+        return list(dict.fromkeys(r.detector for r in self.results))
+
+    @property
+    def anomalies(self):
+        """Names of the kinds of anomaly, in the order of evaluation."""
+        return list(dict.fromkeys(r.anomaly for r in self.results))
+
+    @property
+    def seeds(self):
+        """The seeds, each once."""
+        return list(dict.fromkeys(r.seed for r in self.results))
+
+    @property
+    def protocols(self):
+        """Names of the protocols, each once."""
+        return list(dict.fromkeys(r.protocol for r in self.results))
+
+    @cached_property
+    def frame(self):
+        """The table: a data frame with a row per detector, anomaly, seed and fold.
+
+        All metrics are fractions; ``_low`` and ``_high`` are the ends of their
+        bootstrap confidence intervals. ``realised_fpr`` is the share of
+        in-distribution test inputs that are rejected, ``rejected_anomalies`` that of
+        anomalies. Rows of attacks that never succeeded hold NaN.
+        """
+        pandas = import_pandas()
+        return pandas.DataFrame([self._row(result) for result in self.results])
+
+    def _row(self, result):
+        row = {
+            "protocol": result.protocol,
+            "detector": result.detector,
+            "anomaly": result.anomaly,
+            "seed": result.seed,
+            "fold": result.fold,
+            "n_in_distribution": len(result.scores_id),
+            "n_anomalies": len(result.scores_anomaly),
+            **result.metrics,
+            "realised_fpr": result.realised_fpr,
+            **result.class_weighted_metrics,
+        }
+        if self.n_resamples:
+            intervals = bootstrap_intervals(
+                result.scores_id,
+                result.scores_anomaly,
+                n_resamples=self.n_resamples,
+                confidence=self.confidence,
+                random_state=result.seed,
+            )
+            for name, (low, high) in intervals.items():
+                row |= {f"{name}_low": low, f"{name}_high": high}
+        return row | {
+            "fit_seconds": result.fit_seconds,
+            "score_seconds": result.score_seconds,
+            "peak_memory_mb": result.peak_memory / 2**20,
+        }
+
+    def summary(self, metric="auroc", *, spread=False):
+        """Average a metric over seeds and folds.
+
+        Parameters
+        ----------
+        metric : str, default="auroc"
+            A column of `frame` that holds numbers.
+        spread : bool, default=False
+            Return the standard deviation over the seeds (of the mean over folds)
+            in place of the mean; NaN with one seed.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per kind of anomaly and one for their mean, a column per detector.
+        """
+        frame = self.frame
+        if metric not in frame or frame[metric].dtype.kind not in "iuf":
+            legal = [c for c in frame if frame[c].dtype.kind in "iuf"]
+            raise ValueError(
+                f"metric must be one of {', '.join(legal)}; got {metric!r}."
+            )
+        by_seed = frame.groupby(["seed", "anomaly", "detector"])[metric].mean()
+        wide = by_seed.unstack("detector")[self.detectors]
+        means = wide.groupby("seed").mean()
+        parts = {kind: wide.xs(kind, level="anomaly") for kind in self.anomalies}
+        parts["mean"] = means
+        how = (lambda part: part.std()) if spread else (lambda part: part.mean())
+        pandas = import_pandas()
+        return pandas.DataFrame({kind: how(part) for kind, part in parts.items()}).T[
+            self.detectors
+        ]
+
+    @property
+    def notes(self):
+        """How it was made: protocol, seeds, sizes, versions, date."""
+        return {
+            **{
+                f"protocol {name}": PROTOCOLS[name].description
+                for name in self.protocols
+                if name in PROTOCOLS
+            },
+            "seeds": ", ".join(map(str, self.seeds)),
+            "in-distribution test inputs": _range(
+                len(r.scores_id) for r in self.results
+            ),
+            "anomalies per kind": _range(len(r.scores_anomaly) for r in self.results),
+            "confidence intervals": f"{self.confidence:.0%}, bootstrap, "
+            f"{self.n_resamples} draws",
+            "date": date.today().isoformat(),
+            "versions": f"Python {platform.python_version()}, torch "
+            f"{torch.__version__}, scikit-learn {sklearn.__version__}, numpy "
+            f"{np.__version__}",
+            "machine": f"{platform.system()} {platform.machine()}, "
+            f"{torch.get_num_threads()} torch thread(s)",
+        }
+
+    def write(self, folder, *, title="Evaluation", notes=None):
+        """Write ``table.csv``, ``table.md`` and ``report.html``.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where to; made if it does not exist. Files of these names are replaced.
+        title : str, default="Evaluation"
+            The heading.
+        notes : dict of str to str, default=None
+            What else a reader should know, such as the data and the model.
+
+        Returns
+        -------
+        list of Path
+            The files.
+        """
+        from ._report import write_html, write_markdown, write_text
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / name for name in ("table.csv", "table.md", "report.html")]
+        notes = {**(notes or {}), **self.notes}
+        write_text(self.frame.to_csv(index=False), files[0])
+        write_markdown(self, files[1], title=title, notes=notes)
+        write_html(self, files[2], title=title, notes=notes)
+        return files
+
+    def __repr__(self):
+        return (
+            f"<Evaluation of {len(self.detectors)} detectors against "
+            f"{len(self.anomalies)} kinds of anomaly, protocol "
+            f"{', '.join(self.protocols)}, "
+            f"{len(self.seeds)} seed(s)>"
+        )
+
+
+def import_pandas():
+    """Import pandas, or say how to get it."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "The table of an evaluation is a pandas data frame: "
+            "pip install 'skgrad[report]'"
+        ) from error
+    return pandas
+
+
+def _range(counts):
+    counts = sorted(counts)
+    low, high = counts[0], counts[-1]
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,61 @@
+"""Scores on disk, so that an interrupted evaluation goes on where it stopped."""
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+import sklearn
+import torch
+
+
+class ScoreStore:
+    """Keeps arrays under keys made of whatever they depend on.
+
+    Parameters
+    ----------
+    folder : str or Path or None
+        Where they are kept; None keeps nothing.
+    """
+
+    def __init__(self, folder):
+        self.folder = None if folder is None else Path(folder) / "scores"
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def key(self, *parts):
+        """Return the key of scores that depend on these parts, by their content."""
+        if self.folder is None:
+            return None
+        from .. import __version__
+
+        versions = __version__, sklearn.__version__, torch.__version__, np.__version__
+        return joblib.hash((versions, *parts))
+
+    def load(self, key):
+        """Return the arrays by name, or None if there are none that can be read."""
+        if self.folder is None:
+            return None
+        try:
+            with np.load(self._path(key), allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None  # never written, or damaged: computed anew, and replaced
+
+    def save(self, key, arrays):
+        """Write the arrays; nobody ever reads a file that is half written."""
+        if self.folder is None:
+            return
+        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(temporary, self._path(key))
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def _path(self, key):
+        return self.folder / f"{key}.npz"

@@ -1,0 +1,68 @@
+"""Metrics weighted by the predicted class, as paper C reports them."""
+
+import numpy as np
+
+
+def class_weighted(metric, y_true, y_score, predicted, **options):
+    r"""Average a metric over the predicted classes, each by its share of anomalies.
+
+    A detector with one model per predicted class is many detectors, and scores of
+    different classes need not compare. Within class :math:`i` they do, and
+
+    .. math:: M = \sum_i \gamma_i M_i
+
+    with :math:`M_i` the ``metric`` among the inputs ``predicted`` as :math:`i`, and
+    :math:`\gamma_i` the share of that class among the anomalies.
+
+    Parameters
+    ----------
+    metric : callable
+        ``metric(y_true, y_score)`` such as `skgrad.metrics.auroc`.
+    y_true : array-like of shape (n_samples,)
+        +1 for in-distribution (the positive class), -1 for anomalies.
+    y_score : array-like of shape (n_samples,)
+        Scores, higher = more in-distribution.
+    predicted : array-like of shape (n_samples,)
+        The classes that the model predicts.
+    **options : dict
+        Further keyword arguments of the metric.
+
+    Returns
+    -------
+    float
+        The weighted metric. Classes that hold one kind of inputs only have none and
+        are left out; NaN if that leaves no class.
+
+    Notes
+    -----
+    The paper weights by the share of "sample cases being classified as" a class and
+    leaves open of which sample. All of its metrics but the false-alarm rate judge
+    anomalies; so do these weights.
+
+    References
+    ----------
+    Zhao et al., "A Uniform Framework for Anomaly Detection in Deep Neural Networks",
+    Sec. 5.1.
+
+    Examples
+    --------
+    >>> from skgrad.metrics import auroc, class_weighted
+    >>> y, scores = [1, -1, 1, -1], [0.9, 0.1, 0.05, 0.01]
+    >>> auroc(y, scores)
+    0.75
+    >>> class_weighted(auroc, y, scores, predicted=[0, 0, 1, 1])
+    1.0
+    """
+    y_true, y_score, predicted = map(np.asarray, (y_true, y_score, predicted))
+    if predicted.shape != y_true.shape:
+        raise ValueError(
+            "predicted must hold one class per sample, of the shape of y_true "
+            f"{y_true.shape}; got shape {predicted.shape}."
+        )
+    values, weights = [], []
+    for label in np.unique(predicted[y_true == -1]):
+        rows = predicted == label
+        if (y_true[rows] == 1).any():
+            values.append(metric(y_true[rows], y_score[rows], **options))
+            weights.append(np.sum(y_true[rows] == -1))
+    return float(np.average(values, weights=weights)) if values else float("nan")
