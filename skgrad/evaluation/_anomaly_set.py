@@ -20,6 +20,10 @@ class AnomalySet:
         Which row of ``X_test`` each was made from, such as the image that was
         attacked. Where a protocol trains on some rows and tests on others, an anomaly
         then goes where its source goes. None for anomalies of their own.
+    success_rate : float, default=nan
+        Share of the attacked inputs that became anomalies, for the record.
+    seconds : float, default=nan
+        Time that it took to make them, for the record.
 
     See Also
     --------
@@ -36,6 +40,8 @@ class AnomalySet:
 
     X: np.ndarray
     sources: np.ndarray | None = None
+    success_rate: float = np.nan
+    seconds: float = np.nan
 
     def __post_init__(self):
         object.__setattr__(self, "X", as_array(self.X, "X"))
@@ -82,7 +88,9 @@ class AnomalySet:
         """
         hit = result.success
         return cls(
-            result.X_adv[hit], None if sources is None else np.asarray(sources)[hit]
+            result.X_adv[hit],
+            None if sources is None else np.asarray(sources)[hit],
+            success_rate=float(np.mean(hit)) if len(hit) else np.nan,
         )
 
 

@@ -21,7 +21,7 @@ from ._evaluation import Evaluation
 from ._protocols import find_protocol
 from ._resources import Meter
 from ._result import Result
-from ._score_store import ScoreStore
+from ._store import Store
 
 
 def evaluate(
@@ -143,7 +143,7 @@ def evaluate(
         for name, detector in detectors.items():
             step(f"fitting and judging {name}")
             bar.set_description(name)
-            judge = _Judge(name, detector, data, protocol.name, ScoreStore(cache))
+            judge = _Judge(name, detector, data, protocol.name, Store(cache, "scores"))
             for split in splits:
                 judge.prepare(split)
                 for kind in split.judged:

@@ -1,4 +1,4 @@
-"""Scores on disk, so that an interrupted evaluation goes on where it stopped."""
+"""Arrays on disk, so that an interrupted evaluation goes on where it stopped."""
 
 import os
 import tempfile
@@ -11,22 +11,24 @@ import sklearn
 import torch
 
 
-class ScoreStore:
+class Store:
     """Keeps arrays under keys made of whatever they depend on.
 
     Parameters
     ----------
     folder : str or Path or None
         Where they are kept; None keeps nothing.
+    kind : str
+        What they are: the name of a folder within it.
     """
 
-    def __init__(self, folder):
-        self.folder = None if folder is None else Path(folder) / "scores"
+    def __init__(self, folder, kind):
+        self.folder = None if folder is None else Path(folder) / kind
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def key(self, *parts):
-        """Return the key of scores that depend on these parts, by their content."""
+        """Return the key of arrays that depend on these parts, by their content."""
         if self.folder is None:
             return None
         from .. import __version__
