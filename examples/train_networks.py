@@ -31,7 +31,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-
 from skgrad.datasets import load_dataset, split_ecg, split_mnist
 from skgrad.evaluation import (
     CifarResNet,

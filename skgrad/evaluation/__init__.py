@@ -1,4 +1,4 @@
-"""The three papers' detectors judged side by side, and the networks to judge them on."""
+"""The papers' detectors judged side by side, and networks to judge them on."""
 
 from ._digits import train_digits_network
 from ._judge import Result, judge_digits

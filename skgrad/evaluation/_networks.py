@@ -1,5 +1,7 @@
 """Networks of the papers' experiments, for [0, 1] images and for series."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn.functional import max_pool2d, pad
@@ -262,6 +264,4 @@ class _Block(nn.Module):
 def _stage(n_in, n_out, n_blocks):
     """Stack blocks, of which the first widens."""
     widths = [n_in] + [n_out] * n_blocks
-    return nn.Sequential(
-        *(_Block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-    )
+    return nn.Sequential(*(_Block(a, b) for a, b in pairwise(widths)))

@@ -103,9 +103,8 @@ def train_network(
     >>> digits = load_digits_images()
     >>> def network():
     ...     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    >>> net = train_network(
-    ...     network, digits.X_train, digits.y_train, max_epochs=20, lr=0.1, optimizer="sgd"
-    ... )
+    >>> X, y = digits.X_train, digits.y_train
+    >>> net = train_network(network, X, y, max_epochs=20, lr=0.1, optimizer="sgd")
     >>> bool(net.score(digits.X_test, digits.y_test) > 0.9)
     True
     """

@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -74,7 +73,8 @@ def save_network(network, path):
     text = json.dumps(header).encode()
     # Tensors start at multiples of 8 bytes, as readers expect.
     text += b" " * (-len(text) % 8)
-    _write_at_once(Path(path), b"".join([len(text).to_bytes(8, "little"), text, *chunks]))
+    size = len(text).to_bytes(8, "little")
+    _write_at_once(Path(path), b"".join([size, text, *chunks]))
 
 
 def load_network(network, path):
@@ -136,9 +136,9 @@ def load_safetensors(path):
     try:
         if start > len(raw):
             raise ValueError(f"the header would end at byte {start} of {len(raw)}")
-        header = json.loads(raw[8:start])
+        header, data = json.loads(raw[8:start]), raw[start:]
         return {
-            name: _read_tensor(raw[start:], entry)
+            name: _read_tensor(data, entry)
             for name, entry in header.items()
             if name != "__metadata__"
         }
@@ -169,12 +169,9 @@ def _as_bytes(tensor):
 
 def _write_at_once(path, content):
     """Write beside the file and move into place."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
