@@ -6,8 +6,6 @@ ResNet-20 on CIFAR-10 (JPEG) *test* images numbered 800-999 of each class; a 1-D
 on ECG5000. Each setting is (model, inputs to fit on, inputs, classes, anomalies).
 """
 
-import json
-
 import numpy as np
 import torch
 from PIL import Image
@@ -17,6 +15,7 @@ from torchvision.datasets import MNIST
 from torchvision.transforms.v2 import functional as tf
 
 from skgrad.attacks import pgd
+from skgrad.evaluation import CifarResNet, load_network
 
 
 def read_images(folder, pattern, mode, limit):
@@ -47,60 +46,6 @@ def series_net():
     features += [nn.Conv1d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool1d(2)]
     features += [nn.Conv1d(32, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool1d(4)]
     return nn.Sequential(*features, nn.Flatten(), nn.Linear(128, 5))
-
-
-class Block(nn.Module):
-    """Residual block with a parameter-free shortcut."""
-
-    def __init__(self, n_in, n_out):
-        super().__init__()
-        self.stride = n_out // n_in
-        self.conv1 = nn.Conv2d(n_in, n_out, 3, self.stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(n_out)
-        self.conv2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(n_out)
-        self.pad = (n_out - n_in) // 2
-
-    def forward(self, x):
-        """Add the convolved to the padded input."""
-        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
-        short = x[:, :, :: self.stride, :: self.stride]
-        return torch.relu(y + pad(short, (0, 0, 0, 0, self.pad, self.pad)))
-
-
-class ResNet20(nn.Module):
-    """CIFAR ResNet-20, its normalisation inside."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(*(Block(16, 16) for _ in range(3)))
-        self.layer2 = nn.Sequential(Block(16, 32), Block(32, 32), Block(32, 32))
-        self.layer3 = nn.Sequential(Block(32, 64), Block(64, 64), Block(64, 64))
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, x):
-        """Return the logits of images in [0, 1]."""
-        mean, std = x.new_tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
-        x = (x - mean[:, None, None]) / std[:, None, None]
-        x = self.layer2(self.layer1(torch.relu(self.bn1(self.conv1(x)))))
-        return self.linear(self.layer3(x).mean((2, 3)))
-
-
-def load_weights(model, path):
-    """Read a safetensors file: length, JSON header, raw tensors."""
-    raw = path.read_bytes()
-    start = 8 + int.from_bytes(raw[:8], "little")
-    state = {}
-    for name, entry in json.loads(raw[8:start]).items():
-        if name != "__metadata__":
-            first, last = entry["data_offsets"]
-            dtype = {"F32": np.float32, "I64": np.int64}[entry["dtype"]]
-            values = np.frombuffer(raw[start + first : start + last], dtype)
-            state[name] = torch.from_numpy(values.reshape(entry["shape"]).copy())
-    model.load_state_dict(state)
-    return model.eval()
 
 
 def train(make_model, x, y, *, epochs, batch, lr=2e-3):
@@ -193,7 +138,7 @@ def digits_setting(root, make_model, n):
 
 def cifar_setting(root, n):
     """Images numbered 800-999 of each test class; fitted on half, or on training."""
-    model = load_weights(ResNet20(), root / "weights/cifar10jpeg_resnet20.safetensors")
+    model = load_network(CifarResNet, root / "weights/cifar10jpeg_resnet20.safetensors")
     folders = sorted((root / "cifar10-jpeg/test").iterdir())
     x = torch.cat([read_images(folder, "0[89]*.jpg", "RGB", 200) for folder in folders])
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(x)))

@@ -1,12 +1,15 @@
-"""Data that needs no network: digits, patches of photographs, noise."""
+"""Digits, photographs and noise without a download; loaders of images and series."""
 
 from ._digits import load_digits_images
 from ._noise import make_gaussian_noise, make_uniform_noise
 from ._patches import make_photo_patches
+from ._splits import split_ecg, split_mnist
 
 __all__ = [
     "load_digits_images",
     "make_gaussian_noise",
     "make_photo_patches",
     "make_uniform_noise",
+    "split_ecg",
+    "split_mnist",
 ]

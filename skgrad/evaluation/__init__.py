@@ -7,25 +7,37 @@ from ._evaluate import evaluate
 from ._evaluation import Evaluation
 from ._judge import judge_digits
 from ._make_anomalies import ANOMALY_KINDS, Threat, find_anomaly_kind, make_anomalies
+from ._networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
 from ._protocols import PROTOCOLS, Protocol
 from ._report import plot_score_distributions, render_table, write_csv
 from ._result import Result
+from ._training import crop_and_flip, train_network
+from ._weights import load_network, load_safetensors, save_network
 
 __all__ = [
     "ANOMALY_KINDS",
     "PROTOCOLS",
     "AnomalySet",
+    "CifarResNet",
+    "ECGNetwork",
     "Evaluation",
+    "LeNet",
+    "MNISTNetwork",
     "Protocol",
     "Result",
     "Threat",
     "bootstrap_intervals",
+    "crop_and_flip",
     "evaluate",
     "find_anomaly_kind",
     "judge_digits",
+    "load_network",
+    "load_safetensors",
     "make_anomalies",
     "plot_score_distributions",
     "render_table",
+    "save_network",
     "train_digits_network",
+    "train_network",
     "write_csv",
 ]

@@ -6,8 +6,8 @@ from torch import nn
 
 from ..attacks import fgsm, pgd
 from ..datasets import make_gaussian_noise, make_photo_patches, make_uniform_noise
-from ..torch_engine.model_state import seed_torch
 from ._anomaly_set import AnomalySet
+from ._training import train_network
 
 
 def train_digits_network(X, y, *, random_state=0, device="cpu"):
@@ -29,24 +29,15 @@ def train_digits_network(X, y, *, random_state=0, device="cpu"):
     skorch.NeuralNetClassifier
         The fitted net; its module returns logits.
     """
-    from skorch import NeuralNetClassifier
-
-    device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        seed_torch(random_state, device)
-        net = NeuralNetClassifier(
-            DigitsNetwork,
-            criterion=nn.CrossEntropyLoss,
-            optimizer=torch.optim.Adam,
-            lr=1e-3,
-            batch_size=32,
-            max_epochs=30,
-            train_split=None,
-            iterator_train__shuffle=True,
-            device=device,
-            verbose=0,
-        )
-        return net.fit(X, y)
+    return train_network(
+        DigitsNetwork,
+        X,
+        y,
+        max_epochs=30,
+        batch_size=32,
+        random_state=random_state,
+        device=device,
+    )
 
 
 class DigitsNetwork(nn.Module):

@@ -1,0 +1,394 @@
+"""
+What the scripts that redo the papers' experiments share
+========================================================
+
+Options, the networks with their data, and results as a page of Markdown. The scripts
+are ``paper_a.py``, ``paper_b.py``, ``paper_c.py`` and ``all_detectors.py``; they need
+what ``train_networks.py`` writes::
+
+    python examples/train_networks.py --data-dir ~/data --output networks
+    python examples/paper_c.py --data-dir ~/data --networks networks
+
+Data as ``skgrad.datasets.load_dataset`` finds them; CIFAR-10 (JPEG) is CIFAR-10, every
+image encoded as JPEG. With ``--quick`` the scripts run on few digits of scikit-learn
+when there is no ``--data-dir``.
+"""
+
+import argparse
+import os
+import platform
+import shlex
+import sys
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+
+from skgrad.datasets import load_dataset, load_digits_images, split_ecg, split_mnist
+from skgrad.evaluation import (
+    CifarResNet,
+    ECGNetwork,
+    LeNet,
+    MNISTNetwork,
+    Threat,
+    load_network,
+    make_anomalies,
+    train_digits_network,
+)
+
+# %%
+# Options
+# -------
+
+
+def read_options(description, arguments=None, **defaults):
+    """Read the command line that all scripts share.
+
+    Keyword arguments are other defaults, and further options of one script.
+    """
+    parser = argparse.ArgumentParser(description=description.strip().split("\n")[0])
+    add = parser.add_argument
+    add("--data-dir", type=Path, default=os.environ.get("SKGRAD_DATA"))
+    add("--download", action="store_true", help="download what lacks")
+    add("--networks", type=Path, default=Path("networks"), help="trained networks")
+    add("--output", type=Path, default=Path("results"), help="for the pages")
+    add("--cache", type=Path, default=Path("cache"), help="features and scores")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    add("--n-fit", type=int, default=4000, help="inputs to fit detectors on")
+    add("--n-test", type=int, default=2000, help="in-distribution test inputs")
+    add("--n-anomalies", type=int, default=1000, help="of data sets and noise")
+    add("--n-attack", type=int, default=500, help="inputs to attack")
+    add("--n-slow", type=int, default=100, help="inputs for slow attacks")
+    add("--quick", action="store_true", help="few inputs, few steps, one seed")
+    for name, value in defaults.items():
+        flag = "--" + name.replace("_", "-")
+        if flag not in parser._option_string_actions:
+            add(flag, type=type(value), default=value)
+    parser.set_defaults(**defaults)
+    args = parser.parse_args(arguments)
+    args.command = shlex.join([f"examples/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    if args.quick:
+        args.seeds = args.seeds[:1]
+        args.n_fit, args.n_test, args.n_anomalies = 200, 60, 30
+        args.n_attack, args.n_slow = 30, 10
+    args.output.mkdir(parents=True, exist_ok=True)
+    return args
+
+
+# %%
+# Networks and their data
+# -----------------------
+
+
+@dataclass
+class Setting:
+    """A network, its data, and how strong its attackers are.
+
+    Attributes
+    ----------
+    name : str
+        The data set.
+    network : str
+        The network's name.
+    model : torch.nn.Module
+        The network.
+    accuracy : float
+        On the test inputs.
+    seen : tuple of ndarray
+        Inputs and classes that the network was trained on, as the papers fit
+        detectors on.
+    fresh : tuple of ndarray
+        Inputs and classes to fit detectors on that it never saw.
+    test : tuple of ndarray
+        In-distribution inputs and classes to judge with.
+    attacked : tuple of ndarray
+        Inputs and classes to attack; none of the above.
+    others : dict of str to ndarray
+        Other data by name.
+    threat : Threat
+        How strong the attacks are.
+    """
+
+    name: str
+    network: str
+    model: torch.nn.Module
+    accuracy: float
+    seen: tuple
+    fresh: tuple
+    test: tuple
+    attacked: tuple
+    others: dict = field(repr=False)
+    threat: Threat
+
+    def anomalies(self, kinds, args, *, of_test=False, on_step=print):
+        """Return anomalies by name, and the other data first.
+
+        With ``of_test`` the test inputs themselves are attacked, as in paper A, and
+        the anomalies tell which they were.
+        """
+        X, y = self.test if of_test else self.attacked
+        sources = np.arange(len(X)) if of_test else None
+        made = make_anomalies(
+            self.model,
+            X,
+            y,
+            kinds,
+            threat=self.threat,
+            sources=sources,
+            cache=args.cache,
+            on_step=on_step,
+        )
+        return {**self.others, **made}
+
+
+def load_setting(name, seed, args):
+    """Return a network and its data.
+
+    ``name`` is one of mnist-lenet, mnist-cnn, cifar-resnet20, cifar-resnet56, ecg, or
+    digits, which needs no data.
+    """
+    return SETTINGS[name](name, seed, args)
+
+
+def _loader(args):
+    return partial(
+        load_dataset,
+        data_dir=args.data_dir,
+        download=args.download,
+        cache_dir=args.networks / "cache",
+    )
+
+
+def _others(names, shape, seed, args):
+    """Draw other data by their names in tables."""
+    sizes = {"n_samples": args.n_anomalies, "random_state": seed, "shape": shape}
+    return {name: _loader(args)(name.lower(), **sizes).X for name in names}
+
+
+def _parts(X, y, sizes, seed):
+    """Cut random parts of the given sizes, none of an input twice."""
+    order = np.random.default_rng(seed).permutation(len(X))
+    ends = np.cumsum(sizes)[:-1]
+    return [(X[rows], y[rows]) for rows in np.split(order[: sum(sizes)], ends)]
+
+
+def _threat(eps, seed, args, **options):
+    return Threat(
+        eps=eps,
+        n_steps=3 if args.quick else None,
+        n_slow=args.n_slow,
+        random_state=seed,
+        **options,
+    )
+
+
+def _accuracy(model, X, y):
+    with torch.inference_mode():
+        parts = torch.from_numpy(X).split(500)
+        predicted = torch.cat([model(part).argmax(dim=1) for part in parts])
+    return float(np.mean(predicted.numpy() == y))
+
+
+def _mnist(name, seed, args):
+    network = name.removeprefix("mnist-")
+    kind = {"lenet": LeNet, "cnn": MNISTNetwork}[network]
+    model = load_network(kind, args.networks / f"{network}-{seed}.safetensors")
+    load = _loader(args)
+    train, test = (load("mnist", split=split) for split in ("train", "test"))
+    rows = split_mnist(len(train.X), random_state=seed)
+    seen = np.random.default_rng(seed).permutation(rows.train)[: args.n_fit]
+    fresh = rows.fit[: args.n_fit]
+    # The last 2,000 test images are the easier ones: drawn at random, parts are alike.
+    judged, attacked = _parts(test.X, test.y, [args.n_test, args.n_attack], seed)
+    others = {
+        shown: load(
+            data, shape=(1, 28, 28), n_samples=args.n_anomalies, random_state=seed
+        ).X
+        for shown, data in (
+            ("Fashion-MNIST", "fashion-mnist"),
+            ("Omniglot", "omniglot"),
+        )
+    }
+    return Setting(
+        "MNIST",
+        {"lenet": "LeNet", "cnn": "paper B's CNN"}[network],
+        model,
+        _accuracy(model, test.X, test.y),
+        (train.X[seen], train.y[seen]),
+        (train.X[fresh], train.y[fresh]),
+        judged,
+        attacked,
+        others,
+        _threat(0.3, seed, args),
+    )
+
+
+def _cifar(name, seed, args):
+    depth = int(name.removeprefix("cifar-resnet"))
+    # ResNet-56 is trained once; of ResNet-20 there is one per seed.
+    path = {
+        20: args.networks / f"resnet20-{seed}.safetensors",
+        56: Path(args.data_dir or "") / "weights/cifar10jpeg_resnet56.safetensors",
+    }[depth]
+    model = load_network(partial(CifarResNet, depth), path)
+    load = _loader(args)
+    train, test = (load("cifar-10-jpeg", split=split) for split in ("train", "test"))
+    (seen,) = _parts(train.X, train.y, [args.n_fit], seed)
+    # Images 800 to 999 of each class chose the recommended detector: never judged.
+    used = np.arange(len(test.X)) % 1000 >= 800
+    judged, attacked, more = _parts(
+        test.X[~used],
+        test.y[~used],
+        [args.n_test, args.n_attack, max(args.n_fit - int(used.sum()), 0)],
+        seed,
+    )
+    fresh = [np.concatenate([test.X[used], more[0]]), np.append(test.y[used], more[1])]
+    rows = np.random.default_rng(seed).permutation(len(fresh[0]))[: args.n_fit]
+    others = _others(
+        ("TinyImageNet", "Fashion-MNIST", "Omniglot"), (3, 32, 32), seed, args
+    )
+    return Setting(
+        "CIFAR-10 (JPEG)",
+        f"ResNet-{depth}",
+        model,
+        _accuracy(model, test.X, test.y),
+        seen,
+        tuple(part[rows] for part in fresh),
+        judged,
+        attacked,
+        others,
+        _threat(8 / 255, seed, args),
+    )
+
+
+def _ecg(name, seed, args):
+    model = load_network(ECGNetwork, args.networks / f"ecg-{seed}.safetensors")
+    load = _loader(args)
+    data = load("ecg5000", split="train")
+    rows = split_ecg(data.y, random_state=seed)
+    seen, fresh, test = (
+        (data.X[part], data.y[part]) for part in (rows.train, rows.fit, rows.test)
+    )
+    shape = data.X.shape[1:]
+    other = load("ecg200", shape=shape, n_samples=200, random_state=seed).X
+    limits = float(data.X.min()), float(data.X.max())
+    return Setting(
+        "ECG5000",
+        "paper B's 1-D CNN",
+        model,
+        _accuracy(model, *test),
+        seen,
+        fresh,
+        test,
+        # There are too few series to attack others than those that were trained on.
+        seen,
+        {"ECG200": other},
+        _threat(0.1, seed, args, bounds=limits),
+    )
+
+
+def _digits(name, seed, args):
+    """Embedded data for --quick."""
+    digits = load_digits_images()
+    net = train_digits_network(digits.X_train, digits.y_train, random_state=seed)
+    model = net.module_.eval()
+    X, y = digits.X_test, digits.y_test
+    sizes = [min(args.n_test, 300), min(args.n_attack, 150)]
+    judged, attacked = _parts(X, y, sizes, seed)
+    patches = load_dataset("photo-patches", shape=(1, 8, 8), n_samples=args.n_anomalies)
+    return Setting(
+        "digits",
+        "small CNN",
+        model,
+        _accuracy(model, X, y),
+        (digits.X_train[: args.n_fit], digits.y_train[: args.n_fit]),
+        (digits.X_fit[: args.n_fit], digits.y_fit[: args.n_fit]),
+        judged,
+        attacked,
+        {"photo patches": patches.X},
+        _threat(0.3, seed, args),
+    )
+
+
+SETTINGS = {
+    "mnist-lenet": _mnist,
+    "mnist-cnn": _mnist,
+    "cifar-resnet20": _cifar,
+    "cifar-resnet56": _cifar,
+    "ecg": _ecg,
+    "digits": _digits,
+}
+
+# %%
+# Results
+# -------
+
+
+def describe(settings):
+    """Return a list of the networks as Markdown."""
+    return "\n".join(
+        f"- {s.name}, {s.network}: {s.accuracy:.2%} accuracy; {len(s.test[0])} "
+        f"in-distribution test inputs; attacked {len(s.attacked[0])}."
+        for s in settings
+    )
+
+
+def as_markdown(frame, *, percent=True, digits=1):
+    """Return a data frame as a table of Markdown; missing cells are dashes."""
+
+    def cell(value):
+        if not isinstance(value, (float, np.floating)):
+            return str(value)
+        if np.isnan(value):
+            return "-"
+        return f"{100 * value if percent else value:.{digits}f}"
+
+    heads = [str(frame.index.name or ""), *map(str, frame.columns)]
+    lines = [heads, ["---"] + ["--:"] * len(frame.columns)]
+    lines += [
+        [str(index), *map(cell, row)]
+        for index, row in zip(frame.index, frame.to_numpy(), strict=True)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def mean_and_spread(evaluation, metric="auroc"):
+    """Return text cells: the mean over seeds in percent, and their deviation."""
+    mean, spread = (evaluation.summary(metric, spread=s) for s in (False, True))
+    text = mean.copy().astype(object)
+    for column in mean:
+        text[column] = list(map(_with_spread, mean[column], spread[column]))
+    return text
+
+
+def _with_spread(mean, spread):
+    if np.isnan(mean):
+        return "-"
+    return f"{100 * mean:.1f}" + ("" if np.isnan(spread) else f" ± {100 * spread:.1f}")
+
+
+def write_page(name, title, args, sections):
+    """Write results as Markdown: how they were made, then the sections.
+
+    ``sections`` are pairs of heading and text. The page replaces an earlier one only
+    once it is complete.
+    """
+    made = (
+        f"    python {args.command}\n\n"
+        f"{date.today().isoformat()}; {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} torch thread(s); Python "
+        f"{platform.python_version()}, torch {torch.__version__}, scikit-learn "
+        f"{sklearn.__version__}; seeds {', '.join(map(str, args.seeds))}."
+    )
+    parts = [f"# {title}", made]
+    parts += [f"## {heading}\n\n{text}" for heading, text in sections]
+    path = args.output / name
+    temporary = path.with_suffix(".part")
+    temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    print(f"Wrote {path}")
+    return path

@@ -1,0 +1,177 @@
+"""Weights on disk: tensors and their names, nothing that could be executed."""
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+# The format's names of types.
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def save_network(network, path):
+    """Write the weights of a network into a safetensors file.
+
+    Parameters
+    ----------
+    network : torch.nn.Module or fitted skorch net
+        Whose weights and buffers to write.
+    path : str or Path
+        The file. It appears whole or not at all; an older one is replaced.
+
+    See Also
+    --------
+    load_network : The way back.
+
+    Notes
+    -----
+    The format: the header's length (8 bytes, little endian); a header in JSON with
+    type, shape and place of each tensor; the tensors' bytes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skgrad.evaluation import LeNet, load_network, save_network
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_network(LeNet(), Path(folder) / "lenet.safetensors")
+    ...     model = load_network(LeNet, Path(folder) / "lenet.safetensors")
+    >>> model.training
+    False
+    """
+    module = getattr(network, "module_", network)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            "network must be a torch.nn.Module or a fitted skorch net; got "
+            f"{type(network).__name__}."
+        )
+    header, chunks, end = {}, [], 0
+    for name, tensor in module.state_dict().items():
+        raw = _as_bytes(tensor)
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end, end + len(raw)],
+        }
+        end += len(raw)
+        chunks.append(raw)
+    text = json.dumps(header).encode()
+    # Tensors start at multiples of 8 bytes, as readers expect.
+    text += b" " * (-len(text) % 8)
+    size = len(text).to_bytes(8, "little")
+    _write_at_once(Path(path), b"".join([size, text, *chunks]))
+
+
+def load_network(network, path):
+    """Make a network with the weights of a safetensors file.
+
+    Parameters
+    ----------
+    network : class, function or torch.nn.Module
+        What makes the network when called without arguments; or a network of the same
+        structure, of which a copy gets the weights.
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the file is no safetensors file, or if its tensors are not the network's.
+
+    See Also
+    --------
+    save_network : The way there.
+    """
+    module = copy.deepcopy(network) if isinstance(network, nn.Module) else network()
+    try:
+        module.load_state_dict(load_safetensors(path))
+    except RuntimeError as error:
+        raise ValueError(
+            f"path must hold the weights of a {type(module).__name__}; {str(path)!r} "
+            f"does not: {error}"
+        ) from error
+    return module.eval()
+
+
+def load_safetensors(path):
+    """Read tensors by name from a safetensors file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The tensors, as `torch.nn.Module.load_state_dict` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the file is no safetensors file, is cut off, or holds an unknown type.
+    """
+    raw = bytearray(Path(path).read_bytes())
+    start = 8 + int.from_bytes(raw[:8], "little")
+    try:
+        if start > len(raw):
+            raise ValueError(f"the header would end at byte {start} of {len(raw)}")
+        header, data = json.loads(raw[8:start]), raw[start:]
+        return {
+            name: _read_tensor(data, entry)
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"path must be a whole safetensors file; {str(path)!r} is not: {error}. "
+            "Download or save it again."
+        ) from error
+
+
+def _read_tensor(data, entry):
+    if entry["dtype"] not in _DTYPES:
+        raise ValueError(f"unknown type {entry['dtype']!r}")
+    first, last = entry["data_offsets"]
+    if not 0 <= first <= last <= len(data):
+        raise ValueError(f"a tensor would end at byte {last} of {len(data)}")
+    dtype, shape = _DTYPES[entry["dtype"]], entry["shape"]
+    if first == last:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(data[first:last], dtype=dtype).reshape(shape)
+
+
+def _as_bytes(tensor):
+    # numpy knows no bfloat16; bytes are bytes.
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
+
+
+def _write_at_once(path, content):
+    """Write beside the file and move into place."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
