@@ -58,11 +58,11 @@ def read_options(description, arguments=None, **defaults):
     add("--output", type=Path, default=Path("results"), help="for the pages")
     add("--cache", type=Path, default=Path("cache"), help="features and scores")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    add("--n-fit", type=int, default=4000, help="inputs to fit detectors on")
-    add("--n-test", type=int, default=2000, help="in-distribution test inputs")
+    add("--n-fit", type=int, default=3000, help="inputs to fit detectors on")
+    add("--n-test", type=int, default=1500, help="in-distribution test inputs")
     add("--n-anomalies", type=int, default=1000, help="of data sets and noise")
-    add("--n-attack", type=int, default=500, help="inputs to attack")
-    add("--n-slow", type=int, default=100, help="inputs for slow attacks")
+    add("--n-attack", type=int, default=300, help="inputs to attack")
+    add("--n-slow", type=int, default=60, help="inputs for slow attacks")
     add("--quick", action="store_true", help="few inputs, few steps, one seed")
     for name, value in defaults.items():
         flag = "--" + name.replace("_", "-")
@@ -163,10 +163,17 @@ def _loader(args):
     )
 
 
+DATA = {
+    "TinyImageNet": "tiny-imagenet",
+    "Fashion-MNIST": "fashion-mnist",
+    "Omniglot": "omniglot",
+}
+
+
 def _others(names, shape, seed, args):
     """Draw other data by their names in tables."""
     sizes = {"n_samples": args.n_anomalies, "random_state": seed, "shape": shape}
-    return {name: _loader(args)(name.lower(), **sizes).X for name in names}
+    return {name: _loader(args)(DATA[name], **sizes).X for name in names}
 
 
 def _parts(X, y, sizes, seed):
@@ -248,9 +255,7 @@ def _cifar(name, seed, args):
     )
     fresh = [np.concatenate([test.X[used], more[0]]), np.append(test.y[used], more[1])]
     rows = np.random.default_rng(seed).permutation(len(fresh[0]))[: args.n_fit]
-    others = _others(
-        ("TinyImageNet", "Fashion-MNIST", "Omniglot"), (3, 32, 32), seed, args
-    )
+    others = _others(list(DATA), (3, 32, 32), seed, args)
     return Setting(
         "CIFAR-10 (JPEG)",
         f"ResNet-{depth}",
