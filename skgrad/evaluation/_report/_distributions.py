@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._figures import new_figure
+from ._figures import check_matplotlib, new_figure
 from ._files import replacing
 from ._summary import Summary
 
@@ -36,6 +36,7 @@ def plot_score_distributions(results, path=None):
     median in interquartile ranges, on an asinh scale: linear near 0, logarithmic far
     away.
     """
+    check_matplotlib()
     summary = Summary(results)
     n_rows, n_columns = len(summary.anomalies), len(summary.detectors)
     figure = new_figure(figsize=(max(3 * n_columns, 6), 1.3 * n_rows + 1.6))
@@ -113,7 +114,7 @@ def _label_axis(panel):
 
 def _add_legend(figure, panels):
     """Name each kind of line once, though not every panel has all."""
-    entries = {}
+    entries: dict = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))

@@ -9,6 +9,16 @@ from ._summary import Summary, nan_mean
 N_COLORED = 10
 
 
+def check_matplotlib():
+    """Refuse to go on without matplotlib, before any work is done."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "Figures need matplotlib: pip install 'skgrad[plot]'"
+        ) from error
+
+
 def new_figure(**options):
     """Make a figure that belongs to no window and no pyplot.
 
@@ -22,13 +32,9 @@ def new_figure(**options):
     matplotlib.figure.Figure
         The figure.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Figures need matplotlib: pip install 'skgrad[plot]'"
-        ) from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(layout="constrained", **options)
     FigureCanvasAgg(figure)
     return figure
@@ -58,6 +64,7 @@ def plot_heat_map(results, *, metric="auroc"):
     ValueError
         If there are no results, or none with this metric.
     """
+    check_matplotlib()
     summary = Summary(results)
     legal = list(summary.results[0].metrics)
     if metric not in legal:
@@ -112,8 +119,7 @@ LABELS = {
 def _colors():
     from matplotlib import colormaps
 
-    colors = colormaps["viridis"].with_extremes(under="#7a1f3d", bad="white")
-    return colors
+    return colormaps["viridis"].with_extremes(under="#7a1f3d", bad="white")
 
 
 def _write_numbers(axes, image, table):
@@ -159,6 +165,7 @@ def plot_roc_curves(results, *, n_columns=4):
     ValueError
         If there are no results.
     """
+    check_matplotlib()
     summary = Summary(results)
     n_columns = min(n_columns, len(summary.anomalies))
     n_rows = -(-len(summary.anomalies) // n_columns)
@@ -175,6 +182,8 @@ def plot_roc_curves(results, *, n_columns=4):
         panel.axhline(0.95, color="black", linewidth=0.6, linestyle=":")
         panel.set_title(kind, fontsize=9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        # Ends alone and the middle: more would run into those of the next panel.
+        panel.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     for panel in panels[len(summary.anomalies) :]:
         panel.set_axis_off()
     figure.supxlabel("share of anomalies accepted")
@@ -189,9 +198,9 @@ def _styles(summary):
 
     # What was never judged comes last.
     order = np.argsort(-np.nan_to_num(nan_mean(summary.mean("auroc")), nan=-1.0))
-    colors = colormaps["tab10"].colors
+    colors = colormaps["tab10"]
     return {
-        summary.detectors[i]: {"color": colors[rank], "linewidth": 1.3}
+        summary.detectors[i]: {"color": colors(rank), "linewidth": 1.3}
         if rank < N_COLORED
         else {"color": "0.75", "linewidth": 0.7}
         for rank, i in enumerate(order)

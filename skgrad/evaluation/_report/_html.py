@@ -73,7 +73,7 @@ def write_html(
         ("heat-map", "AUROC of each detector and kind of anomaly", _heat_map(summary)),
         ("scores", "Scores and thresholds", _distributions(summary)),
         ("roc", "ROC curves", _roc_curves(summary)),
-        ("all", "All figures", _full_table(summary, intervals, intervals_note)),
+        ("all", "All numbers", _full_table(summary, intervals, intervals_note)),
         ("made", "How this was made", definitions(notes or {})),
     ]
     if not notes:
@@ -124,7 +124,7 @@ def _overview(summary):
 COSTS = {
     "fit, s": ("fit_seconds", 1),
     "score, s": ("score_seconds", 1),
-    "peak memory, MB": ("peak_memory", 2**20),
+    "memory, MB": ("peak_memory", 2**20),
 }
 
 
@@ -135,10 +135,10 @@ def _reading(summary):
     )
     return (
         "In percent. AUROC: 100 is perfect, 50 is chance. TNR@95TPR: share of "
-        "anomalies rejected where 95 % of the in-distribution inputs are accepted. False alarms: "
-        "share of in-distribution test inputs below the detector's own threshold. "
-        f"Kinds: of anomaly, that the means are over. {seeds} A dash: not run, or no "
-        "anomalies. A click on a heading sorts."
+        "anomalies rejected where 95 % of the in-distribution inputs are accepted. "
+        "False alarms: share of in-distribution test inputs that the detector rejects "
+        "at its own threshold. Kinds: how many kinds of anomaly the means are over. "
+        f"{seeds} A dash: not run, or no anomalies. A click on a heading sorts."
     )
 
 
@@ -165,16 +165,16 @@ def _distributions(summary):
         or len(kinds) < len(summary.anomalies)
         else ""
     )
-    figure = _image(plot_score_distributions, shown, "Score distributions", fit=True)
+    figure = _image(plot_score_distributions, shown, "Score distributions")
     return f"<p>{cap}The first seed and fold.</p>\n{figure}"
 
 
 def _roc_curves(summary):
-    figure = _image(plot_roc_curves, summary, "ROC curves", fit=True)
+    figure = _image(plot_roc_curves, summary, "ROC curves")
     return f"<p>The first seed and fold. Dotted: 95 % accepted.</p>\n{figure}"
 
 
-def _image(plot, results, text, *, fit=False):
+def _image(plot, results, text):
     """Draw a figure into the page, or say why it is missing."""
     try:
         from matplotlib import rc_context
@@ -188,7 +188,7 @@ def _image(plot, results, text, *, fit=False):
     content = base64.b64encode(picture.getvalue()).decode("ascii")
     # As an image of its own, so that ids of several figures do not clash.
     return (
-        f'<figure><img{" class=fit" if fit else ""} alt="{escape(text)}" '
+        f'<figure><img alt="{escape(text)}" '
         f'src="data:image/svg+xml;base64,{content}"></figure>'
     )
 

@@ -8,7 +8,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --text: #e4e6ea; --page: #16181c;
   --soft: #23262c; --line: #3b4048; --link: #83b9f5; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 82rem; padding: 1rem 1.2rem 4rem;
+body { margin: 0 auto; max-width: 90rem; padding: 1rem 1.2rem 4rem;
   font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.6rem; }
 a { color: var(--link); } nav a { margin-right: 1rem; }
@@ -29,8 +29,8 @@ th[aria-sort=descending] button::after { content: " \\25be"; }
 tbody tr:hover td { background: var(--soft); }
 .interval { opacity: .75; font-size: .92em; }
 figure { margin: 1rem 0; overflow-x: auto; }
-figure img { background: #fff; padding: .4rem; border: 1px solid var(--line); }
-figure img.fit { max-width: 100%; }
+figure img { max-width: max(100%, 56rem); background: #fff; padding: .4rem;
+  border: 1px solid var(--line); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; }
 dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 input { font: inherit; padding: .2rem .5rem; margin-bottom: .6rem; }

@@ -78,7 +78,7 @@ class Summary:
 
     def first(self):
         """Pick one result for each cell, of the first seed and fold that it has."""
-        picked = {}
+        picked: dict = {}
         for result in self.results:
             picked.setdefault((result.detector, result.anomaly), result)
         return picked
