@@ -218,7 +218,7 @@ def _full_table(summary, intervals, intervals_note):
         for i, detector in enumerate(summary.detectors)
         for j, kind in enumerate(summary.anomalies)
     ]
-    headings = ["detector", "anomaly", "inputs", "anomalies", *LABELS.values()]
+    headings = ["detector", "anomaly", "ID inputs", "anomalies", *LABELS.values()]
     content = table([*headings, "false alarms"], rows, n_names=2)
     label = '<label>Only rows with <input type="search" placeholder="name"></label>'
     return f"<p>In percent. {escape(intervals_note or '')}</p>\n{label}\n{content}"

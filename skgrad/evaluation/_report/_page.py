@@ -13,7 +13,8 @@ body { margin: 0 auto; max-width: 90rem; padding: 1rem 1.2rem 4rem;
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.6rem; }
 a { color: var(--link); } nav a { margin-right: 1rem; }
 p { max-width: 46rem; }
-.scroll { overflow: auto; max-height: 80vh; border: 1px solid var(--line); }
+.scroll { width: fit-content; max-width: 100%; overflow: auto; max-height: 80vh;
+  border: 1px solid var(--line); }
 table { border-collapse: separate; border-spacing: 0; font-size: .88rem;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .6rem; border-bottom: 1px solid var(--line);
