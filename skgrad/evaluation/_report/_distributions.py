@@ -85,6 +85,8 @@ def _draw_panel(panel, result):
     for label, (scores, color) in kinds.items():
         share = np.histogram(scores, edges)[0] / len(scores)
         panel.stairs(share, edges, fill=True, color=color, alpha=0.5, label=label)
+    # Room for the number above the bars.
+    panel.set_ylim(top=1.25 * panel.get_ylim()[1])
     if result.offset is not None:
         panel.axvline(
             scaled(result.offset),

@@ -112,7 +112,7 @@ def _overview(summary):
                 _over_seeds(nan_mean(tnr[i], axis=0)),
                 _over_seeds(nan_mean(rate[i], axis=0)),
                 (f"{there.sum()}", f"{there.sum()}"),
-                *(_cost(cost[i], COSTS[name][1]) for name, cost in costs.items()),
+                *(_amount(cost[i], COSTS[name][1]) for name, cost in costs.items()),
             ]
         )
     headings = ["detector", "mean AUROC", "least AUROC", "at", "mean TNR@95TPR"]
@@ -209,7 +209,7 @@ def _full_table(summary, intervals, intervals_note):
         [
             name_cell(detector),
             name_cell(kind),
-            *((_count(n[i, j]), _count(n[i, j])) for n in (n_id, n_anomalies)),
+            *(_amount(n[i, j]) for n in (n_id, n_anomalies)),
             *(
                 _with_interval(values[name][i, j], low[name][i, j], high[name][i, j])
                 for name in names
@@ -242,12 +242,13 @@ def _number(value):
     return percent(value), _key(value)
 
 
-def _count(value):
-    return "" if np.isnan(value) else f"{value:.0f}"
-
-
-def _cost(value, unit):
-    return ("-", "") if np.isnan(value) else (f"{value / unit:.3g}", _key(value))
+def _amount(value, unit=1):
+    if np.isnan(value):
+        return "-", ""
+    # Three digits at least, but never a power of ten.
+    amount = value / unit
+    text = f"{amount:.0f}" if amount >= 100 else f"{amount:.3g}"
+    return text, _key(value)
 
 
 def _key(value):
