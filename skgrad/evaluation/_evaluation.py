@@ -9,7 +9,6 @@ import numpy as np
 import sklearn
 import torch
 
-from ._bootstrap import bootstrap_intervals
 from ._protocols import PROTOCOLS
 
 
@@ -20,27 +19,17 @@ class Evaluation:
     ----------
     results : list of Result
         One per detector, kind of anomaly, seed and fold.
-    n_resamples : int, default=1000
-        Draws behind each confidence interval; 0 computes none.
-    confidence : float, default=0.95
-        What the intervals cover.
 
     See Also
     --------
     evaluate : Makes it. Two of them add up to one with the results of both.
     """
 
-    def __init__(self, results, *, n_resamples=1000, confidence=0.95):
+    def __init__(self, results):
         self.results = list(results)
-        self.n_resamples = n_resamples
-        self.confidence = confidence
 
     def __add__(self, other):
-        return Evaluation(
-            self.results + other.results,
-            n_resamples=self.n_resamples,
-            confidence=self.confidence,
-        )
+        return Evaluation(self.results + other.results)
 
     @property
     def detectors(self):
@@ -66,8 +55,8 @@ class Evaluation:
     def frame(self):
         """The table: a data frame with a row per detector, anomaly, seed and fold.
 
-        All metrics are fractions; ``_low`` and ``_high`` are the ends of their
-        bootstrap confidence intervals. ``realised_fpr`` is the share of
+        All metrics are fractions; ``_low`` and ``_high`` are the ends of their 95 %
+        confidence intervals. ``realised_fpr`` is the share of
         in-distribution test inputs that are rejected, ``rejected_anomalies`` that of
         anomalies. Rows of attacks that never succeeded hold NaN.
         """
@@ -87,16 +76,8 @@ class Evaluation:
             "realised_fpr": result.realised_fpr,
             **result.class_weighted_metrics,
         }
-        if self.n_resamples:
-            intervals = bootstrap_intervals(
-                result.scores_id,
-                result.scores_anomaly,
-                n_resamples=self.n_resamples,
-                confidence=self.confidence,
-                random_state=result.seed,
-            )
-            for name, (low, high) in intervals.items():
-                row |= {f"{name}_low": low, f"{name}_high": high}
+        for name, (low, high) in result.intervals.items():
+            row |= {f"{name}_low": low, f"{name}_high": high}
         return row | {
             "fit_seconds": result.fit_seconds,
             "score_seconds": result.score_seconds,
@@ -150,8 +131,7 @@ class Evaluation:
                 len(r.scores_id) for r in self.results
             ),
             "anomalies per kind": _range(len(r.scores_anomaly) for r in self.results),
-            "confidence intervals": f"{self.confidence:.0%}, bootstrap, "
-            f"{self.n_resamples} draws",
+            "confidence intervals": "95 %; bootstrap, of shares Wilson's",
             "date": date.today().isoformat(),
             "versions": f"Python {platform.python_version()}, torch "
             f"{torch.__version__}, scikit-learn {sklearn.__version__}, numpy "
