@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from judged import make, many, no_anomalies
 
@@ -156,6 +157,20 @@ def test_intervals_can_be_given(tmp_path):
     assert "Drawn &lt; from a hat." in text
     assert "Wilson" not in text
     assert "How this was made" not in text
+
+
+def test_intervals_of_an_evaluation_are_taken(tmp_path):
+    class Evaluation:
+        results = [make(area=0.7, seed=seed) for seed in (0, 1)]
+        frame = pd.DataFrame({"auroc_low": [0.11, 0.33], "auroc_high": [0.8, 0.9]})
+
+    text, page = write(Evaluation(), tmp_path)
+    cells = page.tables[1][1]
+    assert cells[4] == "70.0 ± 0.0 [22.0 to 85.0"
+    # No interval of the detection accuracy is known, and Wilson's of the last.
+    assert "[" not in cells[8]
+    assert cells[10].startswith("0.0 ± 0.0 [0.0 to ")
+    assert "the intervals of the evaluation" in text
 
 
 def test_many_detectors_are_capped_and_it_says_so(tmp_path, monkeypatch):

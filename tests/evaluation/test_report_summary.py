@@ -61,6 +61,11 @@ def test_no_results_are_refused():
         Summary([])
 
 
+def test_other_things_than_results_are_refused():
+    with pytest.raises(TypeError, match="a list of Result; got dict with 'auroc'"):
+        Summary({"auroc": 1.0})
+
+
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (7, 10), (10, 10), (190, 200)])
 def test_interval_of_a_share_is_wilsons(successes, n):
     expected = binomtest(successes, n).proportion_ci(method="wilson")

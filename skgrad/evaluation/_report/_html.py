@@ -45,7 +45,8 @@ def write_html(
         How it was made: versions, date, seeds, sizes.
     intervals : callable, default=None
         Takes a result, returns a dict of (low, high) by the name of the metric; None
-        for 95 % intervals in closed form.
+        for those in the table of the evaluation, and 95 % intervals in closed form for
+        the rest or for a list.
     intervals_note : str, default=None
         A sentence that tells how `intervals` come about.
 
@@ -67,7 +68,7 @@ def write_html(
     """
     summary = _ranked(Summary(results))
     if intervals is None:
-        intervals, intervals_note = closed_form_intervals, INTERVALS
+        intervals, intervals_note = _intervals_of(results)
     sections = [
         ("summary", "Summary", _overview(summary)),
         ("heat-map", "AUROC of each detector and kind of anomaly", _heat_map(summary)),
@@ -89,6 +90,27 @@ def _ranked(summary):
         for position, i in enumerate(np.argsort(-np.nan_to_num(area, nan=-1.0)))
     }
     return Summary(sorted(summary.results, key=lambda r: rank[r.detector]))
+
+
+def _intervals_of(results):
+    """Take the intervals that an evaluation has in its table, and what it lacks."""
+    frame = getattr(results, "frame", None)
+    if frame is None or "auroc_low" not in frame:
+        return closed_form_intervals, INTERVALS
+    # The table has a row per result, in their order.
+    ends = {
+        id(result): {
+            name: (row[f"{name}_low"], row[f"{name}_high"])
+            for name in result.metrics
+            if f"{name}_low" in row
+        }
+        for result, row in zip(results.results, frame.to_dict("records"), strict=True)
+    }
+    note = (
+        "Below the figures stand the intervals of the evaluation, averaged over seeds; "
+        "below rejected anomalies and false alarms Wilson's 95 % intervals."
+    )
+    return lambda result: {**closed_form_intervals(result), **ends[id(result)]}, note
 
 
 def _overview(summary):
