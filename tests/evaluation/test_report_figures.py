@@ -128,6 +128,7 @@ def test_distributions_of_gaps_and_of_no_threshold(tmp_path):
     assert [[len(p.patches) for p in row] for row in panels] == [[2, 1, 0], [2, 0, 2]]
     assert [[len(p.lines) for p in row] for row in panels] == [[1, 1, 0], [0, 0, 1]]
     assert [t.get_text() for t in panels[0, 1].texts] == ["no anomalies"]
+    assert [t.get_text() for t in panels[0, 2].texts] == ["not run"]
     assert "\n" in panels[0, 2].get_title()
     assert len(figure.legends[0].get_texts()) == 3
 

@@ -56,3 +56,8 @@ def test_means_and_spreads_leave_out_nan():
 def test_no_results_are_refused():
     with pytest.raises(ValueError, match="results must hold at least one Result"):
         Summary([])
+
+
+def test_other_things_than_results_are_refused():
+    with pytest.raises(TypeError, match="a list of Result; got dict with 'auroc'"):
+        Summary({"auroc": 1.0})

@@ -28,6 +28,12 @@ class Summary:
                 "results must hold at least one Result; got none. Run an evaluation "
                 "first."
             )
+        stranger = next((r for r in self.results if not hasattr(r, "scores_id")), None)
+        if stranger is not None:
+            raise TypeError(
+                "results must be an Evaluation or a list of Result; got "
+                f"{type(results).__name__} with {stranger!r}."
+            )
         self.detectors = list(dict.fromkeys(r.detector for r in self.results))
         self.anomalies = list(dict.fromkeys(r.anomaly for r in self.results))
         self.seeds = sorted({_seed(r) for r in self.results})
