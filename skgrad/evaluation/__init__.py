@@ -9,7 +9,16 @@ from ._judge import judge_digits
 from ._make_anomalies import ANOMALY_KINDS, Threat, find_anomaly_kind, make_anomalies
 from ._networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
 from ._protocols import PROTOCOLS, Protocol
-from ._report import plot_score_distributions, render_table, write_csv
+from ._published import compare_with_published, load_published_results
+from ._report import (
+    plot_heat_map,
+    plot_roc_curves,
+    plot_score_distributions,
+    render_table,
+    write_csv,
+    write_html,
+    write_markdown,
+)
 from ._result import Result
 from ._training import crop_and_flip, train_network
 from ._weights import load_network, load_safetensors, save_network
@@ -27,17 +36,23 @@ __all__ = [
     "Result",
     "Threat",
     "bootstrap_intervals",
+    "compare_with_published",
     "crop_and_flip",
     "evaluate",
     "find_anomaly_kind",
     "judge_digits",
     "load_network",
+    "load_published_results",
     "load_safetensors",
     "make_anomalies",
+    "plot_heat_map",
+    "plot_roc_curves",
     "plot_score_distributions",
     "render_table",
     "save_network",
     "train_digits_network",
     "train_network",
     "write_csv",
+    "write_html",
+    "write_markdown",
 ]
