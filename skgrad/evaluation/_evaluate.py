@@ -251,12 +251,16 @@ class _Judge:
     def __init__(self, name, detector, data, protocol, store):
         self.name, self.data, self.protocol, self.store = name, data, protocol, store
         self.detector = detector
+        self._told = self._fitted = None
 
     def prepare(self, split):
         """Take up a split. Nothing is fitted before scores are asked for."""
         self.split = split
-        self._fitted = None
         known = split.known if _learns_from_anomalies(self.detector) else {}
+        rows = [self._rows(), *known.values()]
+        told = split.seed, *known, *(part.tobytes() for part in rows)
+        if told != self._told:
+            self._told, self._fitted = told, None
         prints = self.data.prints
         self._key = self.store.key(
             self.detector,
