@@ -53,7 +53,7 @@ def check_new(X, known, name, known_name):
             f"{name} must have the shape of {known_name}, {known.shape[1:]} per input; "
             f"got {X.shape[1:]}."
         )
-    common = _prints(X, known.dtype) & _prints(known, known.dtype)
+    common = set(row_prints(X, known.dtype)) & set(row_prints(known))
     if common:
         raise ValueError(
             f"{name} must be none of the inputs in {known_name}; {len(common)} are "
@@ -61,6 +61,7 @@ def check_new(X, known, name, known_name):
         )
 
 
-def _prints(X, dtype):
-    """Return the inputs as bytes, to compare them by."""
-    return {row.tobytes() for row in np.asarray(X, dtype=dtype)}
+def row_prints(X, dtype=None):
+    """Return each input as bytes, to compare them by."""
+    # Adding zero makes a zero of -0.0, which equals it in all but the bits.
+    return [(row + 0).tobytes() for row in np.asarray(X, dtype=dtype)]

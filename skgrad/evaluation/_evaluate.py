@@ -256,7 +256,7 @@ class _Judge:
     def prepare(self, split):
         """Take up a split. Nothing is fitted before scores are asked for."""
         self.split = split
-        known = split.known if _learns_from_anomalies(self.detector) else {}
+        known = split.known if needs_anomalies(self.detector) else {}
         rows = [self._rows(), *known.values()]
         told = split.seed, *known, *(part.tobytes() for part in rows)
         if told != self._told:
@@ -345,7 +345,7 @@ class _Judge:
         if data.X_fit is not None and is_outlier_detector(self.detector):
             parts.insert(0, data.X_fit)
         n_id = sum(map(len, parts))
-        if not _learns_from_anomalies(self.detector):
+        if not needs_anomalies(self.detector):
             return _joined(parts), None
         X = _joined([*parts, *(data.anomalies[k].X[rows] for k, rows in known.items())])
         return X, np.repeat([1, -1], [n_id, len(X) - n_id])
@@ -366,7 +366,7 @@ def _joined(parts):
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _learns_from_anomalies(detector):
+def needs_anomalies(detector):
     """Tell whether fit needs labels: a classifier's, or those of known anomalies."""
     return get_tags(_last_step(detector)).target_tags.required
 

@@ -34,6 +34,7 @@ class Evaluation:
         self.results = list(results)
         self.n_resamples = n_resamples
         self.confidence = confidence
+        self._drawn = {}
 
     def __add__(self, other):
         return Evaluation(
@@ -88,20 +89,25 @@ class Evaluation:
             **result.class_weighted_metrics,
         }
         if self.n_resamples:
-            intervals = bootstrap_intervals(
-                result.scores_id,
-                result.scores_anomaly,
-                n_resamples=self.n_resamples,
-                confidence=self.confidence,
-                random_state=result.seed,
-            )
-            for name, (low, high) in intervals.items():
+            for name, (low, high) in self._intervals(result).items():
                 row |= {f"{name}_low": low, f"{name}_high": high}
         return row | {
             "fit_seconds": result.fit_seconds,
             "score_seconds": result.score_seconds,
             "peak_memory_mb": result.peak_memory / 2**20,
         }
+
+    def _intervals(self, result):
+        """Draw the intervals of a result once, for the table and for the page."""
+        if id(result) not in self._drawn:
+            self._drawn[id(result)] = bootstrap_intervals(
+                result.scores_id,
+                result.scores_anomaly,
+                n_resamples=self.n_resamples,
+                confidence=self.confidence,
+                random_state=result.seed,
+            )
+        return self._drawn[id(result)]
 
     def summary(self, metric="auroc", *, spread=False):
         """Average a metric over seeds and folds.
@@ -185,7 +191,15 @@ class Evaluation:
         notes = {**(notes or {}), **self.notes}
         write_text(self.frame.to_csv(index=False), files[0])
         write_markdown(self, files[1], title=title, notes=notes)
-        write_html(self, files[2], title=title, notes=notes)
+        drawn = {}
+        if self.n_resamples:
+            drawn["intervals"] = self._intervals
+            drawn["intervals_note"] = (
+                f"Below figures that are not shares of rejected inputs stands their "
+                f"{self.confidence:.0%} interval, by {self.n_resamples} draws of the "
+                "test inputs, with the detector taken as it is."
+            )
+        write_html(self, files[2], title=title, notes=notes, **drawn)
         return files
 
     def __repr__(self):
