@@ -23,6 +23,8 @@ from ._resources import Meter
 from ._result import Result
 from ._store import Store
 
+_FEWEST_TO_JUDGE_SIGN = 20
+
 
 def evaluate(
     model,
@@ -352,7 +354,9 @@ class _Judge:
 
     def _check_sign(self, scored):
         rejected = float(np.mean(scored["rejected"]))
-        if rejected > 0.5 and is_outlier_detector(self.detector):
+        # Of very few inputs more than half may be rejected by chance.
+        enough = len(scored["rejected"]) >= _FEWEST_TO_JUDGE_SIGN
+        if enough and rejected > 0.5 and is_outlier_detector(self.detector):
             raise ValueError(
                 f"detectors[{self.name!r}] rejects {rejected:.0%} of the "
                 "in-distribution inputs X_test. Either its scores have the wrong sign "
