@@ -1,7 +1,6 @@
 """``python -m skgrad evaluate``: its options, without importing torch."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -239,9 +238,3 @@ def _count(text):
             f"must be a whole number of 1 or more; got {text!r}."
         )
     return value
-
-
-def looks_like_path(text):
-    """Tell whether a name is meant as a path."""
-    separators = os.sep in text or bool(os.altsep and os.altsep in text)
-    return separators or text.startswith(".") or text.endswith((".npy", ".npz"))

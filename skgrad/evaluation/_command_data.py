@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .._evaluate_options import looks_like_path
 from .._terminal import OptionError
 from ..datasets import load_dataset, load_digits_images, split_mnist
 from ..datasets._load import _MADE, _NAMED, _as_name
@@ -187,9 +186,8 @@ def _check_path(text, known):
         return
     close = get_close_matches(text.lower(), known, n=3)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    what = "an existing folder or file, or one of " if looks_like_path(text) else ""
     raise OptionError(
-        f"--anomalies must be of {what or 'existing folders or files, or '}"
+        "--anomalies must be existing folders or files, or of "
         f"{', '.join(dict.fromkeys(known))}; got {text!r}.{hint}"
     )
 
