@@ -53,12 +53,20 @@ def check_new(X, known, name, known_name):
             f"{name} must have the shape of {known_name}, {known.shape[1:]} per input; "
             f"got {X.shape[1:]}."
         )
-    common = set(row_prints(X, known.dtype)) & set(row_prints(known))
+    dtype = _coarser(X.dtype, known.dtype)
+    common = set(row_prints(X, dtype)) & set(row_prints(known, dtype))
     if common:
         raise ValueError(
             f"{name} must be none of the inputs in {known_name}; {len(common)} are "
             "equal to the last digit. A table of them would mislead: leave them out."
         )
+
+
+def _coarser(one, two):
+    """Return the type to compare in: models see no more digits than it has."""
+    if one.kind == two.kind == "f":
+        return min(one, two, key=lambda dtype: dtype.itemsize)
+    return np.result_type(one, two)
 
 
 def row_prints(X, dtype=None):
