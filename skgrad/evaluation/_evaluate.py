@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from tqdm import tqdm
 
+from ..detectors import ConformalDetector
 from ..detectors._scores import check_no_bare_pyod, in_distribution_scores
 from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._base import BaseModelTransformer
@@ -254,6 +255,8 @@ class _Judge:
         self.name, self.data, self.protocol, self.store = name, data, protocol, store
         self.detector = detector
         self._told = self._fitted = None
+        # Paper A's classifier is trained on the split alone.
+        self._of_split_alone = _rests_on_classifier(detector)
 
     def prepare(self, split):
         """Take up a split. Nothing is fitted before scores are asked for."""
@@ -267,7 +270,7 @@ class _Judge:
         self._key = self.store.key(
             self.detector,
             split.seed,
-            prints["X_fit"],
+            None if self._of_split_alone else prints["X_fit"],
             (prints["X_test"], self._rows()),
             [(prints[kind,], rows) for kind, rows in known.items()],
         )
@@ -343,8 +346,7 @@ class _Judge:
         """Return inputs and labels, +1 in-distribution and -1 anomaly, to fit on."""
         data, known = self.data, self.split.known
         parts = [data.X_test[self._rows()]]
-        # Paper A's classifier is trained on the split alone.
-        if data.X_fit is not None and is_outlier_detector(self.detector):
+        if data.X_fit is not None and not self._of_split_alone:
             parts.insert(0, data.X_fit)
         n_id = sum(map(len, parts))
         if not needs_anomalies(self.detector):
@@ -379,6 +381,14 @@ def _last_step(detector):
     while isinstance(detector, Pipeline):
         detector = detector[-1]
     return detector
+
+
+def _rests_on_classifier(detector):
+    """Tell whether a classifier scores, if need be under a threshold of ours."""
+    last = _last_step(detector)
+    while isinstance(last, ConformalDetector):
+        last = _last_step(last.detector)
+    return not is_outlier_detector(last)
 
 
 def _decide(detector, X, scores):
