@@ -261,7 +261,9 @@ class _Judge:
     def prepare(self, split):
         """Take up a split. Nothing is fitted before scores are asked for."""
         self.split = split
-        known = split.known if needs_anomalies(self.detector) else {}
+        taught = needs_anomalies(self.detector)
+        known = split.known if taught else {}
+        self._untaught = taught and not any(map(len, known.values()))
         rows = [self._rows(), *known.values()]
         told = split.seed, *known, *(part.tobytes() for part in rows)
         if told != self._told:
@@ -278,6 +280,8 @@ class _Judge:
     def __call__(self, kind):
         """Return the result for one kind of anomaly."""
         split, data = self.split, self.data
+        if self._untaught:
+            return self._nothing(kind)
         of_id = self._scored("X_test", data.X_test, split.test)
         self._check_sign(of_id)
         rows = split.judged[kind]
@@ -299,6 +303,14 @@ class _Judge:
             fit_seconds=float(of_id["fit_seconds"]),
             score_seconds=float(of_id["seconds"] + of_kind["seconds"]),
             peak_memory=float(np.fmax(of_id["peak_memory"], of_kind["peak_memory"])),
+        )
+
+    def _nothing(self, kind):
+        """Return a result without scores: there was no anomaly to learn from."""
+        none = np.empty(0)
+        place = {"seed": self.split.seed, "fold": self.split.fold}
+        return Result(
+            self.name, kind, none, none, None, protocol=self.protocol, **place
         )
 
     def _rows(self):
