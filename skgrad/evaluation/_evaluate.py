@@ -128,8 +128,12 @@ def evaluate(
     """
     protocol = find_protocol(protocol)
     check_detectors(detectors)
+    if not protocol.supervised:
+        _check_no_learner(detectors, protocol)
     seeds = _checked_seeds(seeds)
     data = _Data(model, X_test, y_test, anomalies, X_fit, y_fit, protocol, cache)
+    if data.X_fit is None and not protocol.supervised:
+        _check_folds(n_folds, len(data.X_test))
     splits = list(
         protocol.splits(
             len(data.X_test),
@@ -170,6 +174,25 @@ def check_detectors(detectors):
                 f"fit; got {detector!r:.100}."
             )
         check_no_bare_pyod(detector)
+
+
+def _check_no_learner(detectors, protocol):
+    """Refuse detectors that learn from anomalies where none are known."""
+    for name, detector in detectors.items():
+        if needs_anomalies(detector):
+            raise ValueError(
+                f"detectors[{name!r}] learns from anomalies, of which protocol "
+                f'{protocol.name!r} gives it none. Take protocol="A" (the kind that '
+                'is judged is learnt from) or "A\'" (all others are).'
+            )
+
+
+def _check_folds(n_folds, n_test):
+    if not isinstance(n_folds, Integral) or not 2 <= n_folds <= n_test:
+        raise ValueError(
+            f"n_folds must be an integer from 2 to the {n_test} inputs in X_test; got "
+            f"{n_folds!r}. Or give X_fit: then there are no folds."
+        )
 
 
 def _checked_seeds(seeds):
