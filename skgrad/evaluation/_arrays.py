@@ -33,6 +33,16 @@ def check_not_empty(X, name, what):
         raise ValueError(f"{name} must hold {what}, at least one; got none.")
 
 
+def check_finite(X, name):
+    """Refuse NaN and infinity, and say where the first is."""
+    good = np.isfinite(X).reshape(len(X), -1).all(axis=1)
+    if not good.all():
+        raise ValueError(
+            f"{name} must be finite; got NaN or infinity in {np.sum(~good)} of "
+            f"{len(X)} inputs, first in number {np.argmin(good)}. Leave them out."
+        )
+
+
 def check_labels(y, X, name):
     """Return the classes of X, or None."""
     if y is None:

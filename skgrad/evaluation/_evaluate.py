@@ -17,7 +17,7 @@ from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._base import BaseModelTransformer
 from ..torch_engine.model_state import placement, unwrap_model
 from ._anomaly_set import as_anomaly_sets
-from ._arrays import as_array, check_labels, check_new, check_not_empty
+from ._arrays import as_array, check_finite, check_labels, check_new, check_not_empty
 from ._evaluation import Evaluation
 from ._protocols import find_protocol
 from ._resources import Meter
@@ -216,7 +216,10 @@ class _Data:
         share_features(self._logits, self.features)
         self.X_test = as_array(X_test, "X_test")
         check_not_empty(self.X_test, "X_test", "in-distribution inputs")
+        check_finite(self.X_test, "X_test")
         self.anomalies = as_anomaly_sets(anomalies, len(self.X_test))
+        for kind, found in self.anomalies.items():
+            check_finite(found.X, f"anomalies[{kind!r}]")
         self._logits.fit(self.X_test)
         self.classes = self.predict(self.X_test)
         y_test = check_labels(y_test, self.X_test, "y_test")
@@ -224,6 +227,7 @@ class _Data:
         self.allowed = np.ones(len(self.X_test), dtype=bool)
         if self.X_fit is not None:
             check_not_empty(self.X_fit, "X_fit", "in-distribution inputs")
+            check_finite(self.X_fit, "X_fit")
             self._check_anomalies(self.X_fit, "X_fit")
         if protocol.correct_only:
             self._keep_correct(y_test, check_labels(y_fit, X_fit, "y_fit"), protocol)
