@@ -19,13 +19,14 @@ class Distance(OutlierMixin, BaseEstimator):
         X = np.asarray(X)
         FITTED.append((X.copy(), None if y is None else np.array(y), self.random_state))
         self.middle_ = X.reshape(len(X), -1).mean(axis=0)
-        self.offset_ = np.percentile(self.score_samples(X), 5)
+        # With the other sign the threshold is an upper one, as PyOD's.
+        rate = 5 if self.sign == 1 else 95
+        self.offset_ = np.percentile(self.score_samples(X), rate)
         return self
 
     def score_samples(self, X):
         SCORED.append(len(X))
         off = np.linalg.norm(np.asarray(X).reshape(len(X), -1) - self.middle_, axis=1)
-        # The wrong sign, but a threshold as if it were right.
         return -self.sign * off**self.power
 
     def decision_function(self, X):

@@ -35,7 +35,7 @@ def check_not_empty(X, name, what):
 
 def check_finite(X, name):
     """Refuse NaN and infinity, and say where the first is."""
-    good = np.isfinite(X).reshape(len(X), -1).all(axis=1)
+    good = np.isfinite(X).all(axis=tuple(range(1, X.ndim)))
     if not good.all():
         raise ValueError(
             f"{name} must be finite; got NaN or infinity in {np.sum(~good)} of "

@@ -48,8 +48,8 @@ def test_attacks_deceive_from_their_sources(data, kind):
     rows = np.array(sources[:0] if found.sources is None else found.sources) - 100
     assert set(rows + 100) <= set(attacked)
     assert np.all(predicted(model, found.X) != y[rows])
-    assert found.X.min() >= 0
-    assert found.X.max() <= 1
+    assert found.X.min(initial=0) >= 0
+    assert found.X.max(initial=1) <= 1
     assert found.X.dtype == np.float32
     if kind not in ("Semantic", "PGD L2"):
         assert np.abs(found.X - X[rows]).max(initial=0) <= 0.4 + 1e-6
