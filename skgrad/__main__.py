@@ -5,13 +5,20 @@ import sys
 import warnings
 from pathlib import Path
 
-from tqdm import tqdm
+from ._terminal import (
+    OptionError,
+    Progress,
+    check_device,
+    check_writable,
+    rate,
+    seed,
+)
 
 N_STEPS = 8
 
 
 def main(arguments=None):
-    """Run ``python -m skgrad``.
+    """Run ``python -m skgrad``, or ``python -m skgrad evaluate``.
 
     Parameters
     ----------
@@ -21,52 +28,23 @@ def main(arguments=None):
     Returns
     -------
     int
-        The exit status: 0 on success, 2 if an option cannot be met.
+        The exit status: 0 on success, 2 if an option cannot be met, 130 if stopped.
     """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["evaluate"]:
+        from ._evaluate_options import main as evaluate
+
+        return evaluate(arguments[1:])
     options = _parser().parse_args(arguments)
     files = {name: options.output / name for name in ("table.csv", "scores.png")}
     try:
-        _check_device(options.device)
-        _check_writable(options.output, files.values())
+        check_device(options.device)
+        check_writable(options.output, files.values())
         _run(options, files)
-    except _OptionError as error:
+    except OptionError as error:
         print(f"skgrad: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-class _OptionError(Exception):
-    """An option that is well-formed but cannot be met."""
-
-
-def _check_device(device):
-    # Imported after the command line is read: --help answers at once.
-    from .torch_engine.model_state import check_device
-
-    try:
-        check_device(device)
-    except ValueError as error:
-        raise _OptionError(
-            "--device must be one that torch can use here, such as cpu or cuda; got "
-            f"{device!r}. {error.__cause__}"
-        ) from error
-
-
-def _check_writable(folder, files):
-    """Find out before the work, not after it, whether the report can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            existed = file.exists()
-            with file.open("ab"):
-                pass
-            if not existed:
-                file.unlink()
-    except OSError as error:
-        raise _OptionError(
-            f"--output must be a folder that can be written; got {str(folder)!r}: "
-            f"{error.strerror or error}. Choose another with --output DIR."
-        ) from error
 
 
 def _run(options, files):
@@ -77,7 +55,7 @@ def _run(options, files):
     # The network is so small that threads would mostly wait for one another.
     torch.set_num_threads(1)
     with (
-        _Progress(shown=not options.quiet) as on_step,
+        Progress(N_STEPS, shown=not options.quiet) as on_step,
         warnings.catch_warnings(record=True) as caught,
     ):
         results, accuracy = judge_digits(
@@ -129,12 +107,13 @@ def _parser():
             "three papers and their combination, and judge them against natural "
             "images, noise and attacks."
         ),
+        epilog="python -m skgrad evaluate --help: any data, model and detectors.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="same seed, same table")
+    parser.add_argument("--seed", type=seed, default=0, help="same seed, same table")
     parser.add_argument(
         "--target-fpr",
-        type=_rate,
+        type=rate,
         default=0.05,
         metavar="RATE",
         help="share of in-distribution inputs that a detector may reject",
@@ -153,27 +132,6 @@ def _parser():
         "--quiet", action="store_true", help="print the table and nothing else"
     )
     return parser
-
-
-def _seed(text):
-    value = int(text) if text.isdecimal() else -1
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 0 to {2**32 - 1}, got {text!r}"
-        )
-    return value
-
-
-def _rate(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a share strictly between 0 and 1, such as 0.05, got {text!r}"
-        )
-    return value
 
 
 def _heading(options, accuracy):
@@ -208,31 +166,6 @@ def _draw(results, path):
         print(f"skgrad: {message} ({error})", file=sys.stderr)
         return False
     return True
-
-
-class _Progress:
-    """A bar that names the current step, on a terminal."""
-
-    def __init__(self, *, shown):
-        # disable=None hides the bar where stderr is no terminal.
-        self._bar = tqdm(
-            total=N_STEPS,
-            disable=None if shown else True,
-            bar_format="{n_fmt}/{total_fmt} {desc} [{elapsed}]",
-            leave=False,
-        )
-        self._started = 0
-
-    def __enter__(self):
-        return self._on_step
-
-    def __exit__(self, *exception):
-        self._bar.close()
-
-    def _on_step(self, line):
-        self._bar.n = self._started
-        self._started += 1
-        self._bar.set_description_str(line)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from ._anomaly_set import AnomalySet
 from ._bootstrap import bootstrap_intervals
+from ._detectors_by_name import DETECTOR_KINDS, find_detector, make_detectors
 from ._digits import train_digits_network
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
@@ -25,6 +26,7 @@ from ._weights import load_network, load_safetensors, save_network
 
 __all__ = [
     "ANOMALY_KINDS",
+    "DETECTOR_KINDS",
     "PROTOCOLS",
     "AnomalySet",
     "CifarResNet",
@@ -40,11 +42,13 @@ __all__ = [
     "crop_and_flip",
     "evaluate",
     "find_anomaly_kind",
+    "find_detector",
     "judge_digits",
     "load_network",
     "load_published_results",
     "load_safetensors",
     "make_anomalies",
+    "make_detectors",
     "plot_heat_map",
     "plot_roc_curves",
     "plot_score_distributions",

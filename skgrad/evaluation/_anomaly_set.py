@@ -83,7 +83,7 @@ class AnomalySet:
         >>> X = np.random.default_rng(0).random((20, 3)).astype("float32")
         >>> result = fgsm(torch.nn.Linear(3, 2), X, eps=0.5)
         >>> successful = AnomalySet.from_attack(result, sources=np.arange(20))
-        >>> len(successful.X) == result.success.sum()
+        >>> len(successful.X) == int(result.success.sum())
         True
         """
         hit = result.success

@@ -33,6 +33,16 @@ def check_not_empty(X, name, what):
         raise ValueError(f"{name} must hold {what}, at least one; got none.")
 
 
+def check_finite(X, name):
+    """Refuse NaN and infinity, and say where the first is."""
+    good = np.isfinite(X).all(axis=tuple(range(1, X.ndim)))
+    if not good.all():
+        raise ValueError(
+            f"{name} must be finite; got NaN or infinity in {np.sum(~good)} of "
+            f"{len(X)} inputs, first in number {np.argmin(good)}. Leave them out."
+        )
+
+
 def check_labels(y, X, name):
     """Return the classes of X, or None."""
     if y is None:
@@ -53,7 +63,8 @@ def check_new(X, known, name, known_name):
             f"{name} must have the shape of {known_name}, {known.shape[1:]} per input; "
             f"got {X.shape[1:]}."
         )
-    common = _prints(X, known.dtype) & _prints(known, known.dtype)
+    dtype = _coarser(X.dtype, known.dtype)
+    common = set(row_prints(X, dtype)) & set(row_prints(known, dtype))
     if common:
         raise ValueError(
             f"{name} must be none of the inputs in {known_name}; {len(common)} are "
@@ -61,6 +72,14 @@ def check_new(X, known, name, known_name):
         )
 
 
-def _prints(X, dtype):
-    """Return the inputs as bytes, to compare them by."""
-    return {row.tobytes() for row in np.asarray(X, dtype=dtype)}
+def _coarser(one, two):
+    """Return the type to compare in: models see no more digits than it has."""
+    if one.kind == two.kind == "f":
+        return min(one, two, key=lambda dtype: dtype.itemsize)
+    return np.result_type(one, two)
+
+
+def row_prints(X, dtype=None):
+    """Return each input as bytes, to compare them by."""
+    # Adding zero makes a zero of -0.0, which equals it in all but the bits.
+    return [(row + 0).tobytes() for row in np.asarray(X, dtype=dtype)]

@@ -11,17 +11,20 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from tqdm import tqdm
 
+from ..detectors import ConformalDetector
 from ..detectors._scores import check_no_bare_pyod, in_distribution_scores
 from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._base import BaseModelTransformer
 from ..torch_engine.model_state import placement, unwrap_model
 from ._anomaly_set import as_anomaly_sets
-from ._arrays import as_array, check_labels, check_new, check_not_empty
+from ._arrays import as_array, check_finite, check_labels, check_new, check_not_empty
 from ._evaluation import Evaluation
 from ._protocols import find_protocol
 from ._resources import Meter
 from ._result import Result
 from ._store import Store
+
+_FEWEST_TO_JUDGE_SIGN = 20
 
 
 def evaluate(
@@ -125,8 +128,12 @@ def evaluate(
     """
     protocol = find_protocol(protocol)
     check_detectors(detectors)
+    if not protocol.supervised:
+        _check_no_learner(detectors, protocol)
     seeds = _checked_seeds(seeds)
     data = _Data(model, X_test, y_test, anomalies, X_fit, y_fit, protocol, cache)
+    if data.X_fit is None and not protocol.supervised:
+        _check_folds(n_folds, len(data.X_test))
     splits = list(
         protocol.splits(
             len(data.X_test),
@@ -169,6 +176,25 @@ def check_detectors(detectors):
         check_no_bare_pyod(detector)
 
 
+def _check_no_learner(detectors, protocol):
+    """Refuse detectors that learn from anomalies where none are known."""
+    for name, detector in detectors.items():
+        if needs_anomalies(detector):
+            raise ValueError(
+                f"detectors[{name!r}] learns from anomalies, of which protocol "
+                f'{protocol.name!r} gives it none. Take protocol="A" (the kind that '
+                'is judged is learnt from) or "A\'" (all others are).'
+            )
+
+
+def _check_folds(n_folds, n_test):
+    if not isinstance(n_folds, Integral) or not 2 <= n_folds <= n_test:
+        raise ValueError(
+            f"n_folds must be an integer from 2 to the {n_test} inputs in X_test; got "
+            f"{n_folds!r}. Or give X_fit: then there are no folds."
+        )
+
+
 def _checked_seeds(seeds):
     if not isinstance(seeds, (Sequence, np.ndarray, range)) or not len(seeds):
         raise TypeError(f"seeds must be a sequence such as (0, 1, 2); got {seeds!r}.")
@@ -190,7 +216,10 @@ class _Data:
         share_features(self._logits, self.features)
         self.X_test = as_array(X_test, "X_test")
         check_not_empty(self.X_test, "X_test", "in-distribution inputs")
+        check_finite(self.X_test, "X_test")
         self.anomalies = as_anomaly_sets(anomalies, len(self.X_test))
+        for kind, found in self.anomalies.items():
+            check_finite(found.X, f"anomalies[{kind!r}]")
         self._logits.fit(self.X_test)
         self.classes = self.predict(self.X_test)
         y_test = check_labels(y_test, self.X_test, "y_test")
@@ -198,6 +227,7 @@ class _Data:
         self.allowed = np.ones(len(self.X_test), dtype=bool)
         if self.X_fit is not None:
             check_not_empty(self.X_fit, "X_fit", "in-distribution inputs")
+            check_finite(self.X_fit, "X_fit")
             self._check_anomalies(self.X_fit, "X_fit")
         if protocol.correct_only:
             self._keep_correct(y_test, check_labels(y_fit, X_fit, "y_fit"), protocol)
@@ -252,11 +282,15 @@ class _Judge:
         self.name, self.data, self.protocol, self.store = name, data, protocol, store
         self.detector = detector
         self._told = self._fitted = None
+        # Paper A's classifier is trained on the split alone.
+        self._of_split_alone = _rests_on_classifier(detector)
 
     def prepare(self, split):
         """Take up a split. Nothing is fitted before scores are asked for."""
         self.split = split
-        known = split.known if _learns_from_anomalies(self.detector) else {}
+        taught = needs_anomalies(self.detector)
+        known = split.known if taught else {}
+        self._untaught = taught and not any(map(len, known.values()))
         rows = [self._rows(), *known.values()]
         told = split.seed, *known, *(part.tobytes() for part in rows)
         if told != self._told:
@@ -265,7 +299,7 @@ class _Judge:
         self._key = self.store.key(
             self.detector,
             split.seed,
-            prints["X_fit"],
+            None if self._of_split_alone else prints["X_fit"],
             (prints["X_test"], self._rows()),
             [(prints[kind,], rows) for kind, rows in known.items()],
         )
@@ -273,6 +307,8 @@ class _Judge:
     def __call__(self, kind):
         """Return the result for one kind of anomaly."""
         split, data = self.split, self.data
+        if self._untaught:
+            return self._nothing(kind)
         of_id = self._scored("X_test", data.X_test, split.test)
         self._check_sign(of_id)
         rows = split.judged[kind]
@@ -294,6 +330,14 @@ class _Judge:
             fit_seconds=float(of_id["fit_seconds"]),
             score_seconds=float(of_id["seconds"] + of_kind["seconds"]),
             peak_memory=float(np.fmax(of_id["peak_memory"], of_kind["peak_memory"])),
+        )
+
+    def _nothing(self, kind):
+        """Return a result without scores: there was no anomaly to learn from."""
+        none = np.empty(0)
+        place = {"seed": self.split.seed, "fold": self.split.fold}
+        return Result(
+            self.name, kind, none, none, None, protocol=self.protocol, **place
         )
 
     def _rows(self):
@@ -341,18 +385,19 @@ class _Judge:
         """Return inputs and labels, +1 in-distribution and -1 anomaly, to fit on."""
         data, known = self.data, self.split.known
         parts = [data.X_test[self._rows()]]
-        # Paper A's classifier is trained on the split alone.
-        if data.X_fit is not None and is_outlier_detector(self.detector):
+        if data.X_fit is not None and not self._of_split_alone:
             parts.insert(0, data.X_fit)
         n_id = sum(map(len, parts))
-        if not _learns_from_anomalies(self.detector):
+        if not needs_anomalies(self.detector):
             return _joined(parts), None
         X = _joined([*parts, *(data.anomalies[k].X[rows] for k, rows in known.items())])
         return X, np.repeat([1, -1], [n_id, len(X) - n_id])
 
     def _check_sign(self, scored):
         rejected = float(np.mean(scored["rejected"]))
-        if rejected > 0.5 and is_outlier_detector(self.detector):
+        # Of very few inputs more than half may be rejected by chance.
+        enough = len(scored["rejected"]) >= _FEWEST_TO_JUDGE_SIGN
+        if enough and rejected > 0.5 and is_outlier_detector(self.detector):
             raise ValueError(
                 f"detectors[{self.name!r}] rejects {rejected:.0%} of the "
                 "in-distribution inputs X_test. Either its scores have the wrong sign "
@@ -366,7 +411,7 @@ def _joined(parts):
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _learns_from_anomalies(detector):
+def needs_anomalies(detector):
     """Tell whether fit needs labels: a classifier's, or those of known anomalies."""
     return get_tags(_last_step(detector)).target_tags.required
 
@@ -375,6 +420,14 @@ def _last_step(detector):
     while isinstance(detector, Pipeline):
         detector = detector[-1]
     return detector
+
+
+def _rests_on_classifier(detector):
+    """Tell whether a classifier scores, if need be under a threshold of ours."""
+    last = _last_step(detector)
+    while isinstance(last, ConformalDetector):
+        last = _last_step(last.detector)
+    return not is_outlier_detector(last)
 
 
 def _decide(detector, X, scores):

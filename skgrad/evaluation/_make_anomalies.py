@@ -247,9 +247,11 @@ def _make(name, model, X, y, right, threat):
         return {"X": found.astype(X.dtype), "rows": none, "success_rate": rate}
     (attack,) = (a for a in ATTACKS.values() if a.name == name)
     rows = np.flatnonzero(right)[: threat.n_slow if attack.slow else None]
+    if not len(rows):  # the model is right about none
+        return {"X": X[rows], "rows": rows, "success_rate": np.nan}
     result = attack(model, X[rows], y[rows], threat)
     hit = result.success
-    rate = float(hit.mean()) if len(hit) else np.nan
+    rate = float(hit.mean())
     return {"X": result.X_adv[hit], "rows": rows[hit], "success_rate": rate}
 
 

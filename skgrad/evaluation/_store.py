@@ -41,8 +41,12 @@ class Store:
         if self.folder is None:
             return None
         try:
-            with np.load(self._path(key), allow_pickle=False) as file:
-                return dict(file)
+            # Opened here, as numpy leaves a damaged file open.
+            with (
+                self._path(key).open("rb") as file,
+                np.load(file, allow_pickle=False) as arrays,
+            ):
+                return dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None  # never written, or damaged: computed anew, and replaced
 

@@ -1,0 +1,89 @@
+"""Anomalies of one kind: what is taken, what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from skgrad.attacks import fgsm
+from skgrad.evaluation import AnomalySet
+from skgrad.evaluation._anomaly_set import as_anomaly_sets
+
+X = np.arange(12.0).reshape(6, 2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        X,
+        X.tolist(),
+        torch.from_numpy(X),
+        torch.from_numpy(X).requires_grad_(),
+        TensorDataset(torch.from_numpy(X)),
+        TensorDataset(torch.from_numpy(X), torch.zeros(6)),
+        AnomalySet(X),
+    ],
+    ids=["array", "list", "tensor", "gradient", "data set", "labelled", "set"],
+)
+def test_forms(given):
+    found = as_anomaly_sets({"kind": given}, 6)["kind"]
+    assert isinstance(found.X, np.ndarray)
+    np.testing.assert_array_equal(found.X, X)
+    assert found.sources is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[1.0], [2.0, 3.0]], "X must be numbers of shape"),
+        (np.arange(3.0), r"got shape \(3,\)"),
+        (np.array([["a"]]), "of dtype <U1"),
+        (np.array([[None]]), "of dtype object"),
+        (None, r"anomalies\['kind'\]"),
+        (3, r"anomalies\['kind'\]"),
+    ],
+)
+def test_wrong_inputs(given, message):
+    with pytest.raises(ValueError, match=message):
+        as_anomaly_sets({"kind": given}, 6)
+
+
+@pytest.mark.parametrize("given", [None, {}, [X], X])
+def test_no_dict(given):
+    with pytest.raises(TypeError, match="anomalies must be a dict of at least one"):
+        as_anomaly_sets(given, 6)
+
+
+@pytest.mark.parametrize(
+    "sources", [[0], [[0]] * 6, [0.0] * 6, ["0"] * 6, [True] * 6, range(7)]
+)
+def test_wrong_sources(sources):
+    with pytest.raises(ValueError, match="one row number per anomaly, 6"):
+        AnomalySet(X, sources=sources)
+
+
+@pytest.mark.parametrize("sources", [[0, 1, 2, 3, 4, 6], [-1, 0, 0, 0, 0, 0]])
+def test_sources_out_of_range(sources):
+    with pytest.raises(ValueError, match=r"rows of X_test, 0 to 5; got -?\d to \d"):
+        as_anomaly_sets({"kind": AnomalySet(X, sources=sources)}, 6)
+
+
+def test_none_at_all():
+    found = AnomalySet(np.empty((0, 2)), sources=[])
+    assert found.sources.dtype == np.intp
+    assert as_anomaly_sets({"none": found}, 6)["none"] is found
+
+
+def test_successful_attacks_with_their_sources():
+    model = torch.nn.Linear(2, 2)
+    inputs = np.random.default_rng(0).random((30, 2)).astype(np.float32)
+    result = fgsm(model, inputs, eps=0.2)
+    assert 0 < result.success.sum() < 30
+    sources = np.arange(30)[::-1]
+    found = AnomalySet.from_attack(result, sources=sources)
+    np.testing.assert_array_equal(found.X, result.X_adv[result.success])
+    np.testing.assert_array_equal(found.sources, sources[result.success])
+    assert found.success_rate == result.success.mean()
+    bare = as_anomaly_sets({"fgsm": result}, 30)["fgsm"]
+    np.testing.assert_array_equal(bare.X, found.X)
+    assert bare.sources is None

@@ -1,0 +1,120 @@
+"""Intervals: the metrics behind them, scipy's own, how often they hold the truth."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import bootstrap, norm
+
+from skgrad.evaluation import Result, bootstrap_intervals
+from skgrad.evaluation._bootstrap import _NAMES, _draw, _metrics
+from skgrad.evaluation._result import METRICS
+
+
+def counts(scores_id, scores_anomaly):
+    values = np.unique(np.concatenate([scores_id, scores_anomaly]))
+    return [
+        np.array([[np.sum(kind == value) for value in values]])
+        for kind in (scores_id, scores_anomaly)
+    ]
+
+
+def test_names_are_those_of_the_metrics():
+    assert tuple(METRICS) == _NAMES
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+@pytest.mark.parametrize(("n_id", "n_anomalies"), [(40, 25), (1, 1), (3, 60), (20, 1)])
+@pytest.mark.parametrize("shift", [-3, 0, 1])
+def test_metrics_of_counts_are_the_public_ones(levels, n_id, n_anomalies, shift):
+    rng = np.random.default_rng(levels + n_id)
+    known = rng.integers(levels, size=n_id) / 7 + shift
+    strange = rng.integers(levels, size=n_anomalies) / 7
+    y = np.repeat([1, -1], [n_id, n_anomalies])
+    found = _metrics(*counts(known, strange))[:, 0]
+    for name, value in zip(_NAMES, found, strict=True):
+        # The order of the sums differs, and nothing else.
+        expected = METRICS[name](y, np.concatenate([known, strange]))
+        assert value == pytest.approx(expected, rel=1e-13, abs=1e-15), name
+
+
+def test_draws_are_of_the_inputs_in_their_number():
+    drawn = _draw(np.array([0, 0, 2, 3]), 5, 2000, np.random.default_rng(0))
+    assert drawn.shape == (2000, 5)
+    assert set(drawn.sum(axis=1)) == {4}
+    assert_allclose(drawn.mean(axis=0), [2, 0, 1, 1, 0], atol=0.1)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_ends_agree_with_scipy(ties):
+    rng = np.random.default_rng(3)
+    known, strange = rng.normal(1, 1, 60), rng.normal(0, 1, 45)
+    if ties:
+        known, strange = known.round(), strange.round()
+    ours = bootstrap_intervals(known, strange, n_resamples=4000, confidence=0.9)
+    for name, metric in METRICS.items():
+
+        def statistic(one, two, metric=metric):
+            y = np.repeat([1, -1], [len(one), len(two)])
+            return metric(y, np.concatenate([one, two]))
+
+        theirs = bootstrap(
+            (known, strange),
+            statistic,
+            vectorized=False,
+            n_resamples=200,
+            confidence_level=0.9,
+            method="percentile",
+            rng=np.random.default_rng(5),
+        ).confidence_interval
+        # Both are random: the ends of the TNR, a step function, the most.
+        tolerance = 0.08 if name == "tnr_at_95tpr" else 0.03
+        assert_allclose(ours[name], theirs, atol=tolerance, err_msg=name)
+
+
+def test_the_truth_is_inside_as_often_as_promised():
+    truth = norm.cdf(1 / np.sqrt(2))
+    rng = np.random.default_rng(0)
+    inside = 0
+    for trial in range(200):
+        low, high = bootstrap_intervals(
+            rng.normal(1, 1, 50),
+            rng.normal(0, 1, 50),
+            n_resamples=200,
+            confidence=0.9,
+            random_state=trial,
+        )["auroc"]
+        inside += low <= truth <= high
+    # 90 % promised; four standard errors are 8.5 %, and percentiles fall short a bit.
+    assert 160 <= inside <= 197
+
+
+def test_point_is_within_and_width_shrinks():
+    rng = np.random.default_rng(1)
+    widths = []
+    for n in (30, 3000):
+        known, strange = rng.normal(1, 1, n), rng.normal(0, 1, n)
+        found = bootstrap_intervals(known, strange, n_resamples=200)
+        metrics = Result("d", "a", known, strange, 0.0).metrics
+        for name in ("auroc", "aupr_in", "aupr_out"):
+            low, high = found[name]
+            assert low < metrics[name] < high
+        widths.append(found["auroc"][1] - found["auroc"][0])
+    assert widths[1] < widths[0] / 5
+
+
+def test_same_seed_same_ends_and_no_anomalies():
+    rng = np.random.default_rng(2)
+    known, strange = rng.normal(size=30), rng.normal(size=20)
+    one, two, three = (
+        bootstrap_intervals(known, strange, n_resamples=50, random_state=s)
+        for s in (0, 0, 1)
+    )
+    assert one == two != three
+    assert np.isnan(list(bootstrap_intervals(known, strange[:0]).values())).all()
+
+
+def test_infinite_scores_are_scores_as_others():
+    one = bootstrap_intervals([1.0, np.inf, 2.0], [0.0, -np.inf], n_resamples=20)
+    two = bootstrap_intervals([1.0, 9.0, 2.0], [0.0, -9.0], n_resamples=20)
+    assert one == two
+    assert one["auroc"] == (1.0, 1.0)

@@ -1,0 +1,538 @@
+"""`evaluate`: who is fitted on what, what is computed, and what is refused."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from judging import FITTED, SCORED, Distance, Taught, forget, ids_of, linear_model, rows
+from networks import Recording, images
+from numpy.testing import assert_array_equal
+from pyod.models.knn import KNN
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.utils.data import TensorDataset
+
+from skgrad import (
+    ConformalDetector,
+    ConfoundingGradientTransformer,
+    LayerActivationTransformer,
+    MaxSoftmaxProbability,
+    make_confounding_gradient_detector,
+)
+from skgrad.evaluation import AnomalySet, evaluate
+from skgrad.evaluation._evaluate import seeded
+from skgrad.evaluation._resources import Meter
+from skgrad.metrics import auroc
+
+X_FIT, Y_FIT = rows(120, seed=1)
+X_TEST, Y_TEST = rows(50, seed=2)
+FAR, _ = rows(20, seed=3, shift=5.0)
+NOISE, _ = rows(15, seed=4, shift=-3.0)
+SOURCES = np.random.default_rng(5).integers(50, size=30)
+ATTACK = AnomalySet(X_TEST[SOURCES] + rows(30, seed=6)[0], sources=SOURCES)
+
+
+@pytest.fixture(autouse=True)
+def nothing_recorded():
+    forget()
+
+
+def judge(detectors=None, anomalies=None, **options):
+    """Evaluate with the defaults of this file."""
+    options = {"X_fit": X_FIT, "X_test": X_TEST} | options
+    model = options.pop("model", None) or linear_model()
+    return evaluate(
+        model,
+        detectors={"distance": Distance()} if detectors is None else detectors,
+        anomalies={"far": FAR} if anomalies is None else anomalies,
+        **options,
+    )
+
+
+def same(one, two):
+    """Tell whether two evaluations agree in all but seconds and memory."""
+    columns = [c for c in one.frame if "seconds" not in c and "memory" not in c]
+    return one.frame[columns].equals(two.frame[columns])
+
+
+# Values
+
+
+def test_scores_and_table_are_those_of_the_detector():
+    found = judge(anomalies={"far": FAR, "noise": NOISE})
+    detector = Distance().fit(X_FIT)
+    for result, X in zip(found.results, (FAR, NOISE), strict=True):
+        assert_array_equal(result.scores_id, detector.score_samples(X_TEST))
+        assert_array_equal(result.scores_anomaly, detector.score_samples(X))
+        assert result.offset == detector.offset_
+        assert_array_equal(result.rejected_anomaly, detector.predict(X) == -1)
+        assert_array_equal(result.classes_id, Y_TEST)
+    row = found.frame.iloc[1]
+    y = np.repeat([1, -1], [50, 15])
+    scores = detector.score_samples(np.concatenate([X_TEST, NOISE]))
+    assert row["auroc"] == auroc(y, scores)
+    assert row["realised_fpr"] == np.mean(detector.predict(X_TEST) == -1)
+    assert row["rejected_anomalies"] == np.mean(detector.predict(NOISE) == -1)
+    assert (row["protocol"], row["anomaly"], row["n_anomalies"]) == ("C", "noise", 15)
+
+
+def test_detectors_that_only_predict_per_class_or_decide():
+    logits = LayerActivationTransformer(linear_model(), "logits")
+    per_class = MaxSoftmaxProbability(
+        threshold="per_class", target_fpr=0.2, random_state=0
+    )
+    found = judge({"per class": make_pipeline(logits, per_class)})
+    (result,) = found.results
+    assert result.offset is None
+    fitted = make_pipeline(logits, per_class).fit(X_FIT)
+    assert_array_equal(result.rejected_id, fitted.predict(X_TEST) == -1)
+
+
+def test_results_do_not_depend_on_the_order_of_detectors_and_kinds():
+    detectors = {
+        "forest": IsolationForest(n_estimators=5, contamination=0.1),
+        "distance": Distance(),
+    }
+    kinds = {"far": FAR, "noise": NOISE}
+    one = judge(detectors, kinds, seeds=[3])
+    two = judge(
+        dict(reversed(detectors.items())), dict(reversed(kinds.items())), seeds=[3]
+    )
+    for name in detectors:
+        for kind in kinds:
+            a, b = (
+                next(r for r in e.results if (r.detector, r.anomaly) == (name, kind))
+                for e in (one, two)
+            )
+            assert_array_equal(a.scores_id, b.scores_id)
+            assert_array_equal(a.scores_anomaly, b.scores_anomaly)
+
+
+@pytest.mark.parametrize("form", ["tensor", "data set", "list", "memmap"])
+def test_forms_of_inputs(form, tmp_path):
+    def turned(X, y=None):
+        if form == "memmap":
+            path = tmp_path / f"{len(X)}.npy"
+            np.save(path, X)
+            return np.load(path, mmap_mode="r")
+        tensor = torch.from_numpy(X)
+        made = {"tensor": tensor, "list": X.tolist(), "data set": TensorDataset(tensor)}
+        return made[form]
+
+    plain = judge(protocol="B", y_fit=Y_FIT)
+    other = judge(
+        anomalies={"far": turned(FAR)},
+        X_test=turned(X_TEST),
+        X_fit=turned(X_FIT),
+        y_fit=torch.from_numpy(Y_FIT),
+        protocol="B",
+    )
+    np.testing.assert_allclose(
+        other.results[0].scores_id, plain.results[0].scores_id, rtol=1e-6
+    )
+    assert other.frame["auroc"].equals(plain.frame["auroc"])
+
+
+def test_seeds_reach_every_random_state():
+    pipeline = make_pipeline(StandardScaler(), Distance(random_state=99))
+    detectors = {
+        "plain": Distance(random_state=99),
+        "pipeline": pipeline,
+        "wrapped": ConformalDetector(Distance(), target_fpr=0.2),
+    }
+    judge(detectors, seeds=[4, 5])
+    assert {state for _, _, state in FITTED} == {4, 5}
+    assert pipeline[-1].random_state == 99
+    assert seeded(StandardScaler(), 3).get_params() == StandardScaler().get_params()
+
+
+# Who is fitted on what
+
+
+def test_c_fits_on_the_inputs_given_or_on_other_folds():
+    judge()
+    ((X, y, _),) = FITTED
+    assert ids_of(X) == ids_of(X_FIT)
+    assert y is None
+    forget()
+    found = judge(X_fit=None, n_folds=4)
+    assert len(found.results) == len(FITTED) == 4
+    tested = [X_TEST[i] for i in range(50)]
+    for (X, _, _), result in zip(list(FITTED), found.results, strict=True):
+        seen = set(ids_of(X))
+        new = [row for row in tested if row.tobytes() not in seen]
+        assert len(seen) + len(new) == 50
+        again = Distance().fit(X)
+        assert sorted(again.score_samples(new)) == sorted(result.scores_id)
+
+
+@pytest.mark.parametrize("with_fit", [True, False])
+def test_b_fits_on_correctly_classified_inputs_only(with_fit):
+    known, y = (X_FIT, Y_FIT) if with_fit else (X_TEST, Y_TEST)
+    y = y.copy()
+    y[::3] = (y[::3] + 1) % 3
+    wrong = set(ids_of(known[::3]))
+    labels = {"y_fit": y} if with_fit else {"X_fit": None, "y_test": y}
+    found = judge(protocol="B", **labels)
+    assert FITTED
+    fitted = [set(ids_of(X)) for X, _, _ in FITTED]
+    assert not any(seen & wrong for seen in fitted)
+    assert set.union(*fitted) == set(ids_of(known)) - wrong
+    # Judged is everything.
+    assert sum(len(r.scores_id) for r in found.results) == 50
+
+
+@pytest.mark.parametrize("protocol", ["A", "A'"])
+@pytest.mark.parametrize("with_fit", [True, False])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_supervised_detectors_learn_from_the_split_alone(protocol, with_fit, wrapped):
+    kinds = {"attack": ATTACK, "far": FAR, "noise": NOISE}
+    detector = Taught()
+    if wrapped:
+        detector = ConformalDetector(detector, target_fpr=0.2)
+    found = judge(
+        {"taught": detector},
+        kinds,
+        protocol=protocol,
+        X_fit=X_FIT if with_fit else None,
+    )
+    assert len(FITTED) == len(found.results) == 3
+    test, fit = set(ids_of(X_TEST)), set(ids_of(X_FIT))
+    members = {name: set(ids_of(getattr(X, "X", X))) for name, X in kinds.items()}
+    for (X, y, _), result in zip(FITTED, found.results, strict=True):
+        seen = ids_of(X)
+        known = {i for i, label in zip(seen, y, strict=True) if label == 1}
+        strange = set(seen) - known
+        # Paper A's classifier is trained on the split alone, whatever else is there.
+        assert known <= test
+        assert not known & fit
+        # A conformal detector holds out a fifth of the known ones.
+        assert len(known) == (32 if wrapped else 40)
+        assert len(result.scores_id) == 10
+        for name, those in members.items():
+            if (name == result.anomaly) == (protocol == "A"):
+                assert strange & those
+            else:
+                assert not strange & those
+        if result.anomaly == "attack":
+            assert len(result.scores_anomaly) < 15
+
+
+def test_unsupervised_detectors_see_no_anomaly_under_a():
+    judge(anomalies={"attack": ATTACK, "far": FAR}, protocol="A")
+    for X, y, _ in FITTED:
+        assert y is None
+        assert not set(ids_of(X)) & set(ids_of(FAR))
+        assert set(ids_of(X)) - set(ids_of(X_TEST)) == set(ids_of(X_FIT))
+    # Both kinds have one split, so there is one fit.
+    assert len(FITTED) == 1
+
+
+@pytest.mark.parametrize("protocol", ["A", "A'", "B", "C"])
+@pytest.mark.parametrize("detector", [Distance(), Taught()], ids=["distance", "taught"])
+def test_attacks_without_success_are_a_row_of_nan(protocol, detector, tmp_path):
+    if isinstance(detector, Taught) and protocol in ("B", "C"):
+        pytest.skip("cannot be fitted")
+    failed = AnomalySet(np.empty((0, 4), np.float32), sources=[])
+    kinds = {"failed": failed, "far": FAR}
+    found = judge({"d": detector}, kinds, protocol=protocol, y_fit=Y_FIT)
+    frame = found.frame.set_index("anomaly")
+    assert np.isnan(frame.loc["failed", "auroc"])
+    assert np.isnan(frame.loc["failed", "auroc_low"])
+    assert frame.loc["failed", "n_anomalies"] == 0
+    # The other kind is all that A' learns from, and there is none.
+    taught = protocol != "A'" or isinstance(detector, Distance)
+    assert (frame.loc["far", "auroc"] > 0.9) == taught
+    assert len(found.write(tmp_path)) == 3
+    summary = found.summary()
+    assert np.isnan(summary.loc["failed", "d"])
+    assert (summary.loc["mean", "d"] > 0.9) == taught
+
+
+# What is computed, and kept
+
+
+def test_second_run_from_the_cache_is_identical_and_free(tmp_path):
+    options = {"cache": tmp_path, "seeds": [0, 1], "protocol": "A'"}
+    detectors = {"distance": Distance(), "taught": Taught()}
+    kinds = {"attack": ATTACK, "far": FAR}
+    first = judge(detectors, kinds, **options)
+    forget()
+    second = judge(detectors, kinds, **options)
+    assert FITTED == SCORED == []
+    assert first.frame.equals(second.frame)
+    # And it is what comes out without one.
+    assert same(first, judge(detectors, kinds, **{**options, "cache": None}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": [1]},
+        {"detectors": {"distance": Distance(power=2.0)}},
+        {"X_fit": X_FIT[:-1]},
+        {"X_fit": X_FIT + np.float32(1e-6)},
+        {"X_test": X_TEST[:-1]},
+        {"anomalies": {"far": FAR[:-1]}},
+        {"X_fit": None},
+    ],
+    ids=["seed", "parameter", "fewer", "other", "test", "anomalies", "folds"],
+)
+def test_what_goes_into_scores_is_in_their_key(change, tmp_path):
+    judge(cache=tmp_path)
+    before = len(list((tmp_path / "scores").iterdir()))
+    forget()
+    assert same(judge(cache=tmp_path, **change), judge(**change))
+    assert SCORED
+    assert len(list((tmp_path / "scores").iterdir())) > before
+
+
+def test_other_weights_have_other_scores(tmp_path):
+    def detectors(model):
+        logits = LayerActivationTransformer(model, "logits")
+        return {"distance": make_pipeline(logits, Distance())}
+
+    model = linear_model()
+    judge(detectors(model), model=model, cache=tmp_path)
+    forget()
+    judge(detectors(linear_model()), model=linear_model(), cache=tmp_path)
+    assert SCORED == []
+    torch.nn.init.constant_(model.weight, 0.5)
+    changed = judge(detectors(model), model=model, cache=tmp_path)
+    assert SCORED
+    assert same(changed, judge(detectors(model), model=model))
+
+
+def test_names_are_not_in_the_key_but_kinds_do_not_mix(tmp_path):
+    judge({"one": Distance()}, {"far": FAR, "noise": NOISE}, cache=tmp_path)
+    forget()
+    kinds = {"noise": FAR, "other": NOISE}
+    found = judge({"two": Distance()}, kinds, cache=tmp_path)
+    assert FITTED == SCORED == []
+    assert same(found, judge({"two": Distance()}, kinds))
+
+
+def test_damaged_entries_are_computed_anew(tmp_path):
+    first = judge(cache=tmp_path)
+    for path in (tmp_path / "scores").iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    forget()
+    assert same(judge(cache=tmp_path), first)
+    assert FITTED
+    forget()
+    judge(cache=tmp_path)
+    assert SCORED == []
+
+
+def test_interrupted_run_goes_on(tmp_path, monkeypatch):
+    kinds = {"far": FAR, "noise": NOISE}
+    score = Distance.score_samples
+
+    def stop(self, X):
+        if len(X) == len(NOISE):
+            raise KeyboardInterrupt
+        return score(self, X)
+
+    monkeypatch.setattr(Distance, "score_samples", stop)
+    with pytest.raises(KeyboardInterrupt):
+        judge(anomalies=kinds, cache=tmp_path)
+    monkeypatch.setattr(Distance, "score_samples", score)
+    forget()
+    found = judge(anomalies=kinds, cache=tmp_path)
+    # Only the kind that was missing, after one more fit (which scores what it fits on).
+    assert [len(X_FIT), len(NOISE)] == SCORED
+    assert same(found, judge(anomalies=kinds))
+
+
+def test_features_are_computed_once_for_all_detectors(tmp_path):
+    model = Recording(tmp_path / "seen")
+    X_fit, X_test, far = (
+        images(n, (2, 6, 6), seed=s) for n, s in ((40, 0), (30, 1), (10, 2))
+    )
+
+    def over(detector):
+        layers = LayerActivationTransformer(model, ["conv", "logits"])
+        return make_pipeline(layers, detector)
+
+    detectors = {
+        "distance": over(Distance()),
+        "squared": over(Distance(power=2.0)),
+        "wrapped": ConformalDetector(over(Distance()), target_fpr=0.2),
+    }
+    options = {"model": model, "X_fit": X_fit, "X_test": X_test, "seeds": [0, 1]}
+    before = judge(detectors, {"far": far}, **options)
+    model.seen()
+    found = judge(detectors, {"far": far}, cache=tmp_path / "cache", **options)
+    counts = model.seen()
+    assert len(counts) >= 80
+    # Once for the classes and once for the layers; a probe of the shape may come too.
+    assert sorted(counts.values())[-10] <= 2
+    assert same(found, before)
+    judge(detectors, {"far": far}, cache=tmp_path / "cache", **options)
+    assert sum(model.seen().values()) <= 10
+
+
+def test_model_and_detectors_stay_as_they_were():
+    model = linear_model().train()
+    model.weight.grad = torch.ones_like(model.weight)
+    before = model.weight.detach().clone()
+    detector = make_pipeline(ConfoundingGradientTransformer(model), Distance())
+    state = torch.random.get_rng_state()
+    judge({"d": detector}, model=model)
+    assert torch.equal(model.weight, before)
+    assert torch.equal(model.weight.grad, torch.ones_like(model.weight))
+    assert model.training
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not hasattr(detector[-1], "middle_")
+    assert detector[0].memory is None
+
+
+def test_steps_are_told(capsys):
+    told = []
+    judge({"one": Distance(), "two": Distance()}, on_step=told.append, verbose=True)
+    assert told == ["fitting and judging one", "fitting and judging two"]
+    assert capsys.readouterr().err == ""
+
+
+# Costs
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_memory_meter_sees_an_allocation():
+    with Meter() as idle:
+        pass
+    with Meter() as busy:
+        block = np.ones(25_000_000)
+        del block
+    assert 0 <= idle.peak_memory < 50 * 2**20
+    assert 190 * 2**20 < busy.peak_memory < 260 * 2**20
+    assert busy.seconds > 0
+
+
+def test_memory_is_not_known_everywhere(monkeypatch, tmp_path):
+    monkeypatch.setattr("skgrad.evaluation._resources._LINUX", tmp_path / "absent")
+    with Meter() as meter:
+        pass
+    assert np.isnan(meter.peak_memory)
+    assert judge().frame["peak_memory_mb"].isna().all()
+
+
+def test_costs_are_in_the_table():
+    frame = judge(anomalies={"far": FAR, "noise": NOISE}).frame
+    assert (frame[["fit_seconds", "score_seconds"]] > 0).all(axis=None)
+    if sys.platform == "linux":
+        assert np.isfinite(frame["peak_memory_mb"]).all()
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"X_test": X_TEST[:0]}, ValueError, "X_test must hold in-distribution"),
+        ({"X_fit": X_FIT[:0]}, ValueError, "X_fit must hold in-distribution"),
+        ({"X_test": X_TEST[0]}, ValueError, "X_test must be numbers of shape"),
+        ({"X_fit": X_FIT[:, :3]}, ValueError, r"have the shape of X_fit, \(3,\)"),
+        ({"anomalies": {}}, TypeError, "anomalies must be a dict"),
+        ({"anomalies": FAR}, TypeError, "anomalies must be a dict"),
+        ({"anomalies": {"far": FAR[:, :3]}}, ValueError, r"anomalies\['far'\]"),
+        ({"anomalies": {"x": X_TEST[:2]}}, ValueError, "none of the inputs in X_test"),
+        ({"anomalies": {"x": X_FIT[9:10]}}, ValueError, "none of the inputs in X_fit"),
+        (
+            {"anomalies": {"x": X_TEST[:2].astype(np.float64)}},
+            ValueError,
+            "2 are equal",
+        ),
+        (
+            {
+                "anomalies": {"x": X_TEST[:2]},
+                "X_test": np.nextafter(X_TEST.astype(np.float64), 9),
+            },
+            ValueError,
+            "none of the inputs in X_test",
+        ),
+        (
+            {"anomalies": {"x": AnomalySet(FAR[:2], sources=[0, 50])}},
+            ValueError,
+            "rows of X_test, 0 to 49",
+        ),
+        ({"detectors": {}}, TypeError, "detectors must be a dict"),
+        ({"detectors": [Distance()]}, TypeError, "detectors must be a dict"),
+        ({"detectors": {"d": Distance}}, TypeError, r"detectors\['d'\]"),
+        ({"detectors": {"d": "LOF"}}, TypeError, "with fit; got 'LOF'"),
+        ({"detectors": {"d": KNN()}}, TypeError, "Wrap PyOD's detector"),
+        (
+            {"detectors": {"d": make_pipeline(StandardScaler(), KNN())}},
+            TypeError,
+            "Wrap PyOD's detector",
+        ),
+        ({"detectors": {"d": Distance(sign=-1)}}, ValueError, "wrong sign"),
+        ({"X_fit": 100 * X_FIT + 5000}, ValueError, "differ, as in their scale"),
+        ({"protocol": "D"}, ValueError, "protocol must be one of 'A', "),
+        ({"protocol": "B"}, ValueError, "y_fit must be given under protocol 'B'"),
+        (
+            {"protocol": "B", "X_fit": None},
+            ValueError,
+            "y_test must be given under protocol 'B'",
+        ),
+        (
+            {"protocol": "B", "y_fit": (Y_FIT + 1) % 3},
+            ValueError,
+            "classifies none of the 120 inputs",
+        ),
+        ({"y_fit": Y_FIT[1:], "protocol": "B"}, ValueError, "y_fit must hold one"),
+        ({"y_test": Y_TEST[1:]}, ValueError, "y_test must hold one class"),
+        ({"seeds": 0}, TypeError, "seeds must be a sequence"),
+        ({"seeds": []}, TypeError, "seeds must be a sequence"),
+        ({"seeds": [-1]}, ValueError, "seeds must be integers from 0"),
+        ({"seeds": ["0"]}, ValueError, "seeds must be integers from 0"),
+        ({"seeds": "012"}, ValueError, "seeds must be integers from 0"),
+        ({"model": Distance()}, TypeError, "model must be a torch.nn.Module"),
+        ({"n_folds": 1, "X_fit": None}, ValueError, "n_folds"),
+        ({"n_folds": 51, "X_fit": None}, ValueError, "n_folds"),
+        (
+            {"detectors": {"a": make_confounding_gradient_detector(linear_model())}},
+            ValueError,
+            r"detectors\['a'\] learns from anomalies.*protocol 'C'.*\"A\"",
+        ),
+    ],
+)
+def test_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        judge(**change)
+
+
+@pytest.mark.parametrize("where", ["X_test", "X_fit", "anomalies"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers(where, value):
+    given = {"X_test": X_TEST, "X_fit": X_FIT, "anomalies": FAR}[where].copy()
+    given[3, 1] = value
+    change = {where: {"far": given} if where == "anomalies" else given}
+    name = r"anomalies\['far'\]" if where == "anomalies" else where
+    with pytest.raises(ValueError, match=f"{name} must be finite"):
+        judge(**change)
+
+
+def test_refused_before_anything_is_fitted():
+    with pytest.raises(TypeError):
+        judge({"good": Distance(), "bad": KNN()})
+    with pytest.raises(ValueError, match="none of the inputs"):
+        judge(anomalies={"far": FAR, "known": X_TEST[:1]})
+    assert FITTED == []
+
+
+def test_zero_and_minus_zero_are_equal():
+    X_test = X_TEST.copy()
+    X_test[0] = 0.0
+    with pytest.raises(ValueError, match="1 are equal"):
+        judge(anomalies={"x": -np.zeros((1, 4), np.float32)}, X_test=X_test)
+
+
+def test_without_pandas(monkeypatch):
+    found = judge()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install 'skgrad\[report\]'"):
+        found.frame  # noqa: B018

@@ -1,0 +1,175 @@
+"""Anomalies by name: whom they deceive, where they come from, what is kept."""
+
+import numpy as np
+import pytest
+import torch
+from judging import linear_model
+from numpy.testing import assert_array_equal
+
+from skgrad.attacks import pgd
+from skgrad.evaluation import (
+    ANOMALY_KINDS,
+    Threat,
+    _make_anomalies,
+    find_anomaly_kind,
+    make_anomalies,
+)
+
+QUICK = Threat(eps=0.4, n_steps=3, n_slow=5)
+FAST = [
+    *("noise in ball", "Semantic", "FGSM", "BIM", "BIM-a", "BIM-b", "IterLL"),
+    *("PGD", "PGD L2", "T-SCE", "T-MSE", "CSA"),
+]
+
+
+@pytest.fixture
+def data():
+    """Draw inputs in [0, 1], a model, and classes; the model gets some wrong."""
+    X = np.random.default_rng(0).random((30, 4)).astype(np.float32)
+    y = X[:, :3].argmax(axis=1)
+    y[::5] = (y[::5] + 1) % 3
+    return linear_model(), X, y
+
+
+def predicted(model, X):
+    with torch.no_grad():
+        return model(torch.from_numpy(X)).argmax(dim=1).numpy()
+
+
+@pytest.mark.parametrize("kind", FAST)
+def test_attacks_deceive_from_their_sources(data, kind):
+    model, X, y = data
+    sources = np.arange(30) + 100
+    made = make_anomalies(model, X, y, [kind], threat=QUICK, sources=sources)
+    found = made[kind]
+    attacked = sources[predicted(model, X) == y][: 5 if kind == "CSA" else None]
+    assert found.success_rate == len(found.X) / len(attacked)
+    assert len(found.X) > 0 or kind == "CSA"
+    rows = np.array(sources[:0] if found.sources is None else found.sources) - 100
+    assert set(rows + 100) <= set(attacked)
+    assert np.all(predicted(model, found.X) != y[rows])
+    assert found.X.min(initial=0) >= 0
+    assert found.X.max(initial=1) <= 1
+    assert found.X.dtype == np.float32
+    if kind not in ("Semantic", "PGD L2"):
+        assert np.abs(found.X - X[rows]).max(initial=0) <= 0.4 + 1e-6
+    assert found.seconds >= 0
+
+
+def test_misclassified_are_those_and_unchanged(data):
+    model, X, y = data
+    found = make_anomalies(model, X, y, ["misclassified"], sources=np.arange(30))
+    assert_array_equal(found["misclassified"].sources, np.arange(0, 30, 5))
+    assert_array_equal(found["misclassified"].X, X[::5])
+
+
+def test_noise_has_number_shape_and_bounds(data):
+    model, X, y = data
+    threat = Threat(bounds=(-2.0, 3.0), n_steps=3, n_slow=4)
+    kinds = ["gaussian-noise", "uniform_noise", "fooling images"]
+    made = make_anomalies(model, X, y, kinds, threat=threat, sources=np.arange(30))
+    assert list(made) == ["Gaussian noise", "uniform noise", "fooling images"]
+    for kind, found in made.items():
+        assert found.X.shape[1:] == (4,)
+        assert len(found.X) == 30 or kind == "fooling images"
+        assert found.X.min() >= -2
+        assert found.X.max() <= 3
+        assert found.X.dtype == np.float32
+        assert found.sources is None
+    assert made["uniform noise"].X.max() > 2.5
+    assert not np.array_equal(made["uniform noise"].X, made["Gaussian noise"].X)
+
+
+def test_a_kind_does_not_depend_on_the_others(data):
+    kinds = ["uniform noise", "PGD", "FGSM"]
+    together = make_anomalies(*data, kinds, threat=QUICK)
+    for kind in kinds:
+        alone = make_anomalies(*data, [kind], threat=QUICK)
+        assert_array_equal(alone[kind].X, together[kind].X)
+
+
+def test_equal_to_the_attack_itself(data):
+    model, X, y = data
+    right = predicted(model, X) == y
+    found = make_anomalies(model, X, y, ["pgd"], threat=Threat(random_state=4))["PGD"]
+    result = pgd(model, X[right], y[right], eps=0.3, random_state=4)
+    assert_array_equal(found.X, result.X_adv[result.success])
+
+
+def test_kept_in_the_cache(data, tmp_path, monkeypatch):
+    model, X, y = data
+    kinds = ["PGD", "uniform noise"]
+    options = {"threat": QUICK, "cache": tmp_path}
+    before = make_anomalies(model, X, y, kinds, sources=np.arange(30), **options)
+    made = []
+    make = _make_anomalies._make
+    monkeypatch.setattr(
+        _make_anomalies, "_make", lambda *a: [made.append(a[0]), make(*a)][1]
+    )
+    again = make_anomalies(model, X, y, kinds, sources=np.arange(30) + 7, **options)
+    assert made == []
+    for kind in kinds:
+        assert_array_equal(again[kind].X, before[kind].X)
+        assert again[kind].seconds == before[kind].seconds
+    assert_array_equal(again["PGD"].sources, before["PGD"].sources + 7)
+    other = linear_model()
+    torch.nn.init.constant_(other.bias, 0.01)
+    for change in (
+        {"model": other},
+        {"X": X + np.float32(1e-6)},
+        {"y": np.zeros_like(y)},
+        {"threat": Threat(eps=0.4, n_steps=3, n_slow=5, random_state=1)},
+        {"threat": Threat(eps=0.41, n_steps=3, n_slow=5)},
+    ):
+        given = {"model": model, "X": X, "y": y, "kinds": ["PGD"], **options, **change}
+        made.clear()
+        make_anomalies(**given)
+        assert made == ["PGD"], change
+
+
+def test_nothing_to_attack(data):
+    model, X, _ = data
+    wrong = (predicted(model, X) + 1) % 3
+    made = make_anomalies(model, X, wrong, FAST, threat=QUICK, sources=np.arange(30))
+    for found in made.values():
+        assert found.X.shape == (0, 4)
+        assert np.isnan(found.success_rate)
+
+
+def test_no_success_keeps_the_shape(data):
+    threat = Threat(eps=1e-9, n_steps=1)
+    made = make_anomalies(*data, ["PGD"], threat=threat, sources=np.arange(30))["PGD"]
+    assert made.X.shape == (0, 4)
+    assert made.success_rate == 0
+
+
+def test_model_stays_as_it_was(data):
+    model, X, y = data
+    model.train()
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    make_anomalies(model, X, y, FAST, threat=QUICK)
+    assert model.training
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is None
+        assert parameter.requires_grad
+
+
+def test_names():
+    for slug, shown in ANOMALY_KINDS.items():
+        assert find_anomaly_kind(slug) == find_anomaly_kind(shown.upper()) == shown
+    assert find_anomaly_kind("c & w") == "C&W"
+    assert find_anomaly_kind("BB_L2") == "B&B L2"
+    for nothing in ("", "pg", "pgd2", None, 3):
+        assert find_anomaly_kind(nothing) is None
+    assert len(set(ANOMALY_KINDS.values())) == len(ANOMALY_KINDS)
+
+
+def test_unknown_kind(data):
+    with pytest.raises(ValueError, match=r"got 'pgdd'\. Did you mean 'pgd'"):
+        make_anomalies(*data, ["fgsm", "pgdd"])
+
+
+def test_threat():
+    assert Threat().eps_l2 == pytest.approx(3.0)
+    assert Threat(eps=0.1, eps_l2=0.5).eps_l2 == 0.5
