@@ -249,8 +249,8 @@ def main(arguments=None):
     parts = split_mnist(
         len(X), n_fit=args.n_fit, max_train=max_train, random_state=args.seed
     )
-    fit, train = parts.fit, parts.train
-    net = load_network(X[train], y[train], X_test, y_test, args)
+    fit = parts.fit
+    net = load_network(X[parts.train], y[parts.train], X_test, y_test, args)
 
     X_id, sources = X_test[-args.n_test :], slice(0, -args.n_test)
     right = np.flatnonzero(net.predict(X_test[sources]) == y_test[sources])

@@ -52,7 +52,8 @@ from skgrad.evaluation import (
 def load_mnist(args, seed):
     """Return the network's share of the training images, and the test images."""
     data = args.load("mnist", split="train")
-    rows = split_mnist(len(data.X), random_state=seed).train
+    n_fit = 300 if args.quick else 6000
+    rows = split_mnist(len(data.X), n_fit=n_fit, random_state=seed).train
     test = args.load("mnist", split="test")
     return data.X[rows], data.y[rows], test.X, test.y
 
@@ -186,6 +187,8 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="few images, one epoch")
     parser.add_argument("--verbose", action="store_true", help="a line per epoch")
     args = parser.parse_args(arguments)
+    if args.data_dir is None:
+        parser.error("--data-dir must be given, or SKGRAD_DATA set")
     args.output.mkdir(parents=True, exist_ok=True)
     args.load = partial(
         load_dataset,

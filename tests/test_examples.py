@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from skgrad.evaluation import LeNet, load_network
+
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
 
 
@@ -94,6 +96,30 @@ def test_rivals_script_prints_both_tables(small_mnist, capsys, monkeypatch, tmp_
     assert (kinds.isna().sum() % len(detectors) == 0).all()
     assert detectors["Gaussian noise"]["recommended"] > 0.8
     assert "Mahalanobis FE, FGSM known" in capsys.readouterr().out
+
+
+def test_networks_are_trained_once(small_mnist, capsys, tmp_path):
+    series = np.column_stack(
+        [np.arange(400) % 4 + 1, np.random.default_rng(0).normal(size=(400, 140))]
+    )
+    (small_mnist / "ucr").mkdir()
+    np.savetxt(small_mnist / "ucr" / "ECG5000_TRAIN.txt", series)
+    path = Path(__file__).parents[1] / "examples" / "train_networks.py"
+    output = tmp_path / "nets"
+    main = runpy.run_path(str(path))["main"]
+    options = ["--data-dir", str(small_mnist), "--output", str(output), "--quick"]
+    options += ["--networks", "lenet", "ecg", "--seeds", "1"]
+    main(options)
+    table = pd.read_csv(output / "accuracies.csv")
+    assert table.network.tolist() == ["lenet", "ecg"]
+    assert table.accuracy.between(0, 1).all()
+    load_network(LeNet, output / "lenet-1.safetensors")
+    assert "network: ecg seed: 1 accuracy: " in capsys.readouterr().out
+    (output / "ecg-1.safetensors").unlink()
+    main(options)
+    assert "lenet" not in capsys.readouterr().out
+    again = pd.read_csv(output / "accuracies.csv").drop(columns="seconds")
+    pd.testing.assert_frame_equal(again, table.drop(columns="seconds"))
 
 
 def test_there_are_examples():

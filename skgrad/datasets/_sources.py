@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -228,25 +229,26 @@ def array_file(path):
     """Read inputs ``X`` and perhaps classes ``y`` from a .npy or .npz file."""
     try:
         content = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        if isinstance(content, np.ndarray):
+            arrays = {"X": content}
+        else:
+            with content:
+                arrays = dict(content)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"name_or_path must be an array file without objects; {str(path)!r} is "
             f"not: {error}"
         ) from error
-    y = None
-    if path.suffix == ".npz":
-        with content as arrays:
-            names = sorted(arrays)
-            if "X" not in names and len(names) != 1:
-                raise ValueError(
-                    f"name_or_path must hold an array named X, and perhaps y; "
-                    f"{str(path)!r} holds {', '.join(names)}."
-                )
-            content = arrays["X" if "X" in names else names[0]]
-            y = arrays["y"].astype(np.int64) if "y" in names else None
-    _check_array(content, y, path)
+    if "X" not in arrays and len(arrays) != 1:
+        raise ValueError(
+            f"name_or_path must hold an array named X, and perhaps y; {str(path)!r} "
+            f"holds {', '.join(sorted(arrays))}."
+        )
+    X = arrays["X"] if "X" in arrays else next(iter(arrays.values()))
+    y = arrays["y"].astype(np.int64) if "y" in arrays else None
+    _check_array(X, y, path)
     classes = [] if y is None else [str(label) for label in np.unique(y)]
-    return Source(y=y, classes=classes, values=content)
+    return Source(y=y, classes=classes, values=X)
 
 
 def _check_array(X, y, path):

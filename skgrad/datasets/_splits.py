@@ -39,6 +39,11 @@ def split_mnist(n_samples=60_000, *, n_fit=6000, max_train=None, random_state=0)
     Bunch
         With ``train`` (sorted) and ``fit``, the row numbers; disjoint.
 
+    Raises
+    ------
+    ValueError
+        If no image is left for the network.
+
     Examples
     --------
     >>> from skgrad.datasets import split_mnist
@@ -48,7 +53,13 @@ def split_mnist(n_samples=60_000, *, n_fit=6000, max_train=None, random_state=0)
     """
     order = np.random.default_rng(random_state).permutation(n_samples)
     fit = order[:n_fit]
-    return Bunch(train=np.setdiff1d(order[-_N_TRAIN:][:max_train], fit), fit=fit)
+    train = np.setdiff1d(order[-_N_TRAIN:][:max_train], fit)
+    if len(train) == 0:
+        raise ValueError(
+            f"n_fit must leave some of the {n_samples} images for the network; got "
+            f"{n_fit}."
+        )
+    return Bunch(train=train, fit=fit)
 
 
 @validate_params(

@@ -2,6 +2,7 @@
 
 import copy
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.utils.data import default_collate
 
 from ..torch_engine.model_state import check_device, seed_torch
 
-_OPTIMIZERS = {
+_OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {}),
     # Paper B's.
     "sgd": (
