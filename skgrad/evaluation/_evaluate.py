@@ -251,20 +251,24 @@ class _Judge:
     def __init__(self, name, detector, data, protocol, store):
         self.name, self.data, self.protocol, self.store = name, data, protocol, store
         self.detector = detector
+        self._key = self._fitted = None
 
     def prepare(self, split):
         """Take up a split. Nothing is fitted before scores are asked for."""
         self.split = split
-        self._fitted = None
         known = split.known if _learns_from_anomalies(self.detector) else {}
         prints = self.data.prints
-        self._key = self.store.key(
+        key = self.store.key(
             self.detector,
             split.seed,
             prints["X_fit"],
             (prints["X_test"], self._rows()),
             [(prints[kind,], rows) for kind, rows in known.items()],
         )
+        # Under A and A' most detectors are fitted on the same for every kind.
+        if key is None or key != self._key:
+            self._fitted = None
+        self._key = key
 
     def __call__(self, kind):
         """Return the result for one kind of anomaly."""
