@@ -55,9 +55,9 @@ METRICS = {
 }
 
 
-def table(study, number, metric, kinds, detectors):
+def table(study, number, metric, part):
     """Return our cells, with those of a table of the paper in brackets."""
-    text = mean_and_spread(_part(study.same, kinds, detectors), metric)
+    text = mean_and_spread(part, metric)
     published = load_published_results("A").query(
         "table == @number and model == 'ResNet' and metric == @metric_of_paper",
         local_dict={"number": f"Table {number}", "metric_of_paper": METRICS[metric][1]},
@@ -86,8 +86,9 @@ def _part(evaluation, kinds, detectors):
 def table_2(study):
     """Return a table for each metric, as Markdown."""
     kinds = [kind for kind in study.same.anomalies if kind not in ATTACKS]
+    part = _part(study.same, kinds, TABLE_2)
     parts = [
-        f"{shown}:\n\n{as_markdown(table(study, 2, metric, kinds, TABLE_2))}"
+        f"{shown}:\n\n{as_markdown(table(study, 2, metric, part))}"
         for metric, (shown, _) in METRICS.items()
     ]
     return "\n\n".join(parts)
@@ -206,7 +207,8 @@ def sections_of(study, args):
         seed=args.seeds[0],
         verdict=verdict,
     )
-    table_1 = as_markdown(table(study, 1, "auroc", study.attacks, TABLE_1))
+    part = _part(study.same, study.attacks, TABLE_1)
+    table_1 = as_markdown(table(study, 1, "auroc", part))
     return [
         (f"Table 1, adversarial inputs, AUROC: {study.name}", table_1),
         (f"Table 2, out of distribution: {study.name}", table_2(study)),

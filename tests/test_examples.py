@@ -137,7 +137,8 @@ def test_paper_a_script_writes_its_page(tmp_path, monkeypatch):
     assert "| conv1 |" in sections[f"Figure 3: {of}"]
     figure = tmp_path / "paper_a_norms_digitssmallcnn.png"
     assert figure.name in sections[f"Figure 3: {of}"]
-    assert Image.open(figure).size[0] > 500
+    with Image.open(figure) as image:
+        assert image.width > 500
     assert "SVHN" in sections["Not run here"]
 
 
