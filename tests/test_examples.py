@@ -122,5 +122,51 @@ def test_networks_are_trained_once(small_mnist, capsys, tmp_path):
     pd.testing.assert_frame_equal(again, table.drop(columns="seconds"))
 
 
+def run_paper(name, folder, monkeypatch):
+    """Run the script of a paper on the digits and return its page's sections."""
+    examples = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(examples)
+    monkeypatch.delenv("SKGRAD_DATA", raising=False)
+    state = torch.get_rng_state()
+    try:
+        script = runpy.run_path(str(examples / f"{name}.py"))
+        options = ["--output", str(folder), "--cache", str(folder / "cache")]
+        page = script["main"](["--quick", *options])
+    finally:
+        torch.set_rng_state(state)
+    parts = page.read_text(encoding="utf-8").split("\n## ")[1:]
+    return dict(part.split("\n\n", 1) for part in parts)
+
+
+def numbers(text, row):
+    """Return the numbers in a row of a table of Markdown; a dash is NaN."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {row} |"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")[1:]]
+    return np.array([np.nan if cell == "-" else float(cell) for cell in cells])
+
+
+def test_paper_a_script_writes_its_page(tmp_path, monkeypatch):
+    pytest.importorskip("foolbox")
+    sections = run_paper("paper_a", tmp_path, monkeypatch)
+    of = "digits, small CNN"
+    table_1 = sections[f"Table 1, adversarial inputs, AUROC: {of}"]
+    for kind in ("FGSM", "BIM", "PGD", "C&W", "Semantic", "mean"):
+        areas = numbers(table_1, kind)
+        assert len(areas) == 9
+        assert np.all((areas >= 0) & (areas <= 100))
+    table_2 = sections[f"Table 2, out of distribution: {of}"]
+    assert table_2.count("| photo patches |") == 4
+    assert np.all(numbers(table_2, "Gaussian noise")[-3:] > 80)
+    assert len(numbers(sections[f"What a user faces: {of}"], "mean")) == 10
+    alarms = numbers(sections[f"False alarms: {of}"], "confounding gradients (A)")
+    assert np.all((alarms >= 0) & (alarms <= 100))
+    assert "| conv1 |" in sections[f"Figure 3: {of}"]
+    figure = tmp_path / "paper_a_norms_digitssmallcnn.png"
+    assert figure.name in sections[f"Figure 3: {of}"]
+    with Image.open(figure) as image:
+        assert image.width > 500
+    assert "SVHN" in sections["Not run here"]
+
+
 def test_there_are_examples():
     assert EXAMPLES
