@@ -9,6 +9,7 @@ from ._judge import judge_digits
 from ._make_anomalies import ANOMALY_KINDS, Threat, find_anomaly_kind, make_anomalies
 from ._networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
 from ._protocols import PROTOCOLS, Protocol
+from ._published import compare_with_published, load_published_results
 from ._report import plot_score_distributions, render_table, write_csv
 from ._result import Result
 from ._training import crop_and_flip, train_network
@@ -28,11 +29,13 @@ __all__ = [
     "Threat",
     "bootstrap_intervals",
     "crop_and_flip",
+    "compare_with_published",
     "evaluate",
     "find_anomaly_kind",
     "judge_digits",
     "load_network",
     "load_safetensors",
+    "load_published_results",
     "make_anomalies",
     "plot_score_distributions",
     "render_table",
