@@ -6,6 +6,7 @@ from ._digits import train_digits_network
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
 from ._judge import judge_digits
+from ._loss_alignment import loss_alignment
 from ._make_anomalies import ANOMALY_KINDS, Threat, find_anomaly_kind, make_anomalies
 from ._networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
 from ._protocols import PROTOCOLS, Protocol
@@ -28,14 +29,15 @@ __all__ = [
     "Result",
     "Threat",
     "bootstrap_intervals",
-    "crop_and_flip",
     "compare_with_published",
+    "crop_and_flip",
     "evaluate",
     "find_anomaly_kind",
     "judge_digits",
     "load_network",
-    "load_safetensors",
     "load_published_results",
+    "load_safetensors",
+    "loss_alignment",
     "make_anomalies",
     "plot_score_distributions",
     "render_table",
