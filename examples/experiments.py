@@ -370,11 +370,12 @@ def mean_and_spread(evaluation, metric="auroc"):
     mean, spread = (evaluation.summary(metric, spread=s) for s in (False, True))
     text = mean.copy().astype(object)
     for column in mean:
-        text[column] = list(map(_with_spread, mean[column], spread[column]))
+        text[column] = list(map(with_spread, mean[column], spread[column]))
     return text
 
 
-def _with_spread(mean, spread):
+def with_spread(mean, spread):
+    """Return a mean and its deviation, fractions, as a cell of percent."""
     if np.isnan(mean):
         return "-"
     return f"{100 * mean:.1f}" + ("" if np.isnan(spread) else f" ± {100 * spread:.1f}")
