@@ -23,6 +23,8 @@ from experiments import (
     load_setting,
     mean_and_spread,
     read_options,
+    with_published,
+    with_spread,
     write_page,
 )
 from sklearn.base import clone
@@ -88,11 +90,6 @@ class Study:
     def name(self):
         """The data set and the network."""
         return f"{self.settings[0].name}, {self.settings[0].network}"
-
-    @property
-    def data(self):
-        """The data set."""
-        return self.settings[0].name
 
 
 def study(name, args):
@@ -190,23 +187,25 @@ def table_1(study):
         rows.append(row.rename(index={ALL: f"all, pooled: {shown}"}))
     alarms = mean_and_spread(study.evaluation, "realised_fpr").loc[[ALL], columns]
     rows.append(alarms.rename(index={ALL: "false alarms (5 asked for)"}))
-    return pd.concat(rows).rename_axis(study.data)
+    return pd.concat(rows).rename_axis(study.name)
 
 
 def table_2(studies):
     """Return success and identification of the adaptive attacks."""
-    rows = {}
+    parts = []
     for study in studies:
-        tnr = beside(study, "tnr_at_95tpr", "Table 2")
-        success = published(study.data, "attack_success", "Sec. 5.3")
-        for kind in ("PGD", *ADAPTIVE):
-            rate = study.rates[kind]
-            ours = f"{100 * rate.mean():.1f}"
-            rows[f"{study.name}: {kind}"] = {
-                "success": _with_paper(ours, success.get((kind, "none"))),
-                **tnr.loc[kind, [OURS, "recommended"]],
-            }
-    return pd.DataFrame(rows).T.rename_axis("attack")
+        kinds = ["PGD", *ADAPTIVE]
+        rates = study.rates[kinds]
+        # The published rows of success name no method.
+        success = pd.DataFrame({"none": map(with_spread, rates.mean(), rates.std())})
+        success = success.set_axis(kinds)
+        success = with_published(
+            success, published(study, "attack_success", "Sec. 5.3")
+        )
+        tnr = beside(study, "tnr_at_95tpr", "Table 2")[[OURS, "recommended"]]
+        part = success.rename(columns={"none": "success"}).join(tnr)
+        parts.append(part.rename(index=lambda kind, name=study.name: f"{name}: {kind}"))
+    return pd.concat(parts).rename_axis("attack")
 
 
 def table_3(studies):
@@ -228,23 +227,13 @@ def table_3(studies):
 def beside(study, metric, table):
     """Return our cells with the paper's in brackets, kinds by detectors."""
     text = mean_and_spread(study.evaluation, metric)
-    theirs = published(study.data, metric, table)
-    for detector in text:
-        for kind in text.index:
-            cell = text.loc[kind, detector]
-            text.loc[kind, detector] = _with_paper(cell, theirs.get((kind, detector)))
-    return text
+    return with_published(text, published(study, metric, table))
 
 
-def published(data, metric, table):
-    """Return the paper's numbers by kind of anomaly and method."""
+def published(study, metric, table):
+    """Return the paper's numbers, of which there may be none."""
     rows = load_published_results("B").query("metric == @metric and table == @table")
-    rows = rows[rows["in_distribution"] == PUBLISHED.get(data)]
-    return rows.set_index(["anomaly", "method"])["value"].to_dict()
-
-
-def _with_paper(cell, value):
-    return cell if value is None else f"{cell} ({value:g})"
+    return rows[rows["in_distribution"] == PUBLISHED.get(study.settings[0].name)]
 
 
 def sizes(studies):
