@@ -306,7 +306,9 @@ def _digits(name, seed, args):
     X, y = digits.X_test, digits.y_test
     sizes = [min(args.n_test, 300), min(args.n_attack, 150)]
     judged, attacked = _parts(X, y, sizes, seed)
-    patches = load_dataset("photo-patches", shape=(1, 8, 8), n_samples=args.n_anomalies)
+    patches = load_dataset(
+        "photo-patches", shape=(1, 8, 8), n_samples=args.n_anomalies, random_state=seed
+    )
     return Setting(
         "digits",
         "small CNN",
@@ -368,11 +370,12 @@ def mean_and_spread(evaluation, metric="auroc"):
     mean, spread = (evaluation.summary(metric, spread=s) for s in (False, True))
     text = mean.copy().astype(object)
     for column in mean:
-        text[column] = list(map(_with_spread, mean[column], spread[column]))
+        text[column] = list(map(with_spread, mean[column], spread[column]))
     return text
 
 
-def _with_spread(mean, spread):
+def with_spread(mean, spread):
+    """Return a mean and its deviation, fractions, as a cell of percent."""
     if np.isnan(mean):
         return "-"
     return f"{100 * mean:.1f}" + ("" if np.isnan(spread) else f" ± {100 * spread:.1f}")

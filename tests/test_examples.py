@@ -166,6 +166,64 @@ def test_paper_a_script_writes_its_page(tmp_path, monkeypatch):
     with Image.open(figure) as image:
         assert image.width > 500
     assert "SVHN" in sections["Not run here"]
+def run_script(name, output, monkeypatch):
+    """Run a script of experiments on the digits; return the page it writes."""
+    folder = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(folder)
+    state = torch.get_rng_state()
+    try:
+        script = runpy.run_path(str(folder / f"{name}.py"))
+        options = ["--quick", "--output", str(output), "--cache", str(output / "cache")]
+        return script["main"](options).read_text(encoding="utf-8")
+    finally:
+        torch.set_rng_state(state)
+
+
+def page_tables(page):
+    """Return the tables of a page by heading: cells by row and column."""
+    tables = {}
+    for section in page.split("\n## ")[1:]:
+        heading, _, text = section.partition("\n")
+        lines = [line for line in text.splitlines() if line.startswith("| ")]
+        if lines:
+            head, _, *rows = (
+                [c.strip() for c in line.split("|")[1:-1]] for line in lines
+            )
+            tables[heading] = {
+                row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows
+            }
+    return tables
+
+
+def test_paper_b_script_writes_its_tables(tmp_path, monkeypatch):
+    page = run_script("paper_b", tmp_path, monkeypatch)
+    tables = page_tables(page)
+    first = tables["Table 1: digits, small CNN"]
+    methods = {"max softmax", "ODIN", "Mahalanobis", "recommended"}
+    assert methods < set(first["PGD, TNR"])
+    figures = [float(cell) for row in first.values() for cell in row.values()]
+    assert all(0 <= figure <= 100 for figure in figures)
+    assert float(first["all, pooled: AUROC"]["recommended"]) > 80
+    adaptive = tables["Table 2: adaptive attacks"]
+    assert float(adaptive["digits, small CNN: PGD"]["success"]) > 50
+    assert [row.split(": ")[1] for row in tables["Table 3: fewer classes"]] == [
+        "all",
+        "top 5",
+        "top 3",
+    ]
+    assert "CIFAR-100" in page.split("## Not run here")[1]
+
+
+def test_paper_b_figures_are_drawn_and_linked(tmp_path, monkeypatch):
+    page = run_script("paper_b_landscape", tmp_path, monkeypatch)
+    for number in range(1, 5):
+        path = tmp_path / f"paper_b_fig_{number}.png"
+        assert f"({path.name})" in page
+        assert path.stat().st_size < 200_000
+        assert np.asarray(Image.open(path).convert("L")).std() > 10
+    zeta = page_tables(page)["Figure 3: zeta of Theorem 1"]
+    shares = [float(row["zeta >= 0, correct"]) for row in zeta.values()]
+    assert all(0 <= share <= 1 for share in shares)
 
 
 def test_there_are_examples():

@@ -7,6 +7,7 @@ from ._digits import train_digits_network
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
 from ._judge import judge_digits
+from ._loss_alignment import loss_alignment
 from ._make_anomalies import ANOMALY_KINDS, Threat, find_anomaly_kind, make_anomalies
 from ._networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
 from ._protocols import PROTOCOLS, Protocol
@@ -47,6 +48,7 @@ __all__ = [
     "load_network",
     "load_published_results",
     "load_safetensors",
+    "loss_alignment",
     "make_anomalies",
     "make_detectors",
     "plot_heat_map",

@@ -1,0 +1,36 @@
+"""How loss gradients near an input point back at it (paper B, Theorem 1)."""
+
+from torch import Tensor, nn
+
+from .input_gradients import Maps, loss_input_gradient, unit_map
+
+
+def gradient_alignment(
+    module: nn.Module, x: Tensor, nearby: Tensor, classes: Tensor
+) -> Tensor:
+    """Compute the cosine between the descent at nearby points and the way back.
+
+    Cost: one forward and one backward pass over the nearby points.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_points, *input_shape)
+        The inputs, or one that broadcasts.
+    nearby : Tensor of shape (n_points, *input_shape)
+        A point near each.
+    classes : Tensor of int64 of shape (n_points,)
+        The class of each towards which the cross-entropy is taken.
+
+    Returns
+    -------
+    Tensor of shape (n_points,)
+        Cosines in [-1, 1] (paper B, Eq. 3): positive where descending from the nearby
+        point leads back to the input; 0 where the gradient vanishes.
+    """
+    gradient = loss_input_gradient(module, nearby, classes)
+    # <-g, x - nearby> = <g, nearby - x>. A cosine does not mind that the engine's
+    # gradient is scaled.
+    ascent, away = (unit_map(part, Maps()) for part in (gradient, nearby - x))
+    return (ascent * away).sum(dim=1).clamp(-1, 1)
