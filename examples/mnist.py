@@ -15,16 +15,11 @@ exist, else torchvision's FashionMNIST and Omniglot.
 """
 
 import argparse
-from pathlib import Path
+from functools import partial
 
-import numpy as np
 import torch
 from sklearn.pipeline import make_pipeline
-from skorch import NeuralNetClassifier
-from skorch.callbacks import LRScheduler
 from torch import nn
-from torchvision import transforms
-from torchvision.datasets import MNIST, FashionMNIST, ImageFolder, Omniglot
 
 from skgrad import (
     LayerActivationTransformer,
@@ -34,8 +29,8 @@ from skgrad import (
     make_uniform_detector,
 )
 from skgrad.attacks import fgsm, pgd
-from skgrad.datasets import make_gaussian_noise, make_uniform_noise
-from skgrad.evaluation import Result, render_table
+from skgrad.datasets import load_dataset, split_mnist
+from skgrad.evaluation import Result, render_table, train_network
 
 # %%
 # Data
@@ -43,34 +38,28 @@ from skgrad.evaluation import Result, render_table
 # All images are grey, 28 x 28, with values in [0, 1]. The strokes of Omniglot are black
 # on white; inverted they look like those of MNIST.
 SHAPE = (1, 28, 28)
-GREY = transforms.Compose(
-    [transforms.Grayscale(), transforms.Resize(28), transforms.ToTensor()]
-)
+ANOMALIES = {
+    "Fashion-MNIST": "fashion-mnist",
+    "Omniglot": "omniglot",
+    "Gaussian noise": "gaussian-noise",
+    "uniform noise": "uniform-noise",
+}
 
 
-def load_mnist(data_dir, *, train, download):
-    """Return images (n, 1, 28, 28) of float32 and their classes."""
-    data = MNIST(data_dir, train=train, download=download)
-    images = data.data.numpy()[:, None].astype(np.float32) / 255
-    return images, data.targets.numpy()
+def load_mnist(data_dir, *, download):
+    """Return training images (n, 1, 28, 28) and classes, then those for testing."""
+    load = partial(load_dataset, "mnist", data_dir=data_dir, download=download)
+    train, test = load(split="train"), load(split="test")
+    return train.X, train.y, test.X, test.y
 
 
-def load_anomalies(data_dir, name, n_samples, *, download, random_state):
-    """Draw images of another data set."""
-    folder, make = {
-        "Fashion-MNIST": ("fashion-mnist-900", FashionMNIST),
-        "Omniglot": ("omniglot-small", Omniglot),
-    }[name]
-    folder = Path(data_dir) / folder
-    if folder.exists():
-        data = ImageFolder(folder, transform=GREY)
-    elif make is FashionMNIST:
-        data = make(data_dir, train=False, transform=GREY, download=download)
-    else:
-        data = make(data_dir, transform=GREY, download=download)
-    order = np.random.default_rng(random_state).permutation(len(data))[:n_samples]
-    images = np.stack([data[i][0].numpy() for i in order])
-    return 1 - images if name == "Omniglot" else images
+def load_anomalies(args):
+    """Draw images of other data sets, and noise."""
+    how = {"shape": SHAPE, "n_samples": args.n_anomalies, "random_state": args.seed}
+    where = {"data_dir": args.data_dir, "download": args.download}
+    return {
+        title: load_dataset(name, **how, **where).X for title, name in ANOMALIES.items()
+    }
 
 
 # %%
@@ -96,22 +85,10 @@ class Network(nn.Module):
         return self.fc2(self.drop(torch.relu(self.fc1(x.flatten(1)))))
 
 
-def train_network(X, y, *, max_epochs, random_state):
-    """Train the network, and say how."""
-    torch.manual_seed(random_state)
-    net = NeuralNetClassifier(
-        Network,
-        criterion=nn.CrossEntropyLoss,
-        optimizer=torch.optim.Adam,
-        lr=2e-3,
-        batch_size=128,
-        max_epochs=max_epochs,
-        train_split=None,
-        iterator_train__shuffle=True,
-        callbacks=[LRScheduler("CosineAnnealingLR", T_max=max_epochs)],
-        verbose=0,
-    )
-    return net.fit(X, y)
+def train(X, y, *, max_epochs, random_state):
+    """Train the network."""
+    how = {"max_epochs": max_epochs, "lr": 2e-3, "schedule": "cosine"}
+    return train_network(Network, X, y, random_state=random_state, **how)
 
 
 # %%
@@ -120,24 +97,6 @@ def train_network(X, y, *, max_epochs, random_state):
 # Of an attack those images count that it deceives the network with.
 def make_anomalies(net, X, y, args):
     """Return the anomalies by name."""
-    others = {
-        name: load_anomalies(
-            args.data_dir,
-            name,
-            args.n_anomalies,
-            download=args.download,
-            random_state=args.seed,
-        )
-        for name in ("Fashion-MNIST", "Omniglot")
-    }
-    noise = {
-        "Gaussian noise": make_gaussian_noise(
-            args.n_anomalies, SHAPE, random_state=args.seed
-        ),
-        "uniform noise": make_uniform_noise(
-            args.n_anomalies, SHAPE, random_state=args.seed
-        ),
-    }
     X, y = X[: args.n_anomalies], y[: args.n_anomalies]
     right = net.predict(X) == y
     attacks = {
@@ -145,7 +104,7 @@ def make_anomalies(net, X, y, args):
         "PGD, eps 0.3": pgd(net, X[right], y[right], eps=0.3, random_state=args.seed),
     }
     successful = {name: a.X_adv[a.success] for name, a in attacks.items()}
-    return {**others, **noise, **successful}
+    return {**load_anomalies(args), **successful}
 
 
 # %%
@@ -180,26 +139,27 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     if args.quick:
         args.n_fit, args.n_test, args.n_anomalies = 300, 100, 50
-    X, y = load_mnist(args.data_dir, train=True, download=args.download)
-    X_test, y_test = load_mnist(args.data_dir, train=False, download=args.download)
+    X, y, X_test, y_test = load_mnist(args.data_dir, download=args.download)
     X_test, y_test = X_test[: args.n_test], y_test[: args.n_test]
-    order = np.random.default_rng(args.seed).permutation(len(X))
-    fit, train = order[: args.n_fit], order[-50_000:][: 500 if args.quick else None]
-    train = np.setdiff1d(train, fit)
-    net = train_network(
-        X[train], y[train], max_epochs=1 if args.quick else 10, random_state=args.seed
+    max_train = 500 if args.quick else None
+    parts = split_mnist(
+        len(X), n_fit=args.n_fit, max_train=max_train, random_state=args.seed
+    )
+    max_epochs = 1 if args.quick else 10
+    net = train(
+        X[parts.train], y[parts.train], max_epochs=max_epochs, random_state=args.seed
     )
     print(
         f"Network: {net.score(X_test, y_test):.2%} accuracy on {len(X_test)} test "
-        f"images (seed {args.seed}, trained on {len(train)}, detectors fitted on "
-        f"{len(fit)})."
+        f"images (seed {args.seed}, trained on {len(parts.train)}, detectors fitted on "
+        f"{len(parts.fit)})."
     )
     anomalies = make_anomalies(net, X_test, y_test, args)
     results = []
     for name, detector in make_detectors(net, args.seed).items():
         if args.only not in (None, name):
             continue
-        detector.fit(X[fit])
+        detector.fit(X[parts.fit])
         scores_id = detector.score_samples(X_test)
         results += [
             Result(

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mnist import SHAPE, load_anomalies, load_mnist, train_network
+from mnist import SHAPE, load_anomalies, load_mnist, train
 
 from skgrad import (
     ConformalDetector,
@@ -32,7 +32,7 @@ from skgrad import (
 )
 from skgrad import attacks as at
 from skgrad.baselines import PyTorchOODDetector, make_baselines
-from skgrad.datasets import make_gaussian_noise, make_uniform_noise
+from skgrad.datasets import make_uniform_noise, split_mnist
 from skgrad.metrics import auroc
 
 # Paper B's for MNIST, in the maximum norm and in the Euclidean norm.
@@ -118,13 +118,7 @@ def describe(name, result, seconds):
 
 def other_anomalies(net, args):
     """Return data of other kinds, noise, and fooling images with their cost."""
-    load = partial(load_anomalies, args.data_dir, download=args.download)
-    n, seed = args.n_anomalies, args.seed
-    found = {
-        name: load(name, n, random_state=seed) for name in ("Fashion-MNIST", "Omniglot")
-    }
-    found["Gaussian noise"] = make_gaussian_noise(n, SHAPE, random_state=seed)
-    found["uniform noise"] = make_uniform_noise(n, SHAPE, random_state=seed)
+    found, n, seed = load_anomalies(args), args.n_anomalies, args.seed
     start = time.perf_counter()
     X = make_uniform_noise(n, SHAPE, random_state=seed + 1)
     options = {"n_generations": 5, "confidence": 0.2} if args.quick else {}
@@ -218,9 +212,7 @@ def print_detectors(rows):
 
 def load_network(X, y, X_test, y_test, args):
     """Train the network of mnist.py, and say how good it is."""
-    net = train_network(
-        X, y, max_epochs=5 if args.quick else 10, random_state=args.seed
-    )
+    net = train(X, y, max_epochs=5 if args.quick else 10, random_state=args.seed)
     print(
         f"Network: {net.score(X_test, y_test):.2%} accuracy on {len(X_test)} test "
         f"images (seed {args.seed})."
@@ -252,11 +244,12 @@ def main(arguments=None):
     """Make the anomalies, fit and judge the detectors, print the tables."""
     args = parse(arguments)
     args.output.mkdir(parents=True, exist_ok=True)
-    X, y = load_mnist(args.data_dir, train=True, download=args.download)
-    X_test, y_test = load_mnist(args.data_dir, train=False, download=args.download)
-    order = np.random.default_rng(args.seed).permutation(len(X))
-    fit, train = order[: args.n_fit], order[-50_000:][: 2000 if args.quick else None]
-    train = np.setdiff1d(train, fit)
+    X, y, X_test, y_test = load_mnist(args.data_dir, download=args.download)
+    max_train = 2000 if args.quick else None
+    parts = split_mnist(
+        len(X), n_fit=args.n_fit, max_train=max_train, random_state=args.seed
+    )
+    fit, train = parts.fit, parts.train
     net = load_network(X[train], y[train], X_test, y_test, args)
 
     X_id, sources = X_test[-args.n_test :], slice(0, -args.n_test)

@@ -100,7 +100,7 @@ NETWORKS = {
         load_cifar,
         start_resnet,
         {
-            "max_epochs": 2,
+            "max_epochs": 1,
             "lr": 0.02,
             "optimizer": "sgd",
             "augment": crop_and_flip,

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # Fewer images are read about as fast as their cache.
@@ -76,7 +76,6 @@ def read_images(paths, *, mode=None, size=None, cache_dir=None):
     ndarray of uint8 of shape (n_samples, n_channels, height, width)
         The pixels.
     """
-    mode = mode or _own_mode(paths[0])
     if cache_dir is None or len(paths) < _WORTH_CACHING:
         return _decode(paths, mode, size)
     cache = Path(cache_dir) / f"images-{_fingerprint(paths, mode, size)}.npy"
@@ -88,30 +87,38 @@ def read_images(paths, *, mode=None, size=None, cache_dir=None):
     return np.load(cache, allow_pickle=False)
 
 
+def _decode(paths, mode, size):
+    mode = mode or _own_mode(paths[0])
+    pixels = [_decode_one(path, mode, size) for path in paths]
+    shapes = {image.shape[:2] for image in pixels}
+    if len(shapes) > 1:
+        raise ValueError(
+            "shape must say which size to bring images of several sizes to; got "
+            f"shape=None and sizes such as {sorted(shapes)[:3]}."
+        )
+    stacked = np.stack(pixels)
+    return stacked[:, None] if mode == "L" else stacked.transpose(0, 3, 1, 2).copy()
+
+
 def _own_mode(path):
-    with Image.open(path) as image:
+    with _open(path) as image:
         return "L" if image.mode in ("1", "L", "I", "I;16", "F", "LA") else "RGB"
 
 
-def _decode(paths, mode, size):
-    images = [_decode_one(path, mode, size) for path in paths]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise ValueError(
-            "images must have one size, or shape must say which to resize them to; "
-            f"got {sorted(shapes)[:3]} among others."
-        )
-    images = np.stack(images)
-    return images[:, None] if mode == "L" else images.transpose(0, 3, 1, 2).copy()
-
-
 def _decode_one(path, mode, size):
-    with Image.open(path) as image:
-        image = image.convert(mode)
-        if size is not None and (image.height, image.width) != tuple(size):
+    with _open(path) as image:
+        pixels = image.convert(mode)
+        if size is not None and (pixels.height, pixels.width) != tuple(size):
             # Bilinear with antialiasing, as torchvision resizes such images.
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(image)
+            pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        return np.asarray(pixels)
+
+
+def _open(path):
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{str(path)!r} must be an image: {error}") from error
 
 
 def _fingerprint(paths, mode, size):

@@ -1,0 +1,240 @@
+"""Data sets by name or by path, in one form."""
+
+import difflib
+import os
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from . import _sources
+from ._shape import fit_shape
+
+# Name -> how it is read, and what it is.
+_NAMED = {
+    "digits": (_sources.digits, "scikit-learn's handwritten digits, 8 x 8, grey"),
+    "mnist": (_sources.mnist, "MNIST, handwritten digits, 28 x 28, grey"),
+    "fashion-mnist": (_sources.fashion_mnist, "Fashion-MNIST, clothes, 28 x 28, grey"),
+    "omniglot": (
+        _sources.omniglot,
+        "Omniglot, letters of many alphabets, 105 x 105, inverted to white on black",
+    ),
+    "cifar-10": (_sources.cifar10, "CIFAR-10, photographs, 32 x 32, colour"),
+    "cifar-10-jpeg": (
+        _sources.cifar10_jpeg,
+        "CIFAR-10 (JPEG), re-encoded with quality 75, 32 x 32, colour",
+    ),
+    "svhn": (_sources.svhn, "SVHN, house numbers, 32 x 32, colour"),
+    "tiny-imagenet": (_sources.tiny_imagenet, "TinyImageNet, photographs, colour"),
+    "ecg5000": (_sources.ecg, "ECG5000 (UCR), heartbeats of 140 points, 5 classes"),
+    "ecg200": (_sources.ecg, "ECG200 (UCR), heartbeats of 96 points, 2 classes"),
+}
+_MADE = {
+    "gaussian-noise": "normal values of mean 0.5 and variance 1, clipped to [0, 1]",
+    "uniform-noise": "values equally likely within [0, 1]",
+    "photo-patches": "patches of scikit-learn's two sample photographs",
+}
+_EMBEDDED = {"digits", *_MADE}
+
+
+@validate_params(
+    {
+        "name_or_path": [str, os.PathLike],
+        "data_dir": [str, os.PathLike, None],
+        "split": [StrOptions({"train", "test"})],
+        "shape": ["array-like", None],
+        "n_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
+        "download": ["boolean"],
+        "cache_dir": [str, os.PathLike, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_dataset(
+    name_or_path,
+    *,
+    data_dir=None,
+    split="test",
+    shape=None,
+    n_samples=None,
+    random_state=None,
+    download=False,
+    cache_dir=None,
+):
+    """Load images or series by name, or from a folder or file of your own.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        One of the names below; a folder of images, with a subfolder per class or
+        without; or a file ``.npy`` or ``.npz`` (arrays ``X`` and perhaps ``y``) with
+        inputs of shape (n, channels, height, width), (n, channels, n_points) or
+        (n, n_points).
+    data_dir : str or Path, default=None
+        Where the named data are. None takes the environment variable SKGRAD_DATA.
+    split : {"test", "train"}, default="test"
+        Which part of a named data set. Omniglot, noise, patches, folders and files
+        have one part only.
+    shape : tuple of int, default=None
+        Shape of one input: (channels, height, width) for images, (channels, n_points)
+        or (n_points,) for series. None keeps the data's own; noise is 1 x 28 x 28
+        then, patches are 3 x 32 x 32.
+    n_samples : int, default=None
+        Draw at most so many; None takes all in their order, and 1000 of what is made
+        at random.
+    random_state : int, RandomState instance or None, default=None
+        Draws them.
+    download : bool, default=False
+        Let torchvision download into `data_dir` what is missing there.
+    cache_dir : str or Path, default=None
+        Folder that keeps the pixels of large image folders, so that next time they
+        are there within a second. None keeps nothing.
+
+    Returns
+    -------
+    Bunch
+        With ``X``, float32 of shape (n_samples, *shape), images in [0, 1], series as
+        they are; ``y``, int64 class numbers, or None if there are no classes;
+        ``classes``, their names; ``name``; and ``description``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name or path, if the data are not in `data_dir`, or if they
+        cannot take the shape.
+
+    Notes
+    -----
+    =============== ====================================================================
+    name            what it is, and where in `data_dir` it is looked for
+    =============== ====================================================================
+    digits          ships with scikit-learn; the parts of `load_digits_images`
+    mnist           torchvision's MNIST
+    fashion-mnist   test: folder ``fashion-mnist-900``; else torchvision's FashionMNIST
+    omniglot        folder ``omniglot-small``, else torchvision's background set;
+                    inverted, so that strokes are white as in MNIST
+    cifar-10        torchvision's CIFAR10
+    cifar-10-jpeg   folder ``cifar10-jpeg/train``, ``cifar10-jpeg/test``
+    svhn            torchvision's SVHN
+    tiny-imagenet   folder ``tiny-imagenet32-jpeg`` or ``tiny-imagenet-200``; its
+                    ``val`` for testing
+    ecg5000, ecg200 ``ucr/ECG5000_TRAIN.txt`` and the like: class first, or last where
+                    commas separate
+    gaussian-noise  made, as in paper C (NS-I)
+    uniform-noise   made, as in paper C (NS-I)
+    photo-patches   made by `make_photo_patches`
+    =============== ====================================================================
+
+    Images become grey by their luma and colourful by repetition; they are resized
+    bilinearly with antialiasing, whatever their proportions. Series are interpolated
+    linearly. The papers do not say how they do it.
+
+    Examples
+    --------
+    >>> from skgrad.datasets import load_dataset
+    >>> digits = load_dataset("digits", shape=(1, 28, 28))
+    >>> digits.X.shape, digits.y.shape
+    ((450, 1, 28, 28), (450,))
+    >>> load_dataset("uniform-noise", n_samples=3, random_state=0).X.shape
+    (3, 1, 28, 28)
+    """
+    shape = _check_shape(shape)
+    name = _as_name(name_or_path)
+    if name in _MADE:
+        return _make(name, shape, n_samples or 1000, random_state)
+    if name is None:
+        path = Path(name_or_path).expanduser()
+        source = _open_path(path, cache_dir)
+        name, description = path.stem, f"the user's {path.name}"
+    else:
+        read, description = _NAMED[name]
+        folder = None if name in _EMBEDDED else _check_folder(data_dir, name, download)
+        source = read(_sources.Request(name, folder, split, download, cache_dir))
+    rows = _draw(len(source), n_samples, random_state)
+    return Bunch(
+        X=fit_shape(source.read(rows, shape), shape),
+        y=None if source.y is None else source.y[rows],
+        classes=source.classes,
+        name=name,
+        description=description,
+    )
+
+
+def _as_name(name_or_path):
+    """Return the name of a data set, None for a path."""
+    text = str(name_or_path)
+    name = text.lower().replace("_", "-").replace(" ", "-")
+    known = [*_NAMED, *_MADE]
+    if name in known:
+        return name
+    if Path(text).expanduser().exists():
+        return None
+    close = difflib.get_close_matches(name, known, n=3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    raise ValueError(
+        f"name_or_path must be an existing folder or file, or one of "
+        f"{', '.join(known)}; got {text!r}. {hint}".rstrip()
+    )
+
+
+def _open_path(path, cache_dir):
+    if path.is_dir():
+        return _sources.image_folder(path, cache_dir)
+    if path.suffix in (".npy", ".npz"):
+        return _sources.array_file(path)
+    raise ValueError(
+        "name_or_path must be a folder of images, or a file .npy or .npz; got "
+        f"{str(path)!r}."
+    )
+
+
+def _check_folder(data_dir, name, download):
+    folder = data_dir or os.environ.get("SKGRAD_DATA")
+    if not folder:
+        raise ValueError(
+            f"data_dir must be the folder that {name!r} is in; got {data_dir!r}, and "
+            "the environment variable SKGRAD_DATA is not set. Pass data_dir=... or set "
+            "SKGRAD_DATA; download=True downloads many data sets into it."
+        )
+    folder = Path(folder).expanduser()
+    if not folder.is_dir() and not download:
+        raise ValueError(
+            f"data_dir must be an existing folder; got {str(folder)!r}. With "
+            "download=True it is made."
+        )
+    return folder
+
+
+def _check_shape(shape):
+    if shape is None:
+        return None
+    shape = tuple(shape)
+    whole = all(isinstance(n, Integral) and int(n) >= 1 for n in shape)
+    if not whole or len(shape) not in (1, 2, 3):
+        raise ValueError(
+            "shape must hold one to three positive integers, such as (3, 32, 32) for "
+            f"images or (1, 140) for series; got {shape!r}."
+        )
+    return tuple(int(n) for n in shape)
+
+
+def _make(name, shape, n_samples, random_state):
+    make, usual = _sources.MADE[name]
+    return Bunch(
+        X=make(n_samples, shape or usual, random_state=random_state),
+        y=None,
+        classes=[],
+        name=name,
+        description=_MADE[name],
+    )
+
+
+def _draw(n_there, n_samples, random_state):
+    """Draw rows without replacement; all of them in order if no number is given."""
+    if n_samples is None:
+        return np.arange(n_there)
+    if not isinstance(random_state, Integral):
+        random_state = int(check_random_state(random_state).randint(2**31 - 1))
+    return np.random.default_rng(random_state).permutation(n_there)[:n_samples]
