@@ -9,6 +9,7 @@ from ._judge import judge_digits
 from ._make_anomalies import ANOMALY_KINDS, Threat, find_anomaly_kind, make_anomalies
 from ._networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
 from ._protocols import PROTOCOLS, Protocol
+from ._published import compare_with_published, load_published_results
 from ._report import plot_score_distributions, render_table, write_csv
 from ._result import Result
 from ._training import crop_and_flip, train_network
@@ -27,11 +28,13 @@ __all__ = [
     "Result",
     "Threat",
     "bootstrap_intervals",
+    "compare_with_published",
     "crop_and_flip",
     "evaluate",
     "find_anomaly_kind",
     "judge_digits",
     "load_network",
+    "load_published_results",
     "load_safetensors",
     "make_anomalies",
     "plot_score_distributions",
