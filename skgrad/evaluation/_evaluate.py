@@ -33,6 +33,7 @@ def evaluate(
     y_test=None,
     X_fit=None,
     y_fit=None,
+    known=None,
     protocol="C",
     seeds=(0,),
     n_folds=5,
@@ -61,6 +62,10 @@ def evaluate(
         the other folds of ``X_test``, and A on four fifths of it.
     y_fit : array-like of shape (n_samples,), default=None
         The classes of ``X_fit``; needed by protocol B.
+    known : array-like, AttackResult or AnomalySet, default=None
+        Anomalies for the detectors that learn from some, under B and C: of other inputs
+        than those judged, such as attacked ones of ``X_fit``. All others are fitted
+        without them.
     protocol : {"A", "A'", "B", "C"} or Protocol, default="C"
         Who is fitted on what; `PROTOCOLS` describes each. All judge successful
         attacks only. Under A and A' only detectors that learn from anomalies get them;
@@ -126,7 +131,7 @@ def evaluate(
     protocol = find_protocol(protocol)
     check_detectors(detectors)
     seeds = _checked_seeds(seeds)
-    data = _Data(model, X_test, y_test, anomalies, X_fit, y_fit, protocol, cache)
+    data = _Data(model, X_test, y_test, anomalies, X_fit, y_fit, known, protocol, cache)
     splits = list(
         protocol.splits(
             len(data.X_test),
@@ -183,7 +188,9 @@ def _checked_seeds(seeds):
 class _Data:
     """All inputs, checked, and the classes that the model predicts for them."""
 
-    def __init__(self, model, X_test, y_test, anomalies, X_fit, y_fit, protocol, cache):
+    def __init__(
+        self, model, X_test, y_test, anomalies, X_fit, y_fit, known, protocol, cache
+    ):
         self.features = None if cache is None else str(cache)
         self.device = placement(unwrap_model(model))["device"]
         self._logits = LayerActivationTransformer(model, "logits")
@@ -199,6 +206,7 @@ class _Data:
         if self.X_fit is not None:
             check_not_empty(self.X_fit, "X_fit", "in-distribution inputs")
             self._check_anomalies(self.X_fit, "X_fit")
+        self.known = self._checked_known(known, protocol)
         if protocol.correct_only:
             self._keep_correct(y_test, check_labels(y_fit, X_fit, "y_fit"), protocol)
         self._check_anomalies(self.X_test, "X_test")
@@ -210,6 +218,7 @@ class _Data:
     def _prints(self):
         """Return fingerprints of the inputs: two by name, the anomalies by (kind,)."""
         inputs = {"X_fit": self.X_fit, "X_test": self.X_test}
+        inputs["known"] = self.known
         inputs |= {(kind,): found.X for kind, found in self.anomalies.items()}
         return {name: joblib.hash(X) for name, X in inputs.items()}
 
@@ -218,6 +227,25 @@ class _Data:
         if not len(X):
             return np.empty(0, dtype=np.intp)
         return np.asarray(self._logits.transform(X)).argmax(axis=1)
+
+    def _checked_known(self, known, protocol):
+        """Return the anomalies to learn from, or None."""
+        if known is None:
+            return None
+        if protocol.supervised:
+            raise ValueError(
+                f"known must be None under protocol {protocol.name!r}, under which "
+                "detectors learn from a part of anomalies. Take protocol 'B' or 'C'."
+            )
+        found = as_anomaly_sets({"known": known}, len(self.X_test))["known"]
+        check_not_empty(found.X, "known", "anomalies")
+        if found.sources is not None:
+            raise ValueError(
+                "known must hold no sources, which are rows of X_test: detectors would "
+                "learn from what they are judged by. Attack inputs of X_fit."
+            )
+        self._check_anomalies(found.X, "known")
+        return found.X
 
     def _check_anomalies(self, known, name):
         for kind, found in self.anomalies.items():
@@ -256,14 +284,16 @@ class _Judge:
         """Take up a split. Nothing is fitted before scores are asked for."""
         self.split = split
         self._fitted = None
-        known = split.known if _learns_from_anomalies(self.detector) else {}
-        prints = self.data.prints
+        prints, learns = self.data.prints, _learns_from_anomalies(self.detector)
+        known = [(prints[kind,], rows) for kind, rows in split.known.items() if learns]
+        if learns and self.data.known is not None:
+            known.append(prints["known"])
         self._key = self.store.key(
             self.detector,
             split.seed,
             prints["X_fit"],
             (prints["X_test"], self._rows()),
-            [(prints[kind,], rows) for kind, rows in known.items()],
+            known,
         )
 
     def __call__(self, kind):
@@ -335,15 +365,17 @@ class _Judge:
 
     def _inputs_to_fit(self):
         """Return inputs and labels, +1 in-distribution and -1 anomaly, to fit on."""
-        data, known = self.data, self.split.known
+        data = self.data
         parts = [data.X_test[self._rows()]]
-        # Paper A's classifier is trained on the split alone.
-        if data.X_fit is not None and is_outlier_detector(self.detector):
+        # Under A and A' the paper's classifier is trained on the split alone.
+        alone = not is_outlier_detector(self.detector) and data.known is None
+        if data.X_fit is not None and not alone:
             parts.insert(0, data.X_fit)
         n_id = sum(map(len, parts))
         if not _learns_from_anomalies(self.detector):
             return _joined(parts), None
-        X = _joined([*parts, *(data.anomalies[k].X[rows] for k, rows in known.items())])
+        known = [data.anomalies[k].X[rows] for k, rows in self.split.known.items()]
+        X = _joined([*parts, *known, *([] if data.known is None else [data.known])])
         return X, np.repeat([1, -1], [n_id, len(X) - n_id])
 
     def _check_sign(self, scored):
