@@ -273,10 +273,9 @@ def expose(setting, seed, args):
 
 def main(arguments=None):
     """Judge everything and write the page."""
-    args = read_options(__doc__, arguments)
-    names = ["mnist-lenet", "cifar-resnet20"]
-    if args.quick and not args.data_dir:
-        names = ["digits"]
+    args = read_options(__doc__, arguments, settings="mnist-lenet,cifar-resnet20")
+    embedded = args.quick and not args.data_dir
+    names = ["digits"] if embedded else args.settings.split(",")
     plain, exposed = [], []
     for name in names:
         plain.append([])

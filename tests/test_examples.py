@@ -96,5 +96,30 @@ def test_rivals_script_prints_both_tables(small_mnist, capsys, monkeypatch, tmp_
     assert "Mahalanobis FE, FGSM known" in capsys.readouterr().out
 
 
+def test_paper_c_writes_its_page(monkeypatch, tmp_path):
+    pytest.importorskip("foolbox")
+    pytest.importorskip("art")
+    monkeypatch.delenv("SKGRAD_DATA", raising=False)
+    folder = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(folder)
+    state = torch.get_rng_state()
+    try:
+        script = runpy.run_path(str(folder / "paper_c.py"))
+        options = ["--output", str(tmp_path), "--cache", str(tmp_path / "cache")]
+        path = script["main"](["--quick", *options])
+    finally:
+        torch.set_rng_state(state)
+    page = path.read_text()
+    for number in range(2, 10):
+        assert f"\n## Table {number}: " in page
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines()]
+    rows = {row[0]: row[1:] for row in rows if len(row) == 10}
+    assert len(rows["FGSM"]) == 9
+    assert all(0 <= float(cell) <= 100 for cell in rows["FGSM"])
+    assert "- Table 2, VGG-16 (CIFAR-10): TinyImageNet, LSUN" in page
+    with Image.open(tmp_path / "paper_c_weights.png") as figure:
+        assert figure.width > 400
+
+
 def test_there_are_examples():
     assert EXAMPLES

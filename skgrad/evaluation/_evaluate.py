@@ -244,6 +244,7 @@ class _Data:
                 "known must hold no sources, which are rows of X_test: detectors would "
                 "learn from what they are judged by. Attack inputs of X_fit."
             )
+        check_new(found.X, self.X_test, "known", "X_test")
         self._check_anomalies(found.X, "known")
         return found.X
 
