@@ -216,9 +216,8 @@ class _Data:
         self.prints = self._prints() if cache is not None else defaultdict(str)
 
     def _prints(self):
-        """Return fingerprints of the inputs: two by name, the anomalies by (kind,)."""
-        inputs = {"X_fit": self.X_fit, "X_test": self.X_test}
-        inputs["known"] = self.known
+        """Return fingerprints of the inputs: three by name, the judged by (kind,)."""
+        inputs = {"X_fit": self.X_fit, "X_test": self.X_test, "known": self.known}
         inputs |= {(kind,): found.X for kind, found in self.anomalies.items()}
         return {name: joblib.hash(X) for name, X in inputs.items()}
 
