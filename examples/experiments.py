@@ -127,10 +127,12 @@ class Setting:
     def anomalies(self, kinds, args, *, of_test=False, on_step=print):
         """Return anomalies by name, and the other data first.
 
-        With ``of_test`` the test inputs themselves are attacked, as in paper A, and
-        the anomalies tell which they were.
+        With ``of_test`` the test inputs themselves are attacked, as in paper A, the
+        first ``n_attack`` of them, and the anomalies tell which they were.
         """
-        X, y = self.test if of_test else self.attacked
+        X, y = self.attacked
+        if of_test:
+            X, y = (part[: args.n_attack] for part in self.test)
         sources = np.arange(len(X)) if of_test else None
         made = make_anomalies(
             self.model,
@@ -374,6 +376,21 @@ def _with_spread(mean, spread):
     if np.isnan(mean):
         return "-"
     return f"{100 * mean:.1f}" + ("" if np.isnan(spread) else f" ± {100 * spread:.1f}")
+
+
+def with_published(text, published):
+    """Put the paper's figures, in brackets, into cells of text and into new rows.
+
+    ``published`` are rows of `load_published_results`. Their methods and anomalies are
+    known by the names of columns and rows.
+    """
+    theirs = published.pivot_table("value", "anomaly", "method", sort=False)
+    more = [kind for kind in theirs.index if kind not in text.index]
+    text = text.reindex([*text.index, *more]).fillna("-")
+    for kind, row in theirs.iterrows():
+        for method in text.columns.intersection(row.dropna().index):
+            text.loc[kind, method] += f" ({row[method]:g})"
+    return text
 
 
 def write_page(name, title, args, sections):
