@@ -7,7 +7,7 @@ Tables of our figures beside the paper's, and Figure 7.
 
 import numpy as np
 import pandas as pd
-from experiments import as_markdown, describe, mean_and_spread
+from experiments import as_markdown, describe, mean_and_spread, with_published
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -30,13 +30,16 @@ TABLES = {
 NOTES = """
 How to read it: every cell is our mean over the seeds, in percent, ± their standard
 deviation, and in brackets the paper's figure, where it has one. The networks and the
-numbers of inputs are not the paper's (it has 10,000 of most kinds). Detectors are
-fitted on inputs that the network was trained on, as the paper fits them. KD+BU and LID
-learn from FGSM on such inputs; ResNet-20 has no dropout, so that KD+BU is the density
-alone there. Of attacks only those inputs count that deceive the network. "recommended"
+numbers of inputs are not the paper's (it has 10,000 of most kinds); "mean" is that of
+what was run here. Detectors are fitted on inputs that the network was trained on, as
+the paper fits them. KD+BU and LID learn from FGSM on such inputs; a network without
+dropout, as ResNet-20, has no uncertainty, and KD+BU is the density alone. ODIN and
+Mahalanobis take no step before, which is Table 8. Mahalanobis sees the logits, ELO the
+most discriminative layer. A quarter of one set of other data chose that layer, and is
+not judged. Of attacks only those inputs count that deceive the network. "recommended"
 is this library's own detector. "C, authors' normalisation (leaks)" scales the scores
 over the test set with its anomalies in it, as the authors' code does: no detector in
-use can do that, and the row shows what the leak is worth.
+use can do that, and the column shows what the leak is worth.
 """.strip().replace("\n", " ")
 EXPOSURE = """
 Fine-tuned for two passes over the inputs that the detectors are fitted on, with twice
@@ -75,33 +78,31 @@ def place(setting):
     return network, setting.name.removesuffix(" (JPEG)")
 
 
-def published(table, setting):
-    """Return the paper's figures of a table by metric, anomaly and method."""
+def published(table, setting, metric):
+    """Return the paper's figures of a table, methods by our names."""
     rows = load_published_results("C")
     network, data = place(setting)
     rows = rows[
         (rows["table"] == table)
         & (rows["model"] == network)
         & (rows["in_distribution"] == data)
+        & (rows["metric"] == metric.removeprefix("class_weighted_"))
     ]
     methods = rows["method"].str.removesuffix(", outlier exposure")
-    keys = zip(rows["metric"], rows["anomaly"], methods, strict=True)
-    return dict(zip(keys, rows["value"], strict=True))
+    return rows.assign(method=methods)
 
 
 def show(parts, table, setting, kinds=None):
     """Return a table per metric, the paper's figures in brackets."""
     results = together(parts).results
     part = without_intervals(r for r in results if kinds is None or r.anomaly in kinds)
-    paper = published(table, setting)
     blocks = [f"### {setting.name}, {setting.network}"]
     for metric, title in METRICS.items():
         cells = mean_and_spread(part, metric)
-        for (name, kind, method), value in paper.items():
-            known = kind in cells.index and method in cells
-            if known and metric.removeprefix("class_weighted_") == name:
-                cells.loc[kind, method] += f" ({value:.1f})"
-        blocks.append(f"{title}:\n\n{as_markdown(cells)}")
+        cells = with_published(cells, published(table, setting, metric))
+        # What only the paper has stands below, with the mean of what was run last.
+        rows = [*(kind for kind in cells.index if kind != "mean"), "mean"]
+        blocks.append(f"{title}:\n\n{as_markdown(cells.loc[rows])}")
     return "\n\n".join(blocks)
 
 
@@ -201,20 +202,22 @@ def reason(network, data, kinds, here):
 
 def draw_weights(plain, path):
     """Draw the AUROC against the weight of the logits, a panel per network."""
-    figure = Figure(figsize=(5.2 * len(plain), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(plain), 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(plain), squeeze=False)[0]
     for ax, runs in zip(axes, plain, strict=True):
         curves = [pd.DataFrame(run.curves) for run in runs]
         mean = pd.concat(curves).groupby(level=0).mean()
         for number, kind in enumerate(mean):
-            marker = "osv^Dx+<>*"[number % 10]
-            ax.plot(mean.index, 100 * mean[kind], marker=marker, ms=4, label=kind)
+            # Other data solid, attacks dashed, noise dotted.
+            style = {"ls": "--" if kind in ATTACKS else ":" if kind in NOISE else "-"}
+            style |= {"marker": "osv^Dx+<>*ph"[number % 12], "ms": 4}
+            ax.plot(mean.index, 100 * mean[kind], label=kind, **style)
         ax.set_title(f"{runs[0].setting.name}, {runs[0].setting.network}")
         ax.set_xlabel("weight of the logits (the layer has the rest)")
         ax.set_ylabel("AUROC, weighted by class, %")
         ax.grid(alpha=0.3)
-        ax.legend(fontsize=7)
+        ax.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     figure.savefig(path, dpi=110)
 
 
