@@ -306,7 +306,9 @@ def _digits(name, seed, args):
     X, y = digits.X_test, digits.y_test
     sizes = [min(args.n_test, 300), min(args.n_attack, 150)]
     judged, attacked = _parts(X, y, sizes, seed)
-    patches = load_dataset("photo-patches", shape=(1, 8, 8), n_samples=args.n_anomalies)
+    patches = load_dataset(
+        "photo-patches", shape=(1, 8, 8), n_samples=args.n_anomalies, random_state=seed
+    )
     return Setting(
         "digits",
         "small CNN",
