@@ -213,7 +213,7 @@ def sections(names, args):
 
 
 def main(arguments=None):
-    """Judge, and write the page."""
+    """Judge, write the page, and return its path."""
     args = experiments.read_options(
         __doc__, arguments, settings="mnist-lenet,cifar-resnet20"
     )
@@ -221,7 +221,7 @@ def main(arguments=None):
     if args.data_dir is None:
         names = ["digits"]
     title = "Every detector against every anomaly"
-    write_page("all_detectors.md", title, args, list(sections(names, args)))
+    return write_page("all_detectors.md", title, args, list(sections(names, args)))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def evaluate(
     y_test=None,
     X_fit=None,
     y_fit=None,
+    known=None,
     protocol="C",
     seeds=(0,),
     n_folds=5,
@@ -64,6 +65,10 @@ def evaluate(
         the other folds of ``X_test``, and A on four fifths of it.
     y_fit : array-like of shape (n_samples,), default=None
         The classes of ``X_fit``; needed by protocol B.
+    known : array-like, AttackResult or AnomalySet, default=None
+        Anomalies for the detectors that learn from some, under B and C: of other inputs
+        than those judged, such as attacked ones of ``X_fit``. All others are fitted
+        without them.
     protocol : {"A", "A'", "B", "C"} or Protocol, default="C"
         Who is fitted on what; `PROTOCOLS` describes each. All judge successful
         attacks only. Under A and A' only detectors that learn from anomalies get them;
@@ -128,10 +133,10 @@ def evaluate(
     """
     protocol = find_protocol(protocol)
     check_detectors(detectors)
-    if not protocol.supervised:
+    if not protocol.supervised and known is None:
         _check_no_learner(detectors, protocol)
     seeds = _checked_seeds(seeds)
-    data = _Data(model, X_test, y_test, anomalies, X_fit, y_fit, protocol, cache)
+    data = _Data(model, X_test, y_test, anomalies, X_fit, y_fit, known, protocol, cache)
     if data.X_fit is None and not protocol.supervised:
         _check_folds(n_folds, len(data.X_test))
     splits = list(
@@ -209,7 +214,9 @@ def _checked_seeds(seeds):
 class _Data:
     """All inputs, checked, and the classes that the model predicts for them."""
 
-    def __init__(self, model, X_test, y_test, anomalies, X_fit, y_fit, protocol, cache):
+    def __init__(
+        self, model, X_test, y_test, anomalies, X_fit, y_fit, known, protocol, cache
+    ):
         self.features = None if cache is None else str(cache)
         self.device = placement(unwrap_model(model))["device"]
         self._logits = LayerActivationTransformer(model, "logits")
@@ -229,6 +236,7 @@ class _Data:
             check_not_empty(self.X_fit, "X_fit", "in-distribution inputs")
             check_finite(self.X_fit, "X_fit")
             self._check_anomalies(self.X_fit, "X_fit")
+        self.known = self._checked_known(known, protocol)
         if protocol.correct_only:
             self._keep_correct(y_test, check_labels(y_fit, X_fit, "y_fit"), protocol)
         self._check_anomalies(self.X_test, "X_test")
@@ -238,8 +246,8 @@ class _Data:
         self.prints = self._prints() if cache is not None else defaultdict(str)
 
     def _prints(self):
-        """Return fingerprints of the inputs: two by name, the anomalies by (kind,)."""
-        inputs = {"X_fit": self.X_fit, "X_test": self.X_test}
+        """Return fingerprints of the inputs: three by name, the judged by (kind,)."""
+        inputs = {"X_fit": self.X_fit, "X_test": self.X_test, "known": self.known}
         inputs |= {(kind,): found.X for kind, found in self.anomalies.items()}
         return {name: joblib.hash(X) for name, X in inputs.items()}
 
@@ -248,6 +256,26 @@ class _Data:
         if not len(X):
             return np.empty(0, dtype=np.intp)
         return np.asarray(self._logits.transform(X)).argmax(axis=1)
+
+    def _checked_known(self, known, protocol):
+        """Return the anomalies to learn from, or None."""
+        if known is None:
+            return None
+        if protocol.supervised:
+            raise ValueError(
+                f"known must be None under protocol {protocol.name!r}, under which "
+                "detectors learn from a part of anomalies. Take protocol 'B' or 'C'."
+            )
+        found = as_anomaly_sets({"known": known}, len(self.X_test))["known"]
+        check_not_empty(found.X, "known", "anomalies")
+        if found.sources is not None:
+            raise ValueError(
+                "known must hold no sources, which are rows of X_test: detectors would "
+                "learn from what they are judged by. Attack inputs of X_fit."
+            )
+        check_new(found.X, self.X_test, "known", "X_test")
+        self._check_anomalies(found.X, "known")
+        return found.X
 
     def _check_anomalies(self, known, name):
         for kind, found in self.anomalies.items():
@@ -282,26 +310,31 @@ class _Judge:
         self.name, self.data, self.protocol, self.store = name, data, protocol, store
         self.detector = detector
         self._told = self._fitted = None
-        # Paper A's classifier is trained on the split alone.
-        self._of_split_alone = _rests_on_classifier(detector)
+        # Under A and A' the paper's classifier is trained on the split alone.
+        self._of_split_alone = _rests_on_classifier(detector) and data.known is None
 
     def prepare(self, split):
         """Take up a split. Nothing is fitted before scores are asked for."""
         self.split = split
         taught = needs_anomalies(self.detector)
         known = split.known if taught else {}
-        self._untaught = taught and not any(map(len, known.values()))
+        self._untaught = (
+            taught and self.data.known is None and not any(map(len, known.values()))
+        )
         rows = [self._rows(), *known.values()]
         told = split.seed, *known, *(part.tobytes() for part in rows)
         if told != self._told:
             self._told, self._fitted = told, None
         prints = self.data.prints
+        known = [(prints[kind,], rows) for kind, rows in known.items()]
+        if taught and self.data.known is not None:
+            known.append(prints["known"])
         self._key = self.store.key(
             self.detector,
             split.seed,
             None if self._of_split_alone else prints["X_fit"],
             (prints["X_test"], self._rows()),
-            [(prints[kind,], rows) for kind, rows in known.items()],
+            known,
         )
 
     def __call__(self, kind):
@@ -383,14 +416,15 @@ class _Judge:
 
     def _inputs_to_fit(self):
         """Return inputs and labels, +1 in-distribution and -1 anomaly, to fit on."""
-        data, known = self.data, self.split.known
+        data = self.data
         parts = [data.X_test[self._rows()]]
         if data.X_fit is not None and not self._of_split_alone:
             parts.insert(0, data.X_fit)
         n_id = sum(map(len, parts))
         if not needs_anomalies(self.detector):
             return _joined(parts), None
-        X = _joined([*parts, *(data.anomalies[k].X[rows] for k, rows in known.items())])
+        known = [data.anomalies[k].X[rows] for k, rows in self.split.known.items()]
+        X = _joined([*parts, *known, *([] if data.known is None else [data.known])])
         return X, np.repeat([1, -1], [n_id, len(X) - n_id])
 
     def _check_sign(self, scored):
