@@ -157,7 +157,7 @@ def describe_attacks(made):
 
 def costs(evaluation):
     """Return false alarms, seconds and memory per detector as text."""
-    frame = evaluation.frame
+    frame = evaluation.figures
     by_detector = frame.groupby("detector", sort=False)
     table = by_detector[["realised_fpr", "fit_seconds", "peak_memory_mb"]].mean()
     # Each kind counts the in-distribution inputs once more.

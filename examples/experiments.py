@@ -262,7 +262,7 @@ def _cifar(name, seed, args):
         "CIFAR-10 (JPEG)",
         f"ResNet-{depth}",
         model,
-        _accuracy(model, test.X, test.y),
+        _accuracy(model, test.X[~used], test.y[~used]),
         seen,
         tuple(part[rows] for part in fresh),
         judged,

@@ -125,7 +125,7 @@ def study(name, args):
         norms.append(compare_norms(setting, anomalies, ATTACKS, seed, args))
         settings.append(setting)
     # Seeds tell more than the bootstrap does, which takes its time.
-    tables = (Evaluation(results, n_resamples=0) for results in (same, others))
+    tables = (Evaluation(results) for results in (same, others))
     return Study(settings, pd.DataFrame(made), *tables, pd.concat(norms))
 
 

@@ -80,7 +80,7 @@ def _part(evaluation, kinds, detectors):
         for r in evaluation.results
         if r.detector == name and r.anomaly in kinds
     ]
-    return Evaluation(results, n_resamples=0)
+    return Evaluation(results)
 
 
 def table_2(study):
@@ -122,7 +122,7 @@ def alarms_table(study):
 def sizes_table(study):
     """Return how many anomalies there were, and how often attacks succeeded."""
     found = study.made.groupby("anomaly", sort=False).mean()
-    frame = study.same.frame
+    frame = study.same.figures
     judged = frame[frame["detector"] == OURS].groupby("anomaly")["n_anomalies"].mean()
     rows = {
         kind: {

@@ -120,7 +120,7 @@ def study(name, args):
         results += evaluation.results + pooled(evaluation, rate, setting)
         rates.append(rate)
     # Seeds tell more than bootstrap intervals, and those of the pool would be wrong.
-    return Study(settings, Evaluation(results, n_resamples=0), pd.DataFrame(rates))
+    return Study(settings, Evaluation(results), pd.DataFrame(rates))
 
 
 def kinds_of(setting, args):
@@ -240,7 +240,7 @@ def sizes(studies):
     """Return how many anomalies there were, and how often attacks succeeded."""
     columns = {}
     for study in studies:
-        of_ours = study.evaluation.frame.query("detector == @OURS")
+        of_ours = study.evaluation.figures.query("detector == @OURS")
         counts = of_ours.groupby("anomaly")["n_anomalies"].mean().drop([OOD, ALL])
         rates = study.rates.mean()
         columns[study.name] = {

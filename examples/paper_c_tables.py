@@ -64,7 +64,7 @@ MISSING = {
 
 def without_intervals(results):
     """Return an evaluation without bootstrap intervals, which no table here shows."""
-    return Evaluation(results, n_resamples=0)
+    return Evaluation(results)
 
 
 def together(parts):

@@ -50,7 +50,7 @@ def test_paper_a_writes_its_page(tmp_path, monkeypatch):
     tables = page_tables(page)
     of = "digits, small CNN"
     first = tables[f"Table 1, adversarial inputs, AUROC: {of}"]
-    assert set(first) > {"FGSM", "BIM", "PGD", "C&W", "Semantic", "mean"}
+    assert set(first) >= {"FGSM", "BIM", "PGD", "C&W", "Semantic", "mean"}
     assert all(0 <= area <= 100 for area in numbers(first["FGSM"]))
     assert len(first["mean"]) == 9
     second = tables[f"Table 2, out of distribution: {of}"]

@@ -56,33 +56,24 @@ class Evaluation:
         """The table: a data frame with a row per detector, anomaly, seed and fold.
 
         All metrics are fractions; ``_low`` and ``_high`` are the ends of their 95 %
-        confidence intervals. ``realised_fpr`` is the share of
-        in-distribution test inputs that are rejected, ``rejected_anomalies`` that of
-        anomalies. Rows of attacks that never succeeded hold NaN.
+        confidence intervals. ``realised_fpr`` is the share of in-distribution test
+        inputs that are rejected, ``rejected_anomalies`` that of anomalies. Rows of
+        attacks that never succeeded hold NaN.
         """
-        pandas = import_pandas()
-        return pandas.DataFrame([self._row(result) for result in self.results])
+        ends = [
+            {
+                f"{name}_{end}": value
+                for name, interval in result.intervals.items()
+                for end, value in zip(("low", "high"), interval, strict=True)
+            }
+            for result in self.results
+        ]
+        return self.figures.join(import_pandas().DataFrame(ends))
 
-    def _row(self, result):
-        row = {
-            "protocol": result.protocol,
-            "detector": result.detector,
-            "anomaly": result.anomaly,
-            "seed": result.seed,
-            "fold": result.fold,
-            "n_in_distribution": len(result.scores_id),
-            "n_anomalies": len(result.scores_anomaly),
-            **result.metrics,
-            "realised_fpr": result.realised_fpr,
-            **result.class_weighted_metrics,
-        }
-        for name, (low, high) in result.intervals.items():
-            row |= {f"{name}_low": low, f"{name}_high": high}
-        return row | {
-            "fit_seconds": result.fit_seconds,
-            "score_seconds": result.score_seconds,
-            "peak_memory_mb": result.peak_memory / 2**20,
-        }
+    @cached_property
+    def figures(self):
+        """The table without the confidence intervals, which take their time."""
+        return import_pandas().DataFrame([_row(result) for result in self.results])
 
     def summary(self, metric="auroc", *, spread=False):
         """Average a metric over seeds and folds.
@@ -100,7 +91,7 @@ class Evaluation:
         pandas.DataFrame
             A row per kind of anomaly and one for their mean, a column per detector.
         """
-        frame = self.frame
+        frame = self.figures
         if metric not in frame or frame[metric].dtype.kind not in "iuf":
             legal = [c for c in frame if frame[c].dtype.kind in "iuf"]
             raise ValueError(
@@ -193,3 +184,21 @@ def _range(counts):
     counts = sorted(counts)
     low, high = counts[0], counts[-1]
     return str(low) if low == high else f"{low} to {high}"
+
+
+def _row(result):
+    return {
+        "protocol": result.protocol,
+        "detector": result.detector,
+        "anomaly": result.anomaly,
+        "seed": result.seed,
+        "fold": result.fold,
+        "n_in_distribution": len(result.scores_id),
+        "n_anomalies": len(result.scores_anomaly),
+        **result.metrics,
+        "realised_fpr": result.realised_fpr,
+        **result.class_weighted_metrics,
+        "fit_seconds": result.fit_seconds,
+        "score_seconds": result.score_seconds,
+        "peak_memory_mb": result.peak_memory / 2**20,
+    }
