@@ -6,7 +6,7 @@
 DIR holds MNIST/raw, the image folders fashion-mnist-900 and omniglot-small and, for the
 section "cifar", cifar10-jpeg and weights/cifar10jpeg_resnet20.safetensors. Without
 --data-dir the digits of scikit-learn take their place. OUT receives ``records.csv``,
-one row per figure, and ``tables.md``.
+one row per figure, and ``tables.md``. --sections and --networks pick parts of it.
 
 The reference: a LeNet (small, so that much can be varied), trained on 30,000 images for
 4 epochs; ten statistics of signed cosines, standardised; LODA with 100 cuts and 100
@@ -61,7 +61,6 @@ NETWORKS = {
         {"epochs": 10, "n": None, "lr": 0.1, "batch": 128},
     ),
 }
-LONG = "paper B's, all images, 10 epochs"
 # Settings of the last table: gradients and detector.
 FINAL = {
     "paper": ({}, REFERENCE),
@@ -120,6 +119,10 @@ class Experiment:
         known = source.judged[0][: self.args.n_test]
         return {"fit": X[rows][right], "known": known, **kinds}
 
+    def chosen(self, names):
+        """Return the networks asked for, else these; one in a quick run."""
+        return self.args.networks or list(names)[: 1 if self.args.quick else None]
+
     def note(self, line):
         """Print a line, and keep it for the file."""
         print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)
@@ -156,14 +159,14 @@ class Experiment:
 # Sections
 def networks(experiment):
     """Vary the network and its training; tell what its features could tell at most."""
-    for name in list(NETWORKS)[: 1 if experiment.args.quick else -1]:
-        vary_network(experiment, name)
+    for name in experiment.chosen(NETWORKS):
+        features = experiment.features(name)
+        experiment.judge(("networks", name, 0), REFERENCE, features)
+        judge_supervised(experiment, name, features)
 
 
-def vary_network(experiment, name):
-    """Judge one network, then classifiers that know the anomalies."""
-    features = experiment.features(name)
-    experiment.judge(("networks", name, 0), REFERENCE, features)
+def judge_supervised(experiment, name, features):
+    """Judge classifiers that know the anomalies, by five folds."""
     known, where = features["known"].ten, ("information", name, 0)
     for kind in features:
         if kind in ("fit", "known"):
@@ -175,9 +178,9 @@ def vary_network(experiment, name):
             experiment.record(where, bound, p[y == 1], {kind: p[y == 0]})
 
 
-def gradients(experiment, names=("reference", "paper B's")):
+def gradients(experiment):
     """Vary how the matrices are computed."""
-    for name in names[: 1 if experiment.args.quick else None]:
+    for name in experiment.chosen(["reference", "paper B's"]):
         for variation, options in GRADIENTS.items():
             features = experiment.features(name, **options)
             experiment.judge(("gradients", name, 0), variation, features)
@@ -192,48 +195,40 @@ def gradients(experiment, names=("reference", "paper B's")):
                 experiment.note(f"{name}, {variation}: map of predicted is 0: {shares}")
 
 
-def long(experiment):
-    """Train as long as the paper does."""
-    if not experiment.args.quick:
-        vary_network(experiment, LONG)
-        gradients(experiment, [LONG])
-
-
 def detectors(experiment):
-    """Vary statistics and detector, then what it is fitted on."""
-    for name in ("reference", "batch normalisation"):
+    """Vary statistics and detector."""
+    for name in experiment.chosen(["reference", "batch normalisation"]):
         features = experiment.features(name)
         for detector in DETECTORS:
             experiment.judge(("detectors", name, 0), detector, features, detector)
+
+
+def fits(experiment):
+    """Vary what the detector is fitted on, and which known inputs count."""
+    where, features = ("fits", "reference", 0), experiment.features("reference")
     net, order = experiment.network("reference")
     source, n_fit = experiment.load("validation"), experiment.args.n_fit
-    features = experiment.features("reference")
-    for where, (X, y), rows in (
+    for which, (X, y), rows in (
         ("trained on", source.train, order[:n_fit]),
         ("unseen", source.unseen, slice(n_fit)),
     ):
         every = features_of(net, X[rows])
         right = every.predicted == y[rows]
-        for what, fit in ((", all", every), (", correct", every.take(right))):
-            variation = f"fitted on images {where}{what}"
-            experiment.judge(
-                ("detectors", "reference", 0), variation, features, fit=fit
-            )
+        for what, fit in (("all", every), ("correct", every.take(right))):
+            name = f"fitted on images {which}, {what}"
+            experiment.judge(where, name, features, fit=fit)
     fewer = features["fit"].take(slice(n_fit // 5))
-    variation = "fitted on a fifth as many"
-    experiment.judge(("detectors", "reference", 0), variation, features, fit=fewer)
-    X, y = source.judged
-    right = features["known"].predicted == y[: len(features["known"].logits)]
-    known = {**features, "known": features["known"].take(right)}
-    experiment.judge(
-        ("detectors", "reference", 0), "judged on correct images alone", known
-    )
+    experiment.judge(where, "fitted on a fifth as many", features, fit=fewer)
+    known = features["known"]
+    right = known.predicted == source.judged[1][: len(known.logits)]
+    only = {**features, "known": known.take(right)}
+    experiment.judge(where, "judged on correct images alone", only)
 
 
 def kinds(experiment):
     """Vary the anomalies."""
     n = experiment.args.n_anomalies
-    for name in ("reference",):
+    for name in experiment.chosen(["reference"]):
         net, _ = experiment.network(name)
         X, y = experiment.load("validation").judged
         right = parts.logits_of(net, X).argmax(1) == y
@@ -248,7 +243,7 @@ def kinds(experiment):
 
 def final(experiment):
     """Judge a few settings on what chose none of them."""
-    for name in ("reference",):
+    for name in experiment.chosen(["reference"]):
         for seed in range(1, 1 + experiment.args.seeds):
             made = {}
             for variation, (options, detector) in FINAL.items():
@@ -267,38 +262,27 @@ def cifar(experiment):
     root = Path(experiment.args.data_dir)
     net = load_weights(ResNet20(), root / "weights/cifar10jpeg_resnet20.safetensors")
     folders = sorted((root / "cifar10-jpeg/test").iterdir())
-    images = [read(folder, "0[0-7]*.jpg", "RGB", 60) for folder in folders]
-    X, y = torch.cat(images).numpy(), np.repeat(np.arange(10), 60)
+    images = [read(folder, "0[0-7]*.jpg", "RGB", 40) for folder in folders]
+    X, y = torch.cat(images).numpy(), np.repeat(np.arange(10), 40)
     order = np.random.default_rng(0).permutation(len(X))
     X, y = X[order], y[order]
-    seen = read(root / "cifar10-jpeg/train", "*/*.jpg", "RGB", 500).numpy()
-    tiny = read(root / "tiny-imagenet32-jpeg/train", "*/*.jpg", "RGB", 150).numpy()
-    right = parts.logits_of(net, X[400:]).argmax(1) == y[400:]
-    X_right, y_right = X[400:][right], y[400:][right]
-    attack = at.pgd(net, X_right[:80], y_right[:80], eps=8 / 255, random_state=0)
+    seen = read(root / "cifar10-jpeg/train", "*/*.jpg", "RGB", 400).numpy()
+    tiny = read(root / "tiny-imagenet32-jpeg/train", "*/*.jpg", "RGB", 80).numpy()
+    right = parts.logits_of(net, X[200:]).argmax(1) == y[200:]
+    X_right, y_right = X[200:][right], y[200:][right]
+    attack = at.pgd(net, X_right[:40], y_right[:40], eps=8 / 255, random_state=0)
     turned = at.rotate(net, X_right, y_right, random_state=0)
-    sets = {"fit": seen, "known": X[:400], "TinyImageNet": tiny}
-    sets |= parts.noises(150, X.shape[1:], 0)
+    sets = {"fit": seen, "known": X[:200], "TinyImageNet": tiny}
+    sets |= parts.noises(80, X.shape[1:], 0)
     sets |= {
         "rotation": turned.X_adv[turned.success],
         "PGD": attack.X_adv[attack.success],
     }
-    for variation in (
-        "reference: signs, exact",
-        *list(GRADIENTS)[1:3],
-        list(GRADIENTS)[-1],
-    ):
-        options = GRADIENTS[variation]
+    where = ("cifar", "ResNet-20", 0)
+    for variation, options in list(GRADIENTS.items())[:2]:
         found = {k: features_of(net, A, **options) for k, A in sets.items()}
-        where = ("cifar", "ResNet-20", 0)
-        experiment.judge(where, variation, found)
-        if not options:
-            for detector in (
-                "500 bins",
-                "mean of S1, the lower the worse",
-                "Gaussian per class",
-            ):
-                experiment.judge(where, detector, found, detector)
+        for detector in ("500 bins", "mean of S1, the lower the worse"):
+            experiment.judge(where, f"{variation}, {detector}", found, detector)
 
 
 def attack(experiment):
@@ -312,7 +296,7 @@ def attack(experiment):
         "beta 100": {"softplus_beta": 100.0},
         "weight 1": {"cosine_weight": 1.0},
     }
-    for name in ("reference", "batch normalisation"):
+    for name in experiment.chosen(["reference", "batch normalisation"]):
         net, _ = experiment.network(name)
         right = parts.logits_of(net, X).argmax(1) == y
         for variation, options in tries.items():
@@ -329,7 +313,7 @@ def attack(experiment):
 
 SECTIONS = {
     f.__name__: f
-    for f in (gradients, kinds, detectors, attack, networks, final, cifar, long)
+    for f in (gradients, kinds, detectors, fits, attack, networks, final, cifar)
 }
 
 
@@ -339,6 +323,7 @@ def main(arguments=None):
     parser.add_argument("--data-dir", help="where the data are; none: digits")
     parser.add_argument("--output", help="folder for records.csv and tables.md")
     parser.add_argument("--state-dict", help="weights of the network of mnist.py")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="only these")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--seeds", type=int, default=3, help="of the section final")
     parser.add_argument("--quick", action="store_true", help="few networks, few images")
