@@ -279,7 +279,7 @@ def cifar(experiment):
         "PGD": attack.X_adv[attack.success],
     }
     where = ("cifar", "ResNet-20", 0)
-    for variation, options in list(GRADIENTS.items())[:2]:
+    for variation, options in list(GRADIENTS.items())[:3:2]:
         found = {k: features_of(net, A, **options) for k, A in sets.items()}
         for detector in ("500 bins", "mean of S1, the lower the worse"):
             experiment.judge(where, f"{variation}, {detector}", found, detector)
@@ -326,9 +326,11 @@ def main(arguments=None):
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="only these")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--seeds", type=int, default=3, help="of the section final")
+    parser.add_argument("--n-fit", type=int, default=1000, help="for the detectors")
+    parser.add_argument("--n-test", type=int, default=500, help="known images")
+    parser.add_argument("--n-anomalies", type=int, default=300, help="of each kind")
     parser.add_argument("--quick", action="store_true", help="few networks, few images")
     args = parser.parse_args(arguments)
-    args.n_fit, args.n_test, args.n_anomalies = 1000, 500, 300
     if args.quick:
         args.n_fit, args.n_test, args.n_anomalies, args.seeds = 300, 150, 40, 1
     experiment = Experiment(args)

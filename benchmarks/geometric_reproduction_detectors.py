@@ -94,8 +94,8 @@ def features_of(net, X, *, naive=None, **options):
 # How the matrices are computed.
 GRADIENTS = {
     "reference: signs, exact": {},
-    "gradients, not signs": {"sign": False},
     "naive in float32": {"naive": {}},
+    "gradients, not signs": {"sign": False},
     "of logits, not losses": {"naive": {"of": "logit"}},
     "authors' code: logits scaled to 10": {
         "logit_scale": 10.0,
