@@ -51,6 +51,21 @@ def test_brighter_images_are_seen(make, model):
     assert (detector.predict(X_OOD) == -1).mean() > 0.95
 
 
+def test_geometric_settings(model):
+    default = make_geometric_gradient_detector(model)
+    paper = make_geometric_gradient_detector(model, setting="paper")
+    published = make_geometric_gradient_detector(model, setting="authors_code")
+    assert repr(paper) == repr(default)
+    asked = {"channel_reduction": "max", "logit_scale": 10.0, "sign": True}
+    assert published[0].get_params().items() >= asked.items()
+    # Scaled logits weigh the other classes otherwise, so that the maps differ.
+    assert not np.allclose(
+        paper[0].fit_transform(X_ID), published[0].fit_transform(X_ID)
+    )
+    with pytest.raises(ValueError, match=r"setting must be one of .*; got 'theirs'"):
+        make_geometric_gradient_detector(model, setting="theirs")
+
+
 def test_supervised_recipe(model):
     detector = make_confounding_gradient_detector(model, random_state=0)
     X, y = np.concatenate([X_ID, X_OOD]), np.repeat([0, 1], [120, 40])
