@@ -53,9 +53,9 @@ def test_unknown_names_are_refused():
         _ = skgrad.Loda
 
 
-def test_lines_of_the_readme_run():
+def test_lines_of_the_readme_run(monkeypatch, tmp_path):
     readme = (ROOT / "README.md").read_text()
-    protect, decide, rivals = re.findall(r"```python\n(.*?)```", readme, re.S)
+    protect, decide, rivals, judge = re.findall(r"```python\n(.*?)```", readme, re.S)
     shape = (1, 28, 28)
     names = {
         "model": seeded(LeNet),
@@ -80,3 +80,6 @@ def test_lines_of_the_readme_run():
     assert names["fooling"].X_adv.shape == (20, *shape)
     assert set(names["rival"].predict(names["X_new"])) == {-1}
     assert len(names["rivals"]) > 10
+    monkeypatch.chdir(tmp_path)
+    exec(judge, {**names, "X_test": images(60, shape, seed=3) ** 4})
+    assert (tmp_path / "report" / "report.html").stat().st_size > 10_000

@@ -9,7 +9,6 @@ import numpy as np
 import sklearn
 import torch
 
-from ._bootstrap import bootstrap_intervals
 from ._protocols import PROTOCOLS
 
 
@@ -20,28 +19,17 @@ class Evaluation:
     ----------
     results : list of Result
         One per detector, kind of anomaly, seed and fold.
-    n_resamples : int, default=1000
-        Draws behind each confidence interval; 0 computes none.
-    confidence : float, default=0.95
-        What the intervals cover.
 
     See Also
     --------
     evaluate : Makes it. Two of them add up to one with the results of both.
     """
 
-    def __init__(self, results, *, n_resamples=1000, confidence=0.95):
+    def __init__(self, results):
         self.results = list(results)
-        self.n_resamples = n_resamples
-        self.confidence = confidence
-        self._drawn = {}
 
     def __add__(self, other):
-        return Evaluation(
-            self.results + other.results,
-            n_resamples=self.n_resamples,
-            confidence=self.confidence,
-        )
+        return Evaluation(self.results + other.results)
 
     @property
     def detectors(self):
@@ -67,8 +55,8 @@ class Evaluation:
     def frame(self):
         """The table: a data frame with a row per detector, anomaly, seed and fold.
 
-        All metrics are fractions; ``_low`` and ``_high`` are the ends of their
-        bootstrap confidence intervals. ``realised_fpr`` is the share of
+        All metrics are fractions; ``_low`` and ``_high`` are the ends of their 95 %
+        confidence intervals. ``realised_fpr`` is the share of
         in-distribution test inputs that are rejected, ``rejected_anomalies`` that of
         anomalies. Rows of attacks that never succeeded hold NaN.
         """
@@ -88,26 +76,13 @@ class Evaluation:
             "realised_fpr": result.realised_fpr,
             **result.class_weighted_metrics,
         }
-        if self.n_resamples:
-            for name, (low, high) in self._intervals(result).items():
-                row |= {f"{name}_low": low, f"{name}_high": high}
+        for name, (low, high) in result.intervals.items():
+            row |= {f"{name}_low": low, f"{name}_high": high}
         return row | {
             "fit_seconds": result.fit_seconds,
             "score_seconds": result.score_seconds,
             "peak_memory_mb": result.peak_memory / 2**20,
         }
-
-    def _intervals(self, result):
-        """Draw the intervals of a result once, for the table and for the page."""
-        if id(result) not in self._drawn:
-            self._drawn[id(result)] = bootstrap_intervals(
-                result.scores_id,
-                result.scores_anomaly,
-                n_resamples=self.n_resamples,
-                confidence=self.confidence,
-                random_state=result.seed,
-            )
-        return self._drawn[id(result)]
 
     def summary(self, metric="auroc", *, spread=False):
         """Average a metric over seeds and folds.
@@ -156,8 +131,7 @@ class Evaluation:
                 len(r.scores_id) for r in self.results
             ),
             "anomalies per kind": _range(len(r.scores_anomaly) for r in self.results),
-            "confidence intervals": f"{self.confidence:.0%}, bootstrap, "
-            f"{self.n_resamples} draws",
+            "confidence intervals": "95 %; bootstrap, of shares Wilson's",
             "date": date.today().isoformat(),
             "versions": f"Python {platform.python_version()}, torch "
             f"{torch.__version__}, scikit-learn {sklearn.__version__}, numpy "
@@ -191,15 +165,7 @@ class Evaluation:
         notes = {**(notes or {}), **self.notes}
         write_text(self.frame.to_csv(index=False), files[0])
         write_markdown(self, files[1], title=title, notes=notes)
-        drawn = {}
-        if self.n_resamples:
-            drawn["intervals"] = self._intervals
-            drawn["intervals_note"] = (
-                f"Below figures that are not shares of rejected inputs stands their "
-                f"{self.confidence:.0%} interval, by {self.n_resamples} draws of the "
-                "test inputs, with the detector taken as it is."
-            )
-        write_html(self, files[2], title=title, notes=notes, **drawn)
+        write_html(self, files[2], title=title, notes=notes)
         return files
 
     def __repr__(self):

@@ -43,9 +43,21 @@ def plot_score_distributions(results, path=None):
     panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex="col")
     for panel in panels.flat:
         panel.set_yticks([])
-    for result in summary.first().values():
-        column, row, _ = summary.place(result)
-        _draw_panel(panels[row, column], result)
+    picked = summary.first()
+    for (row, column), panel in np.ndenumerate(panels):
+        key = summary.detectors[column], summary.anomalies[row]
+        if key in picked:
+            _draw_panel(panel, picked[key])
+        else:
+            panel.text(
+                0.5,
+                0.5,
+                "not run",
+                transform=panel.transAxes,
+                ha="center",
+                va="center",
+                color="0.5",
+            )
     for panel, detector in zip(panels[0], summary.detectors, strict=True):
         panel.set_title(_broken(detector))
     for panel, kind in zip(panels[:, 0], summary.anomalies, strict=True):
@@ -85,6 +97,8 @@ def _draw_panel(panel, result):
     for label, (scores, color) in kinds.items():
         share = np.histogram(scores, edges)[0] / len(scores)
         panel.stairs(share, edges, fill=True, color=color, alpha=0.5, label=label)
+    # Room for the number above the bars.
+    panel.set_ylim(top=1.25 * panel.get_ylim()[1])
     if result.offset is not None:
         panel.axvline(
             scaled(result.offset),

@@ -170,7 +170,7 @@ def plot_roc_curves(results, *, n_columns=4):
     n_columns = min(n_columns, len(summary.anomalies))
     n_rows = -(-len(summary.anomalies) // n_columns)
     styles = _styles(summary)
-    figure = new_figure(figsize=(2.7 * n_columns + 2.2, 2.6 * n_rows + 0.6))
+    figure = new_figure(figsize=(2.7 * n_columns + 2.2, max(2.6 * n_rows + 0.6, 3.4)))
     panels = figure.subplots(
         n_rows, n_columns, squeeze=False, sharex=True, sharey=True
     ).ravel()
@@ -186,8 +186,8 @@ def plot_roc_curves(results, *, n_columns=4):
         panel.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     for panel in panels[len(summary.anomalies) :]:
         panel.set_axis_off()
-    figure.supxlabel("share of anomalies accepted")
-    figure.supylabel("share of in-distribution inputs accepted")
+    figure.supxlabel("share of anomalies accepted", fontsize=10)
+    figure.supylabel("share of ID inputs accepted", fontsize=10)
     _add_legend(figure, styles)
     return figure
 

@@ -10,15 +10,15 @@ from ._distributions import plot_score_distributions
 from ._figures import LABELS, plot_heat_map, plot_roc_curves
 from ._files import write_text
 from ._page import definitions, name_cell, page, table
-from ._summary import Summary, closed_form_intervals, nan_mean, nan_spread
+from ._summary import Summary, nan_mean, nan_spread
 from ._tables import percent
 
 # More panels of distributions than this nobody looks at.
 MAX_DETECTORS = 6
 MAX_ANOMALIES = 8
 INTERVALS = (
-    "Below some figures stands their 95 % interval over test inputs: of AUROC by "
-    "Newcombe's method 5, of shares by Wilson's, with the threshold taken as it is."
+    "Below each figure stands its 95 % interval over test inputs: of metrics by the "
+    "bootstrap, of the shares that are rejected by Wilson's method."
 )
 
 
@@ -28,8 +28,6 @@ def write_html(
     *,
     title="Evaluation",
     notes=None,
-    intervals=None,
-    intervals_note=None,
 ):
     """Write a report: one page with tables and figures, and nothing outside it.
 
@@ -43,11 +41,6 @@ def write_html(
         The heading.
     notes : dict of str to object, default=None
         How it was made: versions, date, seeds, sizes.
-    intervals : callable, default=None
-        Takes a result, returns a dict of (low, high) by the name of the metric; None
-        for 95 % intervals in closed form.
-    intervals_note : str, default=None
-        A sentence that tells how `intervals` come about.
 
     Raises
     ------
@@ -66,14 +59,12 @@ def write_html(
     that, too. Intervals are averaged over folds and seeds.
     """
     summary = _ranked(Summary(results))
-    if intervals is None:
-        intervals, intervals_note = closed_form_intervals, INTERVALS
     sections = [
         ("summary", "Summary", _overview(summary)),
         ("heat-map", "AUROC of each detector and kind of anomaly", _heat_map(summary)),
         ("scores", "Scores and thresholds", _distributions(summary)),
         ("roc", "ROC curves", _roc_curves(summary)),
-        ("all", "All numbers", _full_table(summary, intervals, intervals_note)),
+        ("all", "All numbers", _full_table(summary)),
         ("made", "How this was made", definitions(notes or {})),
     ]
     if not notes:
@@ -112,7 +103,7 @@ def _overview(summary):
                 _over_seeds(nan_mean(tnr[i], axis=0)),
                 _over_seeds(nan_mean(rate[i], axis=0)),
                 (f"{there.sum()}", f"{there.sum()}"),
-                *(_cost(cost[i], COSTS[name][1]) for name, cost in costs.items()),
+                *(_amount(cost[i], COSTS[name][1]) for name, cost in costs.items()),
             ]
         )
     headings = ["detector", "mean AUROC", "least AUROC", "at", "mean TNR@95TPR"]
@@ -193,13 +184,12 @@ def _image(plot, results, text):
     )
 
 
-def _full_table(summary, intervals, intervals_note):
+def _full_table(summary):
     """Write a row per detector and kind of anomaly, with intervals."""
     names = [*LABELS, "realised_fpr"]
-    known = {id(result): intervals(result) for result in summary.results}
 
     def ends(name, which):
-        return summary.mean(lambda r: known[id(r)].get(name, (np.nan, np.nan))[which])
+        return summary.mean(lambda r: r.intervals.get(name, (np.nan, np.nan))[which])
 
     values = {name: summary.values(name) for name in names}
     low, high = ({name: ends(name, which) for name in names} for which in (0, 1))
@@ -209,7 +199,7 @@ def _full_table(summary, intervals, intervals_note):
         [
             name_cell(detector),
             name_cell(kind),
-            *((_count(n[i, j]), _count(n[i, j])) for n in (n_id, n_anomalies)),
+            *(_amount(n[i, j]) for n in (n_id, n_anomalies)),
             *(
                 _with_interval(values[name][i, j], low[name][i, j], high[name][i, j])
                 for name in names
@@ -221,7 +211,7 @@ def _full_table(summary, intervals, intervals_note):
     headings = ["detector", "anomaly", "ID inputs", "anomalies", *LABELS.values()]
     content = table([*headings, "false alarms"], rows, n_names=2)
     label = '<label>Only rows with <input type="search" placeholder="name"></label>'
-    return f"<p>In percent. {escape(intervals_note or '')}</p>\n{label}\n{content}"
+    return f"<p>In percent. {escape(INTERVALS)}</p>\n{label}\n{content}"
 
 
 def _with_interval(over_seeds, low, high):
@@ -242,12 +232,13 @@ def _number(value):
     return percent(value), _key(value)
 
 
-def _count(value):
-    return "" if np.isnan(value) else f"{value:.0f}"
-
-
-def _cost(value, unit):
-    return ("-", "") if np.isnan(value) else (f"{value / unit:.3g}", _key(value))
+def _amount(value, unit=1):
+    if np.isnan(value):
+        return "-", ""
+    # Three digits at least, but never a power of ten.
+    amount = value / unit
+    text = f"{amount:.0f}" if amount >= 100 else f"{amount:.3g}"
+    return text, _key(value)
 
 
 def _key(value):

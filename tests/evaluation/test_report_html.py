@@ -1,0 +1,190 @@
+"""The report page: complete, escaped, and dependent on nothing."""
+
+import base64
+import re
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from judged import make, many, no_anomalies
+
+from skgrad.evaluation import write_html
+from skgrad.evaluation._report import _html
+from skgrad.evaluation._report._summary import Summary
+
+EMPTY = {"meta", "br", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Collect tables, images and anchors; refuse tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tables, self.images = [], [], []
+        self.ids, self.links, self.tags = set(), set(), set()
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.add(tag)
+        if tag not in EMPTY:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag == "br":
+            self.handle_data(" [")
+        if tag == "img":
+            self.images.append(attrs)
+        self.ids |= {attrs["id"]} if "id" in attrs else set()
+        self.links |= {attrs["href"]} if "href" in attrs else set()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.tables[-1][-1][-1] += data
+
+
+def write(results, folder, **options):
+    path = folder / "report.html"
+    write_html(results, path, **options)
+    assert [p.name for p in folder.iterdir()] == ["report.html"]
+    text = path.read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return write(
+        many(),
+        tmp_path_factory.mktemp("report"),
+        title="Digits <1> & more",
+        notes={"versions": {"torch": "<2>"}, "seeds": [0, 1]},
+    )
+
+
+def test_names_are_escaped(report):
+    text, page = report
+    assert "<title>Digits &lt;1&gt; &amp; more</title>" in text
+    assert "<dd>torch: &lt;2&gt;</dd>" in text
+    assert "<dd>0, 1</dd>" in text
+    assert "alert(1)" in text
+    assert "<script>alert" not in text
+    assert "b" not in page.tags
+    assert text.count("<script>") == 1
+
+
+def test_nothing_is_loaded_from_elsewhere(report):
+    text, page = report
+    assert not re.search(r"(https?:)?//[a-z]", text)
+    assert "@import" not in text
+    assert not page.tags & {"link", "iframe", "object", "embed"}
+    assert page.links == {f"#{name}" for name in page.ids}
+
+
+def test_figures_are_pictures_with_a_text(report):
+    _, page = report
+    assert len(page.images) == 3
+    for image in page.images:
+        assert image["alt"]
+        kind, content = image["src"].split(",")
+        assert kind == "data:image/svg+xml;base64"
+        root = ElementTree.fromstring(base64.b64decode(content))
+        assert root.tag.endswith("svg")
+
+
+def test_summary_is_ranked(report):
+    _, page = report
+    head, *rows = page.tables[0]
+    assert head[:4] == ["detector", "mean AUROC", "least AUROC", "at"]
+    # No result has a time or a size.
+    assert head[-1] == "kinds"
+    assert [row[0] for row in rows] == ["good", "<b>&|*", "poor"]
+    assert [row[-1] for row in rows] == ["3", "3", "2"]
+    assert all(re.fullmatch(r"\d+\.\d ± \d+\.\d", row[1]) for row in rows)
+
+
+def test_all_numbers_are_there(report):
+    _, page = report
+    head, *rows = page.tables[1]
+    assert len(rows) == 3 * 4
+    assert {len(row) for row in rows} == {len(head)} == {11}
+    cells = {(row[0], row[1]): row for row in rows}
+    of_both = [
+        r.metrics["auroc"]
+        for r in many()
+        if (r.detector, r.anomaly) == ("good", "noise")
+    ]
+    mean, spread = 100 * np.mean(of_both), 100 * np.std(of_both, ddof=1)
+    shown = cells["good", "noise"][4]
+    assert shown.startswith(f"{mean:.1f} ± {spread:.1f} [")
+    low, high = map(float, shown.split("[")[1].split(" to "))
+    assert low < mean < high
+    assert cells["poor", "noise"][2:] == ["-", "-", *["-"] * 7]
+    assert cells["good", "never succeeded"][2:5] == ["20", "0", "-"]
+
+
+def test_costs_are_shown_where_there_are_some(tmp_path):
+    costs = {"fit_seconds": 0.0123, "peak_memory": 12345 * 2**20}
+    _, page = write([make("d", **costs), make("e")], tmp_path)
+    head, *rows = page.tables[0]
+    assert head[-2:] == ["fit, s", "memory, MB"]
+    assert {row[0]: row[-2:] for row in rows} == {
+        "d": ["0.0123", "12345"],
+        "e": ["-", "-"],
+    }
+
+
+def test_many_detectors_are_capped_and_it_says_so(tmp_path, monkeypatch):
+    drawn = {}
+
+    def note(plot, results, text):
+        drawn[plot.__name__] = Summary(results)
+        return ""
+
+    # Drawing 63 panels takes seconds; here it matters which.
+    monkeypatch.setattr(_html, "_image", note)
+    results = [
+        make(f"d{i}", f"k{j}", 1 - i / 20 - j / 100, n=100)
+        for i in range(7)
+        for j in range(9)
+    ]
+    text, page = write(results, tmp_path)
+    assert (
+        "Of 7 detectors and 9 kinds of anomaly, the 6 detectors with the highest mean "
+        "AUROC and the 8 kinds that detectors find hardest on average." in text
+    )
+    assert len(page.tables[1]) == 1 + 63
+    shown = drawn["plot_score_distributions"]
+    assert shown.detectors == [f"d{i}" for i in range(6)]
+    assert shown.anomalies == [f"k{j}" for j in range(1, 9)]
+    assert len(drawn["plot_heat_map"].results) == 63
+    assert len(drawn["plot_roc_curves"].results) == 63
+
+
+def test_same_results_same_page(tmp_path):
+    results = [make(area=0.7), no_anomalies("e", "b")]
+    assert write(results, tmp_path)[0] == write(results, tmp_path)[0]
+
+
+def test_page_without_matplotlib_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    text, page = write([make()], tmp_path)
+    assert page.images == []
+    assert text.count("Not drawn, as matplotlib is missing") == 3
+    assert len(page.tables) == 2
+
+
+def test_no_results_are_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ValueError, match="at least one Result"):
+        write_html([], tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,135 @@
+"""Tables as text, CSV and Markdown, and files that are never half written."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+from judged import make, many, no_anomalies
+
+from skgrad.evaluation import render_table, write_csv, write_markdown
+from skgrad.evaluation._report._files import replacing, write_text
+from skgrad.evaluation._report._tables import percent
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip("| \n").split(" | ")]
+
+
+def test_rendered_table_averages_seeds_and_shows_gaps():
+    results = [
+        make("d", "noise", 1.0, seed=0),
+        make("d", "noise", 0.5, seed=1),
+        make("e", "noise", 0.5, n=4),
+        no_anomalies("d", "attack"),
+    ]
+    lines = render_table(results).splitlines()
+    assert lines[2].split() == ["noise", "10", "75.0/", "75", "50.0/", "50"]
+    assert lines[3].split() == ["attack", "0", "-", "-"]
+    assert lines[5].split() == ["mean", "75.0/", "75", "50.0/", "50"]
+    assert lines[6].split() == ["false", "alarms", "0.0", "%", "0.0", "%"]
+
+
+def test_csv_has_a_line_per_result(tmp_path):
+    results = many()
+    write_csv(results, tmp_path / "t.csv", target_fpr=0.05, random_state=3)
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["detector"] for row in rows] == [r.detector for r in results]
+    assert float(rows[0]["auroc"]) == pytest.approx(results[0].metrics["auroc"])
+    assert rows[-1]["auroc"] == "nan"
+
+
+def test_markdown_cells(tmp_path):
+    kinds = [f"kind {i}" for i in range(8)]
+    results = [
+        make(d, kind, area, seed=seed, offset=offset)
+        for kind in kinds
+        for d, offset in (("a|b_<i>", 0.5), ("good", 1.5))
+        for seed, area in ((0, 0.8), (1, 0.6))
+    ]
+    results[-1] = no_anomalies("good", kinds[-1], seed=0, offset=1.5)
+    results[-2] = no_anomalies("good", kinds[-1], seed=1, offset=1.5)
+    notes = {"data": "MNIST *raw*"}
+    write_markdown(results, tmp_path / "t.md", title="A & B", notes=notes)
+    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert text.startswith("# A &amp; B\n\n")
+    assert "mean ± standard deviation over 2 seeds" in text
+    assert "- data: MNIST \\*raw\\*" in text
+    assert "<i>" not in text
+    tables = [part.splitlines() for part in text.split("\n\n") if part[0] == "|"]
+    # Eight kinds: a table of means, one of six kinds and one of two.
+    assert [len(cells_of(table[0])) for table in tables] == [4, 7, 3]
+    assert all(len({len(line) for line in table}) == 1 for table in tables)
+    spread = "70.0 ± 14.1 / 70 ± 14"
+    assert cells_of(tables[0][2]) == [
+        "a\\|b\\_&lt;i&gt;",
+        spread,
+        "70.0, kind 0",
+        "0.0 ± 0.0",
+    ]
+    assert cells_of(tables[0][3])[3] == "100.0 ± 0.0"
+    assert cells_of(tables[2][0]) == ["detector", "kind 6", "kind 7"]
+    assert cells_of(tables[2][3]) == ["good", spread, "-"]
+
+
+def test_markdown_of_one_seed_has_no_spread(tmp_path):
+    write_markdown([make(area=0.9)], tmp_path / "t.md")
+    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert "90.0 / 90 " in text
+    assert "±" not in text
+    assert "How this was made" not in text
+
+
+def test_detector_without_any_number_is_a_row_of_dashes(tmp_path):
+    write_markdown([no_anomalies("lost", "a"), make("d", "a")], tmp_path / "t.md")
+    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if "lost" in line)
+    assert cells_of(line) == ["lost", "-", "-", "0.0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "digits", "text"),
+    [
+        (0.9734, np.nan, 1, "97.3"),
+        (0.9734, 0.004, 1, "97.3 ± 0.4"),
+        (1.0, 0.0, 0, "100 ± 0"),
+        (np.nan, np.nan, 1, "-"),
+    ],
+)
+def test_percent(value, spread, digits, text):
+    assert percent(value, spread, digits) == text
+
+
+def test_old_file_stays_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "t.md"
+    path.write_text("old")
+
+    def stop_halfway():
+        with replacing(path) as part:
+            part.write_text("new")
+            assert path.read_text() == "old"
+            assert part.parent == path.parent
+            assert part.suffix == ".md"
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        stop_halfway()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["t.md"]
+    write_text("new ±\n", path)
+    assert path.read_bytes() == "new ±\n".encode()
+    assert os.listdir(tmp_path) == ["t.md"]
+
+
+def test_link_stays_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link.txt", tmp_path / "folder" / "target.txt"
+    target.write_text("old")
+    try:
+        link.symlink_to(target)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    write_text("new", link)
+    assert link.is_symlink()
+    assert target.read_text() == "new"
