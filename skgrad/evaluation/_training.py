@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 
 from ..torch_engine.model_state import check_device, seed_torch
 
-_OPTIMIZERS = {
+_OPTIMIZERS: dict = {
     "adam": (torch.optim.Adam, {}),
     # Paper B's.
     "sgd": (
