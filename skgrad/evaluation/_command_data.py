@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class InDistribution:
         if self.name in ("cifar-10", "cifar-10-jpeg"):
             rows = _rank_in_class(found.y) < _N_NEVER_USED
             self.test = found.X[rows], found.y[rows]
-        self.train = None
+        self.train: Any = None
         self.fit = self._to_fit(options)
         self.bounds = (0.0, 1.0)
         if len(self.shape) < 3:
@@ -252,7 +253,8 @@ class Anomalies:
         made = make_anomalies(model, many, none, noise, **common) if noise else {}
         made |= make_anomalies(model, X, y, attacks, sources=sources, **common)
         if of_spare:
-            made |= make_anomalies(model, *parts.spare, of_spare, **common)
+            X_spare, y_spare = parts.spare
+            made |= make_anomalies(model, X_spare, y_spare, of_spare, **common)
         return {kind: made[kind] for kind in self.kinds}
 
 

@@ -137,8 +137,9 @@ class _Run:
         """Train or load a built-in network, and look at what the model returns."""
         options, X = self.options, self.data.test[0]
         if self.model is None:
+            X_train, y_train = self.data.train
             self.model = train_or_load(
-                self.data.name, *self.data.train, options, on_step
+                self.data.name, X_train, y_train, options, on_step
             )
         logits = LayerActivationTransformer(self.model, "logits")
         logits.set_params(memory=str(options.cache))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import joblib
 import numpy as np
@@ -193,7 +194,7 @@ def _check_no_learner(detectors, protocol):
 
 
 def _check_folds(n_folds, n_test):
-    if not isinstance(n_folds, Integral) or not 2 <= n_folds <= n_test:
+    if not isinstance(n_folds, Integral) or not 2 <= int(n_folds) <= n_test:
         raise ValueError(
             f"n_folds must be an integer from 2 to the {n_test} inputs in X_test; got "
             f"{n_folds!r}. Or give X_fit: then there are no folds."
@@ -204,7 +205,7 @@ def _checked_seeds(seeds):
     if not isinstance(seeds, (Sequence, np.ndarray, range)) or not len(seeds):
         raise TypeError(f"seeds must be a sequence such as (0, 1, 2); got {seeds!r}.")
     for seed in seeds:
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
             raise ValueError(
                 f"seeds must be integers from 0 to {2**32 - 1}; got {seed!r}."
             )
@@ -247,7 +248,7 @@ class _Data:
 
     def _prints(self):
         """Return fingerprints of the inputs: three by name, the judged by (kind,)."""
-        inputs = {"X_fit": self.X_fit, "X_test": self.X_test, "known": self.known}
+        inputs: dict = {"X_fit": self.X_fit, "X_test": self.X_test, "known": self.known}
         inputs |= {(kind,): found.X for kind, found in self.anomalies.items()}
         return {name: joblib.hash(X) for name, X in inputs.items()}
 
@@ -471,9 +472,10 @@ def _decide(detector, X, scores):
         labels = np.asarray(detector.predict(X))
         # Of classes 0 and 1 the second means anomaly, of -1 and +1 the first.
         return labels != 1 if -1 in detector.classes_ else labels == 1, np.nan
-    offset = getattr(last, "offset_", None)
-    one_for_all = np.ndim(offset) == 0 and getattr(last, "class_offsets_", None) is None
-    if offset is not None and one_for_all and hasattr(last, "score_samples"):
+    offset: Any = getattr(last, "offset_", None)
+    per_class = getattr(last, "class_offsets_", None) is not None
+    one_for_all = offset is not None and np.ndim(offset) == 0 and not per_class
+    if one_for_all and hasattr(last, "score_samples"):
         return scores < offset, float(offset)
     labels = np.asarray(detector.predict(X))
     unknown = np.setdiff1d(labels, [-1, 1])

@@ -94,10 +94,9 @@ class Result:
         if self.classes_id is None or not len(self.scores_anomaly):
             return {f"class_weighted_{name}": np.nan for name in names}
         classes = np.concatenate([self.classes_id, self.classes_anomaly])
+        y, scores = self._labelled()
         return {
-            f"class_weighted_{name}": class_weighted(
-                METRICS[name], *self._labelled(), classes
-            )
+            f"class_weighted_{name}": class_weighted(METRICS[name], y, scores, classes)
             for name in names
         }
 

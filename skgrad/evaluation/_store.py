@@ -43,7 +43,7 @@ class Store:
         try:
             # Opened here, as numpy leaves a damaged file open.
             with (
-                self._path(key).open("rb") as file,
+                (self.folder / f"{key}.npz").open("rb") as file,
                 np.load(file, allow_pickle=False) as arrays,
             ):
                 return dict(arrays)
@@ -58,10 +58,7 @@ class Store:
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, **arrays)
-            os.replace(temporary, self._path(key))
+            os.replace(temporary, self.folder / f"{key}.npz")
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-    def _path(self, key):
-        return self.folder / f"{key}.npz"

@@ -77,6 +77,9 @@ def plot_score_distributions(results, path=None):
 
 def _draw_panel(panel, result):
     """Draw both distributions, the threshold and the AUROC of one result."""
+    _write(panel, result.metrics["auroc"])
+    if not len(result.scores_id):  # nothing could be learnt, so nothing was scored
+        return
     centre = np.median(result.scores_id)
     spread = np.subtract(*np.percentile(result.scores_id, [75, 25])) or 1.0
 
@@ -106,7 +109,9 @@ def _draw_panel(panel, result):
             linestyle="--",
             label="threshold: reject to its left",
         )
-    area = result.metrics["auroc"]
+
+
+def _write(panel, area):
     panel.text(
         0.02,
         0.92,
