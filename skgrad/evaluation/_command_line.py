@@ -19,8 +19,9 @@ from ._detectors_by_name import (
     find_detector,
     make_detectors,
 )
-from ._evaluate import check_detectors, evaluate, needs_anomalies
+from ._evaluate import check_detectors, evaluate
 from ._evaluation import import_pandas
+from ._fitting import needs_anomalies
 from ._protocols import PROTOCOLS
 from ._report import render_table
 from ._report._summary import Summary, nan_mean, nan_spread

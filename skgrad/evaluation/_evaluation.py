@@ -60,6 +60,7 @@ class Evaluation:
         inputs that are rejected, ``rejected_anomalies`` that of anomalies. Rows of
         attacks that never succeeded hold NaN.
         """
+        pandas = import_pandas()
         ends = [
             {
                 f"{name}_{end}": value
@@ -68,12 +69,13 @@ class Evaluation:
             }
             for result in self.results
         ]
-        return self.figures.join(import_pandas().DataFrame(ends))
+        return self.figures.join(pandas.DataFrame(ends))
 
     @cached_property
     def figures(self):
         """The table without the confidence intervals, which take their time."""
-        return import_pandas().DataFrame([_row(result) for result in self.results])
+        pandas = import_pandas()
+        return pandas.DataFrame([_row(result) for result in self.results])
 
     def summary(self, metric="auroc", *, spread=False):
         """Average a metric over seeds and folds.
@@ -174,8 +176,7 @@ def import_pandas():
         import pandas
     except ImportError as error:
         raise ImportError(
-            "The table of an evaluation is a pandas data frame: "
-            "pip install 'skgrad[report]'"
+            "Tables of results are pandas data frames: pip install 'skgrad[report]'"
         ) from error
     return pandas
 

@@ -4,6 +4,8 @@ from importlib.resources import files
 
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from ._evaluation import import_pandas
+
 FILES = {
     "A": "confounding_gradients.csv",
     "B": "geometric_gradients.csv",
@@ -85,7 +87,7 @@ def load_published_results(paper=None):
     VGG-16    98.2
     Name: value, dtype: float64
     """
-    pandas = _import_pandas()
+    pandas = import_pandas()
     folder = files(__package__) / "published"
     frames = []
     for name in FILES.values() if paper is None else [FILES[paper]]:
@@ -152,7 +154,7 @@ def compare_with_published(
     Fashion-MNIST    NaN   99.83
     Omniglot       97.31   99.99
     """
-    pandas = _import_pandas()
+    pandas = import_pandas()
     place = dict(
         zip(PLACE, (paper, table, model, in_distribution, metric), strict=True)
     )
@@ -212,14 +214,3 @@ def _check_names(published, parameter, names, ours, column):
                 f"{parameter} must lead to names in ours[{column!r}], {known}; got "
                 f"{our_name!r} for {theirs!r}. Leave out what ours does not have."
             )
-
-
-def _import_pandas():
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "Published results come as a pandas data frame; install pandas, such as by "
-            "pip install 'skgrad[report]'."
-        ) from error
-    return pandas

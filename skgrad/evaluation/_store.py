@@ -1,7 +1,5 @@
 """Arrays on disk, so that an interrupted evaluation goes on where it stopped."""
 
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -9,6 +7,8 @@ import joblib
 import numpy as np
 import sklearn
 import torch
+
+from ._files import replacing
 
 
 class Store:
@@ -54,11 +54,8 @@ class Store:
         """Write the arrays; nobody ever reads a file that is half written."""
         if self.folder is None:
             return
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(temporary, self.folder / f"{key}.npz")
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with (
+            replacing(self.folder / f"{key}.npz") as part,
+            part.open("wb") as file,
+        ):
+            np.savez(file, **arrays)

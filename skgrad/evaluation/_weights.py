@@ -2,11 +2,12 @@
 
 import copy
 import json
-import os
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from ._files import replacing
 
 # The format's names of types.
 _DTYPES = {
@@ -74,7 +75,8 @@ def save_network(network, path):
     # Tensors start at multiples of 8 bytes, as readers expect.
     text += b" " * (-len(text) % 8)
     size = len(text).to_bytes(8, "little")
-    _write_at_once(Path(path), b"".join([size, text, *chunks]))
+    with replacing(path) as part:
+        part.write_bytes(b"".join([size, text, *chunks]))
 
 
 def load_network(network, path):
@@ -165,13 +167,3 @@ def _as_bytes(tensor):
     # numpy knows no bfloat16; bytes are bytes.
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes()
-
-
-def _write_at_once(path, content):
-    """Write beside the file and move into place."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

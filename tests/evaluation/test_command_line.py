@@ -13,7 +13,7 @@ import skgrad.__main__ as main_job
 from skgrad.evaluation import (
     DETECTOR_KINDS,
     _command_model,
-    _evaluate,
+    _fitting,
     _make_anomalies,
     find_detector,
     make_detectors,
@@ -94,7 +94,7 @@ def test_the_digits(first):
     noise = frame[frame["anomaly"] == "uniform noise"]
     assert noise["auroc"][noise["detector"] == "recommended"].min() > 0.9
     page = (first / "report.html").read_text()
-    assert "by 1000 draws of the test inputs" in page
+    assert "95 % interval over test inputs" in page
     assert "success of FGSM" in page
     assert "success of FGSM" in (first / "table.md").read_text()
 
@@ -104,7 +104,7 @@ def test_a_second_run_computes_nothing(first, tmp_path, capsys, monkeypatch):
         raise AssertionError("computed anew")
 
     for home, name in (
-        (_evaluate._Judge, "_fit"),
+        (_fitting.Judge, "_fit"),
         (_make_anomalies, "_make"),
         (_command_model, "train_digits_network"),
     ):
@@ -122,7 +122,7 @@ def test_a_second_run_computes_nothing(first, tmp_path, capsys, monkeypatch):
 def test_an_interrupted_run_goes_on(first, tmp_path, capsys, monkeypatch):
     options = ("--seeds", "0", "--cache", tmp_path / "cache", "--quiet")
     fits = []
-    fit = _evaluate._Judge._fit
+    fit = _fitting.Judge._fit
 
     def stop_at_second(judge):
         fits.append(judge.name)
@@ -130,7 +130,7 @@ def test_an_interrupted_run_goes_on(first, tmp_path, capsys, monkeypatch):
             raise KeyboardInterrupt
         return fit(judge)
 
-    monkeypatch.setattr(_evaluate._Judge, "_fit", stop_at_second)
+    monkeypatch.setattr(_fitting.Judge, "_fit", stop_at_second)
     assert digits(tmp_path, *options) == 130
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -298,7 +298,7 @@ def test_names_are_those_of_the_baselines():
     known = make_detectors(dropout, ["unsupervised"])
     assert set(DETECTOR_KINDS.values()) - set(known) == set(SUPERVISED.values())
     for name, detector in make_detectors(dropout, ["all"]).items():
-        assert _evaluate.needs_anomalies(detector) == (name in SUPERVISED.values())
+        assert _fitting.needs_anomalies(detector) == (name in SUPERVISED.values())
     for slug, name in DETECTOR_KINDS.items():
         assert find_detector(slug) == find_detector(name) == name
     assert find_detector("Mahalanobis P+FE") == "Mahalanobis P+FE"

@@ -22,7 +22,7 @@ from skgrad import (
     make_confounding_gradient_detector,
 )
 from skgrad.evaluation import AnomalySet, evaluate
-from skgrad.evaluation._evaluate import seeded
+from skgrad.evaluation._fitting import seeded
 from skgrad.evaluation._resources import Meter
 from skgrad.metrics import auroc
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from .._files import replacing
 from ._figures import check_matplotlib, new_figure
-from ._files import replacing
 from ._summary import Summary
 
 
