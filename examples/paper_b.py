@@ -305,10 +305,10 @@ def main(arguments=None):
         __doc__,
         arguments,
         settings="mnist-cnn,cifar-resnet20,ecg",
-        n_test=1000,
-        n_anomalies=500,
-        n_attack=150,
-        n_slow=30,
+        n_test=800,
+        n_anomalies=300,
+        n_attack=100,
+        n_slow=15,
     )
     embedded = args.quick and not args.data_dir
     names = ["digits"] if embedded else args.settings.split(",")

@@ -120,7 +120,7 @@ def figure_2(setting, anomalies, args):
         title: list(map(np.median, columns)) for title, columns in values.items()
     }
     table = pd.DataFrame(medians, index=pd.Index(kinds, name="median"))
-    table.insert(0, "inputs", list(map(len, kinds.values())))
+    table.insert(0, "inputs", [str(len(part)) for part in kinds.values()])
     return save(figure, "paper_b_fig_2", args), table
 
 
