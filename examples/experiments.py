@@ -70,13 +70,28 @@ def read_options(description, arguments=None, **defaults):
             add(flag, type=type(value), default=value)
     parser.set_defaults(**defaults)
     args = parser.parse_args(arguments)
-    args.command = shlex.join([f"examples/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    args.command = _without_folders(sys.argv)
     if args.quick:
         args.seeds = args.seeds[:1]
         args.n_fit, args.n_test, args.n_anomalies = 200, 60, 30
         args.n_attack, args.n_slow = 30, 10
     args.output.mkdir(parents=True, exist_ok=True)
     return args
+
+
+def _without_folders(argv):
+    """Return the command for the page, without where things lie on this machine."""
+    command = [f"examples/{Path(argv[0]).name}"]
+    folders = {"--data-dir": "DIR", "--networks": "", "--cache": "", "--output": ""}
+    words = iter(argv[1:])
+    for word in words:
+        if word not in folders:
+            command.append(word)
+            continue
+        next(words, None)
+        if folders[word]:
+            command += [word, folders[word]]
+    return shlex.join(command)
 
 
 # %%
