@@ -37,13 +37,28 @@ images. Of ECG5000 there are so few series that those that are judged chose it t
 figures there are no honest test."""
 
 
+# The seeds' ResNets are no independent ones, as those of MNIST and ECG5000 are.
+ABOUT_CIFAR = """\
+CIFAR-10 (JPEG) is CIFAR-10, every image encoded as JPEG. Of its test images those
+numbered 0 to 799 of each class are judged and counted in the accuracy. The ResNet-20 of
+several seeds are fine-tunings, of one epoch each, of one public network: networks that
+are trained anew would differ more than the deviations here tell."""
+ABOUT_OTHERS = """\
+Images of other data are resized to the network's inputs, made grey or their grey
+repeated; Omniglot is inverted, so that strokes are bright."""
+
+
 def describe(settings):
-    """Return a list of the networks as Markdown, those of several seeds in turn."""
-    return "\n".join(
+    """Return the networks, seed by seed, and their data as Markdown."""
+    lines = [
         f"- {s.name}, {s.network}: {s.accuracy:.2%} accuracy; {len(s.test[0])} "
         f"in-distribution test inputs; attacked {len(s.attacked[0])}."
         for s in settings
-    )
+    ]
+    about = [ABOUT_OTHERS]
+    if any(s.name == "CIFAR-10 (JPEG)" for s in settings):
+        about.insert(0, ABOUT_CIFAR)
+    return "\n\n".join(["\n".join(lines), *about])
 
 
 def as_markdown(frame, *, percent=True, digits=1):
