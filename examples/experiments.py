@@ -2,9 +2,9 @@
 What the scripts that redo the papers' experiments share
 ========================================================
 
-Options, the networks with their data, and results as a page of Markdown. The scripts
-are ``paper_a.py``, ``paper_b.py``, ``paper_c.py`` and ``all_detectors.py``; they need
-what ``train_networks.py`` writes::
+Options and the networks with their data; ``experiment_pages.py`` writes the results.
+The scripts are ``paper_a.py``, ``paper_b.py``, ``paper_b_landscape.py``, ``paper_c.py``
+and ``all_detectors.py``; they need what ``train_networks.py`` writes::
 
     python examples/train_networks.py --data-dir ~/data --output networks
     python examples/paper_c.py --data-dir ~/data --networks networks
@@ -16,16 +16,13 @@ when there is no ``--data-dir``.
 
 import argparse
 import os
-import platform
 import shlex
 import sys
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
 
 from skgrad.datasets import load_dataset, load_digits_images, split_ecg, split_mnist
@@ -50,7 +47,10 @@ def read_options(description, arguments=None, **defaults):
 
     Keyword arguments are other defaults, and further options of one script.
     """
-    parser = argparse.ArgumentParser(description=description.strip().split("\n")[0])
+    # Shortened options would escape `_without_folders`.
+    parser = argparse.ArgumentParser(
+        description=description.strip().split("\n")[0], allow_abbrev=False
+    )
     add = parser.add_argument
     add("--data-dir", type=Path, default=os.environ.get("SKGRAD_DATA"))
     add("--download", action="store_true", help="download what lacks")
@@ -60,8 +60,8 @@ def read_options(description, arguments=None, **defaults):
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--n-fit", type=int, default=2000, help="inputs to fit detectors on")
     add("--n-test", type=int, default=1000, help="in-distribution test inputs")
-    add("--n-anomalies", type=int, default=500, help="of data sets and noise")
-    add("--n-attack", type=int, default=200, help="inputs to attack")
+    add("--n-anomalies", type=int, default=500, help="of other data sets")
+    add("--n-attack", type=int, default=200, help="inputs to attack, and of noise")
     add("--n-slow", type=int, default=40, help="inputs for slow attacks")
     add("--quick", action="store_true", help="few inputs, few steps, one seed")
     for name, value in defaults.items():
@@ -73,7 +73,8 @@ def read_options(description, arguments=None, **defaults):
     args.command = _without_folders(sys.argv)
     if args.quick:
         args.seeds = args.seeds[:1]
-        args.n_fit, args.n_test, args.n_anomalies = 200, 60, 30
+        # A fifth of four fifths must hold 19, the fewest for 5 % of false alarms.
+        args.n_fit, args.n_test, args.n_anomalies = 200, 120, 30
         args.n_attack, args.n_slow = 30, 10
     args.output.mkdir(parents=True, exist_ok=True)
     return args
@@ -85,12 +86,14 @@ def _without_folders(argv):
     folders = {"--data-dir": "DIR", "--networks": "", "--cache": "", "--output": ""}
     words = iter(argv[1:])
     for word in words:
-        if word not in folders:
+        option, with_value, _ = word.partition("=")
+        if option not in folders:
             command.append(word)
             continue
-        next(words, None)
-        if folders[word]:
-            command += [word, folders[word]]
+        if not with_value:
+            next(words, None)
+        if folders[option]:
+            command += [option, folders[option]]
     return shlex.join(command)
 
 
@@ -346,89 +349,3 @@ SETTINGS = {
     "ecg": _ecg,
     "digits": _digits,
 }
-
-# %%
-# Results
-# -------
-
-
-def describe(settings):
-    """Return a list of the networks as Markdown."""
-    return "\n".join(
-        f"- {s.name}, {s.network}: {s.accuracy:.2%} accuracy; {len(s.test[0])} "
-        f"in-distribution test inputs; attacked {len(s.attacked[0])}."
-        for s in settings
-    )
-
-
-def as_markdown(frame, *, percent=True, digits=1):
-    """Return a data frame as a table of Markdown; missing cells are dashes."""
-
-    def cell(value):
-        if not isinstance(value, (float, np.floating)):
-            return str(value)
-        if np.isnan(value):
-            return "-"
-        return f"{100 * value if percent else value:.{digits}f}"
-
-    heads = [str(frame.index.name or ""), *map(str, frame.columns)]
-    lines = [heads, ["---"] + ["--:"] * len(frame.columns)]
-    lines += [
-        [str(index), *map(cell, row)]
-        for index, row in zip(frame.index, frame.to_numpy(), strict=True)
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def mean_and_spread(evaluation, metric="auroc"):
-    """Return text cells: the mean over seeds in percent, and their deviation."""
-    mean, spread = (evaluation.summary(metric, spread=s) for s in (False, True))
-    text = mean.copy().astype(object)
-    for column in mean:
-        text[column] = list(map(with_spread, mean[column], spread[column]))
-    return text
-
-
-def with_spread(mean, spread):
-    """Return a mean and its deviation, fractions, as a cell of percent."""
-    if np.isnan(mean):
-        return "-"
-    return f"{100 * mean:.1f}" + ("" if np.isnan(spread) else f" ± {100 * spread:.1f}")
-
-
-def with_published(text, published):
-    """Put the paper's figures, in brackets, into cells of text and into new rows.
-
-    ``published`` are rows of `load_published_results`. Their methods and anomalies are
-    known by the names of columns and rows.
-    """
-    theirs = published.pivot_table("value", "anomaly", "method", sort=False)
-    more = [kind for kind in theirs.index if kind not in text.index]
-    text = text.reindex([*text.index, *more]).fillna("-")
-    for kind, row in theirs.iterrows():
-        for method in text.columns.intersection(row.dropna().index):
-            text.loc[kind, method] += f" ({row[method]:g})"
-    return text
-
-
-def write_page(name, title, args, sections):
-    """Write results as Markdown: how they were made, then the sections.
-
-    ``sections`` are pairs of heading and text. The page replaces an earlier one only
-    once it is complete.
-    """
-    made = (
-        f"    python {args.command}\n\n"
-        f"{date.today().isoformat()}; {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores, {torch.get_num_threads()} torch thread(s); Python "
-        f"{platform.python_version()}, torch {torch.__version__}, scikit-learn "
-        f"{sklearn.__version__}; seeds {', '.join(map(str, args.seeds))}."
-    )
-    parts = [f"# {title}", made]
-    parts += [f"## {heading}\n\n{text}" for heading, text in sections]
-    path = args.output / name
-    temporary = path.with_suffix(".part")
-    temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    print(f"Wrote {path}")
-    return path

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from experiments import Setting, load_setting, read_options, write_page
+from experiment_pages import write_page
+from experiments import Setting, load_setting, read_options
 from paper_a_norms import compare_norms
 from paper_a_tables import (
     ATTACKS,

@@ -5,7 +5,14 @@ Paper A's tables, figure and words, from what paper_a.py found out
 
 import numpy as np
 import pandas as pd
-from experiments import as_markdown, describe, mean_and_spread, with_published
+from experiment_pages import (
+    FEW,
+    as_markdown,
+    describe,
+    mean_and_spread,
+    with_published,
+)
+from experiment_pages import RECOMMENDED as HOW_CHOSEN
 from paper_a_norms import draw_norms, tabulate_norms
 
 from skgrad.evaluation import Evaluation, load_published_results
@@ -142,7 +149,8 @@ def sizes_table(study):
 READING = """\
 Percent; our mean ± standard deviation over networks and seeds, in brackets what the
 paper prints for its ResNet-18. Attacked are {n_attack} of the test inputs themselves
-(C&W: {n_slow}); what succeeded counts, if it is {fewest} or more. 40/40/20: four fifths
+(C&W: {n_slow}, one search of {cw_steps} steps); what succeeded counts, if it is
+{fewest} or more. {few} Means are of what was run here. 40/40/20: four fifths
 of the test inputs and of the anomalies, each attacked input on the side of the one that
 it was made from, are to learn from, half of them to validate; the last fifth is judged.
 
@@ -162,12 +170,14 @@ it was made from, are to learn from, half of them to validate; the last fifth is
 - Detection accuracy is the best over all thresholds, both sides equally likely.
 - *{density}*: a Gaussian per predicted class over the logarithms of
   the same norms; *{recommended}*: this library's detector. Both are fitted on
-  in-distribution inputs alone, and judged on the same inputs as the rest."""
+  in-distribution inputs alone, and judged on the same inputs as the rest.
+
+{how_chosen}"""
 
 USER = """\
 AUROC. The detector of the paper knows the kind of anomaly that it is to find. Here:
-with four fifths of that kind known; with all kinds of this page known but that one; and
-with no anomaly known."""
+with four fifths of that kind known; with all kinds of this page known but that one,
+some of which are much like it, as BIM is like PGD; and with no anomaly known."""
 
 FIGURE = """\
 ![Norms of gradients and activations](paper_a_norms_{slug}.png)
@@ -222,9 +232,12 @@ def sections_of(study, args):
     ]
 
 
+_SIZES = ("n_attack", "n_slow", "n_learn", "n_fit", "cw_steps")
+
+
 def make_sections(studies, args):
     """Return pairs of heading and text."""
-    sizes = {k: getattr(args, k) for k in ("n_attack", "n_slow", "n_learn", "n_fit")}
+    sizes = {k: getattr(args, k) for k in _SIZES}
     reading = READING.format(
         ours=OURS,
         log=OURS_LOG,
@@ -232,6 +245,8 @@ def make_sections(studies, args):
         recommended=RECOMMENDED,
         epsilon=EPSILON,
         fewest=FEWEST,
+        few=FEW,
+        how_chosen=HOW_CHOSEN,
         **sizes,
     )
     settings = [setting for study in studies for setting in study.settings]

@@ -14,7 +14,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
-from experiments import as_markdown, describe, load_setting, read_options, write_page
+from experiment_pages import as_markdown, describe, write_page
+from experiments import load_setting, read_options
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -257,6 +258,15 @@ def figure_4(setting, anomalies, args):
 # The page
 # --------
 
+CAPTION_1 = "The first input of each kind, not chosen by its looks; first seed."
+CAPTION_2 = """\
+First seed; of attacks those that deceive the network. Boxes hold the middle half,
+whiskers the middle 95 percent. In the paper the mean of S1 is high for correctly
+classified inputs alone; the largest softmax does not tell PGD from them."""
+CAPTION_4 = """\
+Around the input of the first successful PGD attack, in units of that attack's change,
+first seed. In the paper the mean is high on both sides of the decision boundary, and
+lower behind it."""
 NOT_RUN = [
     "1,000 injections per input (Fig. 3): see how many; they cost a forward and a "
     "backward pass each, for every sigma.",
@@ -291,17 +301,24 @@ def main(arguments=None):
     boxes, medians = figure_2(first, anomalies, args)
     sections = [
         ("Networks", describe(settings)),
-        ("Figure 1: inputs and cosines", figure_1(first, anomalies, args)),
+        (
+            "Figure 1: inputs and cosines",
+            f"{figure_1(first, anomalies, args)}\n\n{CAPTION_1}",
+        ),
         (
             "Figure 2: mean cosine and softmax",
-            f"{boxes}\n\n{as_markdown(medians, percent=False, digits=3)}",
+            f"{boxes}\n\n{CAPTION_2}\n\n"
+            f"{as_markdown(medians, percent=False, digits=3)}",
         ),
         (
             "Figure 3: zeta of Theorem 1",
             f"{figure_3(parts, args)}\n\n{describe_zeta(parts, args)}\n\n"
             f"{as_markdown(zeta_table(parts))}",
         ),
-        ("Figure 4: landscape of the mean cosine", figure_4(first, anomalies, args)),
+        (
+            "Figure 4: landscape of the mean cosine",
+            f"{figure_4(first, anomalies, args)}\n\n{CAPTION_4}",
+        ),
         ("Not run here", "\n".join(f"- {item}" for item in NOT_RUN)),
     ]
     title = "Paper B: the landscape of the loss"

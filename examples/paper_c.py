@@ -14,7 +14,8 @@ needs.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from experiments import Setting, load_setting, read_options, write_page
+from experiment_pages import write_page
+from experiments import Setting, load_setting, read_options
 from paper_c_tables import (
     ATTACKS,
     NOISE,
@@ -44,7 +45,7 @@ QUICK_ATTACKS = ("FGSM", "BIM-a", "BIM-b")
 # The most discriminative layer
 # -----------------------------
 # As the paper does it: seen inputs against one set of other data. A quarter of that
-# set serves for the choice, and is not judged.
+# set serves for the choice, and is not judged. The set comes in random order.
 
 
 def choose_layer(setting, seed):

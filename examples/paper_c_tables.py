@@ -7,7 +7,14 @@ Tables of our figures beside the paper's, and Figure 7.
 
 import numpy as np
 import pandas as pd
-from experiments import as_markdown, describe, mean_and_spread, with_published
+from experiment_pages import (
+    FEW,
+    RECOMMENDED,
+    as_markdown,
+    describe,
+    mean_and_spread,
+    with_published,
+)
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -27,26 +34,29 @@ TABLES = {
     ("Table 3", "Table 6"): "attacks",
     ("Table 4", "Table 7"): "noise and fooling images",
 }
-NOTES = """
+NOTES = f"""
 How to read it: every cell is our mean over the seeds, in percent, ± their standard
-deviation, and in brackets the paper's figure, where it has one. The networks and the
-numbers of inputs are not the paper's (it has 10,000 of most kinds); "mean" is that of
-what was run here. Detectors are fitted on inputs that the network was trained on, as
-the paper fits them. KD+BU and LID learn from FGSM on such inputs; a network without
-dropout, as ResNet-20, has no uncertainty, and KD+BU is the density alone. ODIN and
-Mahalanobis take no step before, which is Table 8. Mahalanobis sees the logits, ELO the
-most discriminative layer. A quarter of one set of other data chose that layer, and is
-not judged. Of attacks only those inputs count that deceive the network. "recommended"
-is this library's own detector. "C, authors' normalisation (leaks)" scales the scores
-over the test set with its anomalies in it, as the authors' code does: no detector in
-use can do that, and the column shows what the leak is worth.
+deviation, and in brackets the paper's figure, where it has one. {FEW} The networks and
+the numbers of inputs are not the paper's (it has 10,000 of most kinds), and CIFAR-10
+(JPEG) is CIFAR-10 with every image encoded as JPEG, all beside figures of CIFAR-10;
+"mean" is that of what was run here. No parameter was searched. Detectors are fitted on
+inputs that the network was trained on, as the paper fits them. KD+BU and LID learn from
+FGSM on such inputs; a network without dropout, as ResNet-20, has no uncertainty, and
+KD+BU is the density alone. ODIN and Mahalanobis take no step before, which is Table 8.
+Mahalanobis sees the logits, ELO the most discriminative layer. A quarter of one set of
+other data chose that layer, and is not judged; the rest of that set is, and to ELO and
+C, though not to the others, it is no unknown kind. Of attacks only those inputs count
+that deceive the network. "C, authors' normalisation (leaks)" scales the scores over the
+test set with its anomalies in it, as the authors' code does: no detector in use can do
+that, and the column shows what the leak is worth. {RECOMMENDED}
 """.strip().replace("\n", " ")
 EXPOSURE = """
 Fine-tuned for two passes over the inputs that the detectors are fitted on, with twice
 as many images of TinyImageNet's training part (in grey for MNIST; embedded digits with
 shuffled pixels where there are no data). The paper takes 50,000, and letters of E-MNIST
 for MNIST. The slow attacks JSMA and C&W are left out. Both make TinyImageNet, of which
-other images are judged, no unknown kind of anomaly any more.
+other images are judged, no unknown kind of anomaly any more. The accuracies of these
+networks are of the in-distribution test inputs, those of the others of all test images.
 """.strip().replace("\n", " ")
 MISSING = {
     "VGG-16": "no such network was trained here",
@@ -128,8 +138,8 @@ def show_attacks(runs):
         seconds = [getattr(f, "seconds", np.nan) for f in found]
         rows[kind] = {
             "anomalies": f"{np.mean([len(getattr(f, 'X', f)) for f in found]):.0f}",
-            "success, %": text(100 * np.mean(rates)),
-            "seconds": text(np.mean(seconds)),
+            "success, %": text(100 * pd.Series(rates).mean()),
+            "seconds": text(pd.Series(seconds).mean()),
         }
     setting = runs[0].setting
     table = as_markdown(pd.DataFrame(rows).T)
@@ -177,11 +187,12 @@ def list_missing(plain, exposed):
     for table, network, data, kind in cells.itertuples(index=False):
         if (table, network, data, kind) not in ran:
             lines.setdefault((table, network, data), []).append(kind)
-    return "\n".join(
+    missing = [
         f"- {table}, {network} ({data}): {', '.join(kinds)}; "
         f"{reason(network, data, kinds, here)}."
         for (table, network, data), kinds in lines.items()
-    )
+    ]
+    return "\n".join([*missing, "- Figures 2 to 6, 8 and 9: illustrations."])
 
 
 def reason(network, data, kinds, here):
@@ -228,10 +239,12 @@ def draw_weights(plain, path):
 
 def make_sections(plain, exposed, figure):
     """Return headings and texts, from lists of runs per network."""
-    settings = [runs[0].setting for runs in (*plain, *exposed)]
-    layers = "\n\n".join(map(show_layers, plain))
+    settings = [run.setting for runs in (*plain, *exposed) for run in runs]
+    sizes = dict.fromkeys(str(len(setting.seen[0])) for setting in settings)
+    fitted = f"Detectors are fitted on {' or '.join(sizes)} inputs."
+    layers = "\n\n".join(map(show_layers, (*plain, *exposed)))
     sections = [
-        ("Networks", f"{describe(settings)}\n\n{NOTES}"),
+        ("Networks", f"{describe(settings)}\n\n{fitted}\n\n{NOTES}"),
         ("Most discriminative layer", layers),
     ]
     for number, groups in enumerate((plain, exposed)):

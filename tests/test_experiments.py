@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from skgrad.evaluation import Evaluation, Result
+
 
 def run_script(name, output, monkeypatch):
     """Run a script of experiments on the digits; return the page it writes."""
@@ -41,7 +43,42 @@ def page_tables(page):
 
 def numbers(row):
     """Return the cells of a row as numbers; a dash is NaN."""
-    return [np.nan if cell == "-" else float(cell) for cell in row.values()]
+    return [as_number(cell) for cell in row.values()]
+
+
+def as_number(cell):
+    """Return a cell as a number, which is in brackets where anomalies are few."""
+    return np.nan if cell == "-" else float(cell.strip("[]"))
+
+
+def load_script(name, monkeypatch):
+    """Return what a script defines."""
+    folder = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(folder)
+    return runpy.run_path(str(folder / f"{name}.py"))
+
+
+def test_few_anomalies_stand_in_brackets_and_out_of_means(monkeypatch):
+    pages = load_script("experiment_pages", monkeypatch)
+    scores = {"many": np.zeros(10), "few": np.ones(3), "once": np.ones(30)}
+    results = [
+        Result("d", kind, np.full(9, 0.5), found, 0.0, seed=seed)
+        for seed in (0, 1)
+        for kind, found in scores.items()
+        if (kind, seed) != ("once", 1)
+    ]
+    cells = pages["mean_and_spread"](Evaluation(results))["d"]
+    assert cells["many"] == cells["mean"] == "100.0 ± 0.0"
+    assert cells["few"] == "[0.0 ± 0.0]"
+    assert cells["once"] == "[0.0]"
+    alone = pages["mean_and_spread"](Evaluation([results[1]]))["d"]
+    assert list(alone) == ["[0.0]", "0.0"]
+
+
+def test_pages_do_not_tell_where_things_lie(monkeypatch):
+    shown = load_script("experiments", monkeypatch)["_without_folders"]
+    words = ["a/b.py", "--data-dir=/x/y", "--cache", "/x/z", "--networks=/x", "--quick"]
+    assert shown(words) == "examples/b.py --data-dir DIR --quick"
 
 
 def test_paper_a_writes_its_page(tmp_path, monkeypatch):
@@ -72,7 +109,7 @@ def test_paper_b_script_writes_its_tables(tmp_path, monkeypatch):
     first = tables["Table 1: digits, small CNN"]
     methods = {"max softmax", "ODIN", "Mahalanobis", "recommended"}
     assert methods < set(first["PGD, TNR"])
-    figures = [float(cell) for row in first.values() for cell in row.values()]
+    figures = [as_number(cell) for row in first.values() for cell in row.values()]
     assert all(0 <= figure <= 100 for figure in figures)
     assert float(first["all, pooled: AUROC"]["recommended"]) > 80
     adaptive = tables["Table 2: adaptive attacks"]
@@ -106,7 +143,7 @@ def test_paper_c_writes_its_page(tmp_path, monkeypatch):
     rows = [line.strip("| ").split(" | ") for line in page.splitlines()]
     rows = {row[0]: row[1:] for row in rows if len(row) == 10}
     assert len(rows["FGSM"]) == 9
-    assert all(0 <= float(cell) <= 100 for cell in rows["FGSM"])
+    assert all(0 <= as_number(cell) <= 100 for cell in rows["FGSM"])
     assert "- Table 2, VGG-16 (CIFAR-10): TinyImageNet, LSUN" in page
     with Image.open(tmp_path / "paper_c_weights.png") as figure:
         assert figure.width > 400
@@ -120,7 +157,7 @@ def test_all_detectors_writes_its_page(tmp_path, monkeypatch):
     of = "digits, small CNN"
     areas = tables[f"{of}: fitted on in-distribution inputs alone"]
     assert {"recommended", "B: LODA", "C: SVDD", "ODIN", "LID"} < set(areas)
-    assert float(areas["recommended"]["uniform noise"]) > 95
+    assert as_number(areas["recommended"]["uniform noise"]) > 95
     assert set(areas["recommended"]) > {"PGD", "C&W", "JSMA", "rotation", "mean"}
     costs = tables[f"{of}: false alarms at a target of 5 %, and costs"]
     assert len(costs) == len(areas)
