@@ -70,8 +70,8 @@ def evaluate(
     cache : str or Path, default=None
         A folder that keeps features and scores. Features are computed once per model,
         inputs and transformer, also across detectors; an interrupted evaluation goes on
-        where it stopped. Entries depend on the content of all that went into them, and on
-        the code of the classes of detectors and model.
+        where it stopped. Entries depend on the content of all that went into them and
+        on the code of the classes of detectors and model.
     verbose : bool, default=False
         Whether to show a progress bar, where stderr is a terminal.
     on_step : callable, default=None
