@@ -57,7 +57,7 @@ class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         """Say what is wrong in one line, without the usage."""
-        self.exit(2, f"skgrad evaluate: {one_line(message)} See --help.\n")
+        self.exit(2, f"skgrad evaluate: {one_line(message).rstrip('.')}. See --help.\n")
 
 
 def parser():
@@ -201,7 +201,7 @@ def _names(text):
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise argparse.ArgumentTypeError(
-            f"must be names separated by commas, at least one; got {text!r}."
+            f"must be a list separated by commas, of at least one; got {text!r}."
         )
     return list(dict.fromkeys(names))
 

@@ -245,10 +245,20 @@ def array_file(path):
             f"holds {', '.join(sorted(arrays))}."
         )
     X = arrays["X"] if "X" in arrays else next(iter(arrays.values()))
-    y = arrays["y"].astype(np.int64) if "y" in arrays else None
+    y = _whole_numbers(arrays["y"], path) if "y" in arrays else None
     _check_array(X, y, path)
     classes = [] if y is None else [str(label) for label in np.unique(y)]
     return Source(y=y, classes=classes, values=X)
+
+
+def _whole_numbers(y, path):
+    if y.dtype.kind not in "biuf" or not np.array_equal(y, np.round(y)):
+        raise ValueError(
+            f"y in {str(path)!r} must hold classes as whole numbers; got {y.dtype} "
+            f"such as {y[:3].tolist()}. Number them with "
+            "np.unique(y, return_inverse=True)[1]."
+        )
+    return y.astype(np.int64)
 
 
 def _check_array(X, y, path):

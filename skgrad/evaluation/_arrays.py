@@ -6,6 +6,9 @@ from torch.utils.data import Dataset
 
 from ..torch_engine.samples import count_samples, take_samples
 
+# Some data sets hold a few inputs in both parts by themselves.
+_MOST_SEEN = 0.1
+
 
 def as_array(X, name):
     """Return inputs as one array (n_samples, *input_shape); data sets are read."""
@@ -54,6 +57,19 @@ def check_labels(y, X, name):
             f"{y.shape}."
         )
     return y
+
+
+def check_held_out(X_test, X_fit):
+    """Refuse to judge detectors by the inputs that they are fitted on."""
+    dtype = _coarser(X_test.dtype, X_fit.dtype)
+    seen = set(row_prints(X_fit, dtype))
+    share = np.mean([row in seen for row in row_prints(X_test, dtype)])
+    if share > _MOST_SEEN:
+        raise ValueError(
+            f"X_test must hold other inputs than X_fit; {share:.0%} of it are equal to "
+            "some there, and false alarms among these would be too few. Give inputs "
+            "that are in one of the two alone, or X_fit=None for folds of X_test."
+        )
 
 
 def check_new(X, known, name, known_name):

@@ -25,6 +25,8 @@ from ._protocols import PROTOCOLS
 _N_UNSEEN = 6000
 # Test images from this one on, within each class, chose the recommended detector.
 _N_NEVER_USED = 800
+# Fewer are not parted into folds or into 40/40/20.
+_FEWEST = 10
 # What some attacks need, of the extra "attacks".
 _LIBRARIES = {
     "C&W": ["foolbox"],
@@ -57,6 +59,11 @@ def load(option, text, options, **how):
         message = message.replace("data_dir must", "--data-dir must")
         message = message.replace("data_dir=...", "--data-dir DIR")
         message = message.replace("download=True", "--download")
+        message = message.replace(
+            "shape must say which size to bring images of several sizes to; got "
+            "shape=None and",
+            "images must have one size, so resize them to it first; got",
+        )
         raise OptionError(
             message if option in message else f"{option} {text}: {message}"
         ) from error
@@ -90,6 +97,8 @@ class InDistribution:
         if self.name in ("cifar-10", "cifar-10-jpeg"):
             rows = _rank_in_class(found.y) < _N_NEVER_USED
             self.test = found.X[rows], found.y[rows]
+        # Else one might be judged, and its equal be fitted on or be an anomaly.
+        self.test = _taken(self.test, _first_rows(self.test[0]))
         self.train: Any = None
         self.fit = self._to_fit(options)
         self.bounds = (0.0, 1.0)
@@ -131,6 +140,7 @@ class InDistribution:
         n_spare = min(options.n_attack, len(X) // 3)
         n_judged = min(options.n_test, len(X) - n_spare)
         order = rng.permutation(len(X))
+        self._check_enough(n_judged, options)
         judged, spare = np.split(order[: n_judged + n_spare], [n_judged])
         X_fit, y_fit = self.fit
         if X_fit is not None:
@@ -148,6 +158,24 @@ class InDistribution:
         return Parts(
             (X_fit, y_fit), _taken(self.test, judged), _taken(self.test, spare)
         )
+
+    def _check_enough(self, n_judged, options):
+        parted = self.fit[0] is None or PROTOCOLS[options.protocol].supervised
+        if parted and n_judged < _FEWEST:
+            raise OptionError(
+                f"--id must hold more inputs; of its {len(self.test[0])} different "
+                f"ones {n_judged} are judged (--n-test, and a third are for attacks at "
+                f"most, --n-attack), which cannot be parted. Give {2 * _FEWEST} or "
+                "more."
+            )
+
+
+def _first_rows(X):
+    """Return the rows of inputs that equal none before them."""
+    first: dict = {}
+    for row, content in enumerate(row_prints(X)):
+        first.setdefault(content, row)
+    return np.array(list(first.values()))
 
 
 def _taken(data, rows):
@@ -175,7 +203,10 @@ def check_anomalies(options):
             )
         if kind is None and data_name(text) is None:
             _check_path(text, known)
-        if kind is None and data_name(text) == data_name(options.id) is not None:
+        same = text == options.id or (
+            data_name(text) == data_name(options.id) is not None
+        )
+        if kind is None and same:
             raise OptionError(
                 f"--anomalies must be other data than --id {options.id}; got {text!r}. "
                 "Leave it out."

@@ -1,5 +1,6 @@
 """``python -m skgrad evaluate``: the work behind the options."""
 
+import re
 import sys
 import warnings
 from functools import reduce
@@ -15,6 +16,7 @@ from ._command_model import import_object, load_model, train_or_load
 from ._detectors_by_name import (
     DETECTOR_KINDS,
     SUPERVISED,
+    checked_names,
     closest_detectors,
     find_detector,
     make_detectors,
@@ -114,7 +116,7 @@ class _Run:
         # The data sets of the first seed are read before a network is trained.
         others = {options.seeds[0]: self.anomalies.load(options.seeds[0])}
         n_steps = 2 + len(options.seeds) * (
-            len(self.anomalies.kinds) + len(DETECTOR_KINDS) + len(self.own)
+            len(self.anomalies.kinds) + len(self._names()) + len(self.own)
         )
         if self.model is not None:
             self._take_model(lambda line: None)
@@ -153,16 +155,16 @@ class _Run:
                 f"and return logits; {options.model!r} does not: {error}"
             ) from error
         for name, (_, y) in (("--id", self.data.test), ("--fit", self.data.fit)):
-            if y is not None and y.max() >= n_classes:
+            if y is not None and not 0 <= y.min() <= y.max() < n_classes:
                 raise OptionError(
                     f"{name} must have the model's classes, 0 to {n_classes - 1}; it "
-                    f"has class {y.max()}. Folders of classes are numbered in the "
-                    "order of their names."
+                    f"has classes {y.min()} to {y.max()}. Folders of classes are "
+                    "numbered in the order of their names."
                 )
-        if n_classes < 3 and "B: LODA" in map(find_detector, options.detectors):
+        if n_classes < 3 and "B: LODA" in self._names():
             raise OptionError(
                 "--detectors b compares gradients of 3 or more classes; the model "
-                f"returns {n_classes} logits. Leave b out."
+                f"returns {n_classes} logits. Name the others, and leave b out."
             )
 
     def _check_classes(self):
@@ -177,20 +179,28 @@ class _Run:
                 "subfolder per class, or take --protocol C."
             )
 
-    def _make_detectors(self):
-        options = self.options
-        supervised = PROTOCOLS[options.protocol].supervised
+    def _names(self):
+        """Return the names in tables of the detectors that ship, each once."""
+        supervised = PROTOCOLS[self.options.protocol].supervised
         every = "all" if supervised else "unsupervised"
-        names = [every if name == "all" else name for name in options.detectors]
-        names = [n for n in names if n in ("all", "unsupervised") or find_detector(n)]
+        names = []
+        for name in self.options.detectors:
+            if name in ("all", "unsupervised"):
+                names += checked_names(every if name == "all" else name)
+            elif found := find_detector(name):
+                names.append(found)
+        return list(dict.fromkeys(names))
+
+    def _make_detectors(self):
         made = make_detectors(
             self.model,
-            names,
-            target_fpr=options.target_fpr,
+            self._names(),
+            target_fpr=self.options.target_fpr,
             bounds=self.data.bounds,
         )
         for name, make in self.own.items():
-            made |= {name: self._own_detector(name, make)}
+            free = name if name not in made else f"{name} (own)"
+            made[free] = self._own_detector(name, make)
         return made
 
     def _own_detector(self, name, make):
@@ -210,7 +220,10 @@ class _Run:
         """Return the evaluation of one seed, and its anomalies."""
         options = self.options
         parts = self.data.draw(seed, options)
-        made = self.anomalies.make(self.model, parts, self.predict, seed, on_step)
+        try:
+            made = self.anomalies.make(self.model, parts, self.predict, seed, on_step)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"--anomalies cannot be made: {error}") from error
         X_test, y_test = parts.judged
         if not hasattr(self, "accuracy"):
             right = None if y_test is None else self.predict(X_test) == y_test
@@ -230,7 +243,7 @@ class _Run:
                 on_step=on_step,
             )
         except (ValueError, TypeError) as error:
-            raise OptionError(error) from error
+            raise OptionError(_with_options(error)) from error
         return result, made
 
     def _title(self):
@@ -253,6 +266,12 @@ class _Run:
             if not np.isnan(rates).any():
                 notes[f"success of {kind}"] = f"{rates.mean():.1%}"
         return notes
+
+
+def _with_options(error):
+    """Put the options in place of the parameters that an error names."""
+    text = re.sub(r"\b(anomalies|detectors)\['(.*?)'\]", r"--\1 \2", str(error))
+    return text.replace("X_test", "the test inputs of --id")
 
 
 def _print(result, notes, files, options):

@@ -134,7 +134,7 @@ def make_detectors(
     >>> list(make_detectors(torch.nn.Linear(4, 3), ["recommended", "c", "max-softmax"]))
     ['recommended', 'C: SVDD', 'max softmax']
     """
-    wanted = [shown for name in names for shown in _checked_names(name)]
+    wanted = [shown for name in names for shown in checked_names(name)]
     common = {"random_state": random_state, "target_fpr": target_fpr}
     where = {"device": device}
     mlp = make_confounding_gradient_detector(model, random_state=random_state, **where)
@@ -155,7 +155,8 @@ def make_detectors(
     return chosen
 
 
-def _checked_names(name):
+def checked_names(name):
+    """Return the names in tables that a name stands for, or say which there are."""
     if name in ("all", "unsupervised"):
         supervised = SUPERVISED.values() if name == "unsupervised" else ()
         return [shown for shown in DETECTOR_KINDS.values() if shown not in supervised]

@@ -13,6 +13,8 @@ from ._inputs import Inputs
 from ._protocols import find_protocol
 from ._store import Store
 
+_FEWEST_TO_SPLIT = 5
+
 
 def evaluate(
     model,
@@ -68,7 +70,8 @@ def evaluate(
     cache : str or Path, default=None
         A folder that keeps features and scores. Features are computed once per model,
         inputs and transformer, also across detectors; an interrupted evaluation goes on
-        where it stopped. Entries depend on the content of all that went into them.
+        where it stopped. Entries depend on the content of all that went into them and
+        on the code of the classes of detectors and model.
     verbose : bool, default=False
         Whether to show a progress bar, where stderr is a terminal.
     on_step : callable, default=None
@@ -83,9 +86,10 @@ def evaluate(
     Raises
     ------
     ValueError
-        For what would mislead: no in-distribution inputs; anomalies that equal inputs
-        to fit on or to judge with; a detector that rejects most in-distribution inputs,
-        as one does whose scores have the wrong sign.
+        For what would mislead: no in-distribution inputs; inputs to judge with of which
+        a tenth were fitted on; anomalies that equal inputs to fit on or to judge with;
+        scores with NaN; a detector that rejects most in-distribution inputs, or those
+        that it scores highest, as one does whose scores have the wrong sign.
     TypeError
         For detectors that are none.
 
@@ -126,6 +130,12 @@ def evaluate(
     data = Inputs(
         model, X_test, y_test, anomalies, X_fit, y_fit, known, protocol, cache
     )
+    if protocol.supervised and len(data.X_test) < _FEWEST_TO_SPLIT:
+        raise ValueError(
+            f"X_test must hold {_FEWEST_TO_SPLIT} inputs or more under protocol "
+            f"{protocol.name!r}, which tests on a fifth of them; got "
+            f"{len(data.X_test)}."
+        )
     if data.X_fit is None and not protocol.supervised:
         _check_folds(n_folds, len(data.X_test))
     splits = list(
@@ -197,4 +207,8 @@ def _checked_seeds(seeds):
             raise ValueError(
                 f"seeds must be integers from 0 to {2**32 - 1}; got {seed!r}."
             )
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"seeds must differ, or one repetition counts twice; got {seeds!r}."
+        )
     return tuple(int(seed) for seed in seeds)

@@ -29,6 +29,14 @@ class Evaluation:
         self.results = list(results)
 
     def __add__(self, other):
+        common = set(map(_place, self.results)) & set(map(_place, other.results))
+        if common:
+            detector, anomaly, seed, _ = min(common)
+            raise ValueError(
+                "evaluations that are added must differ in detectors, anomalies or "
+                f"seeds, or averages would mix what differs; both hold {detector!r} "
+                f"against {anomaly!r}, seed {seed}. Give the detectors other names."
+            )
         return Evaluation(self.results + other.results)
 
     @property
@@ -179,6 +187,10 @@ def import_pandas():
             "Tables of results are pandas data frames: pip install 'skgrad[report]'"
         ) from error
     return pandas
+
+
+def _place(result):
+    return result.detector, result.anomaly, result.seed, result.fold
 
 
 def _range(counts):

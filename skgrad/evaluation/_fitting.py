@@ -107,7 +107,7 @@ class Judge:
             self._fitted = self._fit()
         detector, fit = self._fitted
         with Meter(self.data.device) as score:
-            scores = in_distribution_scores(detector, X)
+            scores = self._checked(in_distribution_scores(detector, X), len(X))
             rejected, offset = _decide(detector, X, scores)
         return {
             "scores": scores,
@@ -117,6 +117,16 @@ class Judge:
             "seconds": score.seconds,
             "peak_memory": np.fmax(fit.peak_memory, score.peak_memory),
         }
+
+    def _checked(self, scores, n_samples):
+        scores = np.asarray(scores)
+        if scores.shape != (n_samples,) or np.isnan(scores).any():
+            raise ValueError(
+                f"detectors[{self.name!r}] must give each input one score, a number; "
+                f"got shape {scores.shape} for {n_samples} inputs, with "
+                f"{np.isnan(scores).sum()} times NaN."
+            )
+        return scores
 
     def _fit(self):
         """Return a fitted copy, and what it cost."""
@@ -151,6 +161,19 @@ class Judge:
                 "(higher must mean more in-distribution), or X_fit and X_test differ, "
                 "as in their scale."
             )
+        scores, is_rejected = scored["scores"], scored["rejected"]
+        # By a threshold of its own such a detector may reject the right inputs.
+        if enough and _all_higher(scores[is_rejected], scores[~is_rejected]):
+            raise ValueError(
+                f"detectors[{self.name!r}] rejects the in-distribution inputs X_test "
+                "that it scores highest. Its scores have the wrong sign: higher must "
+                "mean more in-distribution."
+            )
+
+
+def _all_higher(scores, others):
+    """Tell whether scores lie above all others; two of them might do so by chance."""
+    return min(len(scores), len(others)) > 2 and scores.min() > others.max()
 
 
 def _joined(parts):
@@ -206,4 +229,7 @@ def seeded(estimator, seed):
         for name in estimator.get_params(deep=True)
         if name == "random_state" or name.endswith("__random_state")
     ]
-    return estimator.set_params(**dict.fromkeys(names, seed))
+    # What is frozen has none and takes none, and returns none.
+    if names:
+        estimator.set_params(**dict.fromkeys(names, seed))
+    return estimator

@@ -4,12 +4,20 @@ from collections import defaultdict
 
 import joblib
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._base import BaseModelTransformer
 from ..torch_engine.model_state import placement, unwrap_model
 from ._anomaly_set import as_anomaly_sets
-from ._arrays import as_array, check_finite, check_labels, check_new, check_not_empty
+from ._arrays import (
+    as_array,
+    check_finite,
+    check_held_out,
+    check_labels,
+    check_new,
+    check_not_empty,
+)
 
 
 class Inputs:
@@ -37,9 +45,10 @@ class Inputs:
             check_not_empty(self.X_fit, "X_fit", "in-distribution inputs")
             check_finite(self.X_fit, "X_fit")
             self._check_anomalies(self.X_fit, "X_fit")
+            check_held_out(self.X_test, self.X_fit)
         self.known = self._checked_known(known, protocol)
         if protocol.correct_only:
-            self._keep_correct(y_test, check_labels(y_fit, X_fit, "y_fit"), protocol)
+            self._keep_correct(y_test, self._labels_to_fit(y_fit), protocol)
         self._check_anomalies(self.X_test, "X_test")
         self.anomaly_classes = {
             name: self.predict(found.X) for name, found in self.anomalies.items()
@@ -75,12 +84,22 @@ class Inputs:
                 "learn from what they are judged by. Attack inputs of X_fit."
             )
         check_new(found.X, self.X_test, "known", "X_test")
+        if self.X_fit is not None:
+            check_new(found.X, self.X_fit, "known", "X_fit")
         self._check_anomalies(found.X, "known")
         return found.X
 
     def _check_anomalies(self, known, name):
         for kind, found in self.anomalies.items():
             check_new(found.X, known, f"anomalies[{kind!r}]", name)
+
+    def _labels_to_fit(self, y_fit):
+        if y_fit is not None and self.X_fit is None:
+            raise ValueError(
+                "y_fit must be None without X_fit, whose classes it holds; got some. "
+                "Give X_fit too, or the classes of X_test as y_test."
+            )
+        return check_labels(y_fit, self.X_fit, "y_fit")
 
     def _keep_correct(self, y_test, y_fit, protocol):
         """Cut the inputs to fit on down to those classified correctly."""
@@ -106,8 +125,15 @@ class Inputs:
 
 def share_features(estimator, folder):
     """Let every transformer over a model, wherever it hides, keep its features."""
-    if folder is None:
+    if folder is None or isinstance(estimator, FrozenEstimator):
         return
-    for part in (estimator, *estimator.get_params(deep=True).values()):
+    parts = estimator.get_params(deep=True)
+    # What is frozen is never copied: it is the user's own, and stays as it is.
+    frozen = [
+        f"{n}__" for n, part in parts.items() if isinstance(part, FrozenEstimator)
+    ]
+    for name, part in {"": estimator, **parts}.items():
+        if name.startswith(tuple(frozen)):
+            continue
         if isinstance(part, BaseModelTransformer) and part.memory is None:
             part.set_params(memory=folder)

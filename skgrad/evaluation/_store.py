@@ -1,5 +1,6 @@
 """Arrays on disk, so that an interrupted evaluation goes on where it stopped."""
 
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import sklearn
 import torch
 
+from ..feature_extraction._portable import code_of
 from ._files import replacing
 
 
@@ -28,13 +30,22 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def key(self, *parts):
-        """Return the key of arrays that depend on these parts, by their content."""
+        """Return the key of arrays that depend on these parts, by content and code."""
         if self.folder is None:
             return None
         from .. import __version__
 
         versions = __version__, sklearn.__version__, torch.__version__, np.__version__
-        return joblib.hash((versions, *parts))
+        code = [code_of(part) for part in parts if hasattr(part, "get_params")]
+        try:
+            return joblib.hash((versions, code, *parts))
+        # Pickle has many ways to fail at what a user's estimator may hold.
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise ValueError(
+                "cache needs detectors and a model that can be pickled, so that scores "
+                f"of others are never taken for theirs: {error.args[0]} Define classes "
+                "and functions at the top of a file, or use cache=None."
+            ) from error
 
     def load(self, key):
         """Return the arrays by name, or None if there are none that can be read."""

@@ -166,9 +166,7 @@ def _content_hash(module):
         _, (skeleton, slots) = PortableModel(module).__reduce__()
         for slot in slots:
             slot.device = None
-        classes = {cls for part in module.modules() for cls in type(part).__mro__}
-        code = sorted(_code_of(cls) for cls in classes if not _is_known(cls))
-        return joblib.hash((skeleton, slots, code), hash_name="sha1")
+        return joblib.hash((skeleton, slots, code_of(module)), hash_name="sha1")
     # Pickle has many ways to fail at what a user's module may hold.
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         raise ValueError(
@@ -180,6 +178,44 @@ def _content_hash(module):
 
 # Hashes by module, each with the state that it was taken in.
 _HASHES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def code_of(thing):
+    """Return hashes of the code of a module or estimator and of all that it holds.
+
+    Pickles, and so `joblib.hash`, name classes and functions but leave out what they
+    do. What the methods of these classes call is not followed.
+    """
+    classes, functions, seen, waiting = set(), [], set(), [thing]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, FunctionType):
+            functions.append((part.__qualname__, _instructions(part.__code__)))
+        elif isinstance(part, type):
+            classes |= set(part.__mro__)
+        elif isinstance(part, (list, tuple)):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part.values()
+        else:
+            classes |= set(type(part).__mro__)
+            waiting += _parts_of(part)
+    code = [_code_of(cls) for cls in classes if not _is_known(cls)]
+    return sorted(code), sorted(joblib.hash(function) for function in functions)
+
+
+def _parts_of(thing):
+    """Return the parts of a module, the parameters of an estimator, a net's module."""
+    if isinstance(thing, nn.Module):
+        return list(thing.modules())
+    if isinstance(getattr(thing, "module_", None), nn.Module):
+        return [thing.module_]
+    if hasattr(thing, "get_params"):
+        return list(thing.get_params(deep=False).values())
+    return []
 
 
 def _is_known(cls):

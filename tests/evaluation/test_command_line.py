@@ -36,6 +36,17 @@ class Net(torch.nn.Sequential):
     def __init__(self):
         super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 10))
 
+class Two(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+
+class Steps(Net):
+    def forward(self, x):
+        return super().forward(x).round()
+
+def energy(model):
+    return forest(model)
+
 def forest(model):
     logits = LayerActivationTransformer(model, "logits")
     return make_pipeline(logits, IsolationForest(n_estimators=5, contamination=0.1))
@@ -153,14 +164,19 @@ def test_own_model_on_a_folder_and_a_file(own, capsys):
     np.save(own / "strange.npy", rng.random((15, 1, 8, 8)).astype(np.float32))
     status = evaluate(
         *("--id", "photos", "--model", "own_net:network", *TINY),
-        *("--anomalies", "strange.npy,fgsm", "--detectors", "own_net:forest,energy"),
+        *(
+            "--anomalies",
+            "strange.npy,fgsm",
+            "--detectors",
+            "own_net:forest,own_net:energy,energy",
+        ),
         *("--output", "out"),
     )
     assert status == 0, capsys.readouterr().err
     frame = pd.read_csv(own / "out" / "table.csv")
     # Without other inputs to fit on, five folds of the test inputs are.
-    assert len(frame) == 2 * 2 * 5
-    assert set(frame["detector"]) == {"forest", "energy"}
+    assert len(frame) == 3 * 2 * 5
+    assert set(frame["detector"]) == {"forest", "energy", "energy (own)"}
     assert set(frame["anomaly"]) == {"strange", "FGSM"}
     assert (
         frame.groupby(["detector", "anomaly"])["n_in_distribution"].sum().eq(30).all()
@@ -226,6 +242,28 @@ BAD = {
     "--id images.npy --model own_net:Net": ["--model must take the inputs of --id"],
     "--id flat.npy --model own_net:Net --protocol B": ["--id has no classes"],
     "--id flat.npy --model own_net:Net --anomalies misclassified": ["has none"],
+    "--id minus.npz --model own_net:Net --anomalies fgsm": [
+        "0 to 9; it has classes -1 to 0"
+    ],
+    "--id halves.npz --model own_net:Net": ["y in 'halves.npz' must hold classes as"],
+    "--id words.npz --model own_net:Net": ["whole numbers", "return_inverse"],
+    "--id few.npy --model own_net:Net --anomalies fgsm": [
+        "--id must hold more inputs",
+        "Give 20 or",
+    ],
+    "--id sizes --model own_net:Net": ["images must have one size, so resize"],
+    "--id flat.npy --model own_net:Net --anomalies flat.npy": ["other data than --id"],
+    "--id flat.npy --model own_net:Net --anomalies equal.npy": [
+        "--anomalies equal must be none of the inputs in the test inputs of --id"
+    ],
+    "--id flat.npy --model own_net:Two --detectors all --anomalies fgsm": [
+        "3 or more",
+        "leave b out",
+    ],
+    "--id flat.npy --model own_net:Steps --anomalies pgd": [
+        "--anomalies cannot be made: model must be differentiable"
+    ],
+    "--seeds ,": ["--seeds: must be a list separated by commas", "','. See --help."],
     "--output taken": ["--output must be a folder that can be written", "'taken'"],
     "--cache taken": ["--cache must be a folder that can be written", "'taken'"],
     "--device abacus": ["--device must be one that torch can use", "'abacus'"],
@@ -249,7 +287,16 @@ def test_wrong_options(options, own, capsys, monkeypatch):
     if "narrow" in options:
         options += " --model own_net:Net"
     np.save(own / "images.npy", np.zeros((6, 3, 5, 5), dtype=np.float32))
-    np.save(own / "flat.npy", np.zeros((6, 64), dtype=np.float32))
+    flat = np.random.default_rng(0).random((20, 64)).astype(np.float32)
+    np.save(own / "flat.npy", flat)
+    np.save(own / "equal.npy", flat)
+    np.save(own / "few.npy", np.repeat(flat[:6], 5, axis=0))
+    for name, y in (("minus", -1), ("halves", 0.5), ("words", "a")):
+        labels = np.array([y] + 19 * [type(y)(0)])
+        np.savez(own / f"{name}.npz", X=flat, y=labels)
+    (own / "sizes").mkdir()
+    for width in (4, 5):
+        Image.new("L", (width, 4)).save(own / "sizes" / f"{width}.png")
     torch.save(torch.nn.Linear(2, 2).state_dict(), own / "other.pt")
     (own / "taken").write_text("a file")
     expected = (

@@ -2,6 +2,7 @@
 
 import sys
 
+import judging
 import numpy as np
 import pytest
 import torch
@@ -9,9 +10,11 @@ from judging import FITTED, SCORED, Distance, Taught, forget, ids_of, linear_mod
 from networks import Recording, images
 from numpy.testing import assert_array_equal
 from pyod.models.knn import KNN
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch.utils.data import TensorDataset
 
 from skgrad import (
@@ -37,6 +40,27 @@ ATTACK = AnomalySet(X_TEST[SOURCES] + rows(30, seed=6)[0], sources=SOURCES)
 @pytest.fixture(autouse=True)
 def nothing_recorded():
     forget()
+
+
+class Broken(OutlierMixin, BaseEstimator):
+    """Rejects by a threshold of its own; its scores are none, or of the wrong sign."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def fit(self, X, y=None):
+        self.limit_ = np.percentile(self.decision_function(X), 90)
+        return self
+
+    def decision_function(self, X):
+        off = np.linalg.norm(X, axis=1)
+        if self.how == "nan":
+            off[0] = np.nan
+        return off[:, None] if self.how == "wide" else off
+
+    def predict(self, X):
+        off = self.decision_function(X).ravel()
+        return np.where(off > self.limit_, -1, 1)
 
 
 def judge(detectors=None, anomalies=None, **options):
@@ -305,6 +329,47 @@ def test_other_weights_have_other_scores(tmp_path):
     assert same(changed, judge(detectors(model), model=model))
 
 
+def test_code_is_in_the_key(tmp_path, monkeypatch):
+    def detectors(model):
+        logits = LayerActivationTransformer(model, "logits")
+        return {"distance": make_pipeline(logits, Distance()), "raw": Distance()}
+
+    class Doubled(torch.nn.Linear):
+        pass
+
+    monkeypatch.setattr(sys.modules[__name__], "Doubled", Doubled, raising=False)
+    Doubled.__qualname__ = "Doubled"
+    model = Doubled(4, 3)
+    judge(detectors(model), model=model, cache=tmp_path)
+    # As after an edit of the file: the name and the weights stay.
+    Doubled.forward = lambda self, x: -3 * torch.nn.functional.linear(x, self.weight)
+    forget()
+    found = judge(detectors(model), model=model, cache=tmp_path)
+    assert len(SCORED) == 3  # once in fit
+    assert same(found, judge(detectors(model), model=model))
+    monkeypatch.setattr(Distance, "score_samples", lambda self, X: -abs(X).max(axis=1))
+    found = judge(cache=tmp_path)
+    assert same(found, judge())
+
+
+def test_cache_needs_what_can_be_pickled(tmp_path):
+    detector = make_pipeline(FunctionTransformer(lambda X: X), Distance())
+    with pytest.raises(ValueError, match=r"cache needs detectors.*lambda.*cache=None"):
+        judge({"d": detector}, cache=tmp_path)
+
+
+def test_frozen_detectors_are_judged_and_stay_as_they_were(tmp_path):
+    logits = LayerActivationTransformer(linear_model(), "logits").fit(X_FIT)
+    whole = make_pipeline(logits, IsolationForest(random_state=5)).fit(X_FIT)
+    half = make_pipeline(FrozenEstimator(logits), IsolationForest(random_state=5))
+    detectors = {"whole": FrozenEstimator(whole), "half": half}
+    for cache in (None, tmp_path):
+        first, second = judge(detectors, cache=cache, seeds=[5]).results
+        assert_array_equal(first.scores_id, whole.score_samples(X_TEST))
+        assert_array_equal(first.scores_id, second.scores_id)
+    assert logits.memory is None
+
+
 def test_names_are_not_in_the_key_but_kinds_do_not_mix(tmp_path):
     judge({"one": Distance()}, {"far": FAR, "noise": NOISE}, cache=tmp_path)
     forget()
@@ -328,17 +393,17 @@ def test_damaged_entries_are_computed_anew(tmp_path):
 
 def test_interrupted_run_goes_on(tmp_path, monkeypatch):
     kinds = {"far": FAR, "noise": NOISE}
-    score = Distance.score_samples
 
-    def stop(self, X):
-        if len(X) == len(NOISE):
-            raise KeyboardInterrupt
-        return score(self, X)
+    class Stop(list):
+        def append(self, n_samples):
+            if n_samples == len(NOISE):
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(Distance, "score_samples", stop)
-    with pytest.raises(KeyboardInterrupt):
-        judge(anomalies=kinds, cache=tmp_path)
-    monkeypatch.setattr(Distance, "score_samples", score)
+    # Not the method: other code is another detector.
+    with monkeypatch.context() as patch:
+        patch.setattr(judging, "SCORED", Stop())
+        with pytest.raises(KeyboardInterrupt):
+            judge(anomalies=kinds, cache=tmp_path)
     forget()
     found = judge(anomalies=kinds, cache=tmp_path)
     # Only the kind that was missing, after one more fit (which scores what it fits on).
@@ -484,6 +549,20 @@ def test_costs_are_in_the_table():
             "classifies none of the 120 inputs",
         ),
         ({"y_fit": Y_FIT[1:], "protocol": "B"}, ValueError, "y_fit must hold one"),
+        (
+            {"protocol": "B", "X_fit": None, "y_test": Y_TEST, "y_fit": Y_FIT},
+            ValueError,
+            "y_fit must be None without X_fit",
+        ),
+        ({"X_fit": X_TEST[:6]}, ValueError, "X_test must hold other inputs.* 12%"),
+        (
+            {"X_test": X_TEST[:4], "protocol": "A", "X_fit": None},
+            ValueError,
+            "X_test must hold 5 inputs or more under protocol 'A'",
+        ),
+        ({"detectors": {"d": Broken("nan")}}, ValueError, r"\['d'\] .* 1 times NaN"),
+        ({"detectors": {"d": Broken("wide")}}, ValueError, r"got shape \(50, 1\)"),
+        ({"detectors": {"d": Broken("sign")}}, ValueError, "that it scores highest"),
         ({"y_test": Y_TEST[1:]}, ValueError, "y_test must hold one class"),
         ({"seeds": 0}, TypeError, "seeds must be a sequence"),
         ({"seeds": []}, TypeError, "seeds must be a sequence"),
@@ -491,6 +570,7 @@ def test_costs_are_in_the_table():
         ({"seeds": ["0"]}, ValueError, "seeds must be integers from 0"),
         ({"seeds": "012"}, ValueError, "seeds must be integers from 0"),
         ({"model": Distance()}, TypeError, "model must be a torch.nn.Module"),
+        ({"seeds": [0, 1, 0]}, ValueError, "seeds must differ"),
         ({"n_folds": 1, "X_fit": None}, ValueError, "n_folds"),
         ({"n_folds": 51, "X_fit": None}, ValueError, "n_folds"),
         (

@@ -73,6 +73,10 @@ def test_known_anomalies_serve_folds_of_the_test_inputs(model):
         ({"known": AnomalySet(KNOWN, np.arange(40))}, "known must hold no sources"),
         ({"known": ANOMALIES["far"]}, "must be none of the inputs in known"),
         ({"known": X_TEST[:5]}, "known must be none of the inputs in X_test"),
+        (
+            {"known": KNOWN, "X_fit": np.concatenate([X_TEST + 1, KNOWN[:2]])},
+            "known must be none of the inputs in X_fit; 2 are",
+        ),
     ],
 )
 def test_what_would_mislead_is_refused(model, options, message):

@@ -146,6 +146,12 @@ def test_sum_of_evaluations_that_overlap_in_part():
     assert "2 detectors against 2 kinds" in repr(both)
 
 
+def test_sum_of_evaluations_that_would_mix():
+    one, two = (Evaluation([result(protocol=p)]) for p in "AC")
+    with pytest.raises(ValueError, match=r"both hold 'd' against .*, seed 0"):
+        one + two
+
+
 @pytest.mark.parametrize("metric", ["detector", "aurocc", None])
 def test_unknown_metric(evaluation, metric):
     with pytest.raises(ValueError, match=r"metric must be one of .*auroc") as error:
