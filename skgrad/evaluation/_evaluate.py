@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 from tqdm import tqdm
 
+from ..attacks import AttackResult
 from ..detectors._scores import check_no_bare_pyod
 from ._evaluation import Evaluation
 from ._fitting import Judge, needs_anomalies
@@ -29,6 +30,7 @@ def evaluate(
     protocol="C",
     seeds=(0,),
     n_folds=5,
+    input_shape=None,
     cache=None,
     verbose=False,
     on_step=None,
@@ -67,6 +69,8 @@ def evaluate(
         detectors.
     n_folds : int, default=5
         Number of folds, under B and C without ``X_fit``.
+    input_shape : tuple of int, default=None
+        The shape of one input of the model, where inputs are given as flat rows.
     cache : str or Path, default=None
         A folder that keeps features and scores. Features are computed once per model,
         inputs and transformer, also across detectors; an interrupted evaluation goes on
@@ -127,8 +131,19 @@ def evaluate(
     if not protocol.supervised and known is None:
         _check_no_learner(detectors, protocol)
     seeds = _checked_seeds(seeds)
+    if X_fit is None or protocol.supervised:
+        _check_sources(anomalies)
     data = Inputs(
-        model, X_test, y_test, anomalies, X_fit, y_fit, known, protocol, cache
+        model,
+        X_test,
+        y_test,
+        anomalies,
+        X_fit,
+        y_fit,
+        known,
+        protocol,
+        input_shape,
+        cache,
     )
     if protocol.supervised and len(data.X_test) < _FEWEST_TO_SPLIT:
         raise ValueError(
@@ -188,6 +203,17 @@ def _check_no_learner(detectors, protocol):
                 f"detectors[{name!r}] learns from anomalies, of which protocol "
                 f'{protocol.name!r} gives it none. Take protocol="A" (the kind that '
                 'is judged is learnt from) or "A\'" (all others are).'
+            )
+
+
+def _check_sources(anomalies):
+    """Refuse attacks that may have their clean inputs on the other side of a split."""
+    for name, given in anomalies.items() if isinstance(anomalies, dict) else ():
+        if isinstance(given, AttackResult):
+            raise ValueError(
+                f"anomalies[{name!r}] must tell its sources, as detectors are fitted "
+                "on a part of X_test: give AnomalySet.from_attack(result, sources=rows), "
+                "or sources=None if the attacked inputs are not in X_test."
             )
 
 

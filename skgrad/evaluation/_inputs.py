@@ -24,11 +24,23 @@ class Inputs:
     """All inputs, checked, and the classes that the model predicts for them."""
 
     def __init__(
-        self, model, X_test, y_test, anomalies, X_fit, y_fit, known, protocol, cache
+        self,
+        model,
+        X_test,
+        y_test,
+        anomalies,
+        X_fit,
+        y_fit,
+        known,
+        protocol,
+        input_shape,
+        cache,
     ):
         self.features = None if cache is None else str(cache)
         self.device = placement(unwrap_model(model))["device"]
-        self._logits = LayerActivationTransformer(model, "logits")
+        self._logits = LayerActivationTransformer(
+            model, "logits", input_shape=input_shape
+        )
         share_features(self._logits, self.features)
         self.X_test = as_array(X_test, "X_test")
         check_not_empty(self.X_test, "X_test", "in-distribution inputs")
