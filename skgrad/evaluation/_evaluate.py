@@ -212,8 +212,8 @@ def _check_sources(anomalies):
         if isinstance(given, AttackResult):
             raise ValueError(
                 f"anomalies[{name!r}] must tell its sources, as detectors are fitted "
-                "on a part of X_test: give AnomalySet.from_attack(result, sources=rows), "
-                "or sources=None if the attacked inputs are not in X_test."
+                "on a part of X_test: give AnomalySet.from_attack(result, "
+                "sources=rows), or sources=None if the attacked inputs are not in it."
             )
 
 
