@@ -73,7 +73,7 @@ def read_options(description, arguments=None, **defaults):
     args.command = _without_folders(sys.argv)
     if args.quick:
         args.seeds = args.seeds[:1]
-        # A fifth of four fifths must hold 19, the fewest for 5 % of false alarms.
+        # A fifth of four fifths must hold 19, the fewest for 5 % of alarms.
         args.n_fit, args.n_test, args.n_anomalies = 200, 120, 30
         args.n_attack, args.n_slow = 30, 10
     args.output.mkdir(parents=True, exist_ok=True)
