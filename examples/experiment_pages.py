@@ -8,6 +8,7 @@ What the scripts that redo the papers' experiments share, besides ``experiments.
 import os
 import platform
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import sklearn
@@ -138,6 +139,14 @@ def with_published(text, published):
     return text
 
 
+def _processor():
+    """Return the name of the processor, as well as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return names[0] if names else f"{platform.system()} {platform.machine()}"
+
+
 def write_page(name, title, args, sections):
     """Write results as Markdown: how they were made, then the sections.
 
@@ -146,8 +155,8 @@ def write_page(name, title, args, sections):
     """
     made = (
         f"    python {args.command}\n\n"
-        f"{date.today().isoformat()}; {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores, {torch.get_num_threads()} torch thread(s); Python "
+        f"{date.today().isoformat()}; {_processor()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} torch thread(s); Python "
         f"{platform.python_version()}, torch {torch.__version__}, scikit-learn "
         f"{sklearn.__version__}; seeds {', '.join(map(str, args.seeds))}."
     )

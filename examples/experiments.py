@@ -70,7 +70,8 @@ def read_options(description, arguments=None, **defaults):
             add(flag, type=type(value), default=value)
     parser.set_defaults(**defaults)
     args = parser.parse_args(arguments)
-    args.command = _without_folders(sys.argv)
+    words = sys.argv[1:] if arguments is None else arguments
+    args.command = _without_folders([sys.argv[0], *words])
     if args.quick:
         args.seeds = args.seeds[:1]
         # A fifth of four fifths must hold 19, the fewest for 5 % of alarms.
