@@ -144,7 +144,7 @@ def _draw_boxes(panel, norms, layers, i, kinds):
         by_layer,
         positions=np.arange(len(layers)) + step * (i - (len(kinds) - 1) / 2),
         widths=0.75 * step,
-        whis=(5, 95),
+        whis=(5, 95),  # codespell:ignore whis
         showfliers=False,
         patch_artist=True,
         manage_ticks=False,

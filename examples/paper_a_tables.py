@@ -183,7 +183,7 @@ FIGURE = """\
 ![Norms of gradients and activations](paper_a_norms_{slug}.png)
 
 Norms of the gradients of the weights of {layers} under the confounding label, and of
-what the same layers return; {n} clean test inputs and as many of each attack, seed
+what the same layers return; {n} clean test inputs, at most as many of each attack, seed
 {seed}. Boxes hold the middle half, whiskers the middle nine tenths.
 
 The table has the AUROC of a norm alone as the score, gradient / activation, means over
