@@ -76,9 +76,11 @@ def activation_norms(model, X, layers):
 
 def tabulate_norms(norms):
     """Return the AUROC of each norm alone, as text, and what that says."""
-    areas = norms.groupby(["layer", "source", "seed"], sort=False).apply(
-        _areas, include_groups=False
-    )
+    # Not every attack succeeds under every seed.
+    keys = ["layer", "source", "seed"]
+    groups = norms.groupby(keys, sort=False)
+    areas = pd.DataFrame({key: _areas(rows) for key, rows in groups}).T
+    areas = areas.rename_axis(keys)
     means = areas.groupby(["layer", "source"], sort=False).mean()
     parts = (means.xs(source, level="source") for source in SOURCES)
     gradient, activation = ((100 * part).round(1).astype(str) for part in parts)
