@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from judged import make, many, no_anomalies
 from numpy.testing import assert_allclose
+from scipy.integrate import trapezoid
 
 from skgrad.evaluation import (
     plot_heat_map,
@@ -97,7 +98,7 @@ def test_roc_curves_enclose_the_area():
     }
     assert set(curves) == {key for key, r in first.items() if len(r.scores_anomaly)}
     for key, line in curves.items():
-        area = np.trapezoid(line.get_ydata(), line.get_xdata())
+        area = trapezoid(line.get_ydata(), line.get_xdata())
         assert area == pytest.approx(first[key].metrics["auroc"])
 
 
