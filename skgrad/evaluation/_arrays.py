@@ -74,18 +74,28 @@ def check_held_out(X_test, X_fit):
 
 def check_new(X, known, name, known_name):
     """Refuse anomalies that are, value by value, in-distribution inputs."""
-    if X.shape[1:] != known.shape[1:]:
-        raise ValueError(
-            f"{name} must have the shape of {known_name}, {known.shape[1:]} per input; "
-            f"got {X.shape[1:]}."
-        )
-    dtype = _coarser(X.dtype, known.dtype)
-    common = set(row_prints(X, dtype)) & set(row_prints(known, dtype))
-    if common:
-        raise ValueError(
-            f"{name} must be none of the inputs in {known_name}; {len(common)} are "
-            "equal to the last digit. A table of them would mislead: leave them out."
-        )
+    check_all_new({name: X}, known, known_name)
+
+
+def check_all_new(others, known, known_name):
+    """Do the same for anomalies of several names; the known inputs are read once."""
+    prints: dict = {}
+    for name, X in others.items():
+        if X.shape[1:] != known.shape[1:]:
+            raise ValueError(
+                f"{name} must have the shape of {known_name}, {known.shape[1:]} per "
+                f"input; got {X.shape[1:]}."
+            )
+        dtype = _coarser(X.dtype, known.dtype)
+        if dtype not in prints:
+            prints[dtype] = set(row_prints(known, dtype))
+        common = set(row_prints(X, dtype)) & prints[dtype]
+        if common:
+            raise ValueError(
+                f"{name} must be none of the inputs in {known_name}; {len(common)} are "
+                "equal to the last digit. A table of them would mislead: leave them "
+                "out."
+            )
 
 
 def _coarser(one, two):

@@ -27,7 +27,7 @@ from ._fitting import needs_anomalies
 from ._protocols import PROTOCOLS
 from ._report import render_table
 from ._report._summary import Summary, nan_mean, nan_spread
-from ._report._tables import _aligned, percent
+from ._report._tables import aligned, percent
 
 
 def run(options):
@@ -326,4 +326,4 @@ def _spread_table(summary, metric):
         rows.append([kind, *cells(values[:, j])])
     rows.append(["mean", *cells(nan_mean(values, axis=1))])
     rows.append(["false alarms", *cells(nan_mean(rates, axis=1))])
-    return _aligned(rows, rules=(1, len(summary.anomalies) + 1))
+    return aligned(rows, rules=(1, len(summary.anomalies) + 1))

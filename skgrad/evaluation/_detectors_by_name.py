@@ -11,6 +11,7 @@ from ..detectors import (
     make_recommended_detector,
     make_uniform_detector,
 )
+from ._names import find_shown, letters
 
 _BASELINES = {
     "max-softmax": "max softmax",
@@ -66,11 +67,8 @@ def find_detector(name):
     'max softmax'
     """
     # A network without dropout has the density alone.
-    wanted = re.sub("^kd(?!bu)", "kdbu", _letters(name))
-    for slug, shown in DETECTOR_KINDS.items():
-        if wanted in (_letters(slug), _letters(shown)):
-            return shown
-    return None
+    wanted = re.sub("^kd(?!bu)", "kdbu", letters(name))
+    return find_shown(wanted, DETECTOR_KINDS)
 
 
 def closest_detectors(name):
@@ -167,7 +165,3 @@ def checked_names(name):
             f"{name!r}.{closest_detectors(name)}"
         )
     return [found]
-
-
-def _letters(name):
-    return re.sub("[^a-z0-9]", "", str(name).lower())

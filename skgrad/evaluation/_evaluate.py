@@ -162,14 +162,14 @@ def evaluate(
             n_folds=n_folds,
         )
     )
-    results = []
+    results, store = [], Store(cache, "scores")
     step = on_step or (lambda line: None)
     total = len(detectors) * sum(len(split.judged) for split in splits)
     with tqdm(total=total, disable=None if verbose else True, unit="cell") as bar:
         for name, detector in detectors.items():
             step(f"fitting and judging {name}")
             bar.set_description(name)
-            judge = Judge(name, detector, data, protocol.name, Store(cache, "scores"))
+            judge = Judge(name, detector, data, protocol.name, store)
             for split in splits:
                 judge.prepare(split)
                 for kind in split.judged:

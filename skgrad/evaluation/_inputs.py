@@ -12,6 +12,7 @@ from ..torch_engine.model_state import placement, unwrap_model
 from ._anomaly_set import as_anomaly_sets
 from ._arrays import (
     as_array,
+    check_all_new,
     check_finite,
     check_held_out,
     check_labels,
@@ -102,8 +103,10 @@ class Inputs:
         return found.X
 
     def _check_anomalies(self, known, name):
-        for kind, found in self.anomalies.items():
-            check_new(found.X, known, f"anomalies[{kind!r}]", name)
+        sets = {
+            f"anomalies[{kind!r}]": found.X for kind, found in self.anomalies.items()
+        }
+        check_all_new(sets, known, name)
 
     def _labels_to_fit(self, y_fit):
         if y_fit is not None and self.X_fit is None:

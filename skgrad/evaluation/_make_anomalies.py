@@ -1,6 +1,5 @@
 """Anomalies by name: attacks with the papers' settings, noise, other data."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from .. import attacks as at
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import LayerActivationTransformer
 from ._anomaly_set import AnomalySet
+from ._names import find_shown, letters
 from ._store import Store
 
 
@@ -133,15 +133,7 @@ def find_anomaly_kind(name):
     str or None
         A value of `ANOMALY_KINDS`; None if there is no such kind.
     """
-    wanted = _letters(name)
-    for slug, shown in ANOMALY_KINDS.items():
-        if wanted in (_letters(slug), _letters(shown)):
-            return shown
-    return None
-
-
-def _letters(name):
-    return re.sub("[^a-z0-9]", "", str(name).lower())
+    return find_shown(letters(name), ANOMALY_KINDS)
 
 
 def make_anomalies(

@@ -39,7 +39,7 @@ def render_table(results):
     rows.append(["mean", "", *map(_pair, nan_mean(area), nan_mean(tnr))])
     rates = nan_mean(summary.mean("realised_fpr"))
     rows.append(["false alarms", "", *(f"{100 * rate:.1f} %" for rate in rates)])
-    return _aligned(rows, rules=(1, len(summary.anomalies) + 1))
+    return aligned(rows, rules=(1, len(summary.anomalies) + 1))
 
 
 def write_csv(results, path, *, target_fpr, random_state):
@@ -195,7 +195,7 @@ def _pair(area, tnr):
     return "-" if np.isnan(area) else f"{100 * area:5.1f}/{100 * tnr:3.0f}"
 
 
-def _aligned(rows, rules):
+def aligned(rows, rules):
     """Pad the columns and rule lines before the given rows."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
