@@ -133,7 +133,11 @@ def draw_norms(norms, path):
         panel.set_xlim(-0.5, len(layers) - 0.5)
     panels[1].set_xticks(range(len(layers)), layers)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=7, frameon=False)
+    # A figure of few layers is narrow.
+    n_columns = max(int(width / 1.5), 1)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=n_columns, frameon=False
+    )
     figure.savefig(path, dpi=100)
 
 
