@@ -2,6 +2,26 @@
 
 import pytest
 import torch
+from counting import KEY, Counts
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--counts",
+        metavar="FILE",
+        help="write what the catalogues tried and how it was answered",
+    )
+
+
+def pytest_configure(config):
+    if path := config.getoption("--counts"):
+        config.pluginmanager.register(Counts(path))
+
+
+@pytest.fixture
+def counted(record_property):
+    """Return a function that counts one case: its kind, what was tried, the answer."""
+    return lambda kind, case, answer: record_property(KEY, (kind, case, answer))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -102,7 +102,8 @@ def expected_failures(estimator):
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
-def test_sklearn_checks(estimator, check):
+def test_sklearn_checks(estimator, check, counted):
+    counted("scikit-learn's checks", type(estimator).__name__, "passed")
     check(estimator)
 
 
