@@ -10,7 +10,7 @@ import sklearn
 import torch
 
 from ..feature_extraction._portable import code_of
-from ._files import replacing
+from .._files import replacing
 
 
 class Store:

@@ -1,0 +1,58 @@
+"""Finding a part of an estimator, to tell the user where it is."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+
+def find_part(estimator, names):
+    """Return the way to the first part of one of these classes or functions.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Where to look, at any depth.
+    names : collection of str
+        The classes and functions, as ``module.name``.
+
+    Returns
+    -------
+    str or None
+        Such as ``steps[1][1].predicted_class``; None if there is no such part, or it
+        is the estimator itself.
+    """
+    waiting, seen = [("", estimator)], set()
+    while waiting:
+        path, part = waiting.pop(0)
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if path and not set(names).isdisjoint(_names_of(part)):
+            return path
+        waiting += _children(path, part)
+    return None
+
+
+def _names_of(part):
+    """Return what skops may call a thing: an object by its class."""
+    things = [part, type(part), getattr(part, "__func__", None)]
+    owner = getattr(part, "__self__", None)
+    if owner is not None:  # a method
+        things.append(type(owner))
+    return {
+        f"{thing.__module__}.{thing.__name__}"
+        for thing in things
+        if hasattr(thing, "__module__") and hasattr(thing, "__name__")
+    }
+
+
+def _children(path, part):
+    if isinstance(part, dict):
+        return [(f"{path}[{key!r}]", value) for key, value in part.items()]
+    if isinstance(part, np.ndarray) and part.dtype == object:
+        part = part.ravel().tolist()
+    if isinstance(part, (list, tuple, set)):
+        return [(f"{path}[{i}]", value) for i, value in enumerate(part)]
+    if isinstance(part, BaseEstimator) or hasattr(part, "get_params"):
+        dot = "." if path else ""
+        return [(f"{path}{dot}{key}", value) for key, value in vars(part).items()]
+    return []
