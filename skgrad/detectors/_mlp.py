@@ -249,7 +249,6 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             verbose=0,
         )
 
-
     # In a file of `skgrad.save`, the net is its weights.
 
     def __getstate__(self):

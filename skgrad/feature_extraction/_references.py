@@ -30,16 +30,25 @@ class LeftOut:
         What `network_identity` says of each.
     models : list
         The networks, as the estimators hold them.
+    refused : Exception or None
+        What was wrong with a model that is no network.
     """
 
     def __init__(self):
         self.identities = []
         self.models = []
+        self.refused = None
         self._modules = []
 
     def number_of(self, model):
         """Return the number of a model, a new one if it was not seen before."""
-        module = unwrap_model(model)
+        try:
+            return self._number_of(model, unwrap_model(model))
+        except (TypeError, ValueError) as error:
+            self.refused = error
+            raise
+
+    def _number_of(self, model, module):
         for number, known in enumerate(self._modules):
             if module is known:
                 return number

@@ -14,7 +14,7 @@ from .._files import replacing
 from ..feature_extraction._references import leaving_out
 from ._archive import pack
 from ._load import build
-from ._skops import checked_names, skops_io, untrusted
+from ._skops import checked_names, is_foreign, skops_io, untrusted
 from ._where import find_part
 
 
@@ -127,26 +127,33 @@ def _dumped(detector, extra):
         try:
             content = skops_io().dumps(detector)
         except RecursionError as error:
-            raise _refusal(detector, "it holds itself, or is nested too deep") from error
-        except (TypeError, AttributeError, NotImplementedError) as error:
-            raise _refusal(detector, str(error)) from error
-        _, others = untrusted(content, extra)
-        if others:
-            where = find_part(detector, others)
-            what = f"{where} is made of" if where else "it is made of"
-            raise _refusal(detector, f"{what} {', '.join(others)}", classes=True)
+            raise _refusal(
+                detector, "it holds itself, or is nested too deep"
+            ) from error
+        except Exception as error:
+            if left_out.refused is error:  # it says all about the model
+                raise
+            raise _refusal_of_part(detector, is_foreign, str(error)) from error
+    _, others = untrusted(content, extra)
+    if others:
+        names = ", ".join(others)
+        raise _refusal_of_part(detector, others.__contains__, f"it is made of {names}")
     return content, left_out.identities, left_out.models
 
 
-def _refusal(detector, why, *, classes=False):
-    way_out = "Take that off it, or pickle it: a pickle carries all, and the network too."
-    if classes:
-        way_out = (
-            "A file can hold estimators of skgrad, scikit-learn and PyOD without code. "
-            "Name your own classes and functions with trusted=[...], or pickle the "
-            "detector: a pickle carries all, and the network too."
-        )
-    return TypeError(f"{type(detector).__name__} cannot be saved: {why}. {way_out}")
+def _refusal_of_part(detector, wanted, why):
+    """Return an error that says where the part is that cannot be saved."""
+    path, name = find_part(detector, wanted)
+    return _refusal(detector, f"{path} is made of {name}" if path else why)
+
+
+def _refusal(detector, why):
+    return TypeError(
+        f"{type(detector).__name__} cannot be saved: {why}. Without code a file can hold "
+        "estimators of skgrad, scikit-learn and PyOD, numbers, texts and arrays. Take "
+        "that part off, name classes and functions of your own with trusted=[...], or "
+        "pickle the detector: a pickle carries everything, and the network too."
+    )
 
 
 def versions():

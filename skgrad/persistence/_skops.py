@@ -86,6 +86,12 @@ def _checked_name(thing):
     return f"{module}.{name}"
 
 
+def is_foreign(path):
+    """Tell whether a name is that of a package that files know nothing of."""
+    known = ("builtins", "numpy", "pyod", "scipy", "skgrad", "sklearn")
+    return path.partition(".")[0] not in known
+
+
 def _is_ours(path):
     """Tell whether a name is that of an estimator, or of a part that is known."""
     module, _, name = path.rpartition(".")

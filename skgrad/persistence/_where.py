@@ -4,32 +4,33 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 
-def find_part(estimator, names):
+def find_part(estimator, wanted):
     """Return the way to the first part of one of these classes or functions.
 
     Parameters
     ----------
     estimator : estimator
-        Where to look, at any depth.
-    names : collection of str
-        The classes and functions, as ``module.name``.
+        Where to look, at any depth, but not into networks.
+    wanted : callable
+        Tells whether a class or function is meant, by its name ``module.name``.
 
     Returns
     -------
-    str or None
-        Such as ``steps[1][1].predicted_class``; None if there is no such part, or it
-        is the estimator itself.
+    path, name : str or None
+        Such as ``steps[1][1].predicted_class`` and ``__main__.f``; None if there is no
+        such part, or it is the estimator itself.
     """
-    waiting, seen = [("", estimator)], set()
+    waiting, seen = [("", estimator)], {}
     while waiting:
         path, part = waiting.pop(0)
         if id(part) in seen:
             continue
-        seen.add(id(part))
-        if path and not set(names).isdisjoint(_names_of(part)):
-            return path
+        seen[id(part)] = part  # kept, so that no other gets its id
+        name = next(filter(wanted, _names_of(part)), None)
+        if path and name:
+            return path, name
         waiting += _children(path, part)
-    return None
+    return None, None
 
 
 def _names_of(part):
@@ -38,11 +39,11 @@ def _names_of(part):
     owner = getattr(part, "__self__", None)
     if owner is not None:  # a method
         things.append(type(owner))
-    return {
+    return [
         f"{thing.__module__}.{thing.__name__}"
         for thing in things
         if hasattr(thing, "__module__") and hasattr(thing, "__name__")
-    }
+    ]
 
 
 def _children(path, part):
@@ -54,5 +55,10 @@ def _children(path, part):
         return [(f"{path}[{i}]", value) for i, value in enumerate(part)]
     if isinstance(part, BaseEstimator) or hasattr(part, "get_params"):
         dot = "." if path else ""
-        return [(f"{path}{dot}{key}", value) for key, value in vars(part).items()]
+        # A network is left out, whatever it is made of.
+        return [
+            (f"{path}{dot}{key}", value)
+            for key, value in vars(part).items()
+            if key not in ("model", "module_", "net_")
+        ]
     return []

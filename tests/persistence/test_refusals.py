@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import sys
+import warnings
 import zipfile
 
 import joblib
@@ -133,7 +134,9 @@ def test_what_is_no_network(layers):
 
 def test_traced_networks_are_known_too(tmp_path):
     example = torch.zeros(1, 4, dtype=torch.float64)
-    traced = torch.jit.trace(AnyWidth().eval(), example)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would rather have it compiled
+        traced = torch.jit.trace(AnyWidth().eval(), example)
     transformer = LayerActivationTransformer(traced)
     skgrad.save(transformer, tmp_path / "d")
     assert skgrad.load(tmp_path / "d", model=traced).model is traced
@@ -179,6 +182,11 @@ def huge_array():
     return buffer.getvalue()
 
 
+def npz(path):
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+
+
 def overwritten(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
@@ -193,7 +201,7 @@ DAMAGES = {
     "a pickle": lambda p: p.write_bytes(pickle.dumps(Evil())),
     "a joblib file": lambda p: joblib.dump(Evil(), p),
     "a torch file": lambda p: torch.save(nn.Linear(2, 2).state_dict(), p),
-    "an npz file": lambda p: np.savez(p.open("wb"), a=np.zeros(3)),
+    "an npz file": lambda p: npz(p),
     "no header": lambda p: rewritten(p, without=["skgrad.json"]),
     "header of text": lambda p: rewritten(p, header=b"{"),
     "header of a list": lambda p: rewritten(p, header=b"[]"),
@@ -294,7 +302,8 @@ def test_no_code_is_run(what, loda, counted, monkeypatch, tmp_path):
         return json.dumps(schema)
 
     rewritten(loda, schema=with_nasty)
-    with pytest.raises(ValueError, match="cannot be loaded"):
+    why = "Can't find loader" if "loader" in what else "it names .*, which is not trus"
+    with pytest.raises(ValueError, match=f"cannot be loaded: .*{why}"):
         skgrad.load(loda)
     assert [path.name for path in tmp_path.iterdir()] == ["loda.skgrad"]
     counted("Saved files", f"file names {what}", "refused, ValueError")
@@ -379,7 +388,7 @@ UNSAVEABLE = {
     ),
     "a module elsewhere": (
         lambda: ConformalDetector(LODA(), blocks=nn.Linear(2, 2)),
-        "Pipeline|ConformalDetector cannot be saved: blocks is made of .*Linear",
+        "ConformalDetector cannot be saved: blocks is made of .*Linear",
     ),
     "an estimator that holds itself": (nested, "it holds itself"),
 }
