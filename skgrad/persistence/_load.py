@@ -117,8 +117,8 @@ def build(content, models, extra):
     except Exception as error:
         raise DamagedError(f"{type(error).__name__}: {error}") from error
     raise DamagedError(
-        f"it names {', '.join(others)}, which is not trusted; name your own classes and "
-        "functions with trusted=[...]"
+        f"it names {', '.join(others)}, which is not trusted; name classes and "
+        "functions of your own with trusted=[...]"
     )
 
 
@@ -143,9 +143,9 @@ def _naming(path):
         yield
     except DamagedError as error:
         raise ValueError(
-            f"{os.fspath(path)!r} cannot be loaded: {error}. It must be a complete file "
-            "that skgrad.save wrote; copy or save it again. Pickles are read by the "
-            "pickle module, which runs the code in them."
+            f"{os.fspath(path)!r} cannot be loaded: {error}. It must be a complete "
+            "file that skgrad.save wrote; copy or save it again. Pickles are read by "
+            "the pickle module, which runs the code in them."
         ) from error
 
 

@@ -149,7 +149,7 @@ def _refusal_of_part(detector, wanted, why):
 
 def _refusal(detector, why):
     return TypeError(
-        f"{type(detector).__name__} cannot be saved: {why}. Without code a file can hold "
+        f"{type(detector).__name__} cannot be saved: {why}. A file without code holds "
         "estimators of skgrad, scikit-learn and PyOD, numbers, texts and arrays. Take "
         "that part off, name classes and functions of your own with trusted=[...], or "
         "pickle the detector: a pickle carries everything, and the network too."

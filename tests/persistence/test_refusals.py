@@ -441,7 +441,7 @@ def test_paths(tmp_path, counted):
     with pytest.raises(ValueError, match="path must lie in a folder that exists"):
         skgrad.save(LODA(), tmp_path / "missing" / "d")
     for action in (lambda p: skgrad.save(LODA(), p), skgrad.load):
-        with pytest.raises(ValueError, match="path must be that of a file; .* folder"):
+        with pytest.raises(ValueError, match=r"path must be that of a file; .* folder"):
             action(tmp_path)
         with pytest.raises(TypeError, match="path must be a str or path-like; got flo"):
             action(3.5)
