@@ -105,7 +105,8 @@ def read_header(content):
         ValueError,
         RuntimeError,
     ) as error:
-        raise DamagedError(str(error).strip("'\"")) from error
+        why = error.args[0] if isinstance(error, KeyError) else error
+        raise DamagedError(str(why)) from error
     if not _is_header(header):
         raise DamagedError(f"{HEADER} in it is not what skgrad writes")
     return header

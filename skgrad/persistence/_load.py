@@ -115,7 +115,8 @@ def build(content, models, extra):
                 return skops_io().loads(content, trusted=trusted)
     # Anything may be in a file that was tampered with.
     except Exception as error:
-        raise DamagedError(f"{type(error).__name__}: {error}") from error
+        why = str(error).rstrip(".")
+        raise DamagedError(f"{type(error).__name__}: {why}") from error
     raise DamagedError(
         f"it names {', '.join(others)}, which is not trusted; name classes and "
         "functions of your own with trusted=[...]"
@@ -176,18 +177,20 @@ def _match(wanted, known, path):
     for identity, model in known:
         if identity["fingerprint"] == wanted["fingerprint"]:
             return model
-    came = " and ".join(_described(identity) for identity, _ in known) or "None"
-    alike = any(_described(wanted) == _described(identity) for identity, _ in known)
+    described = [_described(other) for other, _ in known]
+    alike = _described(wanted) in described
+    way_out = "Load the weights that it had then, or fit a detector on this network."
     raise ValueError(
         "model must be the network that the detector was fitted on: "
-        f"{os.fspath(path)!r} was saved with {_described(wanted)}; got {came}"
-        + (", with other weights or layers. " if alike else ". ")
-        + "Load the weights that it had then, or fit a detector on this network."
+        f"{os.fspath(path)!r} was saved with {_described(wanted)}; got "
+        f"{' and '.join(described) or None}"
+        f"{', but other weights or layers' if alike else ''}. "
+        f"{way_out if known else 'Give it as model=.'}"
     )
 
 
 def _described(identity):
-    return f"a {identity['class']} of {identity['n_parameters']:,} parameters"
+    return f"{identity['class']} ({identity['n_parameters']:,} parameters)"
 
 
 @contextmanager
