@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from ..feature_extraction._references import leaving_out
+
 
 def find_part(estimator, wanted):
     """Return the way to the first part of one of these classes or functions.
@@ -53,12 +55,9 @@ def _children(path, part):
         part = part.ravel().tolist()
     if isinstance(part, (list, tuple, set)):
         return [(f"{path}[{i}]", value) for i, value in enumerate(part)]
-    if isinstance(part, BaseEstimator) or hasattr(part, "get_params"):
+    if isinstance(part, BaseEstimator):
         dot = "." if path else ""
-        # A network is left out, whatever it is made of.
-        return [
-            (f"{path}{dot}{key}", value)
-            for key, value in vars(part).items()
-            if key not in ("model", "module_", "net_")
-        ]
+        with leaving_out():  # a network is none of the parts
+            state = part.__getstate__()
+        return [(f"{path}{dot}{key}", value) for key, value in state.items()]
     return []

@@ -21,6 +21,7 @@ from torch import nn
 
 import skgrad
 from skgrad import LODA, ConformalDetector, LayerActivationTransformer
+from skgrad.baselines import PyTorchOODDetector
 from skgrad.persistence._archive import FORMAT
 
 X = np.random.default_rng(0).normal(size=(40, 4))
@@ -475,3 +476,12 @@ def test_without_skops(loda, monkeypatch):
     for action in (lambda: skgrad.save(LODA(), loda), lambda: skgrad.load(loda)):
         with pytest.raises(ImportError, match=r'pip install "skgrad\[save\]"'):
             action()
+
+
+def test_fitted_detectors_of_pytorch_ood(tmp_path, counted):
+    pytest.importorskip("pytorch_ood")
+    fitted = PyTorchOODDetector(AnyWidth(), "KLMatching", target_fpr=0.5).fit(X)
+    with pytest.raises(TypeError, match=r"detector_ is made of pytorch_ood.*KLM"):
+        skgrad.save(fitted, tmp_path / "d")
+    assert list(tmp_path.iterdir()) == []
+    counted("Saved files", "saving what pytorch-ood has fitted", "refused, TypeError")
