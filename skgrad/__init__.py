@@ -26,10 +26,12 @@ _HOMES = {
     "NoveltyKFold": "model_selection",
     "PerClassSVDD": "detectors",
     "PyODDetector": "detectors",
+    "load": "persistence",
     "make_confounding_gradient_detector": "detectors",
     "make_geometric_gradient_detector": "detectors",
     "make_recommended_detector": "detectors",
     "make_uniform_detector": "detectors",
+    "save": "persistence",
 }
 _ROOMS = (
     "attacks",
@@ -40,6 +42,7 @@ _ROOMS = (
     "feature_extraction",
     "metrics",
     "model_selection",
+    "persistence",
 )
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]

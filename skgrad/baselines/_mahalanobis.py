@@ -217,6 +217,16 @@ class _TiedGaussian:
             nearest = distances(white, means).argmin(dim=1)
         return -(white - means[nearest]).square().sum(dim=1)
 
+    # Arrays are what a file of `skgrad.save` can hold.
+
+    def __getstate__(self):
+        return {name: tensor.numpy() for name, tensor in vars(self).items()}
+
+    def __setstate__(self, state):
+        # Copied: what joblib hands to other processes is read-only.
+        state = {name: torch.tensor(array) for name, array in state.items()}
+        vars(self).update(state)
+
 
 def _whitening(covariance):
     """Return W with W W^T the inverse of the covariance, made regular."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
 from ..torch_engine.model_state import (
@@ -17,8 +18,10 @@ from ..torch_engine.model_state import (
     as_logits,
     frozen,
     model_device,
+    on_device,
     placement,
     seed_torch,
+    unwrap_model,
 )
 from ._base import BaseModelDetector
 
@@ -160,9 +163,7 @@ class PyTorchOODDetector(BaseModelDetector):
         self.random_state = random_state
 
     def _learn(self, module, X, anomalies, random_state):
-        # Tensors made under the caller's inference_mode could not enter autograd.
-        with LOCK, torch.inference_mode(False):
-            self.module_ = copy.deepcopy(module)
+        self._copy(module)
         self._seed = random_state.randint(np.iinfo(np.int32).max)
         _, self._samples = self._first_samples(module, X)
         # A pickle makes it anew, whatever the parameters are by then.
@@ -170,6 +171,11 @@ class PyTorchOODDetector(BaseModelDetector):
         self.detector_ = self._make()
         if self.detector_.requires_fit:
             self._fit_detector(self._loader(X))
+
+    def _copy(self, module):
+        # Tensors made under the caller's inference_mode could not enter autograd.
+        with LOCK, torch.inference_mode(False):
+            self.module_ = copy.deepcopy(module)
 
     def _fit_detector(self, loader):
         try:
@@ -277,10 +283,15 @@ class PyTorchOODDetector(BaseModelDetector):
         # Some hold functions that cannot be pickled.
         if "detector_" in state and not state["detector_"].requires_fit:
             state["detector_"] = None
+        if is_leaving_out() and "module_" in state:
+            state["module_"] = None  # a copy of the network, made again from it
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
+        if state.get("module_", self) is None:
+            self._copy(on_device(unwrap_model(self.model), self.device))
+            self._samples = self._samples.to(**placement(self.module_))
         if state.get("detector_", self) is None:
             self.detector_ = self._make()
 

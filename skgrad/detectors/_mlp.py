@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from ..feature_extraction._references import is_leaving_out
 from ._scaling import AnyFloatScaler
 
 
@@ -247,6 +248,32 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             classes=[0, 1],
             verbose=0,
         )
+
+    # In a file of `skgrad.save`, the net is its weights.
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        if is_leaving_out() and "net_" in state:
+            weights = self.net_.module_.state_dict()
+            weights = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
+            state = {**state, "net_": weights}
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if isinstance(state.get("net_"), dict):
+            self.net_ = self._rebuild_net(state["net_"])
+
+    def _rebuild_net(self, weights):
+        n_hidden, n_features = weights["layers.0.weight"].shape
+        net = self._make_net(np.empty((0, n_features)), np.empty(0, np.int64))
+        # The parameter may be another one since fit.
+        net.set_params(module__n_hidden=n_hidden)
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
+            net.initialize()
+        tensors = {name: torch.from_numpy(values) for name, values in weights.items()}
+        net.module_.load_state_dict(tensors)
+        return net
 
 
 class _TwoLayers(nn.Module):

@@ -9,8 +9,8 @@ import numpy as np
 import sklearn
 import torch
 
+from .._files import replacing
 from ..feature_extraction._portable import code_of
-from ._files import replacing
 
 
 class Store:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ._files import replacing
+from .._files import replacing
 
 # The format's names of types.
 _DTYPES = {

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from ..torch_engine.batching import as_batchable, batches, prepare_batch
 from ..torch_engine.model_state import forward, placement
 from ._portable import PortableModel, is_portable
+from ._references import REFERENCE, is_leaving_out, with_network, without_network
 
 
 class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
@@ -102,7 +103,8 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    # The network is shared, not owned: clones refer to it, pickles carry it.
+    # The network is shared, not owned: clones refer to it, pickles carry it, and files
+    # of `skgrad.save` know it by its content.
 
     def __sklearn_clone__(self):
         # scikit-learn would copy the network, or make a skorch net an untrained one.
@@ -114,6 +116,8 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
+        if is_leaving_out():
+            return without_network(state)
         # Anything else is no model; `fit` is the place to say so.
         module = getattr(self.model, "module_", self.model)
         if isinstance(module, nn.Module) and is_portable(module):
@@ -121,6 +125,8 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
         return state
 
     def __setstate__(self, state):
+        if REFERENCE in state:
+            state = with_network(state)
         # A shallow copy hands the state over as it is, without pickling it.
         if isinstance(state["model"], PortableModel):
             state = {**state, "model": state["model"].model}

@@ -118,7 +118,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(part, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr("skgrad.evaluation._files.os.replace", fail)
+    monkeypatch.setattr("skgrad._files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_network(nn.Linear(2, 2), path)
     assert path.read_bytes() == before

@@ -1,0 +1,6 @@
+"""Fitted detectors in files that hold arrays and JSON, and neither code nor network."""
+
+from ._load import load
+from ._save import save
+
+__all__ = ["load", "save"]

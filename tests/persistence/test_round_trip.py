@@ -1,0 +1,199 @@
+"""Every estimator, saved and loaded, pickled and copied."""
+
+import copy
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import AnyWidth
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from test_common import ESTIMATORS
+
+import skgrad
+from skgrad import (
+    LODA,
+    Energy,
+    LayerActivationTransformer,
+    MLPAnomalyClassifier,
+    make_confounding_gradient_detector,
+    make_geometric_gradient_detector,
+    make_recommended_detector,
+    make_uniform_detector,
+)
+from skgrad.baselines import GradNorm
+
+NET = AnyWidth()
+RECIPES = {
+    "make_recommended_detector": make_recommended_detector(
+        NET, target_fpr=0.5, random_state=np.random.RandomState(0)
+    ),
+    "make_uniform_detector": make_uniform_detector(NET, "bend", target_fpr=0.5),
+    "make_geometric_gradient_detector": make_geometric_gradient_detector(
+        NET, target_fpr=0.5
+    ),
+    "make_confounding_gradient_detector": make_confounding_gradient_detector(NET),
+}
+CASES = [(type(estimator).__name__, estimator) for estimator in ESTIMATORS]
+CASES += RECIPES.items()
+
+
+def rows():
+    return np.random.default_rng(0).normal(size=(40, 4))
+
+
+def fitted(estimator):
+    X = rows()
+    labels = (X[:, 0] > 0).astype(int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that 40 samples are few
+        return clone(estimator).fit(X, labels)
+
+
+def answers(estimator):
+    names = ("score_samples", "predict", "transform", "predict_proba")
+    # A pipeline has each method that its last step has.
+    X = rows()
+    return [getattr(estimator, name)(X) for name in names if hasattr(estimator, name)]
+
+
+def network_of(estimator):
+    """Return the network of an estimator or recipe, None if it has none."""
+    return NET if hasattr(estimator, "steps") else getattr(estimator, "model", None)
+
+
+@pytest.mark.parametrize(("name", "estimator"), CASES, ids=[name for name, _ in CASES])
+def test_answers_are_the_same(name, estimator, tmp_path, counted):
+    estimator = fitted(estimator)
+    expected = answers(estimator)
+    path = tmp_path / "detector.skgrad"
+    skgrad.save(estimator, path)
+    loaded = skgrad.load(path, model=network_of(estimator))
+    kept = {
+        "saved and loaded": loaded,
+        "pickled": pickle.loads(pickle.dumps(estimator)),
+        "deep-copied": copy.deepcopy(estimator),
+        "loaded, then pickled": pickle.loads(pickle.dumps(loaded)),
+    }
+    for way, other in kept.items():
+        for mine, theirs in zip(expected, answers(other), strict=True):
+            np.testing.assert_array_equal(mine, theirs, err_msg=way)
+    assert vars(loaded).keys() == vars(estimator).keys()
+    assert loaded.get_params().keys() == estimator.get_params().keys()
+    fitted(loaded)
+    counted("Saved files", f"{name}, saved, pickled and copied", "right answer")
+
+
+def test_a_network_is_shared_by_all_its_places(tmp_path):
+    skgrad.save(fitted(RECIPES["make_recommended_detector"]), tmp_path / "d")
+    given = copy.deepcopy(NET)
+    loaded = skgrad.load(tmp_path / "d", model=given)
+    parts = [part for _, part in loaded["features"].transformer_list]
+    assert all(part.model is given for part in parts)
+    assert (tmp_path / "d").stat().st_size < 100_000
+
+
+def test_unfitted_detectors_are_saved_too(tmp_path, counted):
+    for estimator in (LODA(n_cuts=7), GradNorm(NET, target_fpr=0.1)):
+        skgrad.save(estimator, tmp_path / "d")
+        loaded = skgrad.load(tmp_path / "d", model=getattr(estimator, "model", None))
+        assert repr(loaded) == repr(estimator)
+        assert not hasattr(loaded, "offset_")
+    counted("Saved files", "not fitted", "right answer")
+
+
+def test_settings_are_kept(tmp_path):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(rows(), columns=list("abcd"))
+    pipeline = make_pipeline(StandardScaler(), LODA(target_fpr=0.5)).fit(frame)
+    pipeline.set_output(transform="pandas")
+    skgrad.save(pipeline, tmp_path / "d")
+    loaded = skgrad.load(tmp_path / "d")
+    assert loaded.feature_names_in_.tolist() == list("abcd")
+    assert loaded.n_features_in_ == 4
+    assert loaded[-1].offset_ == pipeline[-1].offset_
+    assert isinstance(loaded[0].transform(frame), pd.DataFrame)
+
+
+def test_a_random_state_goes_on_where_it_was(tmp_path):
+    state = np.random.RandomState(3)
+    state.random(5)
+    skgrad.save(LODA(random_state=state), tmp_path / "d")
+    loaded = skgrad.load(tmp_path / "d").random_state
+    assert loaded.random() == state.random()
+
+
+def test_what_belongs_to_this_machine_stays(tmp_path):
+    transformer = LayerActivationTransformer(
+        NET, "bend", memory=str(tmp_path / "memory"), device=torch.device("cpu")
+    )
+    skgrad.save(transformer.fit(rows()), tmp_path / "d")
+    loaded = skgrad.load(tmp_path / "d", model=NET)
+    assert loaded.memory is None
+    assert loaded.device == "cpu"
+    assert transformer.memory is not None
+
+
+def test_a_device_that_is_not_here(tmp_path, counted):
+    transformer = LayerActivationTransformer(NET, "bend").fit(rows())
+    transformer.set_params(device="cuda:99")
+    skgrad.save(transformer, tmp_path / "d")
+    with pytest.warns(UserWarning, match="device='cuda:99'.* is not here"):
+        loaded = skgrad.load(tmp_path / "d", model=NET)
+    assert loaded.device is None
+    assert len(loaded.transform(rows())) == 40
+    counted("Saved files", "device of another machine", "warned, right answer")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_from_gpu_to_cpu_and_back(tmp_path):
+    detector = fitted(GradNorm(copy.deepcopy(NET).cuda(), target_fpr=0.5))
+    skgrad.save(detector, tmp_path / "d")
+    on_cpu = skgrad.load(tmp_path / "d", model=NET)
+    X = rows()
+    np.testing.assert_allclose(on_cpu.score_samples(X), detector.score_samples(X))
+    skgrad.save(on_cpu, tmp_path / "d")
+    again = skgrad.load(tmp_path / "d", model=detector.model)
+    np.testing.assert_array_equal(again.score_samples(X), detector.score_samples(X))
+
+
+def test_net_of_the_mlp_is_no_network_of_the_user(tmp_path):
+    classifier = fitted(MLPAnomalyClassifier(n_hidden=3, max_epochs=2))
+    classifier.set_params(n_hidden=5)
+    skgrad.save(classifier, tmp_path / "d")
+    before = torch.get_rng_state()
+    loaded = skgrad.load(tmp_path / "d")
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(rows()), classifier.predict_proba(rows())
+    )
+    assert loaded.n_hidden == 5
+
+
+def test_another_process_finds_the_same(tmp_path):
+    detector = fitted(RECIPES["make_geometric_gradient_detector"])
+    skgrad.save(detector, tmp_path / "d")
+    np.save(tmp_path / "X.npy", rows())
+    code = (
+        "import sys, numpy as np; sys.path.insert(0, sys.argv[1])\n"
+        "import skgrad; from networks import AnyWidth\n"
+        "loaded = skgrad.load('d', model=AnyWidth())\n"
+        "np.save('scores.npy', loaded.score_samples(np.load('X.npy')))"
+    )
+    tests = str(Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code, tests], cwd=tmp_path, check=True)
+    scores = np.load(tmp_path / "scores.npy")
+    np.testing.assert_array_equal(scores, detector.score_samples(rows()))
+
+
+def test_path_may_be_a_str(tmp_path):
+    energy = fitted(Energy(target_fpr=0.5))
+    skgrad.save(energy, str(tmp_path / "d"))
+    assert skgrad.load(str(tmp_path / "d")).offset_ == energy.offset_

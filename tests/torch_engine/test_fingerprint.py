@@ -1,0 +1,63 @@
+"""What a network is known by."""
+
+import copy
+
+import pytest
+import torch
+from networks import AnyWidth, BatchNormNet, seeded, two_classes
+from torch import nn
+
+from skgrad.torch_engine.fingerprint import network_identity
+
+
+def test_it_is_the_same_in_every_version():
+    assert network_identity(two_classes()) == {
+        "class": "Linear",
+        "n_parameters": 6,
+        "fingerprint": "2ad4e4e7476b268070c73f8c45c28d1c",
+    }
+
+
+def test_only_content_counts():
+    net = seeded(BatchNormNet)
+    before = network_identity(net)
+    twin = copy.deepcopy(net).eval().requires_grad_(False)
+    twin.conv.weight.grad = torch.ones_like(twin.conv.weight)
+    assert network_identity(twin) == before
+    strided = copy.deepcopy(net).to(memory_format=torch.channels_last)
+    assert network_identity(strided) == before
+    assert net.training
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.norm.running_mean.add_(1),
+        lambda net: net.head.weight.data[0].mul_(2),
+        lambda net: net.double(),
+        lambda net: setattr(net, "drop", nn.Identity()),
+        lambda net: net.register_buffer("more", torch.zeros(0)),
+    ],
+    ids=["buffer", "weight", "dtype", "layer", "empty buffer"],
+)
+def test_any_change_counts(change):
+    net = seeded(BatchNormNet)
+    before = network_identity(net)
+    change(net)
+    assert network_identity(net) != before
+
+
+def test_tensors_of_all_kinds():
+    net = AnyWidth().to(torch.bfloat16)
+    net.register_buffer("complex", torch.ones(2, dtype=torch.complex64).conj())
+    net.register_buffer("sparse", torch.eye(3).to_sparse())
+    net.register_buffer("scalar", torch.tensor(True))
+    assert network_identity(net) == network_identity(copy.deepcopy(net))
+    other = copy.deepcopy(net)
+    other.complex = torch.full((2,), 1j, dtype=torch.complex64)
+    assert network_identity(other) != network_identity(net)
+
+
+def test_a_network_without_shape_is_refused():
+    with pytest.raises(ValueError, match="model must be initialised"):
+        network_identity(nn.LazyLinear(3))
