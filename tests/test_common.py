@@ -8,6 +8,7 @@ from inspect import signature
 
 import numpy as np
 import pytest
+import torch
 from networks import AnyShape, AnyWidth, AnyWidthDropout
 from numpy.testing import assert_array_equal
 from pyod.models.knn import KNN
@@ -125,7 +126,13 @@ def expected_failures(estimator):
 def by_content(parameter):
     """Pickle a parameter as an array: torch writes down where in memory it is."""
     values = parameter.detach().numpy()
-    return nn.Parameter, (values, parameter.requires_grad, parameter.grad)
+    return from_content, (values, parameter.requires_grad, parameter.grad)
+
+
+def from_content(values, requires_grad, grad):
+    parameter = nn.Parameter(torch.from_numpy(np.array(values)), requires_grad)
+    parameter.grad = grad
+    return parameter
 
 
 @pytest.fixture
