@@ -155,7 +155,7 @@ def test_named_columns(estimator, counted):
 
 @every(TRANSFORMERS)
 def test_polars(estimator, counted):
-    polars = pytest.importorskip("polars")
+    polars = pytest.importorskip("polars", reason="polars is not installed")
     out = seeded(estimator).set_output(transform="polars").fit_transform(X)
     assert isinstance(out, polars.DataFrame)
     counted(KIND, "set_output of polars", "a named frame")
