@@ -190,8 +190,8 @@ def test_every_public_estimator_around_a_model_is_checked_in_nd():
 
 def test_nd_estimators_see_nd_samples():
     X = np.arange(12.0).reshape(6, 2)
-    nd = of_columns(LayerActivationTransformer(AnyShape(), "logits"))
-    twin = pickle.loads(pickle.dumps(clone(nd))).fit(X)
+    columns = of_columns(LayerActivationTransformer(AnyShape(), "logits"))
+    twin = pickle.loads(pickle.dumps(clone(columns))).fit(X)
     assert twin.input_shape_ == (2, 1)
     flat = LayerActivationTransformer(AnyWidth(), "logits").fit_transform(X)
     assert_array_equal(twin.transform(X), flat)
