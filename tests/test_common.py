@@ -1,14 +1,25 @@
 """scikit-learn's own checks on every public estimator."""
 
+import copyreg
+import inspect
+import pickle
 from importlib.util import find_spec
+from inspect import signature
 
+import numpy as np
 import pytest
-from networks import AnyWidth, AnyWidthDropout
+import torch
+from networks import AnyShape, AnyWidth, AnyWidthDropout
+from numpy.testing import assert_array_equal
 from pyod.models.knn import KNN
+from sample_shape import of_columns
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
 
+import skgrad
 from skgrad import (
     LODA,
     ClassConditionalDetector,
@@ -78,38 +89,109 @@ ESTIMATORS = [
 if find_spec("pytorch_ood"):
     ESTIMATORS.append(PyTorchOODDetector(AnyWidth(), "MaxLogit", **HALVES))
 
+# One of each class that takes what the model takes, in n-D form.
+ND_ESTIMATORS = [
+    of_columns(estimator)
+    for estimator in {
+        type(e): e.set_params(model=AnyShape())
+        for e in map(clone, ESTIMATORS)
+        if hasattr(e, "model")
+    }.values()
+]
+
 # Check name -> reason.
-OF_TRANSFORMERS = {
-    "check_estimators_overwrite_params": (
-        "compares the parameter `model` with a deep copy by joblib.hash, which for a "
-        "bare torch module depends on memory addresses; test_transformers.py checks "
-        "the same by content"
-    ),
-}
 OF_THRESHOLDS_PER_CLASS = {
     "check_outliers_train": (
         "wants decision_function to be score_samples - offset_ and its sign to be that "
         "of one threshold; here each predicted class has a threshold of its own"
     ),
 }
+OF_ND_SAMPLES = {
+    "check_n_features_in_after_fitting": (
+        "wants the error to count features; that for n-D samples names both shapes"
+    ),
+    "check_estimators_empty_data_messages": (
+        "wants the error to end in the shape of a table, (12, 0); here it is (12, 0, 1)"
+    ),
+}
 
 
 def expected_failures(estimator):
-    if hasattr(estimator, "model"):
-        return OF_TRANSFORMERS
+    if type(estimator).__name__.endswith("OfColumns"):
+        return OF_ND_SAMPLES
     per_class = getattr(estimator, "threshold", None) == "per_class"
     return OF_THRESHOLDS_PER_CLASS if per_class else {}
 
 
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
-def test_sklearn_checks(estimator, check, counted):
-    counted("scikit-learn's checks", type(estimator).__name__, "passed")
+def by_content(parameter):
+    """Pickle a parameter as an array: torch writes down where in memory it is."""
+    values = parameter.detach().numpy()
+    return from_content, (values, parameter.requires_grad, parameter.grad)
+
+
+def from_content(values, requires_grad, grad):
+    parameter = nn.Parameter(torch.from_numpy(np.array(values)), requires_grad)
+    parameter.grad = grad
+    return parameter
+
+
+@pytest.fixture
+def seen_by_the_checks(monkeypatch):
+    """Let checks look where they would see nothing."""
+    # One compares the model before and after by joblib.hash.
+    monkeypatch.setitem(copyreg.dispatch_table, nn.Parameter, by_content)
+    # One is skipped without.
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+
+
+@parametrize_with_checks(
+    ESTIMATORS + ND_ESTIMATORS, expected_failed_checks=expected_failures
+)
+def test_sklearn_checks(estimator, check, counted, seen_by_the_checks):
+    name = type(estimator).__name__
+    form = "n-D" if name.endswith("OfColumns") else "2-D"
+    case = f"{name.removesuffix('OfColumns')}, {form}"
+    counted("scikit-learn's checks", case, "passed")
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "estimator", ESTIMATORS + ND_ESTIMATORS, ids=lambda e: type(e).__name__
+)
 def test_no_tag_skips_the_checks(estimator):
     tags = estimator.__sklearn_tags__()
     assert tags.input_tags.two_d_array
     assert not tags.no_validation
     assert not tags.non_deterministic
+    assert not tags._skip_test
+
+
+def public_estimators():
+    rooms = [getattr(skgrad, room) for room in skgrad._ROOMS]
+    things = [getattr(room, name) for room in rooms for name in room.__all__]
+    return {t for t in things if inspect.isclass(t) and hasattr(t, "fit")}
+
+
+# Those that need a package which may be missing.
+OPTIONAL = set() if find_spec("pytorch_ood") else {PyTorchOODDetector}
+
+
+def test_every_public_estimator_is_checked():
+    public = public_estimators()
+    assert len(public) > 20
+    assert public - {type(e) for e in ESTIMATORS} == OPTIONAL
+
+
+def test_every_public_estimator_around_a_model_is_checked_in_nd():
+    around = {c for c in public_estimators() if "model" in signature(c).parameters}
+    assert len(around) > 10
+    assert around - {type(e).__mro__[1] for e in ND_ESTIMATORS} == OPTIONAL
+
+
+def test_nd_estimators_see_nd_samples():
+    X = np.arange(12.0).reshape(6, 2)
+    columns = of_columns(LayerActivationTransformer(AnyShape(), "logits"))
+    twin = pickle.loads(pickle.dumps(clone(columns))).fit(X)
+    assert twin.input_shape_ == (2, 1)
+    flat = LayerActivationTransformer(AnyWidth(), "logits").fit_transform(X)
+    assert_array_equal(twin.transform(X), flat)

@@ -2,8 +2,14 @@
 
 import inspect
 
+import numpy as np
 import pytest
+import sklearn.utils._testing
+from numpydoc.docscrape import ClassDoc, FunctionDoc
 from numpydoc.validate import validate
+from sklearn.base import clone
+from sklearn.utils._testing import check_docstring_parameters
+from test_common import ESTIMATORS, public_estimators
 
 import skgrad
 
@@ -45,3 +51,69 @@ def test_docstring(path):
 
 def test_all_rooms_are_looked_into():
     assert len(list(public_names())) > 40
+
+
+def ungrouped(doc):
+    """Take groups of parameters, which numpydoc allows, for one entry each."""
+    doc["Parameters"] = [
+        entry._replace(name=name)
+        for entry in doc["Parameters"]
+        for name in entry.name.split(", ")
+    ]
+    return doc
+
+
+@pytest.mark.parametrize("path", list(public_names()))
+def test_parameters_as_scikit_learn_checks_them(path, monkeypatch):
+    # Its own check looks at its own names only.
+    monkeypatch.setattr(
+        sklearn.utils._testing, "_get_func_name", lambda _: f"sklearn.{path}"
+    )
+    room, *names = path.split(".")[1:]
+    thing = getattr(skgrad, room)
+    for name in names:
+        thing = getattr(thing, name)
+    if not inspect.isclass(thing):
+        assert check_docstring_parameters(thing, ungrouped(FunctionDoc(thing))) == []
+    elif inspect.isfunction(thing.__init__):
+        doc = ungrouped(ClassDoc(thing))
+        assert check_docstring_parameters(thing.__init__, doc) == []
+
+
+def test_a_wrong_parameter_is_found(monkeypatch):
+    def double(number):
+        """Double.
+
+        Parameters
+        ----------
+        value : int
+            A number.
+        """
+
+    path = "sklearn.one.two"
+    monkeypatch.setattr(sklearn.utils._testing, "_get_func_name", lambda _: path)
+    assert "'number' != 'value'" in str(check_docstring_parameters(double))
+
+
+@pytest.mark.parametrize(
+    "cls",
+    sorted(public_estimators(), key=lambda c: c.__name__),
+    ids=lambda c: c.__name__,
+)
+def test_every_parameter_has_constraints(cls):
+    parameters = list(inspect.signature(cls).parameters)
+    assert set(cls._parameter_constraints) == set(parameters)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_fitted_attributes_are_those_documented(estimator):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 5)), np.repeat([0, 1], 20)
+    fitted = clone(estimator).fit(X, y)
+    documented = {entry.name for entry in ClassDoc(type(estimator))["Attributes"]}
+    # Those without names of columns, as X has none.
+    missing = {name for name in documented if not hasattr(fitted, name)}
+    assert missing <= {"feature_names_in_"}
+    # None stands for what this detector has not, such as thresholds per class.
+    held = {name for name, value in vars(fitted).items() if value is not None}
+    assert {name for name in held if name[0] != "_" and name[-1] == "_"} <= documented

@@ -67,6 +67,8 @@ class ELO(BaseLayersDetector):
     ----------
     layer_ : str
         The layer.
+    layers_ : list of str
+        The layer alone.
     errors_ : dict of str to float, or None
         Detection error of each candidate, if there was a choice.
     anomalies_used_ : {"given", "generated"} or None

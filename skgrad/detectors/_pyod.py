@@ -71,6 +71,11 @@ class PyODDetector(BaseNoveltyDetector):
     [1, -1]
     """
 
+    _parameter_constraints: dict = {
+        **BaseNoveltyDetector._parameter_constraints,
+        "detector": "no_validation",  # fit's own message says more
+    }
+
     def __init__(
         self, detector, *, target_fpr=0.05, calibration_fraction=0.2, random_state=None
     ):

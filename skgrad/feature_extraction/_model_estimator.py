@@ -19,6 +19,7 @@ from ..torch_engine.batching import as_batchable, batches, prepare_batch
 from ..torch_engine.model_state import forward, placement
 from ._portable import PortableModel, is_portable
 from ._references import REFERENCE, is_leaving_out, with_network, without_network
+from ._shown_model import asked_by_a_writer, shown
 
 
 class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
@@ -54,7 +55,17 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
         dict
             Parameter names mapped to their values.
         """
-        return super().get_params(deep=False)
+        params = super().get_params(deep=False)
+        if asked_by_a_writer():
+            # The text of a network is long; its class and size tell which it is.
+            params["model"] = shown(params["model"])
+        return params
+
+    def _get_params_html(self, *args, **options):
+        table = super()._get_params_html(*args, **options)
+        # As a string, of which the table cuts less off.
+        table["model"] = str(shown(self.model))
+        return table
 
     def _check_inputs(self, X, *, reset):
         """Check what can be checked without reading all of a memmap or Dataset.

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import weakref
+from contextlib import suppress
 from types import BuiltinFunctionType, CodeType, FunctionType
 from weakref import WeakValueDictionary
 
@@ -61,7 +62,8 @@ class PortableModel:
 
     def _taken_apart(self, module):
         tensors = {id(t): t for t in _tensors_of(module)}
-        slots = [_Slot(tensor) for tensor in tensors.values()]
+        contents = _contents(module, tensors.values())
+        slots = [_Slot(*pair) for pair in zip(tensors.values(), contents, strict=True)]
         # deepcopy finds the tensors in its memo and puts the slots in their place.
         skeleton = copy.deepcopy(module, dict(zip(tensors, slots, strict=True)))
         return _assemble, (skeleton, slots)
@@ -70,9 +72,8 @@ class PortableModel:
 class _Slot:
     """One tensor as numpy bytes and what is needed to make it again."""
 
-    def __init__(self, tensor):
-        content = tensor.detach().resolve_conj().resolve_neg().cpu().reshape(-1)
-        self.content = content.contiguous().view(torch.uint8).numpy()
+    def __init__(self, tensor, content):
+        self.content = content
         self.shape = tuple(tensor.shape)
         self.dtype = str(tensor.dtype).removeprefix("torch.")
         self.device = str(tensor.device)
@@ -80,16 +81,66 @@ class _Slot:
         self.is_parameter = isinstance(tensor, nn.Parameter)
 
     def tensor(self):
-        tensor = torch.empty(self.shape, dtype=getattr(torch, self.dtype))
-        if self.content.size:  # torch cannot view nothing as bytes
-            tensor.view(-1).view(torch.uint8).copy_(
-                torch.from_numpy(np.array(self.content))
-            )
+        dtype = getattr(torch, self.dtype)
+        if self.content.size:
+            content = torch.from_numpy(_writable(self.content))
+            tensor = content.view(dtype).view(self.shape)
+        else:  # torch cannot view nothing as something else
+            tensor = torch.empty(self.shape, dtype=dtype)
         if _reachable(self.device):
             tensor = tensor.to(self.device)
         if self.is_parameter:
             return nn.Parameter(tensor, requires_grad=self.requires_grad)
         return tensor.requires_grad_(self.requires_grad)
+
+
+def _contents(module, tensors):
+    """Return the bytes of tensors: the same arrays as long as they do not change.
+
+    Each task of a parallel search pickles the model anew. joblib writes a large array
+    to disk for all its processes, but once only if it comes as the same object.
+    """
+    known, now = _CONTENTS.get(module, {}), {}
+    for tensor in tensors:
+        state = None
+        # torch counts no changes of tensors made under inference_mode, and has no sum
+        # of some small types.
+        with suppress(RuntimeError):
+            state = _tensor_state(tensor)
+        before = known.get(id(tensor))
+        unchanged = state is not None and before is not None and before[0] == state
+        now[id(tensor)] = before if unchanged else (state, _bytes_of(tensor))
+    _CONTENTS[module] = now
+    return [content for _, content in now.values()]
+
+
+# The latest bytes of tensors by module, each with the state that they were taken in.
+# They take no memory where the module is on the CPU.
+_CONTENTS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _bytes_of(tensor):
+    content = tensor.detach().resolve_conj().resolve_neg().cpu().reshape(-1)
+    return content.contiguous().view(torch.uint8).numpy()
+
+
+def _writable(content):
+    """Return an array that may be written to, and nobody else sees what is written.
+
+    One that is mapped from a file is mapped again: the processes of a search then
+    share its pages until one of them writes.
+    """
+    if type(content) is np.memmap and content.filename is not None:
+        # Gone, if the search ended or was stopped: then its values are copied.
+        with suppress(OSError, ValueError):
+            return np.memmap(
+                content.filename,
+                mode="c",
+                dtype=content.dtype,
+                shape=content.shape,
+                offset=content.offset,
+            )
+    return np.array(content)
 
 
 def content_hash(module):

@@ -34,8 +34,8 @@ def as_batchable(X: Any) -> Any:
     TypeError
         If ``X`` is nothing that holds samples, or sparse.
     ValueError
-        If ``X`` is ragged, not numeric, complex, has no sample or no second axis, or
-        is a stream that cannot be read twice.
+        If ``X`` is ragged, not numeric, complex, has no sample or no second axis, an
+        axis of length 0, or is a stream that cannot be read twice.
     """
     if isinstance(X, Dataset):
         return _checked_dataset(X)
@@ -61,6 +61,12 @@ def as_batchable(X: Any) -> Any:
             "X must be of shape (n_samples, *input_shape) with at least one sample; "
             f"got shape {tuple(X.shape)}. Reshape your data: a single sample x is "
             "x[None]."
+        )
+    if 0 in X.shape[1:]:
+        raise ValueError(
+            "X must hold samples of at least one value; got 0 feature(s) "
+            f"(shape={tuple(X.shape)}) while a minimum of 1 is required. Look for an "
+            "empty slice or selection of columns."
         )
     return X
 
