@@ -13,16 +13,15 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ..torch_engine.batching import as_batchable, as_tensor, batches, prepare_batch
 from ..torch_engine.model_state import (
-    LOCK,
     as_logits,
     check_device,
     forward,
     frozen,
     model_device,
     placement,
-    seed_torch,
     unwrap_model,
 )
+from ..torch_engine.restoring import LOCK, seeded_training
 
 # The target that marks an outlier, and how many of them come with each other sample.
 OUTLIER, RATIO = -1, 2
@@ -209,13 +208,8 @@ def fine_tune_with_outliers(
         iterator_train=partial(_mixed_batches, random_state=random_state),
         verbose=int(verbose),
     )
-    device = model_device(module)
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-    ):
-        seed_torch(random_state.randint(np.iinfo(np.int32).max), device)
+    seed = random_state.randint(np.iinfo(np.int32).max)
+    with seeded_training(seed, model_device(module)):
         _train(net, data)
     # What the net is fitted with further has no outliers among it.
     net.iterator_train = DataLoader

@@ -12,14 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
-from ..torch_engine.model_state import (
-    LOCK,
-    as_logits,
-    frozen,
-    model_device,
-    placement,
-    seed_torch,
-)
+from ..torch_engine.model_state import as_logits, frozen, model_device, placement
+from ..torch_engine.restoring import LOCK, seed_torch
 from ._base import BaseModelDetector
 
 
