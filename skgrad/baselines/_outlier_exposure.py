@@ -22,6 +22,7 @@ from ..torch_engine.model_state import (
     unwrap_model,
 )
 from ..torch_engine.restoring import LOCK, seeded_training
+from ..torch_engine.training import fit_net
 
 # The target that marks an outlier, and how many of them come with each other sample.
 OUTLIER, RATIO = -1, 2
@@ -309,7 +310,7 @@ def _make_net(module, **options):
 def _train(net, data):
     """Fit the net, and refuse it if its weights ran away."""
     try:
-        net.fit(data, y=None)
+        fit_net(net, data)
     except ValueError as error:
         error.add_note(f"This came while training with lr={net.lr}; try a lower lr.")
         raise

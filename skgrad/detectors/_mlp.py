@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ..torch_engine.restoring import generators_kept, seeded_training
+from ..torch_engine.training import fit_net
 from ._scaling import AnyFloatScaler
 
 
@@ -144,7 +145,7 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             self.net_ = self._make_net(
                 X[self.validation_indices_], y[self.validation_indices_]
             )
-            self.net_.fit(X[train], y[train])
+            fit_net(self.net_, X[train], y[train])
         return self
 
     def predict_proba(self, X):

@@ -14,6 +14,7 @@ from torch.utils.data import default_collate
 
 from ..torch_engine.model_state import check_device
 from ..torch_engine.restoring import seeded_training
+from ..torch_engine.training import fit_net
 
 _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {}),
@@ -133,7 +134,7 @@ def train_network(
             verbose=verbose,
             **settings,
         )
-        return net.fit(X, y)
+        return fit_net(net, X, y)
 
 
 def crop_and_flip(X):

@@ -121,14 +121,16 @@ def quiet():
 
     def ask(name):
         if name not in known:
-            known[name] = DOORS[name](plain(), X)
+            with torch.random.fork_rng(devices=[]):  # of the dropout in use
+                known[name] = DOORS[name](plain(), X)
         return known[name]
 
     return ask
 
 
+ERROR = "an exception"
 ERRORS = {
-    "an exception": RuntimeError("cosmic ray"),
+    ERROR: RuntimeError("cosmic ray"),
     "KeyboardInterrupt": KeyboardInterrupt("cosmic ray"),
     "SystemExit": SystemExit("cosmic ray"),
 }
@@ -137,7 +139,7 @@ ERRORS = {
 def counts_of_calls(name, trigger, model, *, backward):
     """Return what a door gives, and how often it comes to each place."""
     calls = {}
-    for place in PLACES:
+    for place in ["middle"] if backward else PLACES:
         trigger.arm(place, backward=backward)
         expected = DOORS[name](model, X)
         calls[place] = trigger.calls
@@ -153,18 +155,26 @@ def test_errors_inside_of_the_model(name, way, counted):
     backward = way == "backward"
     expected, calls = counts_of_calls(name, trigger, model, backward=backward)
     for place, n_calls in calls.items():
-        kinds = ERRORS if place == "middle" else ["an exception"]
-        for call in sorted({1, n_calls // 2, n_calls} - {0}) if n_calls else []:
-            for kind in kinds:
-                trigger.arm(place, call, ERRORS[kind], backward=backward)
-                outcome = came_through(name, model)
-                # One exception while calls are recorded is forgiven: autograd alone
-                # gives the same.
-                if outcome is not None and kind == "an exception":
-                    assert_allclose(outcome, expected, rtol=1e-9, atol=1e-12)
-                else:
-                    assert outcome is None, kind
-                assert_same_state(before, state_of(model))
+        for call, kind in some_of(place, n_calls):
+            trigger.arm(place, call, ERRORS[kind], backward=backward)
+            outcome = came_through(name, model)
+            # One exception while calls are recorded is forgiven: autograd alone
+            # gives the same.
+            if outcome is not None and kind == ERROR:
+                assert_allclose(outcome, expected, rtol=1e-9, atol=1e-12)
+            else:
+                assert outcome is None, kind
+            assert_same_state(before, state_of(model))
+
+
+def some_of(place, n_calls):
+    """Choose at which calls to throw what."""
+    if not n_calls:
+        return
+    yield {"first": 1, "middle": n_calls // 2 + 1, "last": n_calls}[place], ERROR
+    if place == "middle":
+        yield n_calls, "KeyboardInterrupt"
+        yield (n_calls + 1) // 2, "SystemExit"
 
 
 def came_through(name, model):
@@ -179,3 +189,235 @@ def came_through(name, model):
         assert not interrupts or caught is error
         return None
     return given
+
+
+class Writing(nn.Module):
+    """A network that keeps its last inputs and counts, as a careless one does."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = seeded(BatchNormNet, dtype=torch.float64)
+        self.n_passes = 0
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x):
+        self.last, self.n_passes = x, self.n_passes + 1
+        self.seen += 1
+        self.inside.conv.outputs = self.inside.conv(x)
+        return self.inside(x)
+
+
+@contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextmanager
+def own_hooks():
+    """Set hooks on all modules, as profilers do."""
+    register = nn.modules.module.register_module_forward_hook
+    before = nn.modules.module.register_module_forward_pre_hook
+    with register(lambda *_: None), before(lambda *_: None):
+        yield
+
+
+def with_hooks(model):
+    """Give a network hooks of every kind, which only look."""
+    for part in model.modules():
+        part.register_forward_hook(lambda *_: None)
+        part.register_forward_pre_hook(lambda *_: None)
+        part.register_full_backward_hook(lambda *_: None)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(lambda gradient: None)
+            parameter.register_post_accumulate_grad_hook(lambda parameter: None)
+    return model
+
+
+def as_it_is(model):
+    return model
+
+
+# What is around the call, what the model is, as what X comes.
+CIRCUMSTANCES = {
+    "within no_grad": (torch.no_grad, as_it_is),
+    "within inference_mode": (torch.inference_mode, as_it_is),
+    "within autocast": (lambda: torch.autocast("cpu", torch.bfloat16), as_it_is),
+    "default dtype float64": (default_dtype, as_it_is),
+    "deterministic algorithms": (deterministic, as_it_is),
+    "anomaly mode": (lambda: torch.autograd.set_detect_anomaly(True), as_it_is),
+    "hooks on all modules": (own_hooks, as_it_is),
+    "hooks of every kind": (nullcontext, with_hooks),
+    "DataParallel": (nullcontext, nn.DataParallel),
+    "compiled, eager": (nullcontext, lambda m: torch.compile(m, backend="eager")),
+    "compiled, aot_eager": (
+        nullcontext,
+        lambda m: torch.compile(m, backend="aot_eager"),
+    ),
+    "compiled in place": (nullcontext, lambda m: m.compile(backend="eager") or m),
+}
+# One of each kind: the others share their way in and out.
+SOME = (
+    *("parameter gradients", "input gradients", "activations", "ODIN", "GradNorm"),
+    *("Mahalanobis", "density and uncertainty", "pgd", "cosine attack", "evaluate"),
+    *("make_anomalies", "loss_alignment"),
+)
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+# As in the user's own backward pass, torch says so where X needs no gradient.
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
+def test_circumstances(circumstance, quiet, counted):
+    counted(KIND, circumstance, f"right answers of {len(SOME)} doors")
+    around, wrap = CIRCUMSTANCES[circumstance]
+    model = wrap(plain())
+    before = state_of(model)
+    for name in SOME:
+        with around():
+            given = DOORS[name](model, X)
+        assert_allclose(given, quiet(name), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert_same_state(before, state_of(model))
+
+
+def test_tensors_that_require_grad(name, quiet, counted):
+    counted(KIND, f"X that requires grad: {name}", "right answer")
+    model, x = plain(), torch.from_numpy(X).clone().requires_grad_()
+    before = state_of(model)
+    assert_allclose(DOORS[name](model, x), quiet(name), rtol=1e-9, atol=1e-12)
+    assert_same_state(before, state_of(model))
+    assert x.grad is None
+
+
+def test_models_that_write_into_themselves(name, counted):
+    counted(KIND, f"a model that writes into itself: {name}", "as it was")
+    model = Writing().train()
+    before = state_of(model)
+    DOORS[name](model, X)
+    assert_same_state(before, state_of(model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision(dtype, quiet, counted):
+    counted(KIND, f"a model in {dtype}", f"near the answers of {len(SOME)} doors")
+    model = plain().to(dtype)
+    before = state_of(model)
+    for name in SOME:
+        given, expected = DOORS[name](model, X), quiet(name)
+        assert np.isfinite(given).all(), name
+        if given.shape == expected.shape:
+            apart = np.abs(given - expected).max() / np.abs(expected).max()
+            assert apart < (0.05 if dtype == torch.float16 else 0.3), name
+    assert_same_state(before, state_of(model))
+
+
+@pytest.mark.parametrize("n_threads", [2, 4])
+def test_threads_on_one_model(n_threads, quiet, counted):
+    counted(KIND, f"{n_threads} threads on one model", "right answers")
+    model = plain()
+    before = state_of(model)
+    given = {}
+    # The same doors twice over, and different ones besides.
+    names = [*SOME, *SOME[:4]]
+
+    def work(number):
+        for place in range(number, len(names), n_threads):
+            given[place] = DOORS[names[place]](model, X)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place, name in enumerate(names):
+        assert_allclose(given[place], quiet(name), rtol=1e-9, atol=1e-12)
+    assert_same_state(before, state_of(model))
+
+
+def test_hooks_of_the_user_run_and_stay(counted):
+    counted(KIND, "a user's hooks", "kept, and run in every pass")
+    model, ran = plain(), []
+    model.conv.register_forward_hook(lambda *_: ran.append("module"))
+    model.head.weight.register_hook(lambda _: ran.append("parameter"))
+    ConfoundingGradientTransformer(model).fit(X).transform(X)
+    assert set(ran) == {"module", "parameter"}
+    ran.clear()
+    model(torch.from_numpy(X)).sum().backward()
+    assert ran == ["module", "parameter"]
+
+
+def test_weights_that_two_models_share(counted):
+    counted(KIND, "weights shared with another model", "both as they were")
+    model = plain()
+    other = nn.Sequential(model.conv, nn.ReLU(), Pool(), model.head)
+    before = state_of(model), state_of(other)
+    for one in (model, other):
+        ConfoundingGradientTransformer(one).fit(X).transform(X)
+        assert_same_state(before[0], state_of(model))
+        assert_same_state(before[1], state_of(other))
+
+
+class Breaking(Dataset):
+    """Cannot read its tenth sample."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        if index == 10:
+            raise OSError("disk on fire")
+        return torch.from_numpy(X[index])
+
+
+class Ending(IterableDataset):
+    """Breaks off in the middle of its stream."""
+
+    def __iter__(self):
+        yield from torch.from_numpy(X[:10])
+        raise OSError("disk on fire")
+
+
+@pytest.mark.parametrize("data", [Breaking, Ending])
+@pytest.mark.parametrize("name", ["parameter gradients", "activations", "ODIN", "LID"])
+def test_data_that_break_off(name, data, counted):
+    counted(KIND, f"data that break off: {data.__name__}", "told, model as it was")
+    model = plain()
+    before = state_of(model)
+    with pytest.raises(OSError, match="disk on fire"):
+        DOORS[name](model, data())
+    assert_same_state(before, state_of(model))
+
+
+class Struck(nn.ReLU):
+    """A layer that an interrupt strikes when it is put back into training mode."""
+
+    strikes = 0
+
+    def __setattr__(self, name, value):
+        if name == "training" and value and self.strikes:
+            Struck.strikes -= 1
+            raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+
+def test_interrupt_of_the_restoring_itself(counted):
+    counted(KIND, "KeyboardInterrupt while the model is put back", "put back, told")
+    model = nn.Sequential(nn.Linear(2, 2), Struck(), nn.Dropout())
+    before = state_of(model)
+    Struck.strikes = 1
+    with pytest.raises(KeyboardInterrupt), frozen(model):
+        pass
+    assert_same_state(before, state_of(model))
