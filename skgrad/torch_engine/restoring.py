@@ -152,15 +152,13 @@ class ModuleState:
                     buffer.copy_(content)
 
 
-_MISSING = object()
-
-
 def _rebind(names: Any, objects: dict[str, Any]) -> None:
     """Let names stand for what they stood for, and remove others."""
     for name in set(names.keys()) - set(objects):
         del names[name]
     for name, value in objects.items():
-        if (names[name] if name in names else _MISSING) is not value:
+        # The names of a TorchScript module have no get.
+        if name not in names or names[name] is not value:
             names[name] = value
 
 

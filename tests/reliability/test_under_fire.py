@@ -5,6 +5,8 @@ clear error; and a complete comparison of the model and of the process's setting
 follows.
 """
 
+import multiprocessing
+import os
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager, nullcontext
@@ -20,6 +22,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 from skgrad import ConfoundingGradientTransformer
+from skgrad.evaluation import train_network
 from skgrad.torch_engine.model_state import frozen
 
 KIND = "State under fire"
@@ -185,10 +188,12 @@ def came_through(name, model):
     try:
         given = DOORS[name](model, X)
     except legal as caught:
-        assert "cosmic ray" in str(caught)
-        assert not interrupts or caught is error
-        return None
-    return given
+        told = caught
+    else:
+        return given
+    assert "cosmic ray" in str(told)
+    assert not interrupts or told is error
+    return None
 
 
 class Writing(nn.Module):
@@ -331,7 +336,7 @@ def test_threads_on_one_model(n_threads, quiet, counted):
     before = state_of(model)
     given = {}
     # The same doors twice over, and different ones besides.
-    names = [*SOME, *SOME[:4]]
+    names = [*SOME, "fine_tune_with_outliers", *SOME[:4], "fine_tune_with_outliers"]
 
     def work(number):
         for place in range(number, len(names), n_threads):
@@ -420,4 +425,49 @@ def test_interrupt_of_the_restoring_itself(counted):
     Struck.strikes = 1
     with pytest.raises(KeyboardInterrupt), frozen(model):
         pass
+    assert_same_state(before, state_of(model))
+
+
+def test_interrupt_of_training(counted):
+    counted(KIND, "KeyboardInterrupt while a network is trained", "came through")
+    trigger = Trigger()
+    trigger.arm("first", 2, ERRORS["KeyboardInterrupt"])
+    network = nn.Sequential(Fuse("first", trigger), nn.Flatten(), nn.Linear(72, 3))
+    with pytest.raises(KeyboardInterrupt, match="cosmic ray"):
+        train_network(network, X, np.arange(24) % 3, max_epochs=3)
+
+
+def in_child(model, before, expected):
+    """Check in a forked process that the model is put back, and can be used."""
+    found = state_of(model)
+    # The thread that held the model is not here.
+    assert found["modules"] == before["modules"]
+    assert_same_state(before, found)
+    assert_allclose(DOORS["parameter gradients"](model, X), expected, rtol=1e-9)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_fork_while_a_thread_holds_the_model(quiet, counted):
+    counted(KIND, "a fork while another thread scores", "put back, right answer")
+    expected, model = quiet("parameter gradients"), plain()
+    before = state_of(model)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with frozen(model, parameter_gradients=True):
+            entered.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(60)
+    child = multiprocessing.get_context("fork").Process(
+        target=in_child, args=(model, before, expected)
+    )
+    child.start()
+    child.join(60)
+    leave.set()
+    thread.join()
+    assert child.exitcode == 0
     assert_same_state(before, state_of(model))
