@@ -343,7 +343,8 @@ class _Mixed(Dataset):
     def _input(self, sample):
         if isinstance(sample, (tuple, list)):
             sample = sample[0]
-        return as_tensor(sample).to("cpu", self.dtype)
+        # Detached: training would fill the .grad of the user's X.
+        return as_tensor(sample).detach().to("cpu", self.dtype)
 
 
 class _Order(Sampler):
