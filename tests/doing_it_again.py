@@ -1,11 +1,13 @@
 """Everything random of the library, done once, as arrays by name.
 
-As a script it writes them to a file, so that processes can be compared::
+As a script it does so in 1 and in 2 threads, and writes them to two files, so that
+processes can be compared::
 
-    python doing_it_again.py FILE N_THREADS
+    python doing_it_again.py FOLDER
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from detecting import MAKERS, draw
 from doors import DOORS
 from networks import BatchNormNet, images, seeded
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from skgrad import (
@@ -86,13 +89,23 @@ def sets_and_splits():
     }
 
 
-def everything():
+def everything(n_threads=1):
     """Do it all."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with threadpool_limits(n_threads):
+            return _everything()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _everything():
     model = seeded(BatchNormNet, dtype=torch.float64)
     made = {f"door: {name}": door(model, X) for name, door in DOORS.items()}
     return made | recipes(model) | detectors() | training() | sets_and_splits()
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[2]))
-    np.savez(sys.argv[1], **everything())
+    for n_threads in (1, 2):
+        np.savez(Path(sys.argv[1]) / f"{n_threads}.npz", **everything(n_threads))

@@ -79,6 +79,8 @@ CIRCUMSTANCES = {
         nullcontext,
         lambda m: torch.compile(m, backend="aot_eager"),
     ),
+    # Nothing is compiled, so that it needs no compiler.
+    "compiled, inductor": (nullcontext, torch.compile),
     "compiled in place": (nullcontext, lambda m: m.compile(backend="eager") or m),
 }
 
