@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..torch_engine.batching import as_batchable
-from ..torch_engine.model_state import as_logits, check_recorded, placement, seed_torch
+from ..torch_engine.model_state import as_logits, check_recorded, placement
+from ..torch_engine.restoring import seed_torch
 from ._balls import per_sample
 from ._base import CONSTRAINTS, run_attack
 from ._bounds import checked_bounds

@@ -13,16 +13,16 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from ..torch_engine.batching import as_batchable, as_tensor, batches, prepare_batch
 from ..torch_engine.model_state import (
-    LOCK,
     as_logits,
     check_device,
     forward,
     frozen,
     model_device,
     placement,
-    seed_torch,
     unwrap_model,
 )
+from ..torch_engine.restoring import LOCK, seeded_training
+from ..torch_engine.training import fit_net
 
 # The target that marks an outlier, and how many of them come with each other sample.
 OUTLIER, RATIO = -1, 2
@@ -209,13 +209,8 @@ def fine_tune_with_outliers(
         iterator_train=partial(_mixed_batches, random_state=random_state),
         verbose=int(verbose),
     )
-    device = model_device(module)
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-    ):
-        seed_torch(random_state.randint(np.iinfo(np.int32).max), device)
+    seed = random_state.randint(np.iinfo(np.int32).max)
+    with seeded_training(seed, model_device(module)):
         _train(net, data)
     # What the net is fitted with further has no outliers among it.
     net.iterator_train = DataLoader
@@ -315,7 +310,7 @@ def _make_net(module, **options):
 def _train(net, data):
     """Fit the net, and refuse it if its weights ran away."""
     try:
-        net.fit(data, y=None)
+        fit_net(net, data)
     except ValueError as error:
         error.add_note(f"This came while training with lr={net.lr}; try a lower lr.")
         raise
@@ -348,7 +343,8 @@ class _Mixed(Dataset):
     def _input(self, sample):
         if isinstance(sample, (tuple, list)):
             sample = sample[0]
-        return as_tensor(sample).to("cpu", self.dtype)
+        # Detached: training would fill the .grad of the user's X.
+        return as_tensor(sample).detach().to("cpu", self.dtype)
 
 
 class _Order(Sampler):

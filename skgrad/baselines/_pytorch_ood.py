@@ -14,15 +14,14 @@ from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
 from ..torch_engine.model_state import (
-    LOCK,
     as_logits,
     frozen,
     model_device,
     on_device,
     placement,
-    seed_torch,
     unwrap_model,
 )
+from ..torch_engine.restoring import LOCK, seed_torch
 from ._base import BaseModelDetector
 
 

@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ..feature_extraction._references import is_leaving_out
+from ..torch_engine.restoring import generators_kept, seeded_training
+from ..torch_engine.training import fit_net
 from ._scaling import AnyFloatScaler
 
 
@@ -139,18 +141,12 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         train, self.validation_indices_ = self._split(y, random_state)
         self.scaler_ = AnyFloatScaler().fit(X[train])
         X = self.scaler_.transform(X)
-        # skorch takes its randomness from torch's global generator of the CPU. Others
-        # are left alone, which torch.manual_seed would not do.
-        with (
-            torch.random.fork_rng(devices=[]),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-        ):
-            torch.default_generator.manual_seed(random_state.randint(2**31))
+        # skorch takes its randomness from torch's global generator.
+        with seeded_training(random_state.randint(2**31), torch.device("cpu")):
             self.net_ = self._make_net(
                 X[self.validation_indices_], y[self.validation_indices_]
             )
-            self.net_.fit(X[train], y[train])
+            fit_net(self.net_, X[train], y[train])
         return self
 
     def predict_proba(self, X):
@@ -171,7 +167,8 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         # Sound inputs lie within a few units; beyond a million only the side counts,
         # and the layers cannot overflow.
         X = np.clip(self.scaler_.transform(X), -1e6, 1e6)
-        with torch.random.fork_rng(devices=[]):  # skorch's data loader draws a seed
+        # skorch's data loader draws a seed.
+        with generators_kept(torch.device("cpu")):
             return self.net_.predict_proba(X)
 
     def predict(self, X):

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.loss_alignment import gradient_alignment
 from ..torch_engine.model_state import (
+    at_least_float32,
     forward,
     frozen,
     on_device,
@@ -132,7 +133,7 @@ def loss_alignment(
                 gradient_alignment(module, x, part, label.expand(len(part)))
                 for part in nearby.split(batch_size)
             ]
-            rows.append(torch.cat(parts).cpu().numpy())
+            rows.append(at_least_float32(torch.cat(parts)).cpu().numpy())
     return np.stack(rows)
 
 

@@ -14,6 +14,7 @@ from .. import attacks as at
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import LayerActivationTransformer
 from ._anomaly_set import AnomalySet
+from ._arrays import as_array, check_labels
 from ._names import find_shown, letters
 from ._store import Store
 
@@ -192,7 +193,8 @@ def make_anomalies(
     """
     threat = threat or Threat()
     names = [_checked_kind(kind) for kind in kinds]
-    X, y = np.asarray(X), np.asarray(y)
+    X = as_array(X, "X")
+    y = check_labels(np.asarray(y), X, "y")
     logits = LayerActivationTransformer(model, "logits")
     right = logits.fit_transform(X).argmax(axis=1) == y
     sources = None if sources is None else np.asarray(sources)

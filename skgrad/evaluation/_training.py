@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn.functional import pad
 from torch.utils.data import default_collate
 
-from ..torch_engine.model_state import check_device, seed_torch
+from ..torch_engine.model_state import check_device
+from ..torch_engine.restoring import seeded_training
+from ..torch_engine.training import fit_net
 
 _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {}),
@@ -117,8 +119,7 @@ def train_network(
     algorithm, settings = _OPTIMIZERS[optimizer]
     if augment is not None:
         settings = {**settings, "iterator_train__collate_fn": _Collate(augment)}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        seed_torch(seed, device)
+    with seeded_training(seed, device):
         net = NeuralNetClassifier(
             copy.deepcopy(network) if isinstance(network, nn.Module) else network,
             criterion=nn.CrossEntropyLoss,
@@ -133,7 +134,7 @@ def train_network(
             verbose=verbose,
             **settings,
         )
-        return net.fit(X, y)
+        return fit_net(net, X, y)
 
 
 def crop_and_flip(X):

@@ -14,7 +14,8 @@ import torch.fx
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ..torch_engine.model_state import LOCK, check_device, unwrap_model
+from ..torch_engine.model_state import check_device, unwrap_model
+from ..torch_engine.restoring import LOCK
 
 
 class PortableModel:

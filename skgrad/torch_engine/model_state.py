@@ -1,7 +1,7 @@
 """Reaching a user's model, and leaving it exactly as it was found."""
 
 import copy
-import threading
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# One thread at a time: the modes of a model, the flags of its parameters and the
-# random state are shared, and what is restored must be what was there.
-LOCK = threading.RLock()
+from .restoring import LOCK, ModuleState, generators_kept, restoring
 
 
 def unwrap_model(model: Any) -> nn.Module:
@@ -242,26 +240,16 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
-def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed torch's global generators: that of the CPU and that of ``device``.
-
-    `torch.manual_seed` would also seed the GPUs that nobody restores.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-
-
 @contextmanager
 def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[None]:
     """Hold a model still: evaluation mode inside, everything restored after.
 
     Modes are set on each submodule directly, because a user's ``train`` method may do
     more than set them. Whatever leaves the block, also an exception, finds
-    ``training``, ``requires_grad``, buffers and the random state as they were;
-    ``.grad`` is never written because the engine calls ``torch.autograd.grad`` only.
-    Other threads wait.
+    ``training``, ``requires_grad``, buffers, attributes of modules and torch's random
+    state as they were; ``.grad`` is never written because the engine calls
+    ``torch.autograd.grad`` only. A user's hooks stay, and run in every pass as they do
+    in the user's own. Other threads wait.
 
     Parameters
     ----------
@@ -284,32 +272,31 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     """
     device = model_device(module)
     with (
-        LOCK,
+        generators_kept(device),
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
         torch.autocast(device.type, enabled=False),
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         _differentiable_recurrence(module),
+        _nothing_compiled(),
     ):
         _check_parameters(module)
-        modes = [(part, part.training) for part in module.modules()]
+        parts = [ModuleState(part) for part in module.modules()]
         flags = [
             (p, p.requires_grad) for p in module.parameters() if p.is_floating_point()
         ]
-        buffers = [_BufferState(part) for part in module.modules()]
-        try:
-            for part, _ in modes:
-                part.training = False
+
+        def restore() -> None:
+            for part in parts:
+                part.restore()
+            for parameter, requires_grad in flags:
+                parameter.requires_grad_(requires_grad)
+
+        with restoring(restore):
+            for part in parts:
+                part.module.training = False
             for parameter, _ in flags:
                 parameter.requires_grad_(parameter_gradients)
             yield
-        finally:
-            for part, training in modes:
-                part.training = training
-            for parameter, requires_grad in flags:
-                parameter.requires_grad_(requires_grad)
-            for state in buffers:
-                state.restore()
 
 
 def _differentiable_recurrence(module: nn.Module) -> AbstractContextManager:
@@ -320,6 +307,18 @@ def _differentiable_recurrence(module: nn.Module) -> AbstractContextManager:
     if any(isinstance(part, nn.RNNBase) for part in module.modules()):
         return torch.backends.cudnn.flags(enabled=False)
     return nullcontext()
+
+
+def _nothing_compiled() -> AbstractContextManager:
+    """Let what was made by `torch.compile` run as it is written.
+
+    A compiled model calls no hooks of its layers, retains no graph, and would be
+    compiled again for every state that it is held in. Nobody compiled anything unless
+    dynamo, which is slow to import, is there.
+    """
+    if "torch._dynamo.eval_frame" not in sys.modules:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def _check_parameters(module: nn.Module) -> None:
@@ -334,43 +333,3 @@ def _check_parameters(module: nn.Module) -> None:
                 f"model must not be made under torch.inference_mode; its parameter "
                 f"{name!r} was. Make or load it outside, or pass copy.deepcopy(model)."
             )
-
-
-class _BufferState:
-    """The buffers of one module, and their way back."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.buffers = dict(module._buffers.items())
-        self.contents = {
-            name: buffer.clone()
-            for name, buffer in self.buffers.items()
-            if buffer is not None
-        }
-
-    def restore(self) -> None:
-        for name in set(self.module._buffers.keys()) - set(self.buffers):
-            del self.module._buffers[name]
-        for name, buffer in self.buffers.items():
-            if self.module._buffers.get(name) is not buffer:
-                self.module._buffers[name] = buffer
-        for name, content in self.contents.items():
-            buffer = self.buffers[name]
-            # One that was not written to is left alone, so that a graph of the user's
-            # in which it takes part stays valid.
-            if buffer is None or _same(buffer, content):
-                continue
-            if buffer.shape != content.shape or buffer.dtype != content.dtype:
-                buffer.data = content
-            else:
-                with torch.no_grad(), torch.inference_mode(buffer.is_inference()):
-                    buffer.copy_(content)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Compare two tensors value by value, NaN equal to NaN."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    if one.layout != torch.strided:
-        one, other = one.to_dense(), other.to_dense()
-    return bool(((one == other) | ((one != one) & (other != other))).all())

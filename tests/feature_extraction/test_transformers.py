@@ -18,6 +18,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from states import assert_same_state, state_of
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -52,36 +53,6 @@ def model():
     net.norm.running_mean += 0.3
     net.norm.running_var *= 2
     return net
-
-
-def state_of(model):
-    """Everything about a model that a call must not change."""
-    return {
-        "modes": [part.training for part in model.modules()],
-        "flags": [p.requires_grad for p in model.parameters()],
-        "grads": [
-            None if p.grad is None else p.grad.clone() for p in model.parameters()
-        ],
-        "tensors": {k: v.clone() for k, v in model.state_dict().items()},
-        "identity": [id(v) for v in (*model.parameters(), *model.buffers())],
-        "hooks": [
-            (len(part._forward_hooks), len(part._forward_pre_hooks))
-            for part in model.modules()
-        ],
-        "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state()[1],  # noqa: NPY002
-    }
-
-
-def assert_same_state(before, after):
-    for key in ("modes", "flags", "identity", "hooks"):
-        assert before[key] == after[key], key
-    for old, new in zip(before["grads"], after["grads"], strict=True):
-        assert (old is None and new is None) or torch.equal(old, new)
-    for name, tensor in before["tensors"].items():
-        assert torch.equal(tensor, after["tensors"][name]), name
-    assert torch.equal(before["torch"], after["torch"])
-    assert_array_equal(before["numpy"], after["numpy"])
 
 
 @pytest.fixture
