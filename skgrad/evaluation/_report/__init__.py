@@ -1,6 +1,6 @@
 """Results as tables, figures and pages."""
 
-from .._files import write_text
+from ..._files import write_text
 from ._distributions import plot_score_distributions
 from ._figures import plot_heat_map, plot_roc_curves
 from ._html import write_html

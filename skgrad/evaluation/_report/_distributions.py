@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._files import replacing
+from ..._files import replacing
 from ._figures import check_matplotlib, new_figure
 from ._summary import Summary
 

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from .._files import write_text
+from ..._files import write_text
 from ._distributions import plot_score_distributions
 from ._figures import LABELS, plot_heat_map, plot_roc_curves
 from ._page import definitions, name_cell, page, table

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from .._files import replacing, write_text
+from ..._files import replacing, write_text
 from ._summary import Summary, nan_mean, nan_spread
 
 # More columns than this get a table of their own in Markdown.
