@@ -10,6 +10,7 @@ import sklearn
 import torch
 
 from .._files import telling
+from .._optional import import_package
 from ._protocols import PROTOCOLS
 
 
@@ -188,13 +189,7 @@ class Evaluation:
 
 def import_pandas():
     """Import pandas, or say how to get it."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "Tables of results are pandas data frames: pip install 'skgrad[report]'"
-        ) from error
-    return pandas
+    return import_package("pandas", "Tables of results need", "report")
 
 
 def _place(result):
