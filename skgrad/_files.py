@@ -1,7 +1,6 @@
 """Files that are there whole or not at all."""
 
 import errno
-import io
 import os
 import zipfile
 from contextlib import contextmanager, suppress
@@ -11,7 +10,8 @@ from uuid import uuid4
 
 import numpy as np
 
-_SEAL = 16  # bytes
+# In bytes.
+_SEAL, _PIECE = 16, 2**20
 
 
 @contextmanager
@@ -100,12 +100,9 @@ def write_sealed(path, key, arrays):
     arrays : dict of str to ndarray
         What to write; no objects.
     """
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    content = buffer.getvalue()
-    with replacing(path) as part, part.open("wb") as file:
-        file.write(content)
-        file.write(_seal(key, content))
+    with replacing(path) as part, part.open("w+b") as file:
+        np.savez(file, **arrays)
+        file.write(_seal(key, file, file.seek(0, os.SEEK_END)))
 
 
 def read_sealed(path, key):
@@ -130,15 +127,16 @@ def read_sealed(path, key):
     ValueError
         If it is not what was written under that key, to the last bit.
     """
-    raw = Path(path).read_bytes()
-    content, seal = raw[:-_SEAL], raw[-_SEAL:]
-    if seal != _seal(key, content):
-        raise ValueError("it is not what was written")
-    return read_arrays(content)
+    with Path(path).open("rb") as file:
+        size = file.seek(0, os.SEEK_END) - _SEAL
+        if size < 0 or _seal(key, file, size) != file.read():
+            raise ValueError("it is not what was written")
+        file.seek(0)
+        return read_arrays(file)
 
 
-def read_arrays(content):
-    """Read the arrays of an npz file, given as bytes.
+def read_arrays(file):
+    """Read the arrays of an open npz file.
 
     Raises
     ------
@@ -146,13 +144,19 @@ def read_arrays(content):
         If it is none, or holds objects, whose reading could execute anything.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except (TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(str(error)) from error
 
 
-def _seal(key, content):
+def _seal(key, file, size):
+    """Return the hash of a key and the first bytes of a file; it is left behind them.
+
+    Piece by piece: the pixels of a data set fill much of the memory by themselves.
+    """
     hashed = blake2b(key.encode(), digest_size=_SEAL)
-    hashed.update(content)
+    file.seek(0)
+    for start in range(0, size, _PIECE):
+        hashed.update(file.read(min(_PIECE, size - start)))
     return hashed.digest()

@@ -9,8 +9,8 @@ import numpy as np
 import sklearn
 import torch
 
-from ..feature_extraction._portable import code_of
 from .._files import read_sealed, write_sealed
+from ..feature_extraction._portable import code_of
 
 
 class Store:

@@ -214,7 +214,7 @@ class RowStore:
     def _rows_of(self, content):
         """Return the rows in the bytes of a shard; None if they are no shard."""
         try:
-            shard = read_arrays(content)
+            shard = read_arrays(io.BytesIO(content))
             keys = shard["keys"].view("V16").ravel().tolist()
             return dict(zip(keys, shard["values"], strict=True))
         except (ValueError, KeyError):

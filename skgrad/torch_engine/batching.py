@@ -213,8 +213,8 @@ def _joined(results: list[Tensor]) -> Tensor:
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             error.add_note(
-                f"All {sum(map(len, results))} samples were computed, but their results "
-                "do not fit into the memory together. Give X in parts."
+                f"All {sum(map(len, results))} samples were computed, but their "
+                "results do not fit into the memory together. Give X in parts."
             )
         raise
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from judged import make, many, no_anomalies
 
-from skgrad.evaluation import render_table, write_csv, write_markdown
 from skgrad._files import replacing, write_text
+from skgrad.evaluation import render_table, write_csv, write_markdown
 from skgrad.evaluation._report._tables import percent
 
 
