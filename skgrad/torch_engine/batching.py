@@ -310,11 +310,7 @@ def _unless_out_of_memory(
         if not is_out_of_memory(error):
             raise
         if len(piece) == 1:
-            error.add_note(
-                "Not even one sample at a time fits into the memory. Free some (other "
-                "programs, other models), take another device, such as device='cpu', "
-                "or a smaller model or inputs."
-            )
+            say_way_out(error)
             raise
         return None
 
@@ -333,6 +329,19 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+_TOO_LARGE = (
+    "Not even one or two samples at a time fit into the memory. Free some (other "
+    "programs, other models), take another device, such as device='cpu', or a smaller "
+    "model or inputs."
+)
+
+
+def say_way_out(error: Exception) -> None:
+    """Say once what to do where batches cannot be made smaller."""
+    if _TOO_LARGE not in getattr(error, "__notes__", []):
+        error.add_note(_TOO_LARGE)
 
 
 def _halved(n_samples: int, device: torch.device) -> int:
