@@ -27,6 +27,7 @@ def import_package(name, who, extra=None):
     """
     package = name.partition(".")[0]
     try:
+        import_module(package)  # so that an error of it names it
         return import_module(name)
     # Of packages that do not fit together, importing may raise anything: OSError for
     # a library that is not found, RuntimeError for an operator, AttributeError.

@@ -98,17 +98,17 @@ def spoil(request, monkeypatch):
     def spoil(package):
         for name in [n for n in sys.modules if n.partition(".")[0] == package]:
             monkeypatch.delitem(sys.modules, name)
-        if request.param == "missing":
-            monkeypatch.setitem(sys.modules, package, None)
-            return "which is not installed"
         error = {
+            "missing": ModuleNotFoundError(f"No module named {package}", name=package),
             "broken: RuntimeError": RuntimeError(
                 "operator torchvision::nms does not exist"
             ),
             "broken: OSError": OSError("libcudart.so.11: cannot open shared object"),
         }[request.param]
         monkeypatch.setattr(sys, "meta_path", [Broken(package, error), *sys.meta_path])
-        return rf"cannot be imported \({type(error).__name__}: {error}\)"
+        if request.param == "missing":
+            return "which is not installed"
+        return rf"which is installed but cannot be imported \({type(error).__name__}: {error}\)"
 
     spoil.name = request.param
     return spoil
@@ -136,10 +136,13 @@ def test_page_without_figures(spoil, tmp_path, counted):
 
 
 EVERYTHING_ELSE = """
-import importlib, sys
-for name in ("pandas", "matplotlib", "foolbox", "numba", "art", "pytorch_ood",
-             "torchvision", "skorch", "pyod"):
-    sys.modules[name] = None
+import sys
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("pandas", "matplotlib", "foolbox", "numba", "art", "pytorch_ood",
+                    "torchvision", "skorch", "pyod"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Gone())
 import numpy as np, torch
 import skgrad
 for name in skgrad.__all__:
