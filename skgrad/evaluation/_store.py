@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -25,7 +26,7 @@ class Store:
     """
 
     def __init__(self, folder, kind):
-        self.folder = None if folder is None else Path(folder) / kind
+        self.folder: Any = None if folder is None else Path(folder) / kind
         self._writes = self.folder is not None
         if self.folder is not None:
             _make(self.folder, folder)

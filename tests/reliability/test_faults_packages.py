@@ -108,7 +108,8 @@ def spoil(request, monkeypatch):
         monkeypatch.setattr(sys, "meta_path", [Broken(package, error), *sys.meta_path])
         if request.param == "missing":
             return "which is not installed"
-        return rf"which is installed but cannot be imported \({type(error).__name__}: {error}\)"
+        kind = type(error).__name__
+        return rf"which is installed but cannot be imported \({kind}: {error}\)"
 
     spoil.name = request.param
     return spoil
