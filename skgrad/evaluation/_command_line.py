@@ -46,14 +46,17 @@ def run(options):
     own_detectors = _check_options(options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # Of a run that fails or is stopped: what the next one will not find.
+        shown: str | tuple = ("cache:", "--cache:", "memory:")
         try:
             result, notes, files, lost = _Run(options, own_detectors)()
             _print(result, notes, files, options)
+            shown = ""
         finally:
-            # Also if the run fails or is stopped: they may say why, or what is lost.
             told = dict.fromkeys(one_line(warning.message) for warning in caught)
             for text in told:
-                print(f"skgrad evaluate: {text}", file=sys.stderr)
+                if text.startswith(shown):
+                    print(f"skgrad evaluate: {text}", file=sys.stderr)
     if lost is not None:
         raise lost
 
