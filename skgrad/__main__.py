@@ -1,6 +1,8 @@
 """The main job: judge the papers' detectors on embedded data, within a minute."""
 
 import argparse
+import io
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -50,7 +52,7 @@ def main(arguments=None):
 def _run(options, files):
     import torch
 
-    from .evaluation import judge_digits, render_table, write_csv
+    from .evaluation import judge_digits, render_table
 
     # The network is so small that threads would mostly wait for one another.
     torch.set_num_threads(1)
@@ -65,20 +67,30 @@ def _run(options, files):
             on_step=on_step,
         )
         on_step("drawing the figure")
-        drawn = _draw(results, files["scores.png"])
-    write_csv(
-        results,
-        files["table.csv"],
-        target_fpr=options.target_fpr,
-        random_state=options.seed,
-    )
+        written, lost = _write(options, results, files)
     if not options.quiet:
         print(_heading(options, accuracy))
     print(render_table(results))
     if not options.quiet:
-        written = [file for file in files.values() if drawn or file.suffix == ".csv"]
         print(_legend(options, results, written))
     _pass_on(caught, options.target_fpr)
+    if lost is not None:
+        raise OptionError(f"--output cannot be written: {lost}.") from lost
+
+
+def _write(options, results, files):
+    """Write what can be written; return those files, and the error if there is one."""
+    from .evaluation import write_csv
+
+    written, record = [], {"target_fpr": options.target_fpr}
+    try:
+        write_csv(results, files["table.csv"], random_state=options.seed, **record)
+        written.append(files["table.csv"])
+        if _draw(results, files["scores.png"]):
+            written.append(files["scores.png"])
+    except OSError as error:
+        return written, error
+    return written, None
 
 
 def _pass_on(caught, target_fpr):
@@ -152,7 +164,7 @@ false alarms: test digits rejected at --target-fpr {options.target_fpr:g}.
 max softmax: the baseline. B, C, combined: fitted on digits alone.
 A: supervised, trained and tested on each anomaly in turn (40/40/20), so its
    cells rest on {n_id} digits and {min(n_anomalies)} to {max(n_anomalies)} anomalies.
-Wrote {" and ".join(map(str, files))}."""
+Wrote {" and ".join(map(str, files)) or "no file"}."""
 
 
 def _draw(results, path):
@@ -162,15 +174,41 @@ def _draw(results, path):
     try:
         plot_score_distributions(results, path)
     except ImportError as error:
-        message = "No figure without matplotlib: pip install 'skgrad[plot]'"
-        print(f"skgrad: {message} ({error})", file=sys.stderr)
+        print(f"skgrad: no figure. {error}", file=sys.stderr)
         return False
     return True
 
 
-if __name__ == "__main__":
+def run_as_program():
+    """Run `main` with the standard streams as they may be: closed, full or ASCII.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Such as the ± of a table where only ASCII can be printed.
+            stream.reconfigure(errors="replace")
     try:
-        sys.exit(main())
+        status = main()
+        if sys.stdout is not None:  # None if the shell closed it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("skgrad: stopped", file=sys.stderr)
-        sys.exit(130)
+        return 130
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Nothing more can be printed, also not by Python itself when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read has seen enough
+            return 141
+        print(f"skgrad: the output cannot be printed: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run_as_program())

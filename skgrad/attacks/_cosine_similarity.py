@@ -140,6 +140,7 @@ def cosine_similarity_attack(
     >>> result.X_adv.shape
     (1, 2)
     """
+    start = check_random_state(random_state) if random_start else None
     perturb = partial(
         _climb,
         eps=eps,
@@ -147,10 +148,17 @@ def cosine_similarity_attack(
         n_steps=n_steps,
         weight=cosine_weight,
         beta=softplus_beta,
-        start=check_random_state(random_state) if random_start else None,
+        start=start,
     )
     return run_attack(
-        perturb, model, X, y, bounds=bounds, batch_size=batch_size, device=device
+        perturb,
+        model,
+        X,
+        y,
+        bounds=bounds,
+        batch_size=batch_size,
+        device=device,
+        random_state=start,
     )
 
 

@@ -7,7 +7,6 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from .._optional import import_package
 from ..torch_engine.batching import as_batchable
 from ..torch_engine.model_state import as_logits, check_recorded, placement
 from ..torch_engine.restoring import seed_torch
@@ -40,12 +40,7 @@ def import_library(name):
     os.environ["GIT_PYTHON_REFRESH"] = before or "quiet"
     try:
         with without_harmless_warnings():
-            return import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"This attack needs {name.split('.')[0]}, which cannot be imported "
-            f'({error}). Install it with: pip install "skgrad[attacks]"'
-        ) from error
+            return import_package(name, "This attack needs", "attacks")
     finally:
         if before is None:
             del os.environ["GIT_PYTHON_REFRESH"]

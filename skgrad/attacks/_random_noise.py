@@ -88,5 +88,12 @@ def random_noise(
         return batch.within(batch.x + ball.draw(random_state, batch.x))
 
     return run_attack(
-        perturb, model, X, y, bounds=bounds, batch_size=batch_size, device=device
+        perturb,
+        model,
+        X,
+        y,
+        bounds=bounds,
+        batch_size=batch_size,
+        device=device,
+        random_state=random_state,
     )

@@ -102,7 +102,14 @@ def rotate(
         return batch.within(_rotated(batch.x, own, _filling(fill, batch)))
 
     return run_attack(
-        perturb, model, X, y, bounds=bounds, batch_size=batch_size, device=device
+        perturb,
+        model,
+        X,
+        y,
+        bounds=bounds,
+        batch_size=batch_size,
+        device=device,
+        random_state=generator,
     )
 
 

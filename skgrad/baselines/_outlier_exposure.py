@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
+from .._optional import import_package
 from ..torch_engine.batching import as_batchable, as_tensor, batches, prepare_batch
 from ..torch_engine.model_state import (
     as_logits,
@@ -287,11 +288,11 @@ def _checked_labels(y, n_samples, n_classes):
 
 def _make_net(module, **options):
     """Return the skorch net that trains a module as the paper does."""
-    from skorch import NeuralNetClassifier
+    skorch = import_package("skorch", "Outlier exposure needs")
     from skorch.callbacks import LRScheduler
 
     schedule = LRScheduler("CosineAnnealingLR", T_max=options["max_epochs"])
-    return NeuralNetClassifier(
+    return skorch.NeuralNetClassifier(
         module,
         criterion=OutlierExposureLoss,
         # skorch knows that of its own losses alone.

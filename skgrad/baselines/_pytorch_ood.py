@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from .._optional import import_package
 from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
@@ -330,14 +331,8 @@ def _held_still(module, seed, gradients):
 
 def _library():
     """Import pytorch-ood, or say how to get it."""
-    try:
-        import pytorch_ood.detector
-    except ImportError as error:
-        raise ImportError(
-            "PyTorchOODDetector needs pytorch-ood, which is not installed. Use "
-            'pip install "skgrad[ood]".'
-        ) from error
-    return pytorch_ood.api
+    import_package("pytorch_ood.detector", "PyTorchOODDetector needs", "ood")
+    return import_package("pytorch_ood.api", "PyTorchOODDetector needs", "ood")
 
 
 def _by_name(name, library):

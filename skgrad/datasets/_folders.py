@@ -2,11 +2,13 @@
 
 import hashlib
 import os
-import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from .._files import read_sealed, write_sealed
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # Fewer images are read about as fast as their cache.
@@ -78,13 +80,25 @@ def read_images(paths, *, mode=None, size=None, cache_dir=None):
     """
     if cache_dir is None or len(paths) < _WORTH_CACHING:
         return _decode(paths, mode, size)
-    cache = Path(cache_dir) / f"images-{_fingerprint(paths, mode, size)}.npy"
-    if not cache.exists():
+    key = _fingerprint(paths, mode, size)
+    cache = Path(cache_dir) / f"images-{key}.npz"
+    try:
+        return read_sealed(cache, key)["pixels"]
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        _warn(f"{str(cache)!r} cannot be used ({error}). The images are read again.")
+    pixels = _decode(paths, mode, size)
+    try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-            np.save(Path(folder) / cache.name, _decode(paths, mode, size))
-            (Path(folder) / cache.name).replace(cache)
-    return np.load(cache, allow_pickle=False)
+        write_sealed(cache, key, {"pixels": pixels})
+    except OSError as error:
+        _warn(f"pixels are not kept: {error}. They will be read again next time.")
+    return pixels
+
+
+def _warn(text):
+    warnings.warn(f"cache_dir: {text}", RuntimeWarning, stacklevel=3)
 
 
 def _decode(paths, mode, size):

@@ -7,6 +7,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from .._optional import import_package
 from ._digits import load_digits_images
 from ._folders import list_images, read_images
 from ._noise import make_gaussian_noise, make_uniform_noise
@@ -89,9 +90,7 @@ MADE = {
 
 def mnist(request):
     """Take torchvision's MNIST."""
-    from torchvision.datasets import MNIST
-
-    data = _ask_torchvision(request, MNIST, train=request.split == "train")
+    data = _ask_torchvision(request, "MNIST", train=request.split == "train")
     return Source(
         y=data.targets.numpy(), classes=_names(10), values=data.data.numpy()[:, None]
     )
@@ -99,12 +98,10 @@ def mnist(request):
 
 def fashion_mnist(request):
     """Take the folder of 900 test images, else torchvision's FashionMNIST."""
-    from torchvision.datasets import FashionMNIST
-
     folder = request.folder / "fashion-mnist-900"
     if request.split == "test" and folder.is_dir():
         return image_folder(folder)
-    data = _ask_torchvision(request, FashionMNIST, train=request.split == "train")
+    data = _ask_torchvision(request, "FashionMNIST", train=request.split == "train")
     return Source(
         y=data.targets.numpy(), classes=data.classes, values=data.data.numpy()[:, None]
     )
@@ -112,12 +109,10 @@ def fashion_mnist(request):
 
 def omniglot(request):
     """Take the small background sets, else torchvision's background set; inverted."""
-    from torchvision.datasets import Omniglot
-
     folders = [request.folder / "omniglot-small"]
     folders.append(request.folder / "omniglot-py" / "images_background")
     if not any(folder.is_dir() for folder in folders):
-        _ask_torchvision(request, Omniglot)
+        _ask_torchvision(request, "Omniglot")
     # Torchvision lists alphabets in the order that the file system gives.
     source = image_folder(next(folder for folder in folders if folder.is_dir()))
     source.inverted = True
@@ -126,9 +121,7 @@ def omniglot(request):
 
 def cifar10(request):
     """Take torchvision's CIFAR10."""
-    from torchvision.datasets import CIFAR10
-
-    data = _ask_torchvision(request, CIFAR10, train=request.split == "train")
+    data = _ask_torchvision(request, "CIFAR10", train=request.split == "train")
     values = data.data.transpose(0, 3, 1, 2)
     return Source(y=np.asarray(data.targets), classes=data.classes, values=values)
 
@@ -148,9 +141,7 @@ def cifar10_jpeg(request):
 
 def svhn(request):
     """Take torchvision's SVHN."""
-    from torchvision.datasets import SVHN
-
-    data = _ask_torchvision(request, SVHN, split=request.split)
+    data = _ask_torchvision(request, "SVHN", split=request.split)
     return Source(y=data.labels.astype(np.int64), classes=_names(10), values=data.data)
 
 
@@ -175,16 +166,17 @@ def image_folder(folder, cache_dir=None):
     return Source(y=y, classes=classes, paths=paths, cache_dir=cache_dir)
 
 
-def _ask_torchvision(request, make, **options):
+def _ask_torchvision(request, name, **options):
     """Let torchvision read a data set; say what to do if it is not there."""
+    home = import_package("torchvision.datasets", f"{name} needs")
     try:
-        return make(request.folder, download=request.download, **options)
+        return getattr(home, name)(request.folder, download=request.download, **options)
     except RuntimeError as error:
         if request.download:
             raise
         raise missing(
             request,
-            f"what torchvision.datasets.{make.__name__} reads",
+            f"what torchvision.datasets.{name} reads",
             "Download it there with download=True.",
         ) from error
 

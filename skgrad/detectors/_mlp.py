@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from .._optional import import_package
 from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.restoring import generators_kept, seeded_training
 from ..torch_engine.training import fit_net
@@ -220,12 +221,12 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
 
     def _make_net(self, X_valid, y_valid):
         # skorch is imported where it is used: `import skgrad` stays light.
-        from skorch import NeuralNetClassifier
+        skorch = import_package("skorch", "MLPAnomalyClassifier needs")
         from skorch.callbacks import EarlyStopping
         from skorch.dataset import Dataset
         from skorch.helper import predefined_split
 
-        return NeuralNetClassifier(
+        return skorch.NeuralNetClassifier(
             _TwoLayers,
             module__n_features=X_valid.shape[1],
             module__n_hidden=self.n_hidden,

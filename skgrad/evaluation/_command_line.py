@@ -46,11 +46,19 @@ def run(options):
     own_detectors = _check_options(options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result, notes, files = _Run(options, own_detectors)()
-    _print(result, notes, files, options)
-    told = dict.fromkeys(one_line(warning.message) for warning in caught)
-    for text in told:
-        print(f"skgrad evaluate: {text}", file=sys.stderr)
+        # Of a run that fails or is stopped: what the next one will not find.
+        shown: str | tuple = ("cache:", "--cache:", "memory:")
+        try:
+            result, notes, files, lost = _Run(options, own_detectors)()
+            _print(result, notes, files, options)
+            shown = ""
+        finally:
+            told = dict.fromkeys(one_line(warning.message) for warning in caught)
+            for text in told:
+                if text.startswith(shown):
+                    print(f"skgrad evaluate: {text}", file=sys.stderr)
+    if lost is not None:
+        raise lost
 
 
 def _check_options(options):
@@ -61,7 +69,7 @@ def _check_options(options):
     try:
         import_pandas()
     except ImportError as error:
-        raise OptionError(f"--output needs pandas. {error}") from error
+        raise OptionError(f"--output: {error}") from error
     check_device(options.device)
     if options.weights is not None and options.model is None:
         raise OptionError(
@@ -133,8 +141,8 @@ class _Run:
             result = reduce(add, parts)
             on_step("writing the report")
             notes = self._notes(made)
-            files = result.write(options.output, title=self._title(), notes=notes)
-        return result, notes, files
+            files, lost = self._write(result, notes)
+        return result, notes, files, lost
 
     def _take_model(self, on_step):
         """Train or load a built-in network, and look at what the model returns."""
@@ -246,8 +254,17 @@ class _Run:
             raise OptionError(_with_options(error)) from error
         return result, made
 
-    def _title(self):
-        return f"Detectors on {self.data.shown}"
+    def _write(self, result, notes):
+        """Write the report; return its files, and the error if that cannot be."""
+        options, title = self.options, f"Detectors on {self.data.shown}"
+        try:
+            return result.write(options.output, title=title, notes=notes), None
+        except OSError as error:
+            return [], OptionError(
+                f"--output cannot be written: {error}. The scores are in the cache: "
+                f"with --cache {options.cache} and another --output the same command "
+                "takes them from there."
+            )
 
     def _notes(self, made):
         options = self.options
@@ -294,7 +311,7 @@ def _print(result, notes, files, options):
         print(f"\nAttacks succeed (only these inputs count): {', '.join(rates)}.")
     print(
         f"false alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.\n"
-        f"Wrote {', '.join(map(str, files))}."
+        + f"Wrote {', '.join(map(str, files))}." * bool(files)
     )
 
 

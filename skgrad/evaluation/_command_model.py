@@ -1,9 +1,11 @@
 """The model of the command line: imported, or trained and kept."""
 
+import copy
 import importlib
 import inspect
 import os
 import sys
+import warnings
 from difflib import get_close_matches
 
 import joblib
@@ -120,12 +122,32 @@ def train_or_load(name, X, y, options, on_step):
     recipe = __version__, name, str(settings), np.shape(X)
     key = joblib.hash((recipe, joblib.hash(X), joblib.hash(y)))
     path = options.cache / "networks" / f"{name}-{key}.safetensors"
-    if not path.exists():
-        on_step(f"training {network.__name__} on {len(X)} inputs")
-        if name == "digits":
-            net = train_digits_network(X, y, device=options.device)
-        else:
-            net = train_network(network, X, y, device=options.device, **settings)
+    kept = _kept_network(network, path)
+    if kept is not None:
+        return kept.to(options.device)
+    on_step(f"training {network.__name__} on {len(X)} inputs")
+    if name == "digits":
+        net = train_digits_network(X, y, device=options.device)
+    else:
+        net = train_network(network, X, y, device=options.device, **settings)
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_network(net, path)
-    return load_network(network, path).to(options.device)
+    except OSError as error:
+        _warn(f"the trained network is not kept: {error}. The next run trains anew.")
+    return copy.deepcopy(unwrap_model(net)).eval()
+
+
+def _kept_network(network, path):
+    """Return the network that an earlier run left, None if there is none to use."""
+    try:
+        return load_network(network, path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _warn(f"the network kept there cannot be used and is trained anew: {error}")
+        return None
+
+
+def _warn(text):
+    warnings.warn(f"--cache: {text}", RuntimeWarning, stacklevel=3)

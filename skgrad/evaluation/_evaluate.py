@@ -1,6 +1,7 @@
 """Any detectors against any anomalies, under a named protocol."""
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -165,7 +166,10 @@ def evaluate(
     results, store = [], Store(cache, "scores")
     step = on_step or (lambda line: None)
     total = len(detectors) * sum(len(split.judged) for split in splits)
-    with tqdm(total=total, disable=None if verbose else True, unit="cell") as bar:
+    with (
+        _told_how_to_go_on(cache),
+        tqdm(total=total, disable=None if verbose else True, unit="cell") as bar,
+    ):
         for name, detector in detectors.items():
             step(f"fitting and judging {name}")
             bar.set_description(name)
@@ -176,6 +180,21 @@ def evaluate(
                     results.append(judge(kind))
                     bar.update()
     return Evaluation(results)
+
+
+@contextmanager
+def _told_how_to_go_on(cache):
+    """Say with an interruption what is kept of the work."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(
+            "Nothing was kept. Give cache=, a folder, to go on after an interruption."
+            if cache is None
+            else f"What was computed is in {str(cache)!r}: the same call goes on where "
+            "it was."
+        )
+        raise
 
 
 def check_detectors(detectors):

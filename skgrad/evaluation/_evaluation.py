@@ -9,6 +9,8 @@ import numpy as np
 import sklearn
 import torch
 
+from .._files import telling
+from .._optional import import_package
 from ._protocols import PROTOCOLS
 
 
@@ -157,11 +159,18 @@ class Evaluation:
         -------
         list of Path
             The files.
+
+        Raises
+        ------
+        OSError
+            If one cannot be written. It is then as it was before, and so are those
+            that come after it.
         """
         from ._report import write_html, write_markdown, write_text
 
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with telling(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         files = [folder / name for name in ("table.csv", "table.md", "report.html")]
         notes = {**(notes or {}), **self.notes}
         write_text(self.frame.to_csv(index=False), files[0])
@@ -180,13 +189,7 @@ class Evaluation:
 
 def import_pandas():
     """Import pandas, or say how to get it."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "Tables of results are pandas data frames: pip install 'skgrad[report]'"
-        ) from error
-    return pandas
+    return import_package("pandas", "Tables of results need", "report")
 
 
 def _place(result):

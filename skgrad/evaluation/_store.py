@@ -1,15 +1,16 @@
 """Arrays on disk, so that an interrupted evaluation goes on where it stopped."""
 
 import pickle
-import zipfile
+import warnings
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
 import sklearn
 import torch
 
-from .._files import replacing
+from .._files import read_sealed, write_sealed
 from ..feature_extraction._portable import code_of
 
 
@@ -25,9 +26,10 @@ class Store:
     """
 
     def __init__(self, folder, kind):
-        self.folder = None if folder is None else Path(folder) / kind
+        self.folder: Any = None if folder is None else Path(folder) / kind
+        self._writes = self.folder is not None
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            _make(self.folder, folder)
 
     def key(self, *parts):
         """Return the key of arrays that depend on these parts, by content and code."""
@@ -48,25 +50,50 @@ class Store:
             ) from error
 
     def load(self, key):
-        """Return the arrays by name, or None if there are none that can be read."""
+        """Return the arrays by name, or None if there are none, or damaged ones."""
         if self.folder is None:
             return None
+        path = self._path(key)
         try:
-            # Opened here, as numpy leaves a damaged file open.
-            with (
-                (self.folder / f"{key}.npz").open("rb") as file,
-                np.load(file, allow_pickle=False) as arrays,
-            ):
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            return None  # never written, or damaged: computed anew, and replaced
+            return read_sealed(path, key)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            warnings.warn(
+                f"cache: {str(path)!r} cannot be used ({error}). What it held is "
+                "computed again.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return None
 
     def save(self, key, arrays):
-        """Write the arrays; nobody ever reads a file that is half written."""
-        if self.folder is None:
+        """Write the arrays, whole or not at all; a disk that is full only warns."""
+        if not self._writes:
             return
-        with (
-            replacing(self.folder / f"{key}.npz") as part,
-            part.open("wb") as file,
-        ):
-            np.savez(file, **arrays)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # someone may tidy up
+            write_sealed(self._path(key), key, arrays)
+        except OSError as error:
+            # Once: what comes next would fail as well, after the same wait.
+            self._writes = False
+            warnings.warn(
+                f"cache: {self.folder.name} are not kept from here on: {error}. All "
+                "results come as they would, but if this run is stopped, the next one "
+                "has to compute them again.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _path(self, key):
+        return self.folder / f"{key}.npz"
+
+
+def _make(folder, cache):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            "cache must be None, or a folder that exists or can be made; got "
+            f"{cache!r}. The system says: {error}"
+        ) from error

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import pad
 from torch.utils.data import default_collate
 
+from .._optional import import_package
 from ..torch_engine.model_state import check_device
 from ..torch_engine.restoring import seeded_training
 from ..torch_engine.training import fit_net
@@ -111,7 +112,7 @@ def train_network(
     >>> bool(net.score(digits.X_test, digits.y_test) > 0.9)
     True
     """
-    from skorch import NeuralNetClassifier
+    skorch = import_package("skorch", "Training needs")
 
     X, y = _check_labelled(X, y)
     device = check_device(device)
@@ -120,7 +121,7 @@ def train_network(
     if augment is not None:
         settings = {**settings, "iterator_train__collate_fn": _Collate(augment)}
     with seeded_training(seed, device):
-        net = NeuralNetClassifier(
+        net = skorch.NeuralNetClassifier(
             copy.deepcopy(network) if isinstance(network, nn.Module) else network,
             criterion=nn.CrossEntropyLoss,
             optimizer=algorithm,

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+_HASH = "skgrad.blake2b"
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -42,7 +44,8 @@ def save_network(network, path):
     Notes
     -----
     The format: the header's length (8 bytes, little endian); a header in JSON with
-    type, shape and place of each tensor; the tensors' bytes.
+    type, shape and place of each tensor; the tensors' bytes. A hash of them goes into
+    the header's ``__metadata__``, so that `load_network` notices a flipped bit.
 
     Examples
     --------
@@ -71,7 +74,8 @@ def save_network(network, path):
         }
         end += len(raw)
         chunks.append(raw)
-    text = json.dumps(header).encode()
+    metadata = {_HASH: _hash(header, b"".join(chunks))}
+    text = json.dumps({"__metadata__": metadata, **header}).encode()
     # Tensors start at multiples of 8 bytes, as readers expect.
     text += b" " * (-len(text) % 8)
     size = len(text).to_bytes(8, "little")
@@ -131,7 +135,8 @@ def load_safetensors(path):
     Raises
     ------
     ValueError
-        If the file is no safetensors file, is cut off, or holds an unknown type.
+        If the file is no safetensors file, is cut off, holds an unknown type, or is
+        not as `save_network` wrote it.
     """
     raw = bytearray(Path(path).read_bytes())
     start = 8 + int.from_bytes(raw[:8], "little")
@@ -139,16 +144,33 @@ def load_safetensors(path):
         if start > len(raw):
             raise ValueError(f"the header would end at byte {start} of {len(raw)}")
         header, data = json.loads(raw[8:start]), raw[start:]
-        return {
-            name: _read_tensor(data, entry)
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
+        if not isinstance(header, dict):
+            raise ValueError(f"its header is a {type(header).__name__}")
+        metadata = header.pop("__metadata__", {})
+        tensors = {name: _read_tensor(data, entry) for name, entry in header.items()}
+        _check_data(header, data, metadata)
+        return tensors
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"path must be a whole safetensors file; {str(path)!r} is not: {error}. "
             "Download or save it again."
         ) from error
+
+
+def _check_data(header, data, metadata):
+    """Refuse data that are not the tensors', or not those that were saved."""
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if end != len(data):
+        raise ValueError(f"its tensors end at byte {end} of {len(data)}")
+    # Files of others have no hash.
+    if metadata.get(_HASH, known := _hash(header, data)) != known:
+        raise ValueError("its weights are not those that were saved")
+
+
+def _hash(header, data):
+    hashed = blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=16)
+    hashed.update(data)
+    return hashed.hexdigest()
 
 
 def _read_tensor(data, entry):
@@ -159,7 +181,7 @@ def _read_tensor(data, entry):
         raise ValueError(f"a tensor would end at byte {last} of {len(data)}")
     dtype, shape = _DTYPES[entry["dtype"]], entry["shape"]
     if first == last:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(0, dtype=dtype).reshape(shape)
     return torch.frombuffer(data[first:last], dtype=dtype).reshape(shape)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from .. import __version__
+from .._files import read_arrays
 from ..torch_engine.batching import (
     NO_SAMPLES,
     Adaptive,
@@ -39,7 +40,7 @@ except ImportError:  # Windows: processes may compute the same samples at once.
     fcntl = None  # type: ignore[assignment]
 
 # Counts what shards looked like; another number finds nothing of earlier ones.
-_FORMAT = 1
+_FORMAT = 2
 # More small shards than this, in bytes, are merged: opening them would take long.
 _MANY, _SMALL = 100, 2**22
 
@@ -174,7 +175,7 @@ class RowStore:
             warnings.warn(
                 f"memory: features cannot be written to {str(self.folder)!r}: {error}. "
                 "The result is complete, but some of it will be computed again next "
-                "time.",
+                "time. Make room there, or give memory another folder.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -202,21 +203,38 @@ class RowStore:
             return {}
         except OSError as error:
             return _warn_of(path, f"cannot be read ({error})")
-        if _name_of(content) != path.name:
+        rows = self._rows_of(content) if self._name_of(content) == path.name else None
+        if rows is None:
             with suppress(OSError):
                 path.unlink()
             return _warn_of(path, "is damaged")
         self._small[path.name] = len(content) < _SMALL
-        with np.load(io.BytesIO(content), allow_pickle=False) as shard:
+        return rows
+
+    def _rows_of(self, content):
+        """Return the rows in the bytes of a shard; None if they are no shard."""
+        try:
+            shard = read_arrays(io.BytesIO(content))
             keys = shard["keys"].view("V16").ravel().tolist()
             return dict(zip(keys, shard["values"], strict=True))
+        except (ValueError, KeyError):
+            return None
+
+    def _name_of(self, content):
+        """Return what a shard is called: a hash of it and of the store that it is of.
+
+        Samples are the same in all stores: a shard of another would be believed.
+        """
+        hashed = blake2b(self.folder.name.encode(), digest_size=16)
+        hashed.update(content)
+        return f"{hashed.hexdigest()}.npz"
 
     def _write(self, keys, values):
         buffer = io.BytesIO()
         as_bytes = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
         np.savez(buffer, keys=as_bytes, values=values)
         content = buffer.getvalue()
-        name = _name_of(content)
+        name = self._name_of(content)
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / f"{uuid.uuid4().hex}.tmp"
         try:
@@ -240,10 +258,6 @@ class RowStore:
             self._small[path.name] = False
             with suppress(OSError):
                 path.unlink()
-
-
-def _name_of(content):
-    return f"{blake2b(content, digest_size=16).hexdigest()}.npz"
 
 
 def _warn_of(path, what):

@@ -209,7 +209,20 @@ def map_batches(
             bar.update(len(raw))
     if not results:
         raise ValueError(NO_SAMPLES)
-    return torch.cat(results)
+    return _joined(results)
+
+
+def _joined(results: list[Tensor]) -> Tensor:
+    """Return the results of all batches as one tensor."""
+    try:
+        return torch.cat(results)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            error.add_note(
+                f"All {sum(map(len, results))} samples were computed, but their "
+                "results do not fit into the memory together. Give X in parts."
+            )
+        raise
 
 
 NO_SAMPLES = "X must hold at least one sample; got an empty data set."
@@ -239,7 +252,7 @@ class Adaptive:
         input_shape: Sequence[int] | None = None,
     ) -> None:
         self.function = function
-        self.batch_size = batch_size
+        self.pieces = Pieces(batch_size, device)
         self.device = device
         self.dtype = dtype
         self.input_shape = input_shape
@@ -249,39 +262,61 @@ class Adaptive:
 
         A batch that proves too large is halved, and so are all that follow.
         """
-        results = []
-        start = 0
-        while start < len(raw):
-            piece = raw[start : start + self.batch_size]
-            result = _unless_out_of_memory(self._compute, piece)
-            if result is None:
-                self.batch_size = _halved(len(piece), self.device)
-                continue
-            results.append(result)
-            start += len(piece)
-        return torch.cat(results)
+        return torch.cat(list(self.pieces(self._compute, raw)))
 
-    def _compute(self, raw: Any) -> Tensor:
+    def _compute(self, raw: Any, start: int) -> Tensor:
         batch = prepare_batch(
             raw, device=self.device, dtype=self.dtype, input_shape=self.input_shape
         )
         return self.function(batch).detach().cpu()
 
 
+class Pieces:
+    """Cuts samples into as many at a time as memory holds.
+
+    Parameters
+    ----------
+    batch_size : int
+        How many at first; halved with a warning when memory runs out, for good.
+    device : torch.device
+        Where that happens.
+    """
+
+    def __init__(self, batch_size: int, device: torch.device) -> None:
+        self.batch_size = batch_size
+        self.device = device
+
+    def __call__(self, compute: Callable[[Any, int], Any], raw: Any) -> Iterator[Any]:
+        """Yield the results for consecutive pieces.
+
+        ``compute`` takes a piece and the number of its first sample, and is called
+        anew with a smaller one if memory runs out.
+        """
+        start = 0
+        while start < len(raw):
+            piece = raw[start : start + self.batch_size]
+            result = _unless_out_of_memory(compute, piece, start)
+            if result is None:
+                self.batch_size = _halved(len(piece), self.device)
+                continue
+            yield result
+            start += len(piece)
+
+
 def _unless_out_of_memory(
-    compute: Callable[[Any], Tensor], piece: Any
-) -> Tensor | None:
+    compute: Callable[[Any, int], Any], piece: Any, start: int
+) -> Any:
     """Return the result for some samples, None if they are too many for the memory.
 
     The error is dropped here, and with it the tensors that its frames hold.
     """
     try:
-        return compute(piece)
+        return compute(piece, start)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         if len(piece) == 1:
-            error.add_note("Not even one sample at a time fits into the memory.")
+            say_way_out(error)
             raise
         return None
 
@@ -300,6 +335,19 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+_TOO_LARGE = (
+    "Not even one or two samples at a time fit into the memory. Free some (other "
+    "programs, other models), take another device, such as device='cpu', or a smaller "
+    "model or inputs."
+)
+
+
+def say_way_out(error: Exception) -> None:
+    """Say once what to do where batches cannot be made smaller."""
+    if _TOO_LARGE not in getattr(error, "__notes__", []):
+        error.add_note(_TOO_LARGE)
 
 
 def _halved(n_samples: int, device: torch.device) -> int:

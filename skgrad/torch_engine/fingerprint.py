@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .model_state import LOCK
+from .restoring import LOCK
 
 
 def network_identity(module: nn.Module) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .batching import is_out_of_memory, say_way_out
 from .restoring import LOCK, ModuleState, generators_kept, restoring
 
 
@@ -200,11 +201,15 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If the model fails, or returns no logits.
+        If the model fails other than for lack of memory, or returns no logits.
     """
     try:
         output = module(x.clone())
     except Exception as error:
+        if is_out_of_memory(error):  # says nothing about X
+            if len(x) <= 2:
+                say_way_out(error)
+            raise
         raise ValueError(
             f"model cannot take X: it failed on {len(x)} samples of shape "
             f"{tuple(x.shape[1:])}. Most often X has another shape than the model was "

@@ -180,7 +180,7 @@ def test_page_without_matplotlib_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     text, page = write([make()], tmp_path)
     assert page.images == []
-    assert text.count("Not drawn, as matplotlib is missing") == 3
+    assert text.count("Not drawn. Figures need matplotlib") == 3
     assert len(page.tables) == 2
 
 

@@ -86,6 +86,7 @@ def test_header_is_aligned_json(tmp_path):
     assert length % 8 == 0
     header = json.loads(raw[8 : 8 + length])
     assert header["conv1.weight"]["shape"] == [20, 1, 5, 5]
+    assert list(header.pop("__metadata__")) == ["skgrad.blake2b"]
     ends = [entry["data_offsets"] for entry in header.values()]
     assert ends[0][0] == 0
     assert all(a[1] == b[0] for a, b in pairwise(ends))
@@ -132,7 +133,7 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
     ("header", "data", "reason"),
     [
         (b"no json", b"", "Expecting value"),
-        (b"[]", b"", "has no attribute 'items'"),
+        (b"[]", b"", "its header is a list"),
         ({"w": ENTRY}, b"1234", "a tensor would end at byte 8 of 4"),
         ({"w": {**ENTRY, "dtype": "F8"}}, bytes(8), "unknown type 'F8'"),
         ({"w": {**ENTRY, "shape": [3]}}, bytes(8), "shape"),

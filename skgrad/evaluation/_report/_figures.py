@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from ..._optional import import_package
 from ._summary import Summary, nan_mean
 
 # So many lines can still be told apart by colour; the others are drawn in grey.
@@ -11,12 +12,7 @@ N_COLORED = 10
 
 def check_matplotlib():
     """Refuse to go on without matplotlib, before any work is done."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Figures need matplotlib: pip install 'skgrad[plot]'"
-        ) from error
+    import_package("matplotlib.figure", "Figures need", "plot")
 
 
 def new_figure(**options):

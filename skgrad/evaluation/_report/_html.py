@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._files import write_text
 from ._distributions import plot_score_distributions
-from ._figures import LABELS, plot_heat_map, plot_roc_curves
+from ._figures import LABELS, check_matplotlib, plot_heat_map, plot_roc_curves
 from ._page import definitions, name_cell, page, table
 from ._summary import Summary, nan_mean, nan_spread
 from ._tables import percent
@@ -168,14 +168,15 @@ def _roc_curves(summary):
 def _image(plot, results, text):
     """Draw a figure into the page, or say why it is missing."""
     try:
+        check_matplotlib()
         from matplotlib import rc_context
 
         # Same results, same file: no random ids and no date.
         with rc_context({"svg.hashsalt": "skgrad"}):
             picture = io.BytesIO()
             plot(results).savefig(picture, format="svg", metadata={"Date": None})
-    except ImportError:
-        return "<p>Not drawn, as matplotlib is missing: pip install 'skgrad[plot]'</p>"
+    except ImportError as error:
+        return f"<p>Not drawn. {escape(str(error))}</p>"
     content = base64.b64encode(picture.getvalue()).decode("ascii")
     # As an image of its own, so that ids of several figures do not clash.
     return (
