@@ -12,6 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from .._all_or_nothing import all_or_nothing
+from ._matrix import as_matrix
 from ._scaling import AnyFloatScaler
 
 
@@ -132,24 +134,25 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         self : object
             The fitted classifier.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        y = self._encode(y)
-        random_state = check_random_state(self.random_state)
-        train, self.validation_indices_ = self._split(y, random_state)
-        self.scaler_ = AnyFloatScaler().fit(X[train])
-        X = self.scaler_.transform(X)
-        # skorch takes its randomness from torch's global generator of the CPU. Others
-        # are left alone, which torch.manual_seed would not do.
-        with (
-            torch.random.fork_rng(devices=[]),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-        ):
-            torch.default_generator.manual_seed(random_state.randint(2**31))
-            self.net_ = self._make_net(
-                X[self.validation_indices_], y[self.validation_indices_]
-            )
-            self.net_.fit(X[train], y[train])
+        with all_or_nothing(self):
+            X, y = validate_data(self, as_matrix(X), y, dtype=np.float64)
+            y = self._encode(y)
+            random_state = check_random_state(self.random_state)
+            train, self.validation_indices_ = self._split(y, random_state)
+            self.scaler_ = AnyFloatScaler().fit(X[train])
+            X = self.scaler_.transform(X)
+            # skorch takes its randomness from torch's global generator of the CPU.
+            # Others are left alone, which torch.manual_seed would not do.
+            with (
+                torch.random.fork_rng(devices=[]),
+                torch.inference_mode(False),
+                torch.enable_grad(),
+            ):
+                torch.default_generator.manual_seed(random_state.randint(2**31))
+                self.net_ = self._make_net(
+                    X[self.validation_indices_], y[self.validation_indices_]
+                )
+                self.net_.fit(X[train], y[train])
         return self
 
     def predict_proba(self, X):
@@ -166,7 +169,7 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             Probabilities in the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, as_matrix(X), dtype=np.float64, reset=False)
         # Sound inputs lie within a few units; beyond a million only the side counts,
         # and the layers cannot overflow.
         X = np.clip(self.scaler_.transform(X), -1e6, 1e6)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
+from .._all_or_nothing import all_or_nothing
 from ._base import fit_to_score
 from ._blocks import column_names, find_blocks
 from ._decision import (
@@ -179,21 +180,24 @@ class ConformalDetector(BaseDecision):
         is_instance = not isinstance(self.detector, type)
         supervised = is_instance and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
-        (X,) = indexable(X)
-        self._check_form(X, reset=True)
-        self._logits = None
-        rows, others = self._rows(X, y, supervised)
-        random_state = check_random_state(self.random_state)
-        if isinstance(detector, FrozenEstimator):
-            self.detector_, held_out = detector, rows
-        else:
-            fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
-            fit = np.r_[fit, others]
-            self.detector_ = seed(clone(detector), random_state)
-            labels = take(y, fit) if supervised else None
-            fit_to_score(self.detector_, take(X, fit), labels)
-        by_class = self.threshold == PER_CLASS
-        self._calibrate(*self._score_and_class(take(X, held_out), by_class))
+        with all_or_nothing(self):
+            (X,) = indexable(X)
+            self._check_form(X, reset=True)
+            self._logits = None
+            rows, others = self._rows(X, y, supervised)
+            random_state = check_random_state(self.random_state)
+            if isinstance(detector, FrozenEstimator):
+                self.detector_, held_out = detector, rows
+            else:
+                fit, held_out = split_rows(
+                    rows, self.calibration_fraction, random_state
+                )
+                fit = np.r_[fit, others]
+                self.detector_ = seed(clone(detector), random_state)
+                labels = take(y, fit) if supervised else None
+                fit_to_score(self.detector_, take(X, fit), labels)
+            by_class = self.threshold == PER_CLASS
+            self._calibrate(*self._score_and_class(take(X, held_out), by_class))
         return self
 
     def _rows(self, X, y, supervised):
