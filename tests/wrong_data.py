@@ -166,7 +166,7 @@ def datasets(X):
         "Dataset of x": Right(TensorDataset(tensor), X),
         "Dataset of (x, y)": Right(TensorDataset(tensor, labels), X),
         "Dataset of arrays": Right(Yields(len(X), lambda i: X[i]), X),
-        "Subset": Right(Subset(TensorDataset(tensor), range(len(X))), X),
+        "Subset of a Dataset": Right(Subset(TensorDataset(tensor), range(len(X))), X),
         "ConcatDataset": Right(
             ConcatDataset([TensorDataset(tensor[:5]), TensorDataset(tensor[5:])]), X
         ),

@@ -223,9 +223,7 @@ def function_doors():
 
     def evaluate(X=IMAGES, anomalies=other, **options):
         options = {"seeds": (0,), "n_folds": 2, **options}
-        result = evaluation.evaluate(
-            module, odin, X, None, {"other": anomalies}, **options
-        )
+        result = evaluation.evaluate(module, odin, X, {"other": anomalies}, **options)
         return np.concatenate(
             [[r.metrics["auroc"], *r.scores_anomaly] for r in result.results]
         )

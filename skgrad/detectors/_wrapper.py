@@ -10,13 +10,13 @@ from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import (
     _num_samples,
-    check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 from torch.utils.data import Dataset
 
 from .._all_or_nothing import all_or_nothing
+from .._labels import one_per_sample
 from ._base import fit_to_score
 from ._blocks import column_names, find_blocks
 from ._decision import (
@@ -212,7 +212,12 @@ class ConformalDetector(BaseDecision):
                 "the target y is None. It tells in-distribution samples from anomalies."
             )
         else:
-            check_consistent_length(X, y)
+            y = one_per_sample(y, "y")
+            if y.shape != (n_samples,):
+                raise ValueError(
+                    "y must have one label per sample of X; found input variables with "
+                    f"inconsistent numbers of samples: [{n_samples}], {y.shape}."
+                )
             labels, codes = np.unique(y, return_inverse=True)
             if labels.tolist() not in ([0, 1], [-1, 1]):
                 raise ValueError(

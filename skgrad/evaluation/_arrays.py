@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .._labels import distinct, one_per_sample
 from ..torch_engine.samples import count_samples, take_samples
 
 # Some data sets hold a few inputs in both parts by themselves.
@@ -50,11 +51,16 @@ def check_labels(y, X, name):
     """Return the classes of X, or None."""
     if y is None:
         return None
-    y = np.asarray(y)
+    y = one_per_sample(y, name)
     if y.shape != (len(X),):
         raise ValueError(
             f"{name} must hold one class for each of the {len(X)} inputs; got shape "
             f"{y.shape}."
+        )
+    if y.dtype.kind not in "biuf" or not (y == np.floor(y)).all():
+        raise ValueError(
+            f"{name} must hold classes as whole numbers, as the model's logits are "
+            f"numbered; got {distinct(y)[:5]} of dtype {y.dtype}."
         )
     return y
 

@@ -10,6 +10,8 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_random_state, indexable
 
+from .._labels import distinct, one_per_sample
+
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 
 
@@ -190,10 +192,10 @@ def _checked_labels(y):
         raise ValueError(
             "y must be given: +1 for in-distribution rows, -1 for anomalies; got None."
         )
-    y = np.asarray(y)
+    y = one_per_sample(y, "y")
     if y.ndim != 1:
         raise ValueError(f"y must be of shape (n_samples,); got shape {y.shape}.")
-    labels = np.unique(y).tolist()
+    labels = distinct(y)
     if labels != [-1, 1]:
         raise ValueError(
             "y must hold +1 for in-distribution rows and -1 for anomalies, both at "

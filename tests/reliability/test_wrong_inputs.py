@@ -33,6 +33,8 @@ PAIRS = [
 ]
 
 
+# Frames and plain arrays are asked of the same detector.
+@pytest.mark.filterwarnings("ignore:X (has|does not have) .*feature names")
 @pytest.mark.parametrize(("name", "case"), PAIRS)
 def test_inputs(name, case, counted):
     door = doors()[name]()
@@ -51,7 +53,7 @@ def test_inputs(name, case, counted):
 def due(name, case, entry):
     """Return what is due at this door, where it is not what is due at most."""
     if "Dataset" in case and (name in OVER_ROWS or name in ATTACKS):
-        return Wrong(entry.given, "got (the|a) Dataset")
+        return Wrong(entry.given, "Dataset")
     return entry
 
 
