@@ -245,7 +245,7 @@ def function_doors():
 
     calls = {
         "evaluate(X_test)": (evaluate, "X_test"),
-        "evaluate(anomalies)": (lambda X: evaluate(anomalies=X), "anomalies"),
+        "evaluate(anomalies)": (lambda X: evaluate(other, X), "anomalies"),
         "evaluate(X_fit)": (lambda X: evaluate(other, other / 2, X_fit=X), "X_fit"),
         "train_network": (train, "X"),
         "fine_tune_with_outliers(X)": (tune, "X"),

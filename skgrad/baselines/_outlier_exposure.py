@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
+from .._labels import one_per_sample
 from ..torch_engine.batching import as_batchable, as_tensor, batches, prepare_batch
 from ..torch_engine.model_state import (
     LOCK,
@@ -275,7 +276,8 @@ def _check_batches(X, name, module, shape=None):
 
 
 def _checked_labels(y, n_samples, n_classes):
-    labels = y.cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
+    labels = y.cpu() if isinstance(y, torch.Tensor) else y
+    labels = one_per_sample(labels, "y")
     if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"y must be {n_samples} integer classes, one per sample of X; got "

@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
 from torch.utils.data import Dataset
 
 from .._all_or_nothing import all_or_nothing
-from .._labels import one_per_sample
+from .._labels import distinct, one_per_sample
 from ._base import fit_to_score
 from ._blocks import column_names, find_blocks
 from ._decision import (
@@ -218,12 +218,12 @@ class ConformalDetector(BaseDecision):
                     "y must have one label per sample of X; found input variables with "
                     f"inconsistent numbers of samples: [{n_samples}], {y.shape}."
                 )
-            labels, codes = np.unique(y, return_inverse=True)
-            if labels.tolist() not in ([0, 1], [-1, 1]):
+            if distinct(y) not in ([0, 1], [-1, 1]):
                 raise ValueError(
                     "y must hold 0 for in-distribution samples and 1 for anomalies, or "
-                    f"+1 and -1, both of either; got {labels[:5].tolist()}."
+                    f"+1 and -1, both of either; got {distinct(y)[:5]}."
                 )
+            labels, codes = np.unique(y, return_inverse=True)
             anomaly = anomaly_index(labels, None)
             rows, others = (np.flatnonzero((codes == anomaly) == a) for a in (0, 1))
         fewest = 1 if isinstance(self.detector, FrozenEstimator) else 2

@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .._labels import distinct, one_per_sample
+from ..torch_engine.batching import NO_SAMPLES, as_batchable
 from ..torch_engine.samples import count_samples, take_samples
 
 # Some data sets hold a few inputs in both parts by themselves.
@@ -14,15 +15,22 @@ _MOST_SEEN = 0.1
 def as_array(X, name):
     """Return inputs as one array (n_samples, *input_shape); data sets are read."""
     if isinstance(X, Dataset):
-        X = take_samples(X, np.arange(count_samples(X)))
+        n_samples = count_samples(X)
+        if not n_samples:
+            raise ValueError(NO_SAMPLES.replace("X", name, 1))
+        X = take_samples(X, np.arange(n_samples))
+    if getattr(X, "shape", (1,))[:1] != (0,):  # no anomalies are fine
+        try:
+            X = as_batchable(X)
+        except (TypeError, ValueError) as error:
+            # Its messages begin with the name.
+            raise type(error)(str(error).replace("X", name, 1)) from error
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
-    try:
-        X = np.asanyarray(X)
-    except ValueError as error:  # ragged
-        raise ValueError(
-            f"{name} must be numbers of shape (n_samples, *input_shape); {error}"
-        ) from error
+        bare = X.detach().cpu()
+        X = (bare.float() if bare.dtype == torch.bfloat16 else bare).numpy()
+    X = np.asarray(X)
+    if X.dtype.kind == "O" or X.dtype == np.longdouble:  # torch takes neither
+        X = X.astype(np.float64)
     if X.ndim < 2 or X.dtype.kind not in "biuf":
         raise ValueError(
             f"{name} must be numbers of shape (n_samples, *input_shape); got shape "

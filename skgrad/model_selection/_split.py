@@ -9,6 +9,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
 )
 from sklearn.utils import check_random_state, indexable
+from sklearn.utils.validation import _num_samples
 
 from .._labels import distinct, one_per_sample
 
@@ -138,8 +139,13 @@ class NoveltyKFold(BaseCrossValidator):
             If y is not labels +1 and -1, or there are too few rows or groups for each
             fold to hold both kinds.
         """
-        X, y, groups = indexable(X, y, groups)
         y = _checked_labels(y)
+        X, groups = indexable(X, groups)
+        if X is not None and _num_samples(X) != len(y):
+            raise ValueError(
+                "y must have one label per sample of X; found input variables with "
+                f"inconsistent numbers of samples: [{_num_samples(X)}, {len(y)}]."
+            )
         self._check_counts(y)
         folds = list(self._folds(y, groups))
         if groups is not None:

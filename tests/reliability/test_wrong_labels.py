@@ -112,7 +112,7 @@ TAKES_SCORES |= {
     ),
     "select_by_fdr": ("p_values", select_by_fdr),
 }
-# What is legal after all, and why.
+# What is legal after all, or told in the words of X, and why.
 LEGAL = {
     ("fgsm(target)", "a number"): "one class for all samples",
     ("train_network", "beyond the classes"): "told by the network",
