@@ -10,6 +10,7 @@ import numpy as np
 from detecting import MAKERS as OVER_FEATURES
 from networks import BatchNormNet, images, seeded
 from sklearn.base import clone
+from torch.nn.parameter import is_lazy
 
 from skgrad import (
     ConfoundingGradientTransformer,
@@ -81,8 +82,11 @@ if find_spec("pytorch_ood"):
     WITH_MODEL["PyTorchOODDetector"] = partial(
         PyTorchOODDetector, detector="EnergyBased", **HALVES
     )
+# What a wrapped detector takes, and how it refuses, is its own affair.
 OVER_ROWS = {
-    f"{name} detector": partial(make, **HALVES) for name, make in OVER_FEATURES.items()
+    f"{name} detector": partial(make, **HALVES)
+    for name, make in OVER_FEATURES.items()
+    if not name.startswith("wrapped")
 }
 OVER_ROWS["MLPAnomalyClassifier"] = partial(
     MLPAnomalyClassifier, max_epochs=2, random_state=0
@@ -160,12 +164,17 @@ def network():
     return seeded(BatchNormNet)
 
 
+def content(tensor):
+    """Return the values of a tensor, None of one that has none yet."""
+    return None if is_lazy(tensor) else tensor.numpy()
+
+
 def look(module):
     """Return all of a model that a refusal may not change."""
     if module is None:
         return None
     return (
-        joblib.hash([value.numpy() for value in module.state_dict().values()]),
+        joblib.hash([content(value) for value in module.state_dict().values()]),
         [part.training for part in module.modules()],
         [(p.requires_grad, p.grad is None) for p in module.parameters()],
         [

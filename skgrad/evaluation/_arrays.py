@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .._labels import distinct, one_per_sample
-from ..torch_engine.batching import NO_SAMPLES, as_batchable
+from ..torch_engine.batching import NO_SAMPLES, as_batchable, called
 from ..torch_engine.samples import count_samples, take_samples
 
 # Some data sets hold a few inputs in both parts by themselves.
@@ -14,17 +14,14 @@ _MOST_SEEN = 0.1
 
 def as_array(X, name):
     """Return inputs as one array (n_samples, *input_shape); data sets are read."""
-    if isinstance(X, Dataset):
-        n_samples = count_samples(X)
-        if not n_samples:
-            raise ValueError(NO_SAMPLES.replace("X", name, 1))
-        X = take_samples(X, np.arange(n_samples))
-    if getattr(X, "shape", (1,))[:1] != (0,):  # no anomalies are fine
-        try:
+    with called(name):
+        if getattr(X, "shape", (1,))[:1] != (0,):  # no anomalies are fine
             X = as_batchable(X)
-        except (TypeError, ValueError) as error:
-            # Its messages begin with the name.
-            raise type(error)(str(error).replace("X", name, 1)) from error
+        if isinstance(X, Dataset):
+            n_samples = count_samples(X)
+            if not n_samples:
+                raise ValueError(NO_SAMPLES)
+            X = take_samples(X, np.arange(n_samples))
     if isinstance(X, torch.Tensor):
         bare = X.detach().cpu()
         X = (bare.float() if bare.dtype == torch.bfloat16 else bare).numpy()

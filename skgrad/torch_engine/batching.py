@@ -4,6 +4,7 @@ import gc
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,16 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 Data = np.ndarray | Tensor | Dataset
+
+
+@contextmanager
+def called(name: str) -> Iterator[None]:
+    """Let messages call the inputs by the name that they have outside."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # They begin with the X that is meant.
+        raise type(error)(str(error).replace("X", name, 1)) from error
 
 
 def as_batchable(X: Any) -> Any:

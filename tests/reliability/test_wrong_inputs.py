@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
 from wrong_data import Right, Wrong, catalogue
-from wrong_doors import ATTACKS, IMAGES, OVER_ROWS, ROWS, doors
+from wrong_doors import ATTACKS, FUNCTIONS, IMAGES, OVER_ROWS, ROWS, doors
 
 REFUSALS = (ValueError, TypeError, NotFittedError)
 SECONDS = 60
@@ -62,6 +62,12 @@ def due(name, case, entry):
     """Return what is due at this door, where it is not what is due at most."""
     if "Dataset" in case and (name in OVER_ROWS or name in ATTACKS):
         return Wrong(entry.given, "Dataset")
+    if name.startswith("fine_tune") and "Iterable" in case:
+        return Wrong(entry.given, "stream|start anew")
+    if case == "Dataset of numbers" and name in FUNCTIONS:
+        return Wrong(entry.given, r"single numbers|got \(\)|got shape \(24,\)")
+    if case.startswith("empty") or case == "Dataset, empty":
+        return Wrong(entry.given, "at least one")
     return entry
 
 

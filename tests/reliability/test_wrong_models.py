@@ -23,7 +23,7 @@ from skgrad.evaluation import evaluate, loss_alignment, make_anomalies
 # Transformers and attacks first; of the detectors those that do something of their own.
 FITS = [name for name in WITH_MODEL if name != "make_geometric_gradient_detector"]
 GRADIENTS = ("ConfoundingGradientTransformer", "CosineSimilarityMatrixTransformer")
-GRADIENTS += ("ODIN", "GradNorm", "fgsm", "pgd", "jsma", "carlini_wagner")
+GRADIENTS += ("ODIN", "fgsm", "pgd", "jsma", "carlini_wagner")
 CLASSES = np.zeros(len(IMAGES), dtype=int)
 
 
@@ -54,8 +54,16 @@ DOORS["fine_tune_with_outliers"] = lambda model: fine_tune_with_outliers(
 REFUSED = {case: entry for case, entry in MODELS.items() if entry[1]}
 
 
-@pytest.mark.parametrize("case", REFUSED)
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        (name, case)
+        for name in DOORS
+        for case in REFUSED
+        # It trains a copy, which is of no inference mode.
+        if (name, case) != ("fine_tune_with_outliers", "made in inference mode")
+    ],
+)
 def test_models(name, case, counted):
     make, match = REFUSED[case]
     error = refusal(DOORS[name], make())
