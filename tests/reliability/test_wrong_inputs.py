@@ -30,8 +30,9 @@ def guard():
 ENTRIES = {X.ndim: catalogue(X) for X in (IMAGES, ROWS)}
 # Whose values are checked elsewhere, or make another detector of too few images.
 NOT_TRIED = {
-    "AnomalySet": ("NaN", "infinity", "masked", "empty"),
-    "evaluate(X_fit)": ("integers", "uint8", "booleans", "broadcast"),
+    "AnomalySet": ("NaN", "infinity", "masked", "empty", "None among"),
+    "evaluate(anomalies)": ("empty",),
+    "evaluate(X_fit)": ("None", "integers", "uint8", "booleans", "broadcast"),
 }
 PAIRS = [
     (door, case)
