@@ -68,7 +68,7 @@ def due(name, case, entry):
     if case == "Dataset of numbers" and name in FUNCTIONS:
         return Wrong(entry.given, r"single numbers|got \(\)|got shape \(24,\)")
     if case.startswith("empty") or case == "Dataset, empty":
-        return Wrong(entry.given, "at least one")
+        return Wrong(entry.given, r"at least one|n_samples ?= ?0")
     return entry
 
 
