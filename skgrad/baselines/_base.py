@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
+from .._all_or_nothing import all_or_nothing
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,
@@ -76,24 +77,25 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             The fitted detector.
         """
         module = on_device(unwrap_model(self.model), self.device)
-        X = self._check_inputs(X, reset=True)
-        n_samples = count_samples(X)
-        rows = in_distribution_rows(n_samples, y)
-        check_enough(len(rows), 2)
-        anomalous = np.flatnonzero(anomaly_labels(y, n_samples) == -1)
-        random_state = check_random_state(self.random_state)
-        fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
-        with frozen(module, parameter_gradients=self._parameter_gradients):
-            raw, batch = self._first_samples(module, X)
-            self.n_classes_ = probe(module, batch)
-            self.input_shape_ = tuple(batch.shape[1:])
-            self._check_rows(module, X, rows)
-            anomalies = take(X, anomalous) if len(anomalous) else None
-            self._learn(module, take(X, fit), anomalies, random_state)
-            scores = self._scores(module, take(X, held_out))
-        if isinstance(X, Dataset):
-            self._remember_width(raw)
-        self._calibrate(scores, None)
+        with all_or_nothing(self):
+            X = self._check_inputs(X, reset=True)
+            n_samples = count_samples(X)
+            rows = in_distribution_rows(n_samples, y)
+            check_enough(len(rows), 2)
+            anomalous = np.flatnonzero(anomaly_labels(y, n_samples) == -1)
+            random_state = check_random_state(self.random_state)
+            fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
+            with frozen(module, parameter_gradients=self._parameter_gradients):
+                raw, batch = self._first_samples(module, X)
+                self.n_classes_ = probe(module, batch)
+                self.input_shape_ = tuple(batch.shape[1:])
+                self._check_rows(module, X, rows)
+                anomalies = take(X, anomalous) if len(anomalous) else None
+                self._learn(module, take(X, fit), anomalies, random_state)
+                scores = self._scores(module, take(X, held_out))
+            if isinstance(X, Dataset):
+                self._remember_width(raw)
+            self._calibrate(scores, None)
         return self
 
     def _judge(self, X):

@@ -6,13 +6,21 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
+from .._labels import one_per_sample
 from .._optional import import_package
-from ..torch_engine.batching import as_batchable, as_tensor, batches, prepare_batch
+from ..torch_engine.batching import (
+    as_batchable,
+    as_tensor,
+    batches,
+    called,
+    prepare_batch,
+)
 from ..torch_engine.model_state import (
     as_logits,
     check_device,
@@ -234,7 +242,8 @@ def _private_copy(module, device):
 
 def _checked_data(X, name):
     """Return X as something with a length and rows."""
-    if X is None or (hasattr(X, "__len__") and len(X) == 0):
+    # Sparse data have no length.
+    if X is None or (hasattr(X, "__len__") and not issparse(X) and len(X) == 0):
         raise ValueError(f"{name} must hold at least one sample; got none.")
     try:
         X = as_batchable(X)
@@ -246,16 +255,26 @@ def _checked_data(X, name):
             f"{type(X).__name__}. Stack it first."
         )
     # A data frame has columns where an array has rows.
-    if isinstance(X, (Dataset, torch.Tensor)):
+    if isinstance(X, torch.Tensor):
+        return X.detach()
+    if isinstance(X, Dataset):
         return X
     X = np.asarray(X)
-    return X.astype(np.float64) if X.dtype.kind == "O" else X
+    return (
+        X.astype(np.float64) if X.dtype.kind == "O" or X.dtype == np.longdouble else X
+    )
+
+
+def _read(X, name):
+    """Cut X into batches; what cannot be read is called by its name."""
+    with called(name):
+        yield from batches(X, 512)
 
 
 def _check_batches(X, name, module, shape=None):
     """Read X once, refuse what the model cannot take, and return a first batch."""
     first = None
-    for raw in batches(X, 512):
+    for raw in _read(X, name):
         if shape is not None and tuple(raw.shape[1:]) != shape:
             raise ValueError(
                 f"{name} must hold samples of the shape of those of X, {shape}; got "
@@ -271,7 +290,8 @@ def _check_batches(X, name, module, shape=None):
 
 
 def _checked_labels(y, n_samples, n_classes):
-    labels = y.cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
+    labels = y.cpu() if isinstance(y, torch.Tensor) else y
+    labels = one_per_sample(labels, "y")
     if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"y must be {n_samples} integer classes, one per sample of X; got "

@@ -7,6 +7,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._all_or_nothing import all_or_nothing
 from ._blocks import column_names
 from ._decision import (
     PER_CLASS,
@@ -15,6 +16,7 @@ from ._decision import (
     in_distribution_rows,
     split_rows,
 )
+from ._matrix import as_matrix
 
 
 class BaseNoveltyDetector(BaseDecision):
@@ -56,13 +58,14 @@ class BaseNoveltyDetector(BaseDecision):
         self : object
             The fitted detector.
         """
-        X, names = self._check_training_data(X, y)
-        random_state = check_random_state(self.random_state)
-        fit, held_out = split_rows(
-            np.arange(len(X)), self.calibration_fraction, random_state
-        )
-        self._fit_scores(X[fit], names, random_state)
-        self._hold_out(X[held_out])
+        with all_or_nothing(self):
+            X, names = self._check_training_data(X, y)
+            random_state = check_random_state(self.random_state)
+            fit, held_out = split_rows(
+                np.arange(len(X)), self.calibration_fraction, random_state
+            )
+            self._fit_scores(X[fit], names, random_state)
+            self._hold_out(X[held_out])
         return self
 
     def _fit_on_all(self, X):
@@ -81,9 +84,7 @@ class BaseNoveltyDetector(BaseDecision):
     def _check_training_data(self, X, y, *, fewest=2, first=True):
         """Validate X, and leave out the rows that y labels as anomalies."""
         names = column_names(X)
-        X = validate_data(
-            self, X, dtype=np.float64, ensure_min_samples=fewest, reset=first
-        )
+        X = validate_data(self, as_matrix(X), dtype=np.float64, reset=first)
         if first:
             self._column_names = names
         self._check_names(names)
@@ -94,7 +95,7 @@ class BaseNoveltyDetector(BaseDecision):
     def _validated(self, X):
         check_is_fitted(self)
         names = column_names(X)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, as_matrix(X), dtype=np.float64, reset=False)
         self._check_names(names)
         return X
 

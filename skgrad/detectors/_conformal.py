@@ -8,6 +8,8 @@ from scipy.stats import false_discovery_control
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 
+from .._labels import one_per_sample
+
 
 class TooFewSamplesWarning(UserWarning):
     """Too few samples were held out to promise the false-alarm rate asked for."""
@@ -192,7 +194,12 @@ def select_by_fdr(p_values, fdr=0.1):
 
 def _scores(name, values, min_size=1):
     """Return the values as a vector of floats without NaN."""
-    values = column_or_1d(values, dtype=float)
+    try:
+        values = column_or_1d(one_per_sample(values, name), dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} must be numbers of shape (n_samples,): {error}"
+        ) from error
     if len(values) < min_size or np.isnan(values).any():
         raise ValueError(
             f"{name} must hold {'at least one number' if min_size else 'numbers'} and "

@@ -12,10 +12,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from .._all_or_nothing import all_or_nothing
 from .._optional import import_package
 from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.restoring import generators_kept, seeded_training
 from ..torch_engine.training import fit_net
+from ._matrix import as_matrix
 from ._scaling import AnyFloatScaler
 
 
@@ -136,18 +138,21 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         self : object
             The fitted classifier.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        y = self._encode(y)
-        random_state = check_random_state(self.random_state)
-        train, self.validation_indices_ = self._split(y, random_state)
-        self.scaler_ = AnyFloatScaler().fit(X[train])
-        X = self.scaler_.transform(X)
-        # skorch takes its randomness from torch's global generator.
-        with seeded_training(random_state.randint(2**31), torch.device("cpu")):
-            self.net_ = self._make_net(
-                X[self.validation_indices_], y[self.validation_indices_]
+        with all_or_nothing(self):
+            X, y = validate_data(
+                self, as_matrix(X), y, dtype=np.float64, ensure_min_samples=2
             )
-            fit_net(self.net_, X[train], y[train])
+            y = self._encode(y)
+            random_state = check_random_state(self.random_state)
+            train, self.validation_indices_ = self._split(y, random_state)
+            self.scaler_ = AnyFloatScaler().fit(X[train])
+            X = self.scaler_.transform(X)
+            # skorch takes its randomness from torch's global generator.
+            with seeded_training(random_state.randint(2**31), torch.device("cpu")):
+                self.net_ = self._make_net(
+                    X[self.validation_indices_], y[self.validation_indices_]
+                )
+                fit_net(self.net_, X[train], y[train])
         return self
 
     def predict_proba(self, X):
@@ -164,7 +169,7 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             Probabilities in the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, as_matrix(X), dtype=np.float64, reset=False)
         # Sound inputs lie within a few units; beyond a million only the side counts,
         # and the layers cannot overflow.
         X = np.clip(self.scaler_.transform(X), -1e6, 1e6)

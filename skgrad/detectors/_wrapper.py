@@ -10,12 +10,13 @@ from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import (
     _num_samples,
-    check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 from torch.utils.data import Dataset
 
+from .._all_or_nothing import all_or_nothing
+from .._labels import distinct, one_per_sample
 from ._base import fit_to_score
 from ._blocks import column_names, find_blocks
 from ._decision import (
@@ -179,21 +180,24 @@ class ConformalDetector(BaseDecision):
         is_instance = not isinstance(self.detector, type)
         supervised = is_instance and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
-        (X,) = indexable(X)
-        self._check_form(X, reset=True)
-        self._logits = None
-        rows, others = self._rows(X, y, supervised)
-        random_state = check_random_state(self.random_state)
-        if isinstance(detector, FrozenEstimator):
-            self.detector_, held_out = detector, rows
-        else:
-            fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
-            fit = np.r_[fit, others]
-            self.detector_ = seed(clone(detector), random_state)
-            labels = take(y, fit) if supervised else None
-            fit_to_score(self.detector_, take(X, fit), labels)
-        by_class = self.threshold == PER_CLASS
-        self._calibrate(*self._score_and_class(take(X, held_out), by_class))
+        with all_or_nothing(self):
+            (X,) = indexable(X)
+            self._check_form(X, reset=True)
+            self._logits = None
+            rows, others = self._rows(X, y, supervised)
+            random_state = check_random_state(self.random_state)
+            if isinstance(detector, FrozenEstimator):
+                self.detector_, held_out = detector, rows
+            else:
+                fit, held_out = split_rows(
+                    rows, self.calibration_fraction, random_state
+                )
+                fit = np.r_[fit, others]
+                self.detector_ = seed(clone(detector), random_state)
+                labels = take(y, fit) if supervised else None
+                fit_to_score(self.detector_, take(X, fit), labels)
+            by_class = self.threshold == PER_CLASS
+            self._calibrate(*self._score_and_class(take(X, held_out), by_class))
         return self
 
     def _rows(self, X, y, supervised):
@@ -208,13 +212,18 @@ class ConformalDetector(BaseDecision):
                 "the target y is None. It tells in-distribution samples from anomalies."
             )
         else:
-            check_consistent_length(X, y)
-            labels, codes = np.unique(y, return_inverse=True)
-            if labels.tolist() not in ([0, 1], [-1, 1]):
+            y = one_per_sample(y, "y")
+            if y.shape != (n_samples,):
+                raise ValueError(
+                    "y must have one label per sample of X; found input variables with "
+                    f"inconsistent numbers of samples: [{n_samples}], {y.shape}."
+                )
+            if distinct(y) not in ([0, 1], [-1, 1]):
                 raise ValueError(
                     "y must hold 0 for in-distribution samples and 1 for anomalies, or "
-                    f"+1 and -1, both of either; got {labels[:5].tolist()}."
+                    f"+1 and -1, both of either; got {distinct(y)[:5]}."
                 )
+            labels, codes = np.unique(y, return_inverse=True)
             anomaly = anomaly_index(labels, None)
             rows, others = (np.flatnonzero((codes == anomaly) == a) for a in (0, 1))
         fewest = 1 if isinstance(self.detector, FrozenEstimator) else 2

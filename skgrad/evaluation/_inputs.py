@@ -124,6 +124,12 @@ class Inputs:
                 f"{name} must be given under protocol {protocol.name!r}, which fits on "
                 "correctly classified inputs alone; got None."
             )
+        n_classes = self._logits.n_classes_
+        if not 0 <= y.min() <= y.max() < n_classes:
+            raise ValueError(
+                f"{name} must hold classes of the model, 0 to {n_classes - 1}; got "
+                f"{y.min()} to {y.max()}."
+            )
         if self.X_fit is None:
             self.allowed = self.classes == y
             right = self.allowed

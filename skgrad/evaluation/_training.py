@@ -16,6 +16,7 @@ from .._optional import import_package
 from ..torch_engine.model_state import check_device
 from ..torch_engine.restoring import seeded_training
 from ..torch_engine.training import fit_net
+from ._arrays import as_array, check_finite, check_labels, check_not_empty
 
 _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {}),
@@ -192,19 +193,12 @@ def _make_schedule(schedule, max_epochs, n_batches):
 
 
 def _check_labelled(X, y):
-    X, y = np.asarray(X, dtype=np.float32), np.asarray(y)
-    if X.ndim < 2 or len(X) == 0:
-        raise ValueError(
-            "X must hold at least one input, of shape (n_samples, *input_shape); got "
-            f"shape {X.shape}."
-        )
-    if not np.isfinite(X).all():
-        raise ValueError("X must be finite; got NaN or infinite values.")
-    if y.shape != X.shape[:1]:
-        raise ValueError(
-            f"y must hold one class for each of the {len(X)} inputs in X; got shape "
-            f"{y.shape}."
-        )
+    X = as_array(X, "X").astype(np.float32)
+    check_not_empty(X, "X", "inputs, of shape (n_samples, *input_shape)")
+    check_finite(X, "X")
+    if y is None:
+        raise ValueError("y must hold one class for each of the inputs in X; got None.")
+    y = check_labels(y, X, "y")
     if y.dtype.kind not in "iu" or y.min() < 0:
         raise ValueError(
             "y must hold classes numbered from 0; got "

@@ -9,6 +9,7 @@ from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch.utils.data import Dataset
 
+from .._all_or_nothing import all_or_nothing
 from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, on_device, placement, unwrap_model
 from ._feature_array import FeatureArray
@@ -72,13 +73,14 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             The fitted transformer.
         """
         module = on_device(unwrap_model(self.model), self.device)
-        X = self._check_inputs(X, reset=True)
-        with frozen(module, parameter_gradients=self._parameter_gradients):
-            raw, batch = self._first_samples(module, X)
-            learnt = self._learn(module, batch)
-        if isinstance(X, Dataset):
-            self._remember_width(raw)
-        self.__dict__.update(learnt)
+        with all_or_nothing(self):
+            X = self._check_inputs(X, reset=True)
+            with frozen(module, parameter_gradients=self._parameter_gradients):
+                raw, batch = self._first_samples(module, X)
+                learnt = self._learn(module, batch)
+            if isinstance(X, Dataset):
+                self._remember_width(raw)
+            self.__dict__.update(learnt)
         return self
 
     def _learn(self, module, batch):

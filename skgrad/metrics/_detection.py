@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.utils._param_validation import Interval, validate_params
 
+from .._labels import distinct, one_per_sample
+
 _ARRAYS = {"y_true": ["array-like"], "y_score": ["array-like"]}
 
 
@@ -161,13 +163,14 @@ def detection_accuracy(y_true, y_score):
 
 def _check(y_true, y_score):
     """Check that labels are +1 and -1, both there, and that scores are numbers."""
-    y_true, y_score = np.asarray(y_true), np.asarray(y_score)
+    y_true = one_per_sample(y_true, "y_true")
+    y_score = one_per_sample(y_score, "y_score")
     if y_true.ndim != 1 or y_score.shape != y_true.shape:
         raise ValueError(
             "y_true and y_score must be of one shape (n_samples,); got "
             f"{y_true.shape} and {y_score.shape}."
         )
-    labels = np.unique(y_true).tolist()
+    labels = distinct(y_true)
     # Other labels would be turned round in silence: 1 means anomaly to many.
     if labels != [-1, 1]:
         hint = ""

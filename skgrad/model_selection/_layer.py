@@ -9,6 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from .._all_or_nothing import all_or_nothing
 from ..detectors._decision import anomaly_labels
 from ..detectors._per_class_svdd import make_svdd
 from ..feature_extraction import LayerActivationTransformer
@@ -208,8 +209,9 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             The fitted transformer.
         """
         random_state = check_random_state(self.random_state)
-        self._choose(self._check_inputs(X, reset=True), y, random_state)
-        return super().fit(X)
+        with all_or_nothing(self):
+            self._choose(self._check_inputs(X, reset=True), y, random_state)
+            return super().fit(X)
 
     def _choose(self, X, y, random_state):
         """Set the attributes that say which layer is taken, and why."""

@@ -9,6 +9,9 @@ from sklearn.model_selection import (
     StratifiedKFold,
 )
 from sklearn.utils import check_random_state, indexable
+from sklearn.utils.validation import _num_samples
+
+from .._labels import distinct, one_per_sample
 
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 
@@ -136,8 +139,13 @@ class NoveltyKFold(BaseCrossValidator):
             If y is not labels +1 and -1, or there are too few rows or groups for each
             fold to hold both kinds.
         """
-        X, y, groups = indexable(X, y, groups)
         y = _checked_labels(y)
+        X, groups = indexable(X, groups)
+        if X is not None and _num_samples(X) != len(y):
+            raise ValueError(
+                "y must have one label per sample of X; found input variables with "
+                f"inconsistent numbers of samples: [{_num_samples(X)}, {len(y)}]."
+            )
         self._check_counts(y)
         folds = list(self._folds(y, groups))
         if groups is not None:
@@ -190,10 +198,10 @@ def _checked_labels(y):
         raise ValueError(
             "y must be given: +1 for in-distribution rows, -1 for anomalies; got None."
         )
-    y = np.asarray(y)
+    y = one_per_sample(y, "y")
     if y.ndim != 1:
         raise ValueError(f"y must be of shape (n_samples,); got shape {y.shape}.")
-    labels = np.unique(y).tolist()
+    labels = distinct(y)
     if labels != [-1, 1]:
         raise ValueError(
             "y must hold +1 for in-distribution rows and -1 for anomalies, both at "

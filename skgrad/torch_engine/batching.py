@@ -4,6 +4,7 @@ import gc
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,16 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 Data = np.ndarray | Tensor | Dataset
+
+
+@contextmanager
+def called(name: str) -> Iterator[None]:
+    """Let messages call the inputs by the name that they have outside."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # They begin with the X that is meant.
+        raise type(error)(str(error).replace("X", name, 1)) from error
 
 
 def as_batchable(X: Any) -> Any:
@@ -43,18 +54,12 @@ def as_batchable(X: Any) -> Any:
         raise TypeError("X must be dense; got sparse data. Use X.toarray().")
     if not hasattr(X, "shape"):
         X = _from_list(X)
-    dtype = getattr(X, "dtype", None)
-    if _kind(X) in _NO_NUMBERS or not _converts(X):
-        raise ValueError(
-            "X must be numeric, of shape (n_samples, *input_shape); got dtype "
-            f"{dtype}. Load and encode the inputs as the model was trained on them."
-        )
-    if _kind(X) == "c":
-        raise ValueError(f"X must be real. Complex data not supported: got {dtype}.")
+    _check_numeric(X)
     if isinstance(X, Tensor) and (X.layout != torch.strided or X.is_meta):
+        way_out = "Load its values first" if X.is_meta else "Use X.to_dense()"
         raise ValueError(
             f"X must be a dense tensor with values; got layout {X.layout} on "
-            f"{X.device}. Use X.to_dense()."
+            f"{X.device}. {way_out}."
         )
     if len(X.shape) < 2 or X.shape[0] == 0:
         raise ValueError(
@@ -62,7 +67,7 @@ def as_batchable(X: Any) -> Any:
             f"got shape {tuple(X.shape)}. Reshape your data: a single sample x is "
             "x[None]."
         )
-    if 0 in X.shape[1:]:
+    if 0 in X.shape:
         raise ValueError(
             "X must hold samples of at least one value; got 0 feature(s) "
             f"(shape={tuple(X.shape)}) while a minimum of 1 is required. Look for an "
@@ -75,20 +80,44 @@ def as_batchable(X: Any) -> Any:
 _NO_NUMBERS = "USVMm"
 
 
+def _check_numeric(X: Any) -> None:
+    """Refuse what does not hold real numbers, all of them known."""
+    dtype = getattr(X, "dtype", "object")
+    if _kind(X) in _NO_NUMBERS or not _converts(X):
+        raise ValueError(
+            "X must be numeric, of shape (n_samples, *input_shape); got dtype "
+            f"{dtype}. Load and encode the inputs as the model was trained on them."
+        )
+    if _kind(X) == "c":
+        raise ValueError(f"X must be real. Complex data not supported: got {dtype}.")
+    if np.ma.is_masked(X):
+        # numpy would hand on what lies under the mask.
+        raise ValueError(
+            f"X must have no masked values; got {np.ma.count_masked(X)} of them. Fill "
+            "them with X.filled(value), or leave such samples out."
+        )
+
+
 def _kind(X: Any) -> str:
     """Return numpy's letter for the kind of dtype of X, "f" where it has none."""
     if isinstance(X, Tensor):
         return "c" if X.is_complex() else "f"
+    if hasattr(X, "dtypes"):  # a data frame, whose columns may be of any
+        return "O"
     return getattr(getattr(X, "dtype", None), "kind", "f")
 
 
 def _converts(X: Any) -> bool:
-    """Tell whether X, if it is an array of objects, is one of numbers after all."""
+    """Tell whether X, if it is of objects, is one of numbers after all."""
     if _kind(X) == "O":
         try:
             np.asarray(X, dtype=float)
         except ValueError:
             return False
+        except TypeError as error:
+            if "NAType" in str(error):  # pandas' missing number, told as NaN later
+                return True
+            raise TypeError(f"X must hold numbers: {error}") from error
     return True
 
 

@@ -499,7 +499,7 @@ def test_costs_are_in_the_table():
     [
         ({"X_test": X_TEST[:0]}, ValueError, "X_test must hold in-distribution"),
         ({"X_fit": X_FIT[:0]}, ValueError, "X_fit must hold in-distribution"),
-        ({"X_test": X_TEST[0]}, ValueError, "X_test must be numbers of shape"),
+        ({"X_test": X_TEST[0]}, ValueError, "X_test must be of shape"),
         ({"X_fit": X_FIT[:, :3]}, ValueError, r"have the shape of X_fit, \(3,\)"),
         ({"anomalies": {}}, TypeError, "anomalies must be a dict"),
         ({"anomalies": FAR}, TypeError, "anomalies must be a dict"),

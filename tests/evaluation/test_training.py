@@ -135,7 +135,7 @@ def test_crops_are_windows_of_the_padded_image():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"X": np.zeros((0, 3))}, "X must hold at least one input"),
+        ({"X": np.zeros((0, 3))}, "X must hold inputs"),
         ({"X": np.full((40, 12), np.nan)}, "X must be finite"),
         ({"y": np.zeros(39, int)}, "y must hold one class for each of the 40 inputs"),
         ({"y": np.zeros(40)}, "y must hold classes numbered from 0; got float64"),
