@@ -9,6 +9,7 @@ often which case was answered how, and writes the same to a Markdown file::
 from collections import Counter
 
 KEY = "counted"
+EXPECTED = "expected failure: "
 
 
 class Counts:
@@ -47,23 +48,33 @@ class Counts:
 def outcome(report):
     """Say what became of a test whose own words do not count, else None."""
     if hasattr(report, "wasxfail"):
-        reason = report.wasxfail.removeprefix("reason: ")
-        return f"expected failure: {reason}"
+        return EXPECTED + report.wasxfail.removeprefix("reason: ")
     if report.failed:
         return "FAILED"
     return "skipped" if report.skipped else None
 
 
 def as_markdown(kind, table):
-    """Return one table: each case, how it was answered, how often; and the sums."""
-    answers = Counter()
-    for (_, answer), n in table.items():
-        answers[answer] += n
-    sums = "; ".join(f"{n} {answer}" for answer, n in answers.most_common())
-    rows = [
-        f"| {case} | {answer} | {n} |" for (case, answer), n in sorted(table.items())
+    """Return one table: how often each case was answered how, sums and reasons."""
+    answers = [answer for _, answer in table]
+    reasons = sorted({answer for answer in answers if answer.startswith(EXPECTED)})
+    sums, rows = Counter(), {}
+    for (case, answer), n in sorted(table.items()):
+        if answer in reasons:
+            answer = f"{EXPECTED[:-2]} ({reasons.index(answer) + 1})"
+        sums[answer] += n
+        rows.setdefault(case, []).append(f"{n} {answer}")
+    total = "; ".join(f"{n} {answer}" for answer, n in sums.most_common())
+    lines = [
+        f"## {kind}",
+        "",
+        f"{sums.total()} in all, {len(rows)} cases: {total}.",
+        "",
     ]
-    head = ["| case | answer | tests |", "| --- | --- | --: |"]
-    return "\n".join(
-        [f"## {kind}", "", f"{answers.total()} in all: {sums}.", "", *head, *rows]
-    )
+    lines += [
+        f"{i}. Expected failure: {reason.removeprefix(EXPECTED)}."
+        for i, reason in enumerate(reasons, 1)
+    ]
+    lines += [""] * bool(reasons) + ["| case | answers |", "| --- | --- |"]
+    lines += [f"| {case} | {'; '.join(answers)} |" for case, answers in rows.items()]
+    return "\n".join(lines)

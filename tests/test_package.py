@@ -55,7 +55,9 @@ def test_unknown_names_are_refused():
 
 def test_lines_of_the_readme_run(monkeypatch, tmp_path):
     readme = (ROOT / "README.md").read_text()
-    protect, decide, rivals, judge = re.findall(r"```python\n(.*?)```", readme, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
+    protect, decide, keep, rivals, judge = blocks
+    monkeypatch.chdir(tmp_path)
     shape = (1, 28, 28)
     names = {
         "model": seeded(LeNet),
@@ -74,12 +76,14 @@ def test_lines_of_the_readme_run(monkeypatch, tmp_path):
     assert names["search"].best_score_ > 0.95
     # The refit left the anomalies out.
     assert set(names["search"].predict(names["X_ood"])) == {-1}
+    before = names["detector"].score_samples(names["X_new"])
+    exec(keep, names)
+    assert (names["detector"].score_samples(names["X_new"]) == before).all()
     exec(rivals, names)
     assert len(names["X_adv"]) == names["result"].success.sum()
     assert names["knowing"].success.any()
     assert names["fooling"].X_adv.shape == (20, *shape)
     assert set(names["rival"].predict(names["X_new"])) == {-1}
     assert len(names["rivals"]) > 10
-    monkeypatch.chdir(tmp_path)
     exec(judge, {**names, "X_test": images(60, shape, seed=3) ** 4})
     assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
