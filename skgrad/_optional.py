@@ -32,7 +32,7 @@ def import_package(name, who, extra=None):
     # Of packages that do not fit together, importing may raise anything: OSError for
     # a library that is not found, RuntimeError for an operator, AttributeError.
     except Exception as error:
-        wanted = f"'skgrad[{extra}]'" if extra else package
+        wanted = f'"skgrad[{extra}]"' if extra else package
         if isinstance(error, ModuleNotFoundError) and error.name == package:
             how = f"which is not installed: pip install {wanted}"
         else:

@@ -32,6 +32,12 @@ def as_matrix(X):
             f"{_LEGAL}; got the Dataset {type(X).__name__}. For inputs of a model, put "
             "a transformer such as LayerActivationTransformer before the detector."
         )
+    shape = getattr(X, "shape", None)
+    if shape is not None and len(shape) == 1:
+        raise ValueError(
+            f"{_LEGAL}; got shape {tuple(shape)}. One sample x is x[None], one feature "
+            "x[:, None]."
+        )
     X = as_batchable(X)
     if len(X.shape) != 2:
         raise ValueError(

@@ -143,14 +143,16 @@ class RuledPass:
         overwritten: set[int] = set()
         add = partial(self._add, sums, overwritten, last)
         self._recorder.on_gradient = add
-        torch.autograd.grad(
-            self.logits,
-            self._recorder.token,
-            cotangent,
-            allow_unused=True,
-            retain_graph=not last,
-        )
-        self._recorder.on_gradient = None
+        try:
+            torch.autograd.grad(
+                self.logits,
+                self._recorder.token,
+                cotangent,
+                allow_unused=True,
+                retain_graph=not last,
+            )
+        finally:  # else the graph would hold itself by way of its taps
+            self._recorder.on_gradient = None
         keys = {name: id(self._parameters[name]) for name in self.uses}
         nothing = cotangent.new_zeros(len(cotangent), dtype=wide(cotangent.device))
         return {

@@ -122,10 +122,10 @@ def test_bad_parameters(make, options, message):
     ("X", "message"),
     [
         (np.full((9, 5), np.nan), "Input X contains NaN"),
-        (np.empty((0, 5)), "0 sample"),
-        (np.ones((1, 5)), "minimum of 2 is required"),
-        (np.ones(5), "Expected 2D array"),
-        (np.ones((3, 4, 5)), "dim 3"),
+        (np.empty((0, 5)), r"at least one sample; got shape \(0, 5\)"),
+        (np.ones((1, 5)), "2 or more in-distribution samples.*got n_samples = 1"),
+        (np.ones(5), r"X must be a matrix of features.*got shape \(5,\)"),
+        (np.ones((3, 4, 5)), r"X must be a matrix of features.*got shape \(3, 4, 5\)"),
         ([["a"] * 5] * 9, "could not convert string to float|dtype"),
     ],
 )

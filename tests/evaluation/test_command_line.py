@@ -319,7 +319,7 @@ def test_wrong_options(options, own, capsys, monkeypatch):
 def test_pandas_missing(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     assert evaluate("--output", tmp_path) == 2
-    assert "pip install 'skgrad[report]'" in capsys.readouterr().err
+    assert 'pip install "skgrad[report]"' in capsys.readouterr().err
 
 
 def test_help_does_without_torch():

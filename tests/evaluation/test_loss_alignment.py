@@ -126,7 +126,7 @@ def test_model_is_left_as_it_was():
         ({"n_injections": 0}, "n_injections"),
         ({"y": [0]}, "one class for each of the 2 inputs"),
         ({"y": [0, 3]}, "integers from 0 to 2"),
-        ({"y": [0.5, 1.0]}, "integers from 0 to 2"),
+        ({"y": [0.5, 1.0]}, "whole numbers"),
         ({"X": np.empty((0, 3))}, "at least one"),
         ({"X": np.full((2, 3), np.nan)}, "finite"),
     ],

@@ -108,7 +108,7 @@ def test_options_that_cannot_be_met(tmp_path, capsys):
 def test_missing_matplotlib_costs_the_figure_only(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert not main_job._draw([], tmp_path / "scores.png")
-    assert "pip install 'skgrad[plot]'" in capsys.readouterr().err
+    assert 'pip install "skgrad[plot]"' in capsys.readouterr().err
 
 
 def test_rates_that_cannot_be_promised_are_told_once(capsys):

@@ -280,5 +280,5 @@ def test_unknown_paper_is_refused():
 
 def test_missing_pandas_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"pip install 'skgrad\[report\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skgrad\[report\]"'):
         load_published_results()

@@ -149,5 +149,5 @@ def test_what_figures_need(plot, monkeypatch):
     with pytest.raises(ValueError, match="at least one Result"):
         plot([])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'skgrad\[plot\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skgrad\[plot\]"'):
         plot([make()])

@@ -180,5 +180,5 @@ def test_files(evaluation, tmp_path):
 def test_without_pandas(evaluation, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     for call in (evaluation.summary, lambda: evaluation.write(tmp_path)):
-        with pytest.raises(ImportError, match=r"pip install 'skgrad\[report\]'"):
+        with pytest.raises(ImportError, match=r'pip install "skgrad\[report\]"'):
             call()

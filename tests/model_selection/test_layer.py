@@ -195,18 +195,19 @@ def test_model_is_left_as_it_was():
 
 
 class Counting(LeNet):
-    n_rows = 0
+    rows = []  # of the class: what a forward pass sets in a module is put back
 
     def forward(self, x):
-        self.n_rows += len(x)
+        self.rows.append(len(x))
         return super().forward(x)
 
 
 def rows_seen(n_samples, y=None, **options):
     model = seeded(Counting)
+    Counting.rows = []
     data = BOTH if y is not None else np.concatenate([X, X])[:n_samples]
     MostDiscriminativeLayer(model, random_state=0, **options).fit(data, y)
-    return model.n_rows
+    return sum(Counting.rows)
 
 
 def test_one_forward_pass_for_all_layers():

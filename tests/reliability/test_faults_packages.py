@@ -33,34 +33,34 @@ def attack(name, *args, **options):
 
 # Package, what installs it, and a door that needs it.
 DOORS = {
-    "Evaluation.frame": ("pandas", "'skgrad[report]'", lambda f: RESULTS.summary()),
-    "Evaluation.write": ("pandas", "'skgrad[report]'", lambda f: RESULTS.write(f)),
+    "Evaluation.frame": ("pandas", '"skgrad[report]"', lambda f: RESULTS.summary()),
+    "Evaluation.write": ("pandas", '"skgrad[report]"', lambda f: RESULTS.write(f)),
     "load_published_results": (
         "pandas",
-        "'skgrad[report]'",
+        '"skgrad[report]"',
         lambda f: load_published_results("C"),
     ),
     "plot_score_distributions": (
         "matplotlib",
-        "'skgrad[plot]'",
+        '"skgrad[plot]"',
         lambda f: plot_score_distributions(RESULTS),
     ),
-    "carlini_wagner": ("foolbox", "'skgrad[attacks]'", attack("carlini_wagner")),
+    "carlini_wagner": ("foolbox", '"skgrad[attacks]"', attack("carlini_wagner")),
     "foolbox_attack": (
         "foolbox",
-        "'skgrad[attacks]'",
+        '"skgrad[attacks]"',
         attack("foolbox_attack", attack="LinfPGD", eps=0.1),
     ),
-    "brendel_bethge": ("numba", "'skgrad[attacks]'", attack("brendel_bethge")),
+    "brendel_bethge": ("numba", '"skgrad[attacks]"', attack("brendel_bethge")),
     "art_attack": (
         "art",
-        "'skgrad[attacks]'",
+        '"skgrad[attacks]"',
         attack("art_attack", attack="FastGradientMethod"),
     ),
-    "jsma": ("art", "'skgrad[attacks]'", attack("jsma")),
+    "jsma": ("art", '"skgrad[attacks]"', attack("jsma")),
     "PyTorchOODDetector": (
         "pytorch_ood",
-        "'skgrad[ood]'",
+        '"skgrad[ood]"',
         lambda f: PyTorchOODDetector(nn.Linear(4, 3), "EnergyBased").fit(X),
     ),
     "load_dataset('mnist')": (
