@@ -132,7 +132,7 @@ def test_page_without_figures(spoil, tmp_path, counted):
     write_html(RESULTS, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Not drawn. Figures need matplotlib, which is" in page
-    assert "pip install &#x27;skgrad[plot]&#x27;" in page
+    assert "pip install &quot;skgrad[plot]&quot;" in page
     counted(KIND, f"write_html: matplotlib {spoil.name}", "survived: page says so")
 
 
