@@ -93,6 +93,7 @@ def read_header(content):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(archive)
             header = json.loads(archive.read(HEADER))
+            _check_schema(json.loads(archive.read(SCHEMA)))
     except DamagedError:
         raise
     # Not a zip archive, cut short, encrypted, or no JSON in it.
@@ -122,11 +123,41 @@ def _is_header(header):
         header["format"] >= 1
         and isinstance(header.get("versions"), dict)
         and isinstance(networks, list)
-        and all(
-            isinstance(network, dict) and network.keys() == IDENTITY
-            for network in networks
-        )
+        and all(map(_is_identity, networks))
     )
+
+
+def _is_identity(network):
+    return (
+        isinstance(network, dict)
+        and network.keys() == IDENTITY
+        and isinstance(network["class"], str)
+        and type(network["n_parameters"]) is int
+        and isinstance(network["fingerprint"], str)
+    )
+
+
+def _check_schema(schema):
+    """Refuse what skops reads without end, or takes more than the file is large.
+
+    It writes a thing anew wherever it occurs, and reads it once, by its number. If each
+    occurrence were not as long as the others, some lines could stand for a list of
+    lists of lists of so many parts that no memory holds them.
+    """
+    lengths: dict[object, int] = {}
+
+    def length(node):
+        if isinstance(node, list):
+            return 1 + sum(map(length, node))
+        if not isinstance(node, dict):
+            return 1
+        total = 1 + sum(map(length, node.values()))
+        number = node.get("__id__")
+        if number is not None and lengths.setdefault(number, total) != total:
+            raise DamagedError(f"a part of {SCHEMA} in it stands for another")
+        return total
+
+    length(schema)
 
 
 def _check_members(archive):
