@@ -8,6 +8,7 @@ here, so there is no format of our own, only a frame around its own.
 import sys
 from importlib import import_module
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
 
@@ -39,6 +40,8 @@ _PARTS = {
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
 }
+# What not every version of skops and numpy knows by these names.
+_NUMPY = {"numpy.bool_", "numpy.dtype", "numpy.ma.MaskedArray"}
 _KINDS = BaseEstimator, BaseCrossValidator, BaseShuffleSplit
 _DISTANCES = "sklearn.metrics._dist_metrics"
 
@@ -116,9 +119,11 @@ def _is_no_library(module):
 
 def _is_ours(path):
     """Tell whether a name is that of an estimator, or of a part that is known."""
-    if path == "numpy.dtype":  # that of an array; skops knows scalar types only
-        return True
     module, _, name = path.rpartition(".")
+    if module == "numpy" and isinstance(getattr(np, name, None), np.ufunc):
+        return True
+    if path in _NUMPY:
+        return True
     package = module.partition(".")[0]
     if package not in ("skgrad", "sklearn", "pyod") or _is_no_library(module):
         return False

@@ -17,7 +17,7 @@ from networks import AnyWidth, seeded, two_classes
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from torch import nn
 
 import skgrad
@@ -378,6 +378,18 @@ def test_classes_are_named_as_users_name_them(layers):
         schema = archive.read("schema.json")
     assert b'"skgrad.feature_extraction"' in schema
     assert b"skgrad.feature_extraction._" not in schema
+
+
+def test_numpy_is_named_as_all_its_versions_know_it(tmp_path):
+    parts = FunctionTransformer(np.square), OneHotEncoder(dtype=np.bool_)
+    skgrad.save(make_pipeline(*parts), tmp_path / "d")
+    with zipfile.ZipFile(tmp_path / "d") as archive:
+        schema = archive.read("schema.json").decode()
+    assert '"square", "__module__": "numpy"' in schema
+    assert '"bool_", "__module__": "numpy"' in schema
+    loaded = skgrad.load(tmp_path / "d")
+    assert loaded[0].func is np.square
+    assert loaded[1].dtype is np.bool_
 
 
 # ------------------------------------------------------------------- not to be saved

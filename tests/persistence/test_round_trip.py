@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from test_common import ESTIMATORS
 
 import skgrad
@@ -215,3 +215,9 @@ def test_what_a_search_holds(tmp_path, counted):
     assert loaded.best_params_ == search.best_params_
     np.testing.assert_array_equal(loaded.score_samples(X), search.score_samples(X))
     counted("Saved files", "GridSearchCV with splitter and scorer", "right answer")
+
+
+def test_dicts_may_have_any_keys(tmp_path):
+    odd = {"__module__": "numpy", "__id__": [1], "__class__": 2, "__loader__": "x"}
+    skgrad.save(FunctionTransformer(kw_args=odd), tmp_path / "d")
+    assert skgrad.load(tmp_path / "d").kw_args == odd
