@@ -11,7 +11,7 @@ import sklearn
 import torch
 
 from .._files import read_sealed, write_sealed
-from ..feature_extraction._portable import code_of
+from ..feature_extraction._code import code_of
 
 
 class Store:

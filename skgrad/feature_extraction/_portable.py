@@ -4,7 +4,7 @@ import copy
 import pickle
 import weakref
 from contextlib import suppress
-from types import BuiltinFunctionType, CodeType, FunctionType
+from types import BuiltinFunctionType, FunctionType
 from weakref import WeakValueDictionary
 
 import joblib
@@ -16,6 +16,10 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ..torch_engine.model_state import check_device, unwrap_model
 from ..torch_engine.restoring import LOCK
+from ._code import code_ids, code_of, is_plain
+
+# Words in a row of the table that a tensor's checksums are taken of.
+_ROW = 1024
 
 
 class PortableModel:
@@ -163,12 +167,13 @@ def content_hash(module):
 def quick_state(module):
     """Return something that changes whenever the module does, in little time.
 
-    Of tensors: place, number of changes that torch counts, and the sum, for those that
-    it does not count. None if the module holds anything else that may change unseen.
+    Of tensors: place, number of changes that torch counts, and checksums, for those
+    that it does not count. None if the module holds anything else that may change
+    unseen.
     """
     parts: list[tuple] = []
     for name, part in module.named_modules(remove_duplicate=False):
-        parts.append((name, id(type(part)), _code_ids(type(part))))
+        parts.append((name, id(type(part)), code_ids(type(part))))
         for key, value in vars(part).items():
             if key in ("_parameters", "_buffers"):
                 parts += [(key, n, _tensor_state(t)) for n, t in value.items()]
@@ -176,7 +181,7 @@ def quick_state(module):
                 parts.append((key, _tensor_state(value)))
             elif isinstance(value, (type, FunctionType, BuiltinFunctionType)):
                 parts.append((key, id(value), id(getattr(value, "__code__", None))))
-            elif _is_plain(value):
+            elif is_plain(value):
                 parts.append((key, repr(value)))
             elif key != "_modules" and value:  # empty dicts of hooks are most of it
                 return None
@@ -186,29 +191,34 @@ def quick_state(module):
 def _tensor_state(tensor):
     if tensor is None:
         return None
-    total = tensor.detach().sum()
-    total = total.item() if not total.is_meta else None
-    return id(tensor), tensor._version, tensor.data_ptr(), tensor.shape, total
+    at = id(tensor), tensor._version, tensor.data_ptr(), tensor.shape
+    if tensor.is_meta:
+        return at
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return *at, tensor.detach().sum().item()
+    return *at, *_checksums(tensor.detach())
 
 
-def _is_plain(value):
-    if isinstance(value, (tuple, list)):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
-    return value is None or isinstance(
-        value, (bool, int, float, complex, str, bytes, torch.dtype)
-    )
+def _checksums(tensor):
+    """Return numbers that differ when a value does, or when values change places.
+
+    torch does not count what is written through ``.data`` or numpy. The bytes are
+    added as integers, which round nothing, by row and column, and these in order.
+    """
+    raw = tensor.resolve_conj().resolve_neg().contiguous().reshape(-1)
+    raw = raw.view(torch.uint8)
+    if raw.storage_offset() % 8:  # torch would not take them as words
+        raw = raw.clone()
+    words = raw[: len(raw) // 8 * 8].view(torch.int64)
+    whole = len(words) // _ROW * _ROW
+    rows = words[:whole].view(-1, _ROW)
+    parts = rows.sum(dim=0), rows.sum(dim=1), words[whole:], raw[len(words) * 8 :]
+    return torch.stack([_in_order(part) for part in parts]).tolist()
 
 
-def _code_ids(cls):
-    return [
-        id(f.__code__)
-        for base in cls.__mro__
-        if not _is_known(base)
-        for f in vars(base).values()
-        if isinstance(f, FunctionType)
-    ]
+def _in_order(values):
+    places = torch.arange(1, len(values) + 1, device=values.device)
+    return (values.long() * places).sum()
 
 
 def _content_hash(module):
@@ -230,69 +240,6 @@ def _content_hash(module):
 
 # Hashes by module, each with the state that it was taken in.
 _HASHES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def code_of(thing):
-    """Return hashes of the code of a module or estimator and of all that it holds.
-
-    Pickles, and so `joblib.hash`, name classes and functions but leave out what they
-    do. What the methods of these classes call is not followed.
-    """
-    classes, functions, seen, waiting = set(), [], set(), [thing]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, FunctionType):
-            functions.append((part.__qualname__, _instructions(part.__code__)))
-        elif isinstance(part, type):
-            classes |= set(part.__mro__)
-        elif isinstance(part, (list, tuple)):
-            waiting += part
-        elif isinstance(part, dict):
-            waiting += part.values()
-        else:
-            classes |= set(type(part).__mro__)
-            waiting += _parts_of(part)
-    code = [_code_of(cls) for cls in classes if not _is_known(cls)]
-    return sorted(code), sorted(joblib.hash(function) for function in functions)
-
-
-def _parts_of(thing):
-    """Return the parts of a module, the parameters of an estimator, a net's module."""
-    if isinstance(thing, nn.Module):
-        return list(thing.modules())
-    if isinstance(getattr(thing, "module_", None), nn.Module):
-        return [thing.module_]
-    if hasattr(thing, "get_params"):
-        return list(thing.get_params(deep=False).values())
-    return []
-
-
-def _is_known(cls):
-    return cls.__module__.split(".")[0] in ("torch", "builtins")
-
-
-def _code_of(cls):
-    """Return the name of a class and a hash of what its methods do."""
-    functions = [f for f in vars(cls).values() if isinstance(f, FunctionType)]
-    parts = [(f.__name__, _instructions(f.__code__)) for f in functions]
-    return cls.__qualname__, joblib.hash(parts)
-
-
-def _instructions(code):
-    """Return what code does, without where it stands."""
-    constants = [
-        _instructions(c)
-        if isinstance(c, CodeType)
-        # The order of a set differs from process to process.
-        else sorted(map(repr, c))
-        if isinstance(c, frozenset)
-        else repr(c)
-        for c in code.co_consts
-    ]
-    return code.co_code, code.co_names, constants
 
 
 def is_portable(module):

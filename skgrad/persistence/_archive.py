@@ -18,6 +18,8 @@ IDENTITY = {"class", "n_parameters", "fingerprint"}
 # JSON is compressed: some hundred objects make a megabyte of it. Arrays are not, so
 # that no small file claims much memory.
 _MOST_JSON = 2**28
+# Where numpy 1 says that its functions and classes are.
+_NUMPY = {"numpy.core._multiarray_umath": "numpy", "numpy.ma.core": "numpy.ma"}
 
 
 class DamagedError(ValueError):
@@ -55,14 +57,19 @@ def pack(header, content):
 
 
 def _with_public_names(node):
-    """Name skgrad's classes as users do, so that private modules may move."""
+    """Name skgrad's classes and numpy's as users do: private modules may move."""
     if isinstance(node, list):
         return [_with_public_names(part) for part in node]
     if not isinstance(node, dict):
         return node
     node = {key: _with_public_names(value) for key, value in node.items()}
     module = node.get("__module__")
-    if isinstance(module, str) and module.startswith("skgrad."):
+    if not isinstance(module, str):
+        return node
+    node["__module__"] = _NUMPY.get(module, module)
+    if (module, node["__class__"]) == ("numpy", "bool"):  # numpy 1 has bool_
+        node["__class__"] = "bool_"
+    if module.startswith("skgrad."):
         room = ".".join(module.split(".")[:2])
         if node["__class__"] in getattr(import_module(room), "__all__", ()):
             node["__module__"] = room
@@ -93,6 +100,7 @@ def read_header(content):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(archive)
             header = json.loads(archive.read(HEADER))
+            _check_schema(json.loads(archive.read(SCHEMA)))
     except DamagedError:
         raise
     # Not a zip archive, cut short, encrypted, or no JSON in it.
@@ -122,11 +130,43 @@ def _is_header(header):
         header["format"] >= 1
         and isinstance(header.get("versions"), dict)
         and isinstance(networks, list)
-        and all(
-            isinstance(network, dict) and network.keys() == IDENTITY
-            for network in networks
-        )
+        and all(map(_is_identity, networks))
     )
+
+
+def _is_identity(network):
+    return (
+        isinstance(network, dict)
+        and network.keys() == IDENTITY
+        and isinstance(network["class"], str)
+        and type(network["n_parameters"]) is int
+        and isinstance(network["fingerprint"], str)
+    )
+
+
+def _check_schema(schema):
+    """Refuse what skops reads without end, or takes more than the file is large.
+
+    It writes a thing anew wherever it occurs, and reads it once, by its number. If each
+    occurrence were not as long as the others, some lines could stand for a list of
+    lists of lists of so many parts that no memory holds them.
+    """
+    lengths: dict[object, int] = {}
+
+    def length(node):
+        if isinstance(node, list):
+            return 1 + sum(map(length, node))
+        if not isinstance(node, dict):
+            return 1
+        total = 1 + sum(map(length, node.values()))
+        number = node.get("__id__")
+        if isinstance(number, (dict, list)):  # a value that a user has named so
+            number = None
+        if number is not None and lengths.setdefault(number, total) != total:
+            raise DamagedError(f"a part of {SCHEMA} in it stands for another")
+        return total
+
+    length(schema)
 
 
 def _check_members(archive):

@@ -128,7 +128,9 @@ def _dumped(detector, extra):
             content = skops_io().dumps(detector)
         except RecursionError as error:
             raise _refusal(
-                detector, "it holds itself, or is nested too deep"
+                detector,
+                "it holds itself, as what set_fit_request and its like were called on "
+                "does, or is nested too deep",
             ) from error
         except Exception as error:
             if left_out.refused is error:  # it says all about the model

@@ -8,9 +8,11 @@ here, so there is no format of our own, only a frame around its own.
 import sys
 from importlib import import_module
 
+import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
 
-# Parts of estimators that are none themselves.
+# Parts of estimators that are none themselves; the functions only count.
 _PARTS = {
     "skgrad.baselines._combination._FisherSum",
     "skgrad.baselines._combination._LogisticRegression",
@@ -19,13 +21,28 @@ _PARTS = {
     "skgrad.detectors._gaussian._Gaussian",
     "skgrad.detectors._gaussian._WithinClassScaler",
     "skgrad.detectors._histograms.Histograms",
+    "skgrad.metrics._detection.aupr_in",
+    "skgrad.metrics._detection.aupr_out",
+    "skgrad.metrics._detection.auroc",
+    "skgrad.metrics._detection.detection_accuracy",
+    "skgrad.metrics._detection.tnr_at_tpr",
+    "skgrad.metrics._scorers.DetectionScorer",
     "skgrad.torch_engine.gradient_pass.Route",
+    "sklearn.metrics._scorer._MultimetricScorer",
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.metrics._scorer._Scorer",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._ball_tree.BallTree64",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neighbors._kd_tree.KDTree64",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
 }
+# What not every version of skops and numpy knows by these names.
+_NUMPY = {"numpy.bool_", "numpy.dtype", "numpy.ma.MaskedArray"}
+_KINDS = BaseEstimator, BaseCrossValidator, BaseShuffleSplit
 _DISTANCES = "sklearn.metrics._dist_metrics"
 
 
@@ -92,20 +109,34 @@ def is_foreign(path):
     return path.partition(".")[0] not in known
 
 
+def _is_no_library(module):
+    """Tell whether a module holds tests, which may skip or exit, or a program."""
+    parts = module.split(".")
+    if parts[0] == "pyod" and parts[:2] != ["pyod", "models"]:
+        return True
+    return not {"tests", "conftest", "__main__"}.isdisjoint(parts)
+
+
 def _is_ours(path):
     """Tell whether a name is that of an estimator, or of a part that is known."""
     module, _, name = path.rpartition(".")
+    if module == "numpy" and isinstance(getattr(np, name, None), np.ufunc):
+        return True
+    if path in _NUMPY:
+        return True
     package = module.partition(".")[0]
-    if package not in ("skgrad", "sklearn", "pyod"):
+    if package not in ("skgrad", "sklearn", "pyod") or _is_no_library(module):
         return False
     try:
         cls = getattr(import_module(module), name)
     except (ImportError, AttributeError):
         return False
+    own = f"{getattr(cls, '__module__', None)}.{getattr(cls, '__name__', None)}"
+    if own in _PARTS:
+        return True
     # What another package defined is only visible there, such as `os`.
-    if not isinstance(cls, type) or cls.__module__.partition(".")[0] != package:
+    if not isinstance(cls, type) or own.partition(".")[0] != package:
         return False
     if package == "pyod":
         return any(base.__module__ == "pyod.models.base" for base in cls.__mro__)
-    own = f"{cls.__module__}.{cls.__name__}"
-    return issubclass(cls, BaseEstimator) or own in _PARTS or module == _DISTANCES
+    return issubclass(cls, _KINDS) or module == _DISTANCES

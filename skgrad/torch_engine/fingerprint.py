@@ -9,6 +9,48 @@ from torch import Tensor, nn
 
 from .restoring import LOCK
 
+# What torch's layers are set to besides their values, if it changes what they return
+# in evaluation mode. Listed here, so that a new setting of torch changes nothing.
+_SETTINGS = (
+    "align_corners",
+    "alpha",
+    "approximate",
+    "batch_first",
+    "beta",
+    "bidirectional",
+    "ceil_mode",
+    "count_include_pad",
+    "dilation",
+    "dim",
+    "divisor_override",
+    "end_dim",
+    "eps",
+    "groups",
+    "kernel_size",
+    "lambd",
+    "lower",
+    "max_val",
+    "min_val",
+    "mode",
+    "negative_slope",
+    "norm_first",
+    "normalized_shape",
+    "num_groups",
+    "num_heads",
+    "output_padding",
+    "output_size",
+    "padding",
+    "padding_mode",
+    "scale_factor",
+    "size",
+    "start_dim",
+    "stride",
+    "threshold",
+    "upper",
+    "upscale_factor",
+    "value",
+)
+
 
 def network_identity(module: nn.Module) -> dict[str, Any]:
     """Describe a network so that it is recognised in another process.
@@ -17,15 +59,18 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
     ----------
     module : torch.nn.Module
         The network. Its device, train or eval mode and ``requires_grad`` do not count,
-        nor does what its ``forward`` does beyond its layers and their values.
+        nor does what its ``forward`` does beyond its layers, their settings and their
+        values; nor whether it is compiled or spread over devices.
 
     Returns
     -------
     dict
         ``class`` (str), ``n_parameters`` (int) and ``fingerprint``, a hash of the names
-        and classes of all layers and of the names, shapes, dtypes and values of all
-        that ``state_dict`` holds.
+        and classes of all layers, of their settings such as a stride, and of the
+        names, shapes, dtypes and values of all that ``state_dict`` holds and of the
+        buffers that it leaves out.
     """
+    module = _unwrapped(module)
     _check_initialised(module)
     # Pickles and the code of methods would tell more, but look different under
     # another version of torch or Python.
@@ -33,7 +78,9 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
     with LOCK:  # another thread may have buffers in use
         for name, part in module.named_modules():
             content.update(f"{name}:{_class_name(part)};".encode())
-        for name, value in sorted(module.state_dict().items()):
+            content.update(_settings(part).encode())
+        values = {**dict(module.named_buffers()), **module.state_dict()}
+        for name, value in sorted(values.items()):
             for tensor in _tensors(value):
                 content.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
                 content.update(_bytes(tensor))
@@ -44,11 +91,48 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
     }
 
 
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Return the network that torch.compile or parallel wrappers are around."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)  # torch.compile
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def _settings(part: nn.Module) -> str:
+    """Return what is set of a layer of torch or a kind of one, or ""."""
+    # Such names of others may be of anything, also of what the last input was like.
+    if not any(base.__module__.startswith("torch.nn.") for base in _kinds(part)):
+        return ""
+    known = ((name, vars(part).get(name)) for name in _SETTINGS)
+    return "".join(f"{n}={_plain(v)};" for n, v in known if _plain(v) is not None)
+
+
+def _kinds(part: nn.Module) -> list[type]:
+    return [base for base in type(part).__mro__ if base is not nn.Module]
+
+
+def _plain(value: Any) -> str | None:
+    """Return the text of a setting, alike for (2, 2) and torch.Size([2, 2])."""
+    if isinstance(value, (tuple, list)):
+        return f"({','.join(map(str, map(_plain, value)))})"
+    return str(value) if isinstance(value, (bool, int, float, str)) else None
+
+
 def _check_initialised(module: nn.Module) -> None:
-    if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
+    parameters = list(module.parameters())
+    if any(nn.parameter.is_lazy(parameter) for parameter in parameters):
         raise ValueError(
             "model must be initialised; some of its parameters have no shape yet. Call "
             "the model once on a batch."
+        )
+    if any(parameter.is_meta for parameter in parameters):
+        raise ValueError(
+            "model must hold its weights; some of its parameters are on the device "
+            "'meta', which holds none. Load them first."
         )
 
 

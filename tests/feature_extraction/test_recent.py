@@ -83,6 +83,15 @@ def _through_data(net):
     net.conv1.weight.data[0, 0, 0, 0] += 1e-3
 
 
+def _swap_rows(net):
+    weight = net.fc1.weight.data
+    weight[[0, 1]] = weight[[1, 0]]
+
+
+def _through_numpy(net):
+    net.fc1.bias.detach().numpy()[:2] = net.fc1.bias[[1, 0]].tolist()
+
+
 def _step(net):
     with torch.no_grad():
         net.fc1.bias.add_(0.1)
@@ -112,6 +121,8 @@ def _patch(net):
 
 CHANGES = [
     _through_data,
+    _swap_rows,
+    _through_numpy,
     _step,
     _replace_layer,
     _replace_weight,

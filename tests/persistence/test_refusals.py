@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import json
 import pickle
 import sys
@@ -16,7 +17,7 @@ from networks import AnyWidth, seeded, two_classes
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from torch import nn
 
 import skgrad
@@ -195,6 +196,24 @@ def overwritten(path):
     path.write_bytes(content)
 
 
+ODD = {"class": "Linear", "n_parameters": "many", "fingerprint": ""}
+
+
+def doubling(times):
+    """Put a list in that holds one twice that holds one twice that holds one."""
+
+    def change(old):
+        schema = json.loads(old)
+        part = node("ListNode", "builtins", "list", content=[])
+        for _ in range(times):
+            again = {key: part[key] for key in part if key != "content"}
+            part = node("ListNode", "builtins", "list", content=[part, again])
+        schema["content"]["content"]["n_cuts"] = part
+        return json.dumps(schema)
+
+    return change
+
+
 DAMAGES = {
     "empty": lambda p: p.write_bytes(b""),
     "text": lambda p: p.write_text("not a detector"),
@@ -210,9 +229,11 @@ DAMAGES = {
     "header nested too deep": lambda p: rewritten(p, header=b"[" * 10**5),
     "header without networks": lambda p: rewritten(p, header=header(networks=3)),
     "header with odd networks": lambda p: rewritten(p, header=header(networks=[{}])),
+    "network of no size": lambda p: rewritten(p, header=header(networks=[ODD])),
     "format 0": lambda p: rewritten(p, header=header(format=0)),
     "no schema": lambda p: rewritten(p, without=["schema.json"]),
     "schema of text": lambda p: rewritten(p, schema=b"{"),
+    "a list of lists of lists": lambda p: rewritten(p, schema=doubling(50)),
     "schema of nothing": lambda p: rewritten(p, schema=b"{}"),
     "array missing": lambda p: rewritten(p, without=[first_array(p)]),
     "array that is none": lambda p: rewritten(p, **{first_array(p): b"\x93NUMPY"}),
@@ -236,9 +257,12 @@ def test_damaged_files_are_refused(damage, loda, counted):
 # ------------------------------------------------------------------- code
 
 
+NUMBERS = itertools.count(1)
+
+
 def node(loader, module, name, **content):
     head = {"__class__": name, "__module__": module, "__loader__": loader}
-    return {**head, "__id__": 1, **content}
+    return {**head, "__id__": next(NUMBERS), **content}
 
 
 def text(value):
@@ -290,6 +314,8 @@ NASTY = {
     "a module that does not exist": call("sklearn.nowhere", "Thing"),
     "a class of these tests": call(__name__, "Own"),
     "a method caller": method("mro"),
+    "a class of scikit-learn's tests": call("sklearn.tests.test_base", "MyEstimator"),
+    "a program of pyod": call("pyod.cli", "main"),
     "a loader of no name": node("EvilNode", "os", "system"),
 }
 
@@ -352,6 +378,18 @@ def test_classes_are_named_as_users_name_them(layers):
         schema = archive.read("schema.json")
     assert b'"skgrad.feature_extraction"' in schema
     assert b"skgrad.feature_extraction._" not in schema
+
+
+def test_numpy_is_named_as_all_its_versions_know_it(tmp_path):
+    parts = FunctionTransformer(np.square), OneHotEncoder(dtype=np.bool_)
+    skgrad.save(make_pipeline(*parts), tmp_path / "d")
+    with zipfile.ZipFile(tmp_path / "d") as archive:
+        schema = archive.read("schema.json").decode()
+    assert '"square", "__module__": "numpy"' in schema
+    assert '"bool_", "__module__": "numpy"' in schema
+    loaded = skgrad.load(tmp_path / "d")
+    assert loaded[0].func is np.square
+    assert loaded[1].dtype is np.bool_
 
 
 # ------------------------------------------------------------------- not to be saved

@@ -12,8 +12,10 @@ import pytest
 import torch
 from networks import AnyWidth
 from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from test_common import ESTIMATORS
 
 import skgrad
@@ -197,3 +199,25 @@ def test_path_may_be_a_str(tmp_path):
     energy = fitted(Energy(target_fpr=0.5))
     skgrad.save(energy, str(tmp_path / "d"))
     assert skgrad.load(str(tmp_path / "d")).offset_ == energy.offset_
+
+
+def test_what_a_search_holds(tmp_path, counted):
+    search = GridSearchCV(
+        make_pipeline(SimpleImputer(), LODA(target_fpr=0.5)),
+        {"loda__n_bins": [3, 5]},
+        cv=KFold(2),
+        scoring=skgrad.metrics.auroc_scorer,
+    )
+    X = rows()
+    search.fit(X, np.where(X[:, 0] > -1, 1, -1))
+    skgrad.save(search, tmp_path / "d")
+    loaded = skgrad.load(tmp_path / "d")
+    assert loaded.best_params_ == search.best_params_
+    np.testing.assert_array_equal(loaded.score_samples(X), search.score_samples(X))
+    counted("Saved files", "GridSearchCV with splitter and scorer", "right answer")
+
+
+def test_dicts_may_have_any_keys(tmp_path):
+    odd = {"__module__": "numpy", "__id__": [1], "__class__": 2, "__loader__": "x"}
+    skgrad.save(FunctionTransformer(kw_args=odd), tmp_path / "d")
+    assert skgrad.load(tmp_path / "d").kw_args == odd

@@ -37,8 +37,20 @@ def test_only_content_counts():
         lambda net: net.double(),
         lambda net: setattr(net, "drop", nn.Identity()),
         lambda net: net.register_buffer("more", torch.zeros(0)),
+        lambda net: net.register_buffer("mean", torch.ones(1), persistent=False),
+        lambda net: setattr(net.conv, "stride", (2, 2)),
+        lambda net: setattr(net.norm, "eps", 0.1),
     ],
-    ids=["buffer", "weight", "dtype", "layer", "empty buffer"],
+    ids=[
+        "buffer",
+        "weight",
+        "dtype",
+        "layer",
+        "empty buffer",
+        "buffer that is not saved",
+        "stride",
+        "epsilon",
+    ],
 )
 def test_any_change_counts(change):
     net = seeded(BatchNormNet)
@@ -61,3 +73,22 @@ def test_tensors_of_all_kinds():
 def test_a_network_without_shape_is_refused():
     with pytest.raises(ValueError, match="model must be initialised"):
         network_identity(nn.LazyLinear(3))
+
+
+def test_wrappers_do_not_count():
+    net = seeded(BatchNormNet)
+    before = network_identity(net)
+    assert network_identity(nn.DataParallel(net)) == before
+    assert network_identity(torch.compile(net, backend="eager")) == before
+
+
+def test_what_a_layer_of_ones_own_remembers_does_not_count():
+    net = AnyWidth()
+    before = network_identity(net)
+    net.size = (3, 4)
+    assert network_identity(net) == before
+
+
+def test_a_network_without_values_is_refused():
+    with pytest.raises(ValueError, match="some of its parameters are on the device"):
+        network_identity(nn.Linear(2, 3, device="meta"))
