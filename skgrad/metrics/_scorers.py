@@ -88,6 +88,8 @@ class DetectionScorer:
         """
         check_metric(self.metric)
         check_estimator(estimator)
+        if y is None:
+            raise ValueError("y must be given, to tell anomalies; got None.")
         y = one_per_sample(y, "y")
         if is_classifier(estimator):
             check_is_fitted(estimator)

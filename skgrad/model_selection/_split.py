@@ -140,6 +140,8 @@ class NoveltyKFold(BaseCrossValidator):
             fold to hold both kinds.
         """
         y = _checked_labels(y)
+        if X is not None and not hasattr(X, "shape") and not hasattr(X, "__len__"):
+            raise TypeError(f"X must have a length; got {type(X).__name__}.")
         (X,) = indexable(X)
         groups = _checked_groups(groups, len(y))
         if X is not None and _num_samples(X) != len(y):
