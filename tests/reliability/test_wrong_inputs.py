@@ -135,7 +135,7 @@ def test_datasets_around_detectors(name, counted):
     # numpy would iterate for ever over a Dataset without IndexError.
     endless = Yields(len(IMAGES), lambda index: IMAGES[0])
     detector = ConformalDetector(pipelines()[name])
-    with pytest.raises(TypeError, match="X must be .* got the Dataset"):
+    with pytest.raises(TypeError, match=r"X must be .* got the Dataset"):
         detector.fit(endless)
     assert not hasattr(detector, "detector_")
     counted("Wrong inputs", "Dataset around detectors", "refused, TypeError")
