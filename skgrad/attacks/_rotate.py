@@ -152,7 +152,12 @@ def _filling(fill, batch):
 
 
 def _checked_angles(angle, n_samples):
-    angles = one_per_sample(angle, "angle")
+    try:
+        angles = one_per_sample(angle, "angle")
+    except ValueError as error:
+        raise ValueError(
+            f"angle must be a number of degrees, or one for each sample of X: {error}"
+        ) from error
     if angles.dtype.kind not in "iuf" or angles.shape != (n_samples,):
         raise ValueError(
             "angle must be a number of degrees, or one for each sample of X, "
