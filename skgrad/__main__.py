@@ -8,10 +8,12 @@ import warnings
 from pathlib import Path
 
 from ._terminal import (
+    OneLineParser,
     OptionError,
     Progress,
     check_device,
     check_writable,
+    one_line,
     rate,
     seed,
 )
@@ -44,7 +46,7 @@ def main(arguments=None):
         check_writable(options.output, files.values())
         _run(options, files)
     except OptionError as error:
-        print(f"skgrad: {error}", file=sys.stderr)
+        print(f"skgrad: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -112,7 +114,7 @@ def _pass_on(caught, target_fpr):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m skgrad",
         description=(
             "Train a small network on scikit-learn's digits, fit the detectors of "

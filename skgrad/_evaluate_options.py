@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ._terminal import OptionError, rate, seed
+from ._terminal import OneLineParser, OptionError, one_line, rate, seed
 
 PROTOCOLS = ("A", "A'", "B", "C")
 
@@ -41,12 +41,6 @@ def main(arguments):
     return 0
 
 
-def one_line(message):
-    """Return a message in one line that is not too long to read."""
-    text = " ".join(str(message).split())
-    return text if len(text) <= 1000 else f"{text[:1000]} ..."
-
-
 class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
         """Leave out defaults that say nothing."""
@@ -54,15 +48,9 @@ class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action) if shown else action.help
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        """Say what is wrong in one line, without the usage."""
-        self.exit(2, f"skgrad evaluate: {one_line(message).rstrip('.')}. See --help.\n")
-
-
 def parser():
     """Make the parser."""
-    made = _Parser(
+    made = OneLineParser(
         prog="python -m skgrad evaluate",
         description=(
             "Judge detectors around a model against anomalies, and write table.csv, "

@@ -34,6 +34,7 @@ def replacing(path):
     OSError
         If the file cannot be written, with `path` and a way out.
     """
+    path = as_path(path)
     with telling(path):
         path = Path(os.path.realpath(path))
         # In the same folder: only within one file system is a replacement one step.
@@ -63,6 +64,14 @@ def telling(path):
         reason = error.strerror or error
         text = f"{reason}; what was there is untouched. {way_out}"
         raise OSError(error.errno or errno.EIO, text, str(path)) from error
+
+
+def as_path(path):
+    """Return where a file is or is to be, or say why that is none."""
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise TypeError(f"path must be a str or a Path; got {path!r:.200}.") from error
 
 
 def _to_disk(path):

@@ -12,6 +12,21 @@ class OptionError(Exception):
     """An option that is well-formed but cannot be met."""
 
 
+def one_line(message):
+    """Return a message in one line that is not too long to read."""
+    text = " ".join(str(message).split())
+    return text if len(text) <= 1000 else f"{text[:1000]} ..."
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reads a command line, and refuses it in one line."""
+
+    def error(self, message):
+        """Say what is wrong, without the usage."""
+        name = self.prog.removeprefix("python -m ")
+        self.exit(2, f"{name}: {one_line(message).rstrip('.')}. See --help.\n")
+
+
 def check_device(device):
     """Refuse a device that torch cannot use here."""
     # Imported after the command line is read: --help answers at once.

@@ -5,8 +5,8 @@ from functools import cache, partial
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from torch import Tensor
 
+from .._labels import one_per_sample
 from ..torch_engine.model_state import forward
 
 # What ``target`` may be besides classes.
@@ -72,7 +72,7 @@ _LEGAL_TARGETS = (
 
 
 def _checked_target(target, n_samples):
-    labels = as_array(target)
+    labels = one_per_sample(target, "target")
     if labels.ndim == 0 and labels.dtype.kind in "iu":
         labels = np.full(n_samples, labels)
     if not _are_classes(labels, n_samples):
@@ -84,7 +84,7 @@ def _checked_target(target, n_samples):
 
 
 def _checked_y(y, n_samples):
-    labels = as_array(y)
+    labels = one_per_sample(y, "y")
     if not _are_classes(labels, n_samples):
         raise ValueError(
             f"y must be None or {n_samples} integer classes, one per sample of X; "
@@ -95,16 +95,6 @@ def _checked_y(y, n_samples):
 
 def _are_classes(labels, n_samples):
     return labels.shape == (n_samples,) and labels.dtype.kind in "iu"
-
-
-def as_array(values):
-    """Return numbers, one per sample, as an array; of objects if they are ragged."""
-    if isinstance(values, Tensor):
-        return values.numpy(force=True)
-    try:
-        return np.asarray(values)
-    except ValueError:  # ragged
-        return np.asarray(values, dtype=object)
 
 
 def _check_range(labels, n_classes, name):

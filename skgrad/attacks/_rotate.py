@@ -8,10 +8,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from torch.nn.functional import affine_grid, grid_sample
 
+from .._labels import one_per_sample
 from ..torch_engine.batching import as_batchable
 from ..torch_engine.model_state import at_least_float32
 from ._base import CONSTRAINTS, run_attack
-from ._goals import as_array
 
 
 @validate_params(
@@ -152,7 +152,12 @@ def _filling(fill, batch):
 
 
 def _checked_angles(angle, n_samples):
-    angles = as_array(angle)
+    try:
+        angles = one_per_sample(angle, "angle")
+    except ValueError as error:
+        raise ValueError(
+            f"angle must be a number of degrees, or one for each sample of X: {error}"
+        ) from error
     if angles.dtype.kind not in "iuf" or angles.shape != (n_samples,):
         raise ValueError(
             "angle must be a number of degrees, or one for each sample of X, "

@@ -184,7 +184,10 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
                 "uncertainty; it has none with a probability above 0. Set n_passes=0 "
                 "for the density alone."
             )
-        self._find_layers(module, X, [self.layer], "mean")
+        try:
+            self._find_layers(module, X, [self.layer], "mean")
+        except ValueError as error:  # there they are several
+            raise ValueError(str(error).replace("layers must", "layer must")) from error
         return 2 if self.n_passes else 1
 
     def _learn_columns(self, module, X, random_state):

@@ -169,7 +169,8 @@ def _as_name(name_or_path):
     known = [*_NAMED, *_MADE]
     if name in known:
         return name
-    if Path(text).expanduser().exists():
+    # An empty path would be the working directory.
+    if text and Path(text).expanduser().exists():
         return None
     close = difflib.get_close_matches(name, known, n=3)
     hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 _LIMITS = {
     "n_samples": [Interval(Integral, 1, None, closed="left")],
-    "shape": ["array-like", Integral],
+    "shape": [tuple, list, np.ndarray, Integral],
     "low": [Real],
     "high": [Real],
     "random_state": ["random_state"],

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 @validate_params(
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "shape": ["array-like"],
+        "shape": [tuple, list, np.ndarray],
         "zoom": [Interval(Integral, 1, 32, closed="both")],
         "random_state": ["random_state"],
     },

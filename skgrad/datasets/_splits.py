@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, validate_params
 
+from .._labels import one_per_sample
+
 # Detectors get the first of a permutation, networks the last of it.
 _N_TRAIN = 50_000
 
@@ -107,7 +109,7 @@ def split_ecg(y, *, n_train=200, n_fit=150, random_state=0):
     >>> len(parts.test)
     2
     """
-    y = np.asarray(y)
+    y = one_per_sample(y, "y")
     if n_train + n_fit >= len(y):
         raise ValueError(
             f"n_train + n_fit must be less than the {len(y)} series in y, so that some "

@@ -60,7 +60,7 @@ def conformal_threshold(scores, target_fpr):
     >>> conformal_threshold(range(99), target_fpr=0.05)
     4.0
     """
-    scores = np.sort(_scores("scores", scores))
+    scores = np.sort(checked_scores("scores", scores))
     rank = threshold_rank(len(scores), target_fpr)
     if rank == 0:
         warnings.warn(
@@ -129,8 +129,10 @@ def conformal_p_values(scores, calibration_scores):
     >>> conformal_p_values([-1.0, 4.0, 99.0], range(99)).tolist()
     [0.01, 0.06, 1.0]
     """
-    scores = _scores("scores", scores, min_size=0)
-    calibration_scores = np.sort(_scores("calibration_scores", calibration_scores))
+    scores = checked_scores("scores", scores, min_size=0)
+    calibration_scores = np.sort(
+        checked_scores("calibration_scores", calibration_scores)
+    )
     n_lower = np.searchsorted(calibration_scores, scores, side="right")
     return (1 + n_lower) / (len(calibration_scores) + 1)
 
@@ -180,7 +182,7 @@ def select_by_fdr(p_values, fdr=0.1):
     >>> select_by_fdr([0.01, 0.02, 0.5, 0.9], fdr=0.1).tolist()
     [True, True, False, False]
     """
-    p_values = _scores("p_values", p_values, min_size=0)
+    p_values = checked_scores("p_values", p_values, min_size=0)
     if not np.all((p_values >= 0) & (p_values <= 1)):
         raise ValueError(
             "p_values must lie in [0, 1]; got values from "
@@ -192,7 +194,7 @@ def select_by_fdr(p_values, fdr=0.1):
     return false_discovery_control(p_values) <= fdr * (1 + 1e-12)
 
 
-def _scores(name, values, min_size=1):
+def checked_scores(name, values, min_size=1):
     """Return the values as a vector of floats without NaN."""
     try:
         values = column_or_1d(one_per_sample(values, name), dtype=float)

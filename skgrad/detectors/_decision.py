@@ -11,6 +11,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import Dataset, IterableDataset, Subset
 
+from .._labels import one_per_sample
 from ..torch_engine.samples import take_samples
 from ._conformal import (
     TooFewSamplesWarning,
@@ -205,7 +206,7 @@ def anomaly_labels(y, n_samples):
     ndarray of shape (n_samples,)
         +1 for in-distribution samples, -1 for anomalies.
     """
-    y = np.ones(n_samples) if y is None else np.asarray(y)
+    y = np.ones(n_samples) if y is None else one_per_sample(y, "y")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
     if y.ndim != 1 or y.dtype.kind not in "iufO" or set(y.tolist()) - {-1, 1}:

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .._all_or_nothing import all_or_nothing
+from .._labels import one_per_sample
 from .._optional import import_package
 from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.restoring import generators_kept, seeded_training
@@ -139,6 +140,8 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             The fitted classifier.
         """
         with all_or_nothing(self):
+            # None is told in scikit-learn's words.
+            y = None if y is None else one_per_sample(y, "y")
             X, y = validate_data(
                 self, as_matrix(X), y, dtype=np.float64, ensure_min_samples=2
             )

@@ -1,5 +1,6 @@
 """Whole pipelines, one line each: the three papers and their combination."""
 
+import numpy as np
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -167,7 +168,9 @@ def make_uniform_detector(
     >>> list(make_uniform_detector(model, "0").named_steps)
     ['activations', 'detect']
     """
-    activations = LayerActivationTransformer(model, _with_logits(layer), device=device)
+    activations = LayerActivationTransformer(
+        model, _with_logits(layer, "layer"), device=device
+    )
     detect = PerClassSVDD(nu, target_fpr=target_fpr, random_state=random_state)
     return Pipeline([("activations", activations), ("detect", detect)])
 
@@ -219,7 +222,9 @@ def make_recommended_detector(
     """
     where = {"device": device, "memory": memory}
     gradients = ConfoundingGradientTransformer(model, log=True, **where)
-    activations = LayerActivationTransformer(model, _with_logits(layers), **where)
+    activations = LayerActivationTransformer(
+        model, _with_logits(layers, "layers"), **where
+    )
     features = FeatureUnion([("gradients", gradients), ("activations", activations)])
     detect = CombinedDetector(
         [
@@ -234,9 +239,14 @@ def make_recommended_detector(
     return Pipeline([("features", features), ("detect", detect)])
 
 
-def _with_logits(layers):
+def _with_logits(layers, parameter):
     """Put the logits last, once, where the detectors look for them."""
     if layers is None:  # the transformer finds some, and adds the logits
         return None
+    if not isinstance(layers, (str, list, tuple, np.ndarray)) or not len(layers):
+        raise TypeError(
+            f"{parameter} must be the name of a layer or a list of at least one; got "
+            f"{layers!r:.200}."
+        )
     layers = [layers] if isinstance(layers, str) else layers
     return [*(layer for layer in layers if layer != LOGITS), LOGITS]

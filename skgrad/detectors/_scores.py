@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
 
+from ._first_steps import check_reads
 from ._pyod import PyODDetector, ends_in_pyod, is_pyod
 
 
@@ -26,7 +27,9 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
     ndarray of shape (n_samples,)
         Scores; of a classifier, the log-odds against an anomaly.
     """
+    check_estimator(estimator)
     check_no_bare_pyod(estimator)
+    check_reads(estimator, X)
     if is_outlier_detector(estimator):
         if hasattr(estimator, "score_samples"):
             return estimator.score_samples(X)
@@ -43,6 +46,15 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
         return np.log(probability[:, 1 - anomaly]) - np.log(probability[:, anomaly])
     decision = estimator.decision_function(X)
     return -decision if anomaly == 1 else decision
+
+
+def check_estimator(estimator):
+    """Refuse what is no estimator at all."""
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        raise TypeError(
+            "estimator must be a fitted outlier detector or binary classifier; got "
+            f"{estimator!r:.200}."
+        )
 
 
 def as_outlier_detector(detector):

@@ -29,6 +29,7 @@ from ._decision import (
     take,
     threshold_options,
 )
+from ._first_steps import check_reads
 from ._scores import anomaly_index, as_outlier_detector, in_distribution_scores
 
 
@@ -181,6 +182,7 @@ class ConformalDetector(BaseDecision):
         supervised = is_instance and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
         with all_or_nothing(self):
+            check_reads(detector, X)
             (X,) = indexable(X)
             self._check_form(X, reset=True)
             self._logits = None
@@ -252,6 +254,11 @@ class ConformalDetector(BaseDecision):
     def _classes(self, X, n_samples):
         """Return the class that the network predicts for each sample."""
         if self.predicted_class is None:
+            if isinstance(X, Dataset):
+                raise ValueError(
+                    "predicted_class must be a function when X is a Dataset, to tell "
+                    f"the class of each input; got None and a {type(X).__name__}."
+                )
             X = X.toarray() if issparse(X) else np.asarray(X)
             if X.ndim != 2:
                 raise ValueError(

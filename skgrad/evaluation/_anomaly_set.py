@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._labels import one_per_sample
 from ..attacks import AttackResult
 from ._arrays import as_array
 
@@ -47,7 +48,7 @@ class AnomalySet:
         object.__setattr__(self, "X", as_array(self.X, "X"))
         if self.sources is None:
             return
-        sources = np.asarray(self.sources)
+        sources = one_per_sample(self.sources, "sources")
         if sources.shape != (len(self.X),) or (
             len(sources) and sources.dtype.kind not in "iu"
         ):

@@ -1,11 +1,26 @@
 """Confidence intervals of the metrics, by drawing the inputs anew."""
 
+from numbers import Integral, Real
+
 import numpy as np
+from sklearn.utils._param_validation import Interval, validate_params
+
+from ..detectors._conformal import checked_scores
 
 # Weights of this many inputs are held at a time.
 _CHUNK = 4_000_000
 
 
+@validate_params(
+    {
+        "scores_id": ["array-like"],
+        "scores_anomaly": ["array-like"],
+        "n_resamples": [Interval(Integral, 1, None, closed="left")],
+        "confidence": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
 def bootstrap_intervals(
     scores_id, scores_anomaly, *, n_resamples=1000, confidence=0.95, random_state=0
 ):
@@ -30,7 +45,7 @@ def bootstrap_intervals(
     -------
     dict of str to (float, float)
         Lower and upper end by the name of the metric, as fractions; NaN where there
-        are no anomalies.
+        are no anomalies, or nothing else.
 
     References
     ----------
@@ -45,7 +60,9 @@ def bootstrap_intervals(
     >>> low < 0.875 < high
     True
     """
-    if not len(scores_anomaly):
+    scores_id = checked_scores("scores_id", scores_id, min_size=0)
+    scores_anomaly = checked_scores("scores_anomaly", scores_anomaly, min_size=0)
+    if not len(scores_id) or not len(scores_anomaly):
         return dict.fromkeys(_NAMES, (np.nan, np.nan))
     values, places = np.unique(
         np.concatenate([scores_id, scores_anomaly]), return_inverse=True

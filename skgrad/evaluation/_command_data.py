@@ -309,4 +309,4 @@ def check_id(options):
 
 
 def _exists(text):
-    return Path(text).expanduser().exists()
+    return bool(text) and Path(text).expanduser().exists()

@@ -8,8 +8,13 @@ from operator import add
 
 import numpy as np
 
-from .._evaluate_options import one_line
-from .._terminal import OptionError, Progress, check_device, check_writable
+from .._terminal import (
+    OptionError,
+    Progress,
+    check_device,
+    check_writable,
+    one_line,
+)
 from ..feature_extraction import LayerActivationTransformer
 from ._command_data import Anomalies, InDistribution, check_anomalies, check_id
 from ._command_model import import_object, load_model, train_or_load

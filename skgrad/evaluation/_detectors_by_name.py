@@ -132,6 +132,9 @@ def make_detectors(
     >>> list(make_detectors(torch.nn.Linear(4, 3), ["recommended", "c", "max-softmax"]))
     ['recommended', 'C: SVDD', 'max softmax']
     """
+    if not isinstance(names, (str, list, tuple)):
+        raise TypeError(f"names must be a list of names of detectors; got {names!r}.")
+    names = [names] if isinstance(names, str) else names
     wanted = [shown for name in names for shown in checked_names(name)]
     common = {"random_state": random_state, "target_fpr": target_fpr}
     where = {"device": device}

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .. import attacks as at
+from .._labels import one_per_sample
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import LayerActivationTransformer
 from ._anomaly_set import AnomalySet
@@ -194,10 +195,10 @@ def make_anomalies(
     threat = threat or Threat()
     names = [_checked_kind(kind) for kind in kinds]
     X = as_array(X, "X")
-    y = check_labels(np.asarray(y), X, "y")
+    y = check_labels(one_per_sample(y, "y"), X, "y")
     logits = LayerActivationTransformer(model, "logits")
     right = logits.fit_transform(X).argmax(axis=1) == y
-    sources = None if sources is None else np.asarray(sources)
+    sources = None if sources is None else one_per_sample(sources, "sources")
     store, step = Store(cache, "anomalies"), on_step or (lambda line: None)
     known = store.key(logits, joblib.hash((X, y)), threat)
     made = {}

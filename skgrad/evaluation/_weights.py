@@ -3,12 +3,12 @@
 import copy
 import json
 from hashlib import blake2b
-from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from .._files import replacing
+from .._files import as_path, replacing
 
 # The format's names of types.
 _DTYPES = {
@@ -66,6 +66,7 @@ def save_network(network, path):
         )
     header, chunks, end = {}, [], 0
     for name, tensor in module.state_dict().items():
+        _check_tensor(name, tensor)
         raw = _as_bytes(tensor)
         header[name] = {
             "dtype": _NAMES[tensor.dtype],
@@ -81,6 +82,19 @@ def save_network(network, path):
     size = len(text).to_bytes(8, "little")
     with replacing(path) as part:
         part.write_bytes(b"".join([size, text, *chunks]))
+
+
+def _check_tensor(name, tensor):
+    if is_lazy(tensor) or tensor.is_meta or tensor.layout != torch.strided:
+        raise ValueError(
+            f"network must have all weights, and dense ones; {name!r} is not there "
+            "yet, or sparse. Call the network once on inputs, or load its weights."
+        )
+    if tensor.dtype not in _NAMES:
+        raise ValueError(
+            f"network must have weights of {', '.join(map(str, _NAMES))}; {name!r} is "
+            f"of {tensor.dtype}."
+        )
 
 
 def load_network(network, path):
@@ -108,7 +122,7 @@ def load_network(network, path):
     --------
     save_network : The way there.
     """
-    module = copy.deepcopy(network) if isinstance(network, nn.Module) else network()
+    module = _made(network)
     try:
         module.load_state_dict(load_safetensors(path))
     except RuntimeError as error:
@@ -117,6 +131,20 @@ def load_network(network, path):
             f"does not: {error}"
         ) from error
     return module.eval()
+
+
+def _made(network):
+    """Return a new network."""
+    if isinstance(network, nn.Module):
+        return copy.deepcopy(network)
+    legal = "network must be a torch.nn.Module, or make one when called without "
+    try:
+        module = network()
+    except TypeError as error:
+        raise TypeError(f"{legal}arguments; got {network!r:.200}: {error}.") from error
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{legal}arguments; it made {module!r:.200}.")
+    return module
 
 
 def load_safetensors(path):
@@ -138,7 +166,7 @@ def load_safetensors(path):
         If the file is no safetensors file, is cut off, holds an unknown type, or is
         not as `save_network` wrote it.
     """
-    raw = bytearray(Path(path).read_bytes())
+    raw = bytearray(as_path(path).read_bytes())
     start = 8 + int.from_bytes(raw[:8], "little")
     try:
         if start > len(raw):

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from .._labels import one_per_sample
+from ._detection import check_judged, check_metric
+
 
 def class_weighted(metric, y_true, y_score, predicted, **options):
     r"""Average a metric over the predicted classes, each by its share of anomalies.
@@ -53,14 +56,16 @@ def class_weighted(metric, y_true, y_score, predicted, **options):
     >>> class_weighted(auroc, y, scores, predicted=[0, 0, 1, 1])
     1.0
     """
-    y_true, y_score, predicted = map(np.asarray, (y_true, y_score, predicted))
+    check_metric(metric)
+    y_true, y_score = check_judged(y_true, y_score)
+    predicted = one_per_sample(predicted, "predicted")
     if predicted.shape != y_true.shape:
         raise ValueError(
             "predicted must hold one class per sample, of the shape of y_true "
             f"{y_true.shape}; got shape {predicted.shape}."
         )
     values, weights = [], []
-    for label in np.unique(predicted[y_true == -1]):
+    for label in dict.fromkeys(predicted[y_true == -1].tolist()):
         rows = predicted == label
         if (y_true[rows] == 1).any():
             values.append(metric(y_true[rows], y_score[rows], **options))

@@ -162,6 +162,22 @@ def detection_accuracy(y_true, y_score):
 
 
 def _check(y_true, y_score):
+    """Check labels and scores, and return scores that have only an order."""
+    y_true, y_score = check_judged(y_true, y_score)
+    # Only the order counts, and ranks have no infinities.
+    return y_true, np.unique(y_score, return_inverse=True)[1].astype(float)
+
+
+def check_metric(metric):
+    """Refuse what is no function, such as the name of one."""
+    if not callable(metric):
+        raise TypeError(
+            "metric must be a function of y_true and y_score, such as "
+            f"skgrad.metrics.auroc; got {metric!r:.200}."
+        )
+
+
+def check_judged(y_true, y_score):
     """Check that labels are +1 and -1, both there, and that scores are numbers."""
     y_true = one_per_sample(y_true, "y_true")
     y_score = one_per_sample(y_score, "y_score")
@@ -187,5 +203,4 @@ def _check(y_true, y_score):
             "y_score must be numbers without NaN, higher = more in-distribution; got "
             f"dtype {y_score.dtype} with {y_score[:5]} ..."
         )
-    # Only the order counts, and ranks have no infinities.
-    return y_true, np.unique(y_score, return_inverse=True)[1].astype(float)
+    return y_true, y_score

@@ -2,9 +2,22 @@
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.utils.validation import check_is_fitted
 
-from ..detectors._scores import anomaly_index, in_distribution_scores
-from ._detection import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
+from .._labels import distinct, one_per_sample
+from ..detectors._scores import (
+    anomaly_index,
+    check_estimator,
+    in_distribution_scores,
+)
+from ._detection import (
+    aupr_in,
+    aupr_out,
+    auroc,
+    check_metric,
+    detection_accuracy,
+    tnr_at_tpr,
+)
 
 
 class DetectionScorer:
@@ -73,9 +86,14 @@ class DetectionScorer:
         float
             The metric; higher is better.
         """
-        y = np.asarray(y)
+        check_metric(self.metric)
+        check_estimator(estimator)
+        if y is None:
+            raise ValueError("y must be given, to tell anomalies; got None.")
+        y = one_per_sample(y, "y")
         if is_classifier(estimator):
-            _check_labels(y, estimator.classes_)
+            check_is_fitted(estimator)
+            _check_labels(y, estimator.classes_.tolist())
             anomaly = anomaly_index(estimator.classes_, self.anomaly_label)
             y = np.where(y == estimator.classes_[anomaly], -1, 1)
         scores = in_distribution_scores(estimator, X, anomaly_label=self.anomaly_label)
@@ -91,11 +109,11 @@ class DetectionScorer:
 
 
 def _check_labels(y, classes):
-    unknown = np.setdiff1d(y, classes)
-    if len(unknown):
+    unknown = [label for label in distinct(y) if label not in classes]
+    if unknown:
         raise ValueError(
-            f"y must hold the labels {list(classes)} that the classifier was fitted "
-            f"on; got {unknown[:5].tolist()} too."
+            f"y must hold the labels {classes} that the classifier was fitted on; got "
+            f"{unknown[:5]} too."
         )
 
 

@@ -140,7 +140,10 @@ class NoveltyKFold(BaseCrossValidator):
             fold to hold both kinds.
         """
         y = _checked_labels(y)
-        X, groups = indexable(X, groups)
+        if X is not None and not hasattr(X, "shape") and not hasattr(X, "__len__"):
+            raise TypeError(f"X must have a length; got {type(X).__name__}.")
+        (X,) = indexable(X)
+        groups = _checked_groups(groups, len(y))
         if X is not None and _num_samples(X) != len(y):
             raise ValueError(
                 "y must have one label per sample of X; found input variables with "
@@ -190,6 +193,26 @@ class NoveltyKFold(BaseCrossValidator):
                         "groups hold them. Use fewer folds or finer groups, or try "
                         "shuffle=True with another random_state."
                     )
+
+
+def _checked_groups(groups, n_samples):
+    """Return groups as an array, one per row."""
+    if groups is None:
+        return None
+    groups = one_per_sample(groups, "groups")
+    if groups.shape != (n_samples,):
+        raise ValueError(
+            f"groups must hold one group per sample, {n_samples} here; got shape "
+            f"{groups.shape}."
+        )
+    try:
+        np.unique(groups)
+    except TypeError as error:
+        raise TypeError(
+            "groups must be all numbers or all text, to be told apart; got "
+            f"{sorted({type(g).__name__ for g in groups.tolist()})}."
+        ) from error
+    return groups
 
 
 def _checked_labels(y):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import sklearn
 import torch
-from sklearn.base import BaseEstimator
 
 from .. import __version__
 from .._files import replacing
@@ -70,7 +69,7 @@ def save(detector, path, *, trusted=()):
     True
     """
     path = _checked_path(path)
-    if not isinstance(detector, BaseEstimator) and not hasattr(detector, "get_params"):
+    if isinstance(detector, type) or not hasattr(detector, "get_params"):
         raise TypeError(
             "detector must be an estimator of scikit-learn's kind; got "
             f"{type(detector).__name__}: {detector!r:.80}."

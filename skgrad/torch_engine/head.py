@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor, nn
@@ -104,9 +105,11 @@ def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor
     """
     named = dict(module.named_modules())
     if layer not in named:
+        close = get_close_matches(layer, named, n=3)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"layer must be the name of a layer of the model; got {layer!r}. Legal "
-            f"are {listed(_names(module))}."
+            f"layer must be the name of a layer of the model; got {layer!r}.{hint} "
+            f"Legal are {listed(_names(module))}."
         )
     inputs: list[Any] = []
     hook = named[layer].register_forward_pre_hook(lambda _, given: inputs.append(given))

@@ -11,9 +11,14 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from pyod.models.knn import KNN
+from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
-from wrong_data import Right, Wrong, catalogue
-from wrong_doors import ATTACKS, FUNCTIONS, IMAGES, OVER_ROWS, ROWS, doors
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from wrong_data import Right, Wrong, Yields, catalogue
+from wrong_doors import ATTACKS, FUNCTIONS, IMAGES, OVER_ROWS, ROWS, doors, network
+
+from skgrad import ConformalDetector, LayerActivationTransformer
 
 REFUSALS = (ValueError, TypeError, NotFittedError)
 SECONDS = 60
@@ -30,15 +35,32 @@ def guard():
 ENTRIES = {X.ndim: catalogue(X) for X in (IMAGES, ROWS)}
 # Whose values are checked elsewhere, or make another detector of too few images.
 NOT_TRIED = {
-    "AnomalySet": ("NaN", "infinity", "masked", "empty", "None among"),
-    "evaluate(anomalies)": ("empty",),
-    "evaluate(X_fit)": ("None", "integers", "uint8", "booleans", "broadcast"),
+    "AnomalySet": {
+        "NaN",
+        "infinity",
+        "-infinity",
+        "NaN among objects",
+        "None among objects",
+        "tensor, NaN",
+        "Dataset with NaN",
+        "empty",
+    },
+    "evaluate(anomalies)": {"empty"},
+    "evaluate(X_fit)": {
+        "None",
+        "integers",
+        "uint8",
+        "booleans",
+        "tensor, integers",
+        "tensor, booleans",
+        "broadcast view",
+    },
 }
 PAIRS = [
     (door, case)
     for door in doors()
     for case in ENTRIES[2 if door in OVER_ROWS else 4]
-    if not any(words in case for words in NOT_TRIED.get(door, ()))
+    if case not in NOT_TRIED.get(door, ())
 ]
 
 
@@ -98,3 +120,33 @@ def check_words(error, parameter, match):
     assert re.search(rf"\b{re.escape(parameter)}\b", message), message
     assert re.search(match, message, re.DOTALL), message
     assert len(message) < 700
+
+
+def pipelines():
+    forest = IsolationForest(n_estimators=2)
+    features = LayerActivationTransformer(network(), "logits")
+    both = FeatureUnion([("features", features), ("raw", "passthrough")])
+    takes = {"forest": forest, "PyOD": KNN(), "scaled": make_pipeline(None, forest)}
+    return takes | {"both": make_pipeline(both, forest)}
+
+
+@pytest.mark.parametrize("name", pipelines())
+def test_datasets_around_detectors(name, counted):
+    # numpy would iterate for ever over a Dataset without IndexError.
+    endless = Yields(len(IMAGES), lambda index: IMAGES[0])
+    detector = ConformalDetector(pipelines()[name])
+    with pytest.raises(TypeError, match=r"X must be .* got the Dataset"):
+        detector.fit(endless)
+    assert not hasattr(detector, "detector_")
+    counted("Wrong inputs", "Dataset around detectors", "refused, TypeError")
+
+
+def test_datasets_around_pipelines_that_read_them(counted):
+    features = LayerActivationTransformer(network(), "logits")
+    parts = FeatureUnion([("features", features), ("more", "drop")])
+    endless = Yields(len(IMAGES), lambda index: IMAGES[index % len(IMAGES)])
+    for first in (features, parts):
+        inner = make_pipeline(first, IsolationForest(n_estimators=2))
+        detector = ConformalDetector(inner, target_fpr=0.5, random_state=0).fit(endless)
+        assert_allclose(detector.score_samples(endless), detector.score_samples(IMAGES))
+        counted("Wrong inputs", "Dataset around detectors", "right answer")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..._files import replacing
+from ..._files import as_path, replacing
 from ._figures import check_matplotlib, new_figure
 from ._summary import Summary
 
@@ -70,8 +70,15 @@ def plot_score_distributions(results, path=None):
         "(asinh scale); numbers: AUROC in percent"
     )
     if path is not None:
+        kind = as_path(path).suffix[1:].lower() or "png"
+        kinds = figure.canvas.get_supported_filetypes()
+        if kind not in kinds:
+            raise ValueError(
+                f"path must end in one of {', '.join(sorted(kinds))}, preceded by a "
+                f"point; got {str(path)!r}."
+            )
         with replacing(path) as part:
-            figure.savefig(part, format=part.suffix[1:] or "png", dpi=100)
+            figure.savefig(part, format=kind, dpi=100)
     return figure
 
 

@@ -1,7 +1,10 @@
 """Figures over many detectors and kinds of anomaly."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.metrics import roc_curve
+from sklearn.utils._param_validation import Interval, validate_params
 
 from ..._optional import import_package
 from ._summary import Summary, nan_mean
@@ -137,6 +140,10 @@ def _write_numbers(axes, image, table):
         )
 
 
+@validate_params(
+    {"n_columns": [Interval(Integral, 1, None, closed="left")]},
+    prefer_skip_nested_validation=True,
+)
 def plot_roc_curves(results, *, n_columns=4):
     """Draw the ROC curves of all detectors, one panel per kind of anomaly.
 

@@ -5,6 +5,7 @@ import io
 from html import escape
 
 import numpy as np
+from sklearn.utils._param_validation import validate_params
 
 from ..._files import write_text
 from ._distributions import plot_score_distributions
@@ -22,6 +23,10 @@ INTERVALS = (
 )
 
 
+@validate_params(
+    {"title": [str], "notes": [dict, None]},
+    prefer_skip_nested_validation=True,
+)
 def write_html(
     results,
     path,

@@ -1,5 +1,7 @@
 """Results by detector and kind of anomaly, averaged over folds and seeds."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -22,7 +24,13 @@ class Summary:
     """
 
     def __init__(self, results):
-        self.results = list(getattr(results, "results", results))
+        results = getattr(results, "results", results)
+        if not isinstance(results, Iterable):
+            raise TypeError(
+                "results must be an Evaluation or a list of Result; got "
+                f"{results!r:.200}."
+            )
+        self.results = list(results)
         if not self.results:
             raise ValueError(
                 "results must hold at least one Result; got none. Run an evaluation "

@@ -5,6 +5,7 @@ import re
 from html import escape
 
 import numpy as np
+from sklearn.utils._param_validation import validate_params
 
 from ..._files import replacing, write_text
 from ._summary import Summary, nan_mean, nan_spread
@@ -78,6 +79,10 @@ def write_csv(results, path, *, target_fpr, random_state):
         writer.writerows(lines)
 
 
+@validate_params(
+    {"title": [str], "notes": [dict, None]},
+    prefer_skip_nested_validation=True,
+)
 def write_markdown(results, path, *, title="Evaluation", notes=None):
     """Write AUROC and TNR@95TPR of each detector and kind of anomaly as Markdown.
 
