@@ -45,6 +45,8 @@ def bootstrap_intervals(
     >>> low < 0.875 < high
     True
     """
+    if not len(scores_id):
+        raise ValueError("scores_id must hold at least one score; got none.")
     if not len(scores_anomaly):
         return dict.fromkeys(_NAMES, (np.nan, np.nan))
     values, places = np.unique(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .._files import replacing
+from .._messages import cut
 
 # The format's names of types.
 _DTYPES = {
@@ -114,7 +115,7 @@ def load_network(network, path):
     except RuntimeError as error:
         raise ValueError(
             f"path must hold the weights of a {type(module).__name__}; {str(path)!r} "
-            f"does not: {error}"
+            f"does not: {cut(str(error), 300)}"
         ) from error
     return module.eval()
 

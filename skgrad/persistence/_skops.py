@@ -10,6 +10,8 @@ from importlib import import_module
 
 from sklearn.base import BaseEstimator
 
+from .._messages import brief
+
 # Parts of estimators that are none themselves.
 _PARTS = {
     "skgrad.baselines._combination._FisherSum",
@@ -66,8 +68,8 @@ def checked_names(trusted):
     """Return the names of the classes and functions that a user trusts."""
     if isinstance(trusted, (str, type)) or callable(trusted):
         raise TypeError(
-            f"trusted must be a list of classes or functions; got {trusted!r}. Write "
-            f"[{getattr(trusted, '__name__', trusted)}]."
+            "trusted must be a list of classes or functions; got "
+            f"{brief(trusted)}. Write [{getattr(trusted, '__name__', 'its class')}]."
         )
     return [_checked_name(thing) for thing in trusted]
 
@@ -76,12 +78,12 @@ def _checked_name(thing):
     module, name = getattr(thing, "__module__", None), getattr(thing, "__name__", None)
     if module is None or name is None:
         raise TypeError(
-            f"trusted must hold classes or functions themselves; got {thing!r}."
+            f"trusted must hold classes or functions themselves; got {brief(thing)}."
         )
     if getattr(sys.modules.get(module), name, None) is not thing:
         raise ValueError(
-            f"trusted must hold classes or functions that can be imported; {thing!r} "
-            "cannot. Define it at the top of a module."
+            "trusted must hold classes or functions that can be imported; "
+            f"{brief(thing)} cannot. Define it at the top of a module."
         )
     return f"{module}.{name}"
 

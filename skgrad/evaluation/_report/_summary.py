@@ -1,6 +1,10 @@
 """Results by detector and kind of anomaly, averaged over folds and seeds."""
 
+from collections.abc import Iterable
+
 import numpy as np
+
+from ..._messages import brief
 
 
 class Summary:
@@ -22,7 +26,13 @@ class Summary:
     """
 
     def __init__(self, results):
-        self.results = list(getattr(results, "results", results))
+        given = getattr(results, "results", results)
+        if not isinstance(given, Iterable):
+            raise TypeError(
+                "results must be an Evaluation or a list of Result; got "
+                f"{brief(results)}."
+            )
+        self.results = list(given)
         if not self.results:
             raise ValueError(
                 "results must hold at least one Result; got none. Run an evaluation "
@@ -32,7 +42,7 @@ class Summary:
         if stranger is not None:
             raise TypeError(
                 "results must be an Evaluation or a list of Result; got "
-                f"{type(results).__name__} with {stranger!r}."
+                f"a {type(results).__name__} that holds {brief(stranger)}."
             )
         self.detectors = list(dict.fromkeys(r.detector for r in self.results))
         self.anomalies = list(dict.fromkeys(r.anomaly for r in self.results))
