@@ -81,7 +81,7 @@ def construct(make, options):
     except (TypeError, ValueError) as error:
         raise ValueError(
             "options must be a dictionary of what the attack takes; got "
-            f"{brief(options)}. It says: {error}"
+            f"{brief(options, 200)}. It says: {error}"
         ) from error
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from sklearn.base import BaseEstimator
 
 from .._messages import brief
+from .._optional import import_package
 
 # Parts of estimators that are none themselves.
 _PARTS = {
@@ -33,14 +34,7 @@ _DISTANCES = "sklearn.metrics._dist_metrics"
 
 def skops_io():
     """Import skops.io, or say how to get it."""
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ImportError(
-            "save and load need skops, which is not installed. Use pip install "
-            '"skgrad[save]".'
-        ) from error
-    return skops.io
+    return import_package("skops.io", "save and load need", "save")
 
 
 def untrusted(content, extra):
