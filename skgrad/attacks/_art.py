@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import validate_params
 
+from .._messages import brief
 from ._library import (
     LIMITS,
     construct,
@@ -142,8 +143,8 @@ def _checked_attack(attack):
     if not (isinstance(attack, type) and issubclass(attack, base)):
         raise TypeError(
             "attack must be the name or the class of an evasion attack of ART, such as "
-            f"'SquareAttack'; got {attack!r}. Of an instance, give the class and the "
-            "options."
+            f"'SquareAttack'; got {brief(attack)}. Of an instance, give the class and "
+            "the options."
         )
     return attack
 
@@ -152,7 +153,7 @@ def _checked_options(options):
     if "targeted" in options:
         raise ValueError(
             "options must not hold 'targeted', which follows from target; got "
-            f"{options!r}."
+            f"{brief(options)}."
         )
     return options
 

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from .._messages import brief
+
 
 def checked_bounds(bounds, shape, place):
     """Return the bounds as two tensors that broadcast with one sample."""
@@ -14,10 +16,10 @@ def checked_bounds(bounds, shape, place):
     if not fits:
         raise ValueError(
             "bounds must be a pair (lowest, highest) of numbers, or of arrays that "
-            f"broadcast to one sample of shape {shape}; got {bounds!r}."
+            f"broadcast to one sample of shape {shape}; got {brief(bounds)}."
         )
     if not (low < high).all():
-        raise ValueError(f"bounds must have lowest < highest; got {bounds!r}.")
+        raise ValueError(f"bounds must have lowest < highest; got {brief(bounds)}.")
     return low, high
 
 

@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._messages import brief
 from ..detectors._wrapper import ConformalDetector
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
@@ -55,7 +56,7 @@ def find_pipeline(detector):
         else:
             break
     if not isinstance(detector, Pipeline) or len(detector) < 2:
-        raise TypeError(f"{_LEGAL}; got {detector!r:.200}.")
+        raise TypeError(f"{_LEGAL}; got {brief(detector)}.")
     return detector
 
 
@@ -132,7 +133,7 @@ def _parts(extract):
 
 def _check_part(part, module):
     if _recorded_by(part) is None:
-        raise TypeError(f"{_LEGAL}; got {part!r:.200} in its first step.")
+        raise TypeError(f"{_LEGAL}; got {brief(part)} in its first step.")
     if not hasattr(part, "n_classes_"):
         raise NotFittedError(
             f"detector must be fitted; its {type(part).__name__} is not. Call "

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
+from .._messages import brief
 from ..detectors._scores import anomaly_index, in_distribution_scores
 from ..feature_extraction import FeatureArray
 
@@ -90,7 +91,7 @@ def _check_scores(steps):
         raise TypeError(
             "detector must score inputs, as outlier detectors with score_samples or "
             "decision_function do, and binary classifiers with predict_proba or "
-            f"decision_function; got a pipeline that ends in {steps[-1]!r:.200}."
+            f"decision_function; got a pipeline that ends in {brief(steps[-1])}."
         )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, validate_params
 
+from .._messages import brief
 from ._library import (
     LIMITS,
     construct,
@@ -163,7 +164,7 @@ def _made(attack, options):
         if options:
             raise ValueError(
                 f"options must be None for an instance, which has its own; got "
-                f"{options!r}. Give the class instead."
+                f"{brief(options)}. Give the class instead."
             )
         return attack
     if isinstance(attack, str):
@@ -171,7 +172,7 @@ def _made(attack, options):
     if not (isinstance(attack, type) and issubclass(attack, attacks.Attack)):
         raise TypeError(
             "attack must be the name, the class or an instance of an attack of "
-            f"foolbox, such as 'LinfDeepFoolAttack'; got {attack!r}."
+            f"foolbox, such as 'LinfDeepFoolAttack'; got {brief(attack)}."
         )
     return construct(attack, options)
 
@@ -185,9 +186,9 @@ def _check_eps(foolbox, attack, eps, what):
         )
     if eps is not None and not _has_distance(attack):
         raise ValueError(
-            f"eps must be None for {what}, which knows no norm to measure it in; got "
-            f"{eps!r}. Where the attack takes one, give it in its options, such as "
-            "{'distance': foolbox.distances.l2}."
+            f"eps must be None for {what}, which knows no norm to measure it in; "
+            f"got {brief(eps)}. Where the attack takes one, give it in its options, "
+            "such as {'distance': foolbox.distances.l2}."
         )
 
 

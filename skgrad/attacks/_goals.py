@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from .._labels import one_per_sample
+from .._messages import brief
 from ..torch_engine.model_state import forward
 
 # What ``target`` may be besides classes.
@@ -33,7 +34,7 @@ class Goals:
         self.target, self.draws = target, None
         if isinstance(target, str):
             if target not in TARGETS:
-                raise ValueError(f"{_LEGAL_TARGETS}; got {target!r}.")
+                raise ValueError(f"{_LEGAL_TARGETS}; got {brief(target)}.")
             if target == "random":
                 # For all samples at once: the same whatever the batch size.
                 self.draws = check_random_state(random_state).uniform(size=n_samples)

@@ -6,7 +6,6 @@ import random
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from .._messages import brief, did_you_mean, listed
 from .._optional import import_package
 from ..torch_engine.batching import as_batchable
 from ..torch_engine.model_state import as_logits, check_recorded, placement
@@ -64,10 +64,10 @@ def named_attack(name, home, base, library):
     }
     if name in attacks:
         return attacks[name]
-    close = get_close_matches(name, attacks, n=4, cutoff=0.4) or sorted(attacks)
+    near = did_you_mean(name, attacks, most=4, cutoff=0.45)
     raise ValueError(
-        f"attack must be the name of an attack of {library}; got {name!r}. Close "
-        f"matches: {', '.join(close)}."
+        f"attack must be the name of an attack of {library}; got {name!r}."
+        f"{near or f' Legal are {listed(sorted(attacks))}.'}"
     )
 
 
@@ -80,8 +80,8 @@ def construct(make, options):
         return make(**options)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"options must be a dictionary of what the attack takes; got {options!r}. "
-            f"It says: {error}"
+            "options must be a dictionary of what the attack takes; got "
+            f"{brief(options, 200)}. It says: {error}"
         ) from error
 
 
@@ -215,7 +215,7 @@ class Box:
         if not torch.isfinite(span).all():
             raise ValueError(
                 "bounds must be finite for attacks of other libraries, which search "
-                f"the whole range; got {bounds!r}."
+                f"the whole range; got {brief(bounds)}."
             )
         if low.numel() == high.numel() == 1:
             shift, scale, low, high = 0 * low, 1 + 0 * low, low.item(), high.item()

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from torch.nn.functional import affine_grid, grid_sample
 
 from .._labels import one_per_sample
+from .._messages import brief
 from ..torch_engine.batching import as_batchable
 from ..torch_engine.model_state import at_least_float32
 from ._base import CONSTRAINTS, run_attack
@@ -146,7 +147,7 @@ def _filling(fill, batch):
     if filling is None or not torch.isfinite(filling).all():
         raise ValueError(
             "fill must be None (the lower bound, if finite), a finite number or one "
-            f"per channel, {batch.x.shape[1]} here; got {fill!r}."
+            f"per channel, {batch.x.shape[1]} here; got {brief(fill)}."
         )
     return filling[:, None, None]
 

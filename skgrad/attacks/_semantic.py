@@ -3,6 +3,7 @@
 import torch
 from sklearn.utils._param_validation import validate_params
 
+from .._messages import brief
 from ._base import CONSTRAINTS, run_attack
 
 
@@ -60,7 +61,8 @@ def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None
         total = batch.low + batch.high
         if not torch.isfinite(total).all():
             raise ValueError(
-                f"bounds must be finite to turn values within them; got {bounds!r}."
+                "bounds must be finite to turn values within them; got "
+                f"{brief(bounds)}."
             )
         return batch.within(total - batch.x)
 

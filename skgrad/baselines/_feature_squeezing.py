@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import median_filter
 from sklearn.utils._param_validation import Interval
 
+from .._messages import brief
 from ..attacks._bounds import check_within, checked_bounds
 from ..detectors._decision import take
 from ..torch_engine.cotangents import wide
@@ -190,9 +191,9 @@ class FeatureSqueezing(BaseModelDetector):
             )
         for squeezer in self.squeezers:
             if not callable(squeezer):
-                raise ValueError(
+                raise TypeError(
                     "squeezers must be functions that take and return an array of "
-                    f"samples; got {squeezer!r}."
+                    f"samples; got {brief(squeezer)}."
                 )
             squeezers.append(partial(_by_array, squeezer))
         if not squeezers:
@@ -240,12 +241,18 @@ def _by_array(squeezer, batch):
     """Apply a function of arrays to a tensor."""
     array = at_least_float32(batch).cpu().numpy()
     # A copy goes in, so that a squeezer that works in place does no harm.
-    squeezed = np.asarray(squeezer(array.copy()))
+    try:
+        squeezed = np.asarray(squeezer(array.copy()))
+    except Exception as error:
+        raise ValueError(
+            "squeezers must be functions that take and return an array of samples; "
+            f"{brief(squeezer)} raises {type(error).__name__}: {error}"
+        ) from error
     legal = squeezed.shape == array.shape and squeezed.dtype.kind in "fiu"
     if not legal or not np.isfinite(squeezed).all():
         raise ValueError(
             "squeezers must return finite numbers of the shape they are given, "
-            f"{array.shape}; {squeezer!r} returns "
+            f"{array.shape}; {brief(squeezer)} returns "
             + (
                 "NaN or infinity."
                 if legal

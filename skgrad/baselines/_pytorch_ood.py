@@ -1,7 +1,6 @@
 """pytorch-ood's detectors as citizens of scikit-learn."""
 
 import copy
-import difflib
 import inspect
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from .._messages import brief, did_you_mean
 from .._optional import import_package
 from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.batching import map_batches
@@ -276,7 +276,7 @@ class PyTorchOODDetector(BaseModelDetector):
 
     def _name(self):
         detector = self._recipe[0]
-        return getattr(detector, "__name__", repr(detector))
+        return getattr(detector, "__name__", None) or brief(detector)
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -345,12 +345,8 @@ def _by_name(name, library):
         if isinstance(value, type) and issubclass(value, library.Detector)
     }
     if name not in found:
-        lower = {key.lower(): key for key in found}
-        close = difflib.get_close_matches(name.lower(), lower, n=3)
-        meant = " or ".join(repr(lower[key]) for key in close)
-        hint = f"did you mean {meant}? " if close else ""
         raise ValueError(
-            f"detector must be the name of one of pytorch-ood's; got {name!r}: {hint}"
-            f"Legal are {', '.join(sorted(found))}."
+            f"detector must be the name of one of pytorch-ood's; got {name!r}."
+            f"{did_you_mean(name, found)} Legal are {', '.join(sorted(found))}."
         )
     return found[name]

@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .._files import read_sealed, write_sealed
+from .._messages import warn
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # Fewer images are read about as fast as their cache.
@@ -98,7 +98,7 @@ def read_images(paths, *, mode=None, size=None, cache_dir=None):
 
 
 def _warn(text):
-    warnings.warn(f"cache_dir: {text}", RuntimeWarning, stacklevel=3)
+    warn(f"cache_dir: {text}", RuntimeWarning)
 
 
 def _decode(paths, mode, size):

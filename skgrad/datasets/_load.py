@@ -1,6 +1,5 @@
 """Data sets by name or by path, in one form."""
 
-import difflib
 import os
 from numbers import Integral
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._messages import did_you_mean
 from . import _sources
 from ._shape import fit_shape
 
@@ -172,11 +172,9 @@ def _as_name(name_or_path):
     # An empty path would be the working directory.
     if text and Path(text).expanduser().exists():
         return None
-    close = difflib.get_close_matches(name, known, n=3)
-    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
     raise ValueError(
         f"name_or_path must be an existing folder or file, or one of "
-        f"{', '.join(known)}; got {text!r}. {hint}".rstrip()
+        f"{', '.join(known)}; got {text!r}.{did_you_mean(name, known)}"
     )
 
 

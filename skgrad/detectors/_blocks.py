@@ -17,6 +17,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import _get_feature_names
 
+from .._messages import brief
 from ..torch_engine.activations import LOGITS
 
 
@@ -117,7 +118,7 @@ def _widths(n_columns, blocks):
         raise ValueError(
             "blocks must be None or positive block widths, logits last, that add up "
             f"to the number of columns of X (n_features={n_columns}), one of them "
-            f"possibly -1 for the rest; got {blocks!r}."
+            f"possibly -1 for the rest; got {brief(blocks)}."
         )
     # A rest of no columns is no block; were it the last, it would be the logits.
     return [width for width in widths[:-1] if width] + widths[-1:]

@@ -4,8 +4,9 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._messages import brief
 from ._base import BaseNoveltyDetector, fit_to_score
 from ._blocks import find_blocks
 from ._decision import seed, threshold_options
@@ -101,7 +102,7 @@ class ClassConditionalDetector(BaseNoveltyDetector):
 
     _parameter_constraints: dict = {
         **BaseNoveltyDetector._parameter_constraints,
-        "detector": [HasMethods(["fit", "get_params"])],
+        "detector": "no_validation",  # by as_outlier_detector
         "blocks": ["array-like", None],
         "include_logits": ["boolean"],
         "joint": ["boolean"],
@@ -230,7 +231,7 @@ def checked_weights(weights, n_weights, of_what):
         or not given.any()
     ):
         raise ValueError(
-            f"weights must be None or {n_weights} numbers >= 0, not all 0, one per "
-            f"{of_what}; got {weights!r}."
+            f"weights must be None or numbers >= 0, not all 0, one per {of_what}, "
+            f"{n_weights} here; got {brief(weights)}."
         )
     return given / given.sum()

@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import _BaseComposition
 
+from .._messages import brief, listed
 from ..feature_extraction import FeatureArray
 from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector, fit_to_score
@@ -210,13 +211,13 @@ class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
         if not names or len(names) != len(self.detectors):
             raise ValueError(
                 "detectors must be a list of one or more pairs (name, detector); got "
-                f"{self.detectors!r}."
+                f"{brief(self.detectors)}."
             )
         self._validate_names(names)
         unknown = [name for name in self._two_sided() if name not in names]
         if unknown:
             raise ValueError(
-                f"two_sided must hold names of detectors, of {names}; got {unknown}."
+                f"two_sided must hold names among {listed(names)}; got {unknown}."
             )
         self._weights = checked_weights(self.weights, len(names), "detector")
 

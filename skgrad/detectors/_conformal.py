@@ -1,6 +1,5 @@
 """Conformal inference: promises about held-out scores, for every distribution."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._labels import one_per_sample
+from .._messages import warn
 
 
 class TooFewSamplesWarning(UserWarning):
@@ -63,14 +63,13 @@ def conformal_threshold(scores, target_fpr):
     scores = np.sort(checked_scores("scores", scores))
     rank = threshold_rank(len(scores), target_fpr)
     if rank == 0:
-        warnings.warn(
+        warn(
             f"target_fpr={target_fpr} needs at least {fewest_scores(target_fpr)}"
             f" held-out samples; there are {len(scores)}. The threshold is their lowest"
             f" score, which rejects {1 / (len(scores) + 1):.3f} of in-distribution "
             "inputs on average, in one fit more or less. Fit on more samples, or raise "
             "calibration_fraction or target_fpr.",
             TooFewSamplesWarning,
-            stacklevel=3,  # past the wrapper of validate_params
         )
     return float(scores[min(max(rank, 1), len(scores)) - 1])
 

@@ -1,6 +1,5 @@
 """From scores to decisions: what every detector does with its held-out scores."""
 
-import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Real
 
@@ -12,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from .._labels import one_per_sample
+from .._messages import brief, warn
 from ..torch_engine.samples import take_samples
 from ._conformal import (
     TooFewSamplesWarning,
@@ -67,14 +67,13 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             for label in labels[enough].tolist()
         }
         if small := labels[~enough].tolist():
-            warnings.warn(
+            warn(
                 f"target_fpr={self.target_fpr} within a class needs at least "
                 f"{fewest_scores(self.target_fpr)} held-out samples of "
-                f"it; classes {small} have fewer and get the threshold of all classes "
-                "together. Fit on more samples, or raise calibration_fraction or "
-                "target_fpr.",
+                f"it; classes {brief(small)} have fewer and get the threshold of all "
+                "classes together. Fit on more samples, or raise calibration_fraction "
+                "or target_fpr.",
                 TooFewSamplesWarning,
-                stacklevel=4,  # past fit and its validation of parameters
             )
 
     def _check_names(self, names):

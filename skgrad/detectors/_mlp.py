@@ -14,6 +14,7 @@ from torch import nn
 
 from .._all_or_nothing import all_or_nothing
 from .._labels import one_per_sample
+from .._messages import brief
 from .._optional import import_package
 from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.restoring import generators_kept, seeded_training
@@ -209,7 +210,8 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) > 2:
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(y)}: y must hold two labels, got {self.classes_!r}."
+                f"{type_of_target(y)}: y must hold two labels; got "
+                f"{brief(self.classes_.tolist())}."
             )
         return y.astype(np.int64)
 

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
+from .._messages import brief
 from ._base import BaseNoveltyDetector
 from ._decision import seed
 
@@ -88,7 +89,7 @@ class PyODDetector(BaseNoveltyDetector):
         if not is_pyod(self.detector):
             raise TypeError(
                 "detector must be an unfitted detector of PyOD, such as "
-                f"pyod.models.knn.KNN(); got {self.detector!r}. For an outlier "
+                f"pyod.models.knn.KNN(); got {brief(self.detector)}. For an outlier "
                 "detector of scikit-learn use ConformalDetector."
             )
         self.detector_ = seed(clone(self.detector), random_state)

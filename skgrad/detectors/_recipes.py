@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .._messages import brief, listed
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
@@ -117,7 +118,8 @@ def make_geometric_gradient_detector(
     """
     if setting not in GEOMETRIC_SETTINGS:
         raise ValueError(
-            f"setting must be one of {sorted(GEOMETRIC_SETTINGS)}; got {setting!r}."
+            f"setting must be one of {listed(sorted(GEOMETRIC_SETTINGS))}; got "
+            f"{brief(setting)}."
         )
     cosines = CosineSimilarityMatrixTransformer(
         model, sign=sign, device=device, **GEOMETRIC_SETTINGS[setting]

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
 
+from .._messages import brief, call_it
 from ._first_steps import check_reads
 from ._pyod import PyODDetector, ends_in_pyod, is_pyod
 
@@ -48,12 +49,18 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
     return -decision if anomaly == 1 else decision
 
 
+def is_estimator(thing):
+    """Tell whether it is one; a class of estimators is none, nor is a network."""
+    methods = ("fit", "get_params")
+    return not isinstance(thing, type) and all(hasattr(thing, m) for m in methods)
+
+
 def check_estimator(estimator):
     """Refuse what is no estimator at all."""
-    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+    if not is_estimator(estimator):
         raise TypeError(
             "estimator must be a fitted outlier detector or binary classifier; got "
-            f"{estimator!r:.200}."
+            f"{brief(estimator)}.{call_it(estimator)}"
         )
 
 
@@ -62,16 +69,16 @@ def as_outlier_detector(detector):
     if is_pyod(detector):
         return PyODDetector(detector)
     check_no_bare_pyod(detector)
-    is_estimator = hasattr(detector, "fit") and not isinstance(detector, type)
-    if not is_estimator or not is_outlier_detector(detector):
+    if not is_estimator(detector) or not is_outlier_detector(detector):
         raise TypeError(
             "detector must be an outlier detector of scikit-learn, PyOD or skgrad, or "
-            f"a pipeline that ends in one; got {detector!r}."
+            f"a pipeline that ends in one; got {brief(detector)}."
+            f"{call_it(detector)}"
         )
     if not any(hasattr(detector, m) for m in ("score_samples", "decision_function")):
         raise TypeError(
             "detector must have score_samples or decision_function, to score new "
-            f"inputs; {detector!r} has neither. LocalOutlierFactor has them with "
+            f"inputs; {brief(detector)} has neither. LocalOutlierFactor has them with "
             "novelty=True."
         )
     return detector
@@ -82,7 +89,7 @@ def check_no_bare_pyod(estimator):
     if is_pyod(estimator) or ends_in_pyod(estimator):
         raise TypeError(
             "estimator must score in-distribution inputs higher; PyOD does the "
-            f"opposite in {estimator!r}. Wrap PyOD's detector itself before it is "
+            f"opposite in {brief(estimator)}. Wrap PyOD's detector itself before it is "
             "fitted, also within a pipeline: PyODDetector(detector)."
         )
 
@@ -93,7 +100,7 @@ def anomaly_index(classes, anomaly_label):
     if len(classes) != 2:
         raise ValueError(
             "estimator must have two classes, one of them for anomalies; it has "
-            f"{len(classes)}: {classes!r}."
+            f"{len(classes)}: {brief(classes)}."
         )
     if anomaly_label is None:
         if classes == [0, 1]:  # False and True too
@@ -104,7 +111,7 @@ def anomaly_index(classes, anomaly_label):
         return classes.index(anomaly_label)
     # Which label sorts last says nothing: 'clean' comes after 'adversarial'.
     raise ValueError(
-        f"anomaly_label must be one of the classifier's labels {classes!r}, to tell "
-        f"which means anomaly; got {anomaly_label!r}. Use "
+        "anomaly_label must be one of the classifier's labels, "
+        f"{brief(classes)}, to tell which means anomaly; got {anomaly_label!r}. Use "
         f"DetectionScorer(metric, anomaly_label=...)."
     )

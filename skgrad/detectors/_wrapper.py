@@ -7,7 +7,6 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags, indexable
-from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import (
     _num_samples,
     check_is_fitted,
@@ -30,7 +29,12 @@ from ._decision import (
     threshold_options,
 )
 from ._first_steps import check_reads
-from ._scores import anomaly_index, as_outlier_detector, in_distribution_scores
+from ._scores import (
+    anomaly_index,
+    as_outlier_detector,
+    in_distribution_scores,
+    is_estimator,
+)
 
 
 class ConformalDetector(BaseDecision):
@@ -118,7 +122,7 @@ class ConformalDetector(BaseDecision):
 
     _parameter_constraints: dict = {
         **BaseDecision._parameter_constraints,
-        "detector": [HasMethods(["fit", "get_params"])],
+        "detector": "no_validation",  # by as_outlier_detector
         "threshold": threshold_options(),
         "predicted_class": [callable, None],
         "blocks": ["array-like", None],
@@ -177,9 +181,7 @@ class ConformalDetector(BaseDecision):
         self : object
             The fitted detector.
         """
-        # A class is no estimator, and nothing can be asked of it.
-        is_instance = not isinstance(self.detector, type)
-        supervised = is_instance and is_classifier(self.detector)
+        supervised = is_estimator(self.detector) and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
         with all_or_nothing(self):
             check_reads(detector, X)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._labels import one_per_sample
+from .._messages import brief
 from ..attacks import AttackResult
 from ._arrays import as_array
 
@@ -100,7 +101,7 @@ def as_anomaly_sets(anomalies, n_test):
     if not isinstance(anomalies, dict) or not anomalies:
         raise TypeError(
             "anomalies must be a dict of at least one name to inputs, such as "
-            f"{{'uniform noise': X_noise}}; got {anomalies!r:.100}."
+            f"{{'uniform noise': X_noise}}; got {brief(anomalies)}."
         )
     sets = {str(name): _as_set(name, given) for name, given in anomalies.items()}
     for name, found in sets.items():

@@ -1,13 +1,13 @@
 """The inputs of the command line: in-distribution data and anomalies."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._messages import did_you_mean
 from .._terminal import OptionError
 from ..datasets import load_dataset, load_digits_images, split_mnist
 from ..datasets._load import _MADE, _NAMED, _as_name
@@ -216,11 +216,9 @@ def check_anomalies(options):
 def _check_path(text, known):
     if _exists(text):
         return
-    close = get_close_matches(text.lower(), known, n=3)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise OptionError(
-        "--anomalies must be existing folders or files, or of "
-        f"{', '.join(dict.fromkeys(known))}; got {text!r}.{hint}"
+        "--anomalies must be existing folders or files, or among "
+        f"{', '.join(dict.fromkeys(known))}; got {text!r}.{did_you_mean(text, known)}"
     )
 
 

@@ -8,6 +8,7 @@ from operator import add
 
 import numpy as np
 
+from .._messages import did_you_mean
 from .._terminal import (
     OptionError,
     Progress,
@@ -22,7 +23,6 @@ from ._detectors_by_name import (
     DETECTOR_KINDS,
     SUPERVISED,
     checked_names,
-    closest_detectors,
     find_detector,
     make_detectors,
 )
@@ -97,8 +97,9 @@ def _check_detectors(options):
             found = find_detector(text)
             if found is None:
                 raise OptionError(
-                    f"--detectors must be of all, {', '.join(DETECTOR_KINDS)}, or "
-                    f"package.module:name; got {text!r}.{closest_detectors(text)}"
+                    f"--detectors must be among all, {', '.join(DETECTOR_KINDS)}, or "
+                    f"package.module:name; got {text!r}."
+                    f"{did_you_mean(text, DETECTOR_KINDS)}"
                 )
             if found in SUPERVISED.values():
                 _check_supervision(text, options)
@@ -223,7 +224,7 @@ class _Run:
         except Exception as error:
             raise OptionError(
                 f"--detectors {name} must be a function that takes the model and "
-                f"returns a detector: {type(error).__name__}: {error}"
+                f"returns a detector; it fails with {type(error).__name__}: {error}"
             ) from error
         if needs_anomalies(detector):
             _check_supervision(name, self.options)

@@ -5,8 +5,6 @@ import importlib
 import inspect
 import os
 import sys
-import warnings
-from difflib import get_close_matches
 
 import joblib
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 from torch import nn
 
 from .. import __version__
+from .._messages import cut, did_you_mean, warn
 from .._terminal import OptionError
 from ..torch_engine.model_state import unwrap_model
 from ._digits import DigitsNetwork, train_digits_network
@@ -52,10 +51,9 @@ def import_object(path, option):
         ) from error
     if not hasattr(module, name):
         names = [n for n in vars(module) if not n.startswith("_")]
-        close = get_close_matches(name, names, n=3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise OptionError(
-            f"{option} must name what is in {module_name}; got {name!r}.{hint}"
+            f"{option} must name what is in {module_name}; got {name!r}."
+            f"{did_you_mean(name, names)}"
         )
     return getattr(module, name)
 
@@ -112,7 +110,7 @@ def _load_weights(module, path):
     except (RuntimeError, TypeError, AttributeError) as error:
         raise OptionError(
             f"--weights must fit the model, {type(module).__name__}; {str(path)!r} "
-            f"does not: {error}"
+            f"does not: {cut(str(error), 300)}"
         ) from error
 
 
@@ -150,4 +148,4 @@ def _kept_network(network, path):
 
 
 def _warn(text):
-    warnings.warn(f"--cache: {text}", RuntimeWarning, stacklevel=3)
+    warn(f"--cache: {text}", RuntimeWarning)

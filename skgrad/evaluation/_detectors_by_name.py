@@ -1,8 +1,8 @@
 """Detectors by name: the papers', the recommended one, the baselines."""
 
 import re
-from difflib import get_close_matches
 
+from .._messages import did_you_mean
 from ..baselines import make_baselines
 from ..detectors import (
     ConformalDetector,
@@ -69,12 +69,6 @@ def find_detector(name):
     # A network without dropout has the density alone.
     wanted = re.sub("^kd(?!bu)", "kdbu", letters(name))
     return find_shown(wanted, DETECTOR_KINDS)
-
-
-def closest_detectors(name):
-    """Return a hint at names that are written nearly so; "" if there are none."""
-    close = get_close_matches(str(name).lower(), DETECTOR_KINDS, n=3)
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def make_detectors(
@@ -164,7 +158,7 @@ def checked_names(name):
     found = find_detector(name)
     if found is None:
         raise ValueError(
-            f"names must be of {', '.join(DETECTOR_KINDS)}, all or unsupervised; got "
-            f"{name!r}.{closest_detectors(name)}"
+            f"names must be among {', '.join(DETECTOR_KINDS)}, all or unsupervised; "
+            f"got {name!r}.{did_you_mean(name, DETECTOR_KINDS)}"
         )
     return [found]

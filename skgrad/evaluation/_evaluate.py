@@ -7,6 +7,7 @@ from numbers import Integral
 import numpy as np
 from tqdm import tqdm
 
+from .._messages import brief
 from ..attacks import AttackResult
 from ..detectors._scores import check_no_bare_pyod
 from ._evaluation import Evaluation
@@ -131,7 +132,7 @@ def evaluate(
     check_detectors(detectors)
     if not protocol.supervised and known is None:
         _check_no_learner(detectors, protocol)
-    seeds = _checked_seeds(seeds)
+    seeds, store = _checked_seeds(seeds), Store(cache, "scores")
     if X_fit is None or protocol.supervised:
         _check_sources(anomalies)
     data = Inputs(
@@ -163,7 +164,7 @@ def evaluate(
             n_folds=n_folds,
         )
     )
-    results, store = [], Store(cache, "scores")
+    results = []
     step = on_step or (lambda line: None)
     total = len(detectors) * sum(len(split.judged) for split in splits)
     with (
@@ -203,13 +204,13 @@ def check_detectors(detectors):
         raise TypeError(
             "detectors must be a dict of at least one name to detector, such as "
             "{'recommended': make_recommended_detector(model)}; got "
-            f"{detectors!r:.100}."
+            f"{brief(detectors)}."
         )
     for name, detector in detectors.items():
         if isinstance(detector, type) or not hasattr(detector, "fit"):
             raise TypeError(
                 f"detectors[{name!r}] must be an outlier detector or a classifier with "
-                f"fit; got {detector!r:.100}."
+                f"fit; got {brief(detector)}."
             )
         check_no_bare_pyod(detector)
 
@@ -240,20 +241,22 @@ def _check_folds(n_folds, n_test):
     if not isinstance(n_folds, Integral) or not 2 <= int(n_folds) <= n_test:
         raise ValueError(
             f"n_folds must be an integer from 2 to the {n_test} inputs in X_test; got "
-            f"{n_folds!r}. Or give X_fit: then there are no folds."
+            f"{brief(n_folds)}. Or give X_fit: then there are no folds."
         )
 
 
 def _checked_seeds(seeds):
     if not isinstance(seeds, (Sequence, np.ndarray, range)) or not len(seeds):
-        raise TypeError(f"seeds must be a sequence such as (0, 1, 2); got {seeds!r}.")
+        raise TypeError(
+            f"seeds must be a sequence such as (0, 1, 2); got {brief(seeds)}."
+        )
     for seed in seeds:
         if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
             raise ValueError(
-                f"seeds must be integers from 0 to {2**32 - 1}; got {seed!r}."
+                f"seeds must be integers from 0 to {2**32 - 1}; got {brief(seed)}."
             )
     if len(set(seeds)) < len(seeds):
         raise ValueError(
-            f"seeds must differ, or one repetition counts twice; got {seeds!r}."
+            f"seeds must differ, or one repetition counts twice; got {brief(seeds)}."
         )
     return tuple(int(seed) for seed in seeds)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 
 import joblib
@@ -12,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from .. import attacks as at
 from .._labels import one_per_sample
+from .._messages import brief, did_you_mean
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import LayerActivationTransformer
 from ._anomaly_set import AnomalySet
@@ -223,10 +223,9 @@ def make_anomalies(
 def _checked_kind(kind):
     found = find_anomaly_kind(kind)
     if found is None:
-        close = get_close_matches(str(kind).lower(), ANOMALY_KINDS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"kinds must be of {', '.join(ANOMALY_KINDS)}; got {kind!r}.{hint}"
+            f"kinds must be among {', '.join(ANOMALY_KINDS)}; got {brief(kind)}."
+            f"{did_you_mean(kind, ANOMALY_KINDS)}"
         )
     return found
 

@@ -1,10 +1,11 @@
 """Who is fitted on what and judged on what, as the papers do it, by name."""
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 import numpy as np
 from sklearn.model_selection import KFold, ShuffleSplit
+
+from .._messages import brief, did_you_mean, listed
 
 _TEST_SHARE = 0.2
 
@@ -165,9 +166,7 @@ def find_protocol(name):
         return name
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    close = get_close_matches(str(name), PROTOCOLS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(
-        f"protocol must be one of {', '.join(map(repr, PROTOCOLS))}; got {name!r}."
-        f"{hint}"
+        f"protocol must be one of {listed(list(PROTOCOLS))}; got {brief(name)}."
+        f"{did_you_mean(name, PROTOCOLS)}"
     )

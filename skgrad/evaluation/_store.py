@@ -1,7 +1,6 @@
 """Arrays on disk, so that an interrupted evaluation goes on where it stopped."""
 
 import pickle
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import sklearn
 import torch
 
 from .._files import read_sealed, write_sealed
+from .._messages import brief, warn
 from ..feature_extraction._code import code_of
 
 
@@ -26,10 +26,8 @@ class Store:
     """
 
     def __init__(self, folder, kind):
-        self.folder: Any = None if folder is None else Path(folder) / kind
+        self.folder: Any = None if folder is None else _made(folder, kind)
         self._writes = self.folder is not None
-        if self.folder is not None:
-            _make(self.folder, folder)
 
     def key(self, *parts):
         """Return the key of arrays that depend on these parts, by content and code."""
@@ -59,11 +57,10 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            warnings.warn(
+            warn(
                 f"cache: {str(path)!r} cannot be used ({error}). What it held is "
                 "computed again.",
                 RuntimeWarning,
-                stacklevel=2,
             )
             return None
 
@@ -77,23 +74,24 @@ class Store:
         except OSError as error:
             # Once: what comes next would fail as well, after the same wait.
             self._writes = False
-            warnings.warn(
+            warn(
                 f"cache: {self.folder.name} are not kept from here on: {error}. All "
                 "results come as they would, but if this run is stopped, the next one "
                 "has to compute them again.",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     def _path(self, key):
         return self.folder / f"{key}.npz"
 
 
-def _make(folder, cache):
+def _made(cache, kind):
     try:
+        folder = Path(cache) / kind
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        return folder
+    except (OSError, TypeError) as error:
         raise ValueError(
             "cache must be None, or a folder that exists or can be made; got "
-            f"{cache!r}. The system says: {error}"
+            f"{brief(cache)}. The system says: {error}"
         ) from error

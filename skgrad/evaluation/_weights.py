@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from .._files import as_path, replacing
+from .._messages import cut
 
 # The format's names of types.
 _DTYPES = {
@@ -128,7 +129,7 @@ def load_network(network, path):
     except RuntimeError as error:
         raise ValueError(
             f"path must hold the weights of a {type(module).__name__}; {str(path)!r} "
-            f"does not: {error}"
+            f"does not: {cut(str(error), 300)}"
         ) from error
     return module.eval()
 

@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
+from .._messages import brief
 from ..torch_engine.cotangents import LABELS, LOSSES, label_cotangents
 from ..torch_engine.gradient_routes import parameter_routes
 from ..torch_engine.parameter_gradients import (
@@ -203,7 +204,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
             raise ValueError(
                 f"label must be one of {', '.join(map(repr, LABELS))}, or {n_classes} "
                 "numbers in [0, 1], one per class of the model; got "
-                f"{self.label!r}."
+                f"{brief(self.label)}."
             )
         return {"label": label, "loss": self.loss}
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from abc import ABCMeta
 from numbers import Integral
 
@@ -15,6 +14,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 from torch.utils.data import Dataset
 
+from .._messages import brief, warn
 from ..torch_engine.batching import as_batchable, batches, prepare_batch
 from ..torch_engine.model_state import forward, placement
 from ._portable import PortableModel, is_portable
@@ -152,7 +152,7 @@ def checked_input_shape(input_shape):
     if not shape or not all(isinstance(n, Integral) and int(n) >= 1 for n in shape):
         raise ValueError(
             "input_shape must be None or positive integers, the shape of one sample "
-            f"such as (1, 28, 28); got {input_shape!r}."
+            f"such as (1, 28, 28); got {brief(input_shape)}."
         )
     return shape
 
@@ -188,10 +188,9 @@ def probe(module, batch):
     if (logits >= 0).all():
         normalised.append(logits.sum(dim=1))
     if any(torch.allclose(s, torch.ones_like(s), atol=1e-3) for s in normalised):
-        warnings.warn(
+        warn(
             "model returns rows that look like probabilities or their logarithms. "
             "skgrad needs logits: remove the softmax or log-softmax from its forward.",
             UserWarning,
-            stacklevel=4,
         )
     return logits.shape[1]

@@ -4,12 +4,12 @@ While one of these works, the estimators around a network give and take their st
 with a number in place of the network.
 """
 
-import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
 
+from .._messages import warn
 from ..torch_engine.fingerprint import network_identity
 from ..torch_engine.model_state import check_device, unwrap_model
 
@@ -150,11 +150,10 @@ def _reached(device):
         if device is not None:
             check_device(device)
     except ValueError:
-        warnings.warn(
+        warn(
             f"device={device!r}, on which this detector was saved, is not here: the "
             "features are computed where the model is (device=None).",
             UserWarning,
-            stacklevel=2,
         )
         return None
     return device

@@ -14,7 +14,6 @@ processes may read and write at once.
 import io
 import os
 import uuid
-import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from itertools import islice
@@ -26,6 +25,7 @@ import torch
 
 from .. import __version__
 from .._files import read_arrays
+from .._messages import brief, warn
 from ..torch_engine.batching import (
     NO_SAMPLES,
     Adaptive,
@@ -55,8 +55,8 @@ def checked_folder(memory):
     except OSError as error:
         raise ValueError(
             "memory must be None, a folder that exists or can be made, or a "
-            f"joblib.Memory with such a location; got {memory!r}. The system says: "
-            f"{error}"
+            f"joblib.Memory with such a location; got {brief(memory)}. The system "
+            f"says: {error}"
         ) from error
     return Path(location) / "skgrad"
 
@@ -172,12 +172,11 @@ class RowStore:
                 self._merge()
         except OSError as error:
             self._writes = False
-            warnings.warn(
+            warn(
                 f"memory: features cannot be written to {str(self.folder)!r}: {error}. "
                 "The result is complete, but some of it will be computed again next "
                 "time. Make room there, or give memory another folder.",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     @contextmanager
@@ -261,9 +260,8 @@ class RowStore:
 
 
 def _warn_of(path, what):
-    warnings.warn(
+    warn(
         f"memory: {str(path)!r} {what}. Its samples are computed again.",
         RuntimeWarning,
-        stacklevel=2,
     )
     return {}

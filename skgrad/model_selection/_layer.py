@@ -1,6 +1,5 @@
 """Paper C: the most discriminative layer, chosen as ELO does or without anomalies."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from .._all_or_nothing import all_or_nothing
+from .._messages import brief, warn
 from ..detectors._decision import anomaly_labels
 from ..detectors._per_class_svdd import make_svdd
 from ..feature_extraction import LayerActivationTransformer
@@ -231,12 +231,11 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         # Of equals, min takes the first.
         self.layer_ = min(scores, key=lambda name: (scores[name][0], -scores[name][1]))
         if self.errors_[self.layer_] >= 0.5:
-            warnings.warn(
+            warn(
                 f"No layer tells the anomalies {self.anomalies_used_} from the other "
                 f"samples: all detection errors are 0.5. layer_={self.layer_!r} is a "
                 "guess. Check that X varies, and give more samples.",
                 UserWarning,
-                stacklevel=4,  # past fit and the wrapper of _fit_context
             )
 
     def _draw(self, X, y, random_state):
@@ -311,7 +310,7 @@ def _check_candidates(layers, found):
     if LOGITS in found:
         raise ValueError(
             "layers must name candidates other than 'logits', which transform adds "
-            f"to the chosen one; got {layers!r}. Leave it out."
+            f"to the chosen one; got {brief(layers)}. Leave it out."
         )
     if layers is None and not found:
         raise ValueError(

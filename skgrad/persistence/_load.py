@@ -8,6 +8,7 @@ import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
 from .. import __version__
+from .._messages import brief, warn
 from ..feature_extraction._references import filling_in
 from ..torch_engine.fingerprint import network_identity
 from ..torch_engine.model_state import unwrap_model
@@ -133,7 +134,8 @@ def _read(path):
         ) from error
     except TypeError as error:
         raise TypeError(
-            f"path must be a str or path-like; got {type(path).__name__}: {path!r:.80}."
+            "path must be a str or path-like; got "
+            f"{type(path).__name__}: {brief(path)}."
         ) from error
 
 
@@ -201,11 +203,11 @@ def _one_warning(header):
         yield
     then = header.get("versions", {}).get("scikit-learn")
     if then != sklearn.__version__:
-        warnings.warn(
+        warn(
             InconsistentVersionWarning(
                 estimator_name=header.get("detector"),
                 current_sklearn_version=sklearn.__version__,
                 original_sklearn_version=then,
             ),
-            stacklevel=4,
+            InconsistentVersionWarning,
         )

@@ -10,6 +10,7 @@ import torch
 
 from .. import __version__
 from .._files import replacing
+from .._messages import brief
 from ..feature_extraction._references import leaving_out
 from ._archive import pack
 from ._load import build
@@ -72,7 +73,7 @@ def save(detector, path, *, trusted=()):
     if isinstance(detector, type) or not hasattr(detector, "get_params"):
         raise TypeError(
             "detector must be an estimator of scikit-learn's kind; got "
-            f"{type(detector).__name__}: {detector!r:.80}."
+            f"{type(detector).__name__}: {brief(detector)}."
         )
     content = _packed(detector, checked_names(trusted))
     with replacing(path) as part:
@@ -84,7 +85,8 @@ def _checked_path(path):
         path = Path(os.fsdecode(path))
     except TypeError as error:
         raise TypeError(
-            f"path must be a str or path-like; got {type(path).__name__}: {path!r:.80}."
+            "path must be a str or path-like; got "
+            f"{type(path).__name__}: {brief(path)}."
         ) from error
     if path.is_dir():
         raise ValueError(

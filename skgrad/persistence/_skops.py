@@ -12,6 +12,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
 
+from .._messages import brief
+from .._optional import import_package
+
 # Parts of estimators that are none themselves; the functions only count.
 _PARTS = {
     "skgrad.baselines._combination._FisherSum",
@@ -48,14 +51,7 @@ _DISTANCES = "sklearn.metrics._dist_metrics"
 
 def skops_io():
     """Import skops.io, or say how to get it."""
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ImportError(
-            "save and load need skops, which is not installed. Use pip install "
-            '"skgrad[save]".'
-        ) from error
-    return skops.io
+    return import_package("skops.io", "save and load need", "save")
 
 
 def untrusted(content, extra):
@@ -83,8 +79,8 @@ def checked_names(trusted):
     """Return the names of the classes and functions that a user trusts."""
     if isinstance(trusted, (str, type)) or callable(trusted):
         raise TypeError(
-            f"trusted must be a list of classes or functions; got {trusted!r}. Write "
-            f"[{getattr(trusted, '__name__', trusted)}]."
+            "trusted must be a list of classes or functions; got "
+            f"{brief(trusted)}. Write [{getattr(trusted, '__name__', 'its class')}]."
         )
     return [_checked_name(thing) for thing in trusted]
 
@@ -93,12 +89,12 @@ def _checked_name(thing):
     module, name = getattr(thing, "__module__", None), getattr(thing, "__name__", None)
     if module is None or name is None:
         raise TypeError(
-            f"trusted must hold classes or functions themselves; got {thing!r}."
+            f"trusted must hold classes or functions themselves; got {brief(thing)}."
         )
     if getattr(sys.modules.get(module), name, None) is not thing:
         raise ValueError(
-            f"trusted must hold classes or functions that can be imported; {thing!r} "
-            "cannot. Define it at the top of a module."
+            "trusted must hold classes or functions that can be imported; "
+            f"{brief(thing)} cannot. Define it at the top of a module."
         )
     return f"{module}.{name}"
 

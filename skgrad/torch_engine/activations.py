@@ -1,6 +1,5 @@
 """Layer outputs, pooled where they arise (paper C)."""
 
-import difflib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from .._messages import brief, did_you_mean, listed
 from .model_state import as_logits, check_finite, check_recorded
 
 LOGITS = "logits"
@@ -56,21 +56,13 @@ def find_layers(
         raise ValueError(f"layers must name at least one of {listed(legal)}; got none.")
     for position, name in enumerate(layers):
         if name not in legal:
-            close = difflib.get_close_matches(str(name), legal, n=3)
-            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
             raise ValueError(
-                f"layers must be names of layers of the model; {name!r} is none: "
-                f"{hint}Legal are {listed(legal)}."
+                "layers must be names of layers of the model; got "
+                f"{brief(name)}.{did_you_mean(name, legal)} Legal are {listed(legal)}."
             )
         if name in layers[:position]:
             raise ValueError(f"layers must not repeat a name; got {name!r} twice.")
     return {name: named[name] for name in layers if name != LOGITS}
-
-
-def listed(names: Sequence[str], most: int = 40) -> str:
-    """Write the names out for a message, the first of them if they are many."""
-    shown = ", ".join(map(repr, names[:most]))
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def layer_activations(

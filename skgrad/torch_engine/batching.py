@@ -2,7 +2,6 @@
 
 import gc
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,8 @@ from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
+
+from .._messages import warn
 
 Data = np.ndarray | Tensor | Dataset
 
@@ -385,11 +386,10 @@ def _halved(n_samples: int, device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.empty_cache()
     half = (n_samples + 1) // 2
-    warnings.warn(
+    warn(
         f"Out of memory on {device} with {n_samples} samples at a time; going on with "
         f"{half}. Set batch_size={half} to spare the attempt.",
         RuntimeWarning,
-        stacklevel=2,
     )
     return half
 

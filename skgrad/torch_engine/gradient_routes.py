@@ -1,12 +1,12 @@
 """Which parameters have their gradient norms by a rule, and which by autograd."""
 
-import warnings
 from collections.abc import Sequence
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
+from .._messages import warn
 from .batching import is_out_of_memory
 from .gradient_pass import NoRulesError, Route, RuledPass
 from .gradient_recorder import Use
@@ -76,12 +76,11 @@ def parameter_routes(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        warnings.warn(
+        warn(
             f"Out of memory on {x.device} with 3 samples at a time: gradient norms "
             "will be computed one sample at a time, which is slow. Free memory and fit "
             "again, or use a smaller model.",
             RuntimeWarning,
-            stacklevel=2,
         )
         return {}
     exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]

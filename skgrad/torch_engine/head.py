@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor, nn
 
-from .activations import is_leaf, listed, same_values
+from .._messages import did_you_mean, listed
+from .activations import is_leaf, same_values
 from .model_state import as_logits
 
 
@@ -105,11 +105,10 @@ def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor
     """
     named = dict(module.named_modules())
     if layer not in named:
-        close = get_close_matches(layer, named, n=3)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"layer must be the name of a layer of the model; got {layer!r}.{hint} "
-            f"Legal are {listed(_names(module))}."
+            f"layer must be the name of a layer of the model; got {layer!r}."
+            f"{did_you_mean(layer, _names(module))} Legal are "
+            f"{listed(_names(module))}."
         )
     inputs: list[Any] = []
     hook = named[layer].register_forward_pre_hook(lambda _, given: inputs.append(given))

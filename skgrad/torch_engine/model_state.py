@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._messages import brief, call_it, cut
 from .batching import is_out_of_memory, say_way_out
 from .restoring import LOCK, ModuleState, generators_kept, restoring
 
@@ -44,7 +45,7 @@ def unwrap_model(model: Any) -> nn.Module:
         )
     raise TypeError(
         "model must be a torch.nn.Module that returns logits, or a fitted skorch "
-        f"net; got {type(model).__name__}: {model!r:.80}."
+        f"net; got {type(model).__name__}: {brief(model)}.{call_it(model)}"
     )
 
 
@@ -211,11 +212,11 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
                 say_way_out(error)
             raise
         raise ValueError(
-            f"model cannot take X: it failed on {len(x)} samples of shape "
+            f"model cannot take X: it failed on {len(x)} sample(s) of shape "
             f"{tuple(x.shape[1:])}. Most often X has another shape than the model was "
             "trained on (2-D rows are given theirs with input_shape), or the model "
             "takes integers, while X comes as floats. The model says: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {cut(str(error), 300)}"
         ) from error
     return as_logits(output, len(x))
 

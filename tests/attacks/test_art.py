@@ -170,7 +170,7 @@ def test_in_place_and_recurrent_networks():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"attack": "DepFool"}, ValueError, "Close matches: .*DeepFool"),
+        ({"attack": "DepFool"}, ValueError, "Did you mean .*DeepFool"),
         ({"attack": 3}, TypeError, "attack must be the name or the class of an"),
         ({"options": {"stes": 3}}, ValueError, "options must be .*'stes'"),
         ({"options": {"targeted": True}}, ValueError, "must not hold 'targeted'"),

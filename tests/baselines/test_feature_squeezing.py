@@ -87,7 +87,7 @@ def test_series_and_half_precision():
         ({"bit_depth": 0}, "'bit_depth' parameter"),
         ({"median_size": 1}, "'median_size' parameter"),
         ({"bit_depth": None, "median_size": None}, "squeezers must hold at least one"),
-        ({"squeezers": ["median"]}, "squeezers must be functions .* got 'median'"),
+        ({"squeezers": [torch.nn.Linear(6, 6)]}, "squeezers must .* raises TypeError"),
         ({"squeezers": [lambda x: x * np.nan]}, "squeezers must .* NaN or infinity"),
         ({"squeezers": [lambda x: x[:, :1]]}, r"shape they are given, \(\d+, 2, 6, 6"),
         ({"bounds": (0.0, 0.5)}, "X must lie within bounds; it spans"),
@@ -97,6 +97,11 @@ def test_series_and_half_precision():
 def test_bad_parameters(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options).fit(X)
+
+
+def test_squeezers_that_are_no_functions():
+    with pytest.raises(TypeError, match=r"squeezers must be functions .* got 'median'"):
+        make(squeezers=["median"]).fit(X)
 
 
 def test_bits_beyond_half_precision():

@@ -196,7 +196,7 @@ def test_parameters_of_the_parts():
         ({"detectors": [("a", LODA()), ("a", LODA())]}, ValueError, "not unique"),
         ({"detectors": [("a", StandardScaler())]}, TypeError, "outlier detector of"),
         ({"two_sided": ["nope"]}, ValueError, r"two_sided must hold names.*\['nope'\]"),
-        ({"weights": [1, 2]}, ValueError, "3 numbers >= 0.*one per detector"),
+        ({"weights": [1, 2]}, ValueError, "numbers >= 0.*one per detector, 3 here"),
         ({"reference_fraction": 0}, ValueError, "'reference_fraction' parameter"),
         ({"threshold": "per_class", "blocks": None}, ValueError, "blocks must be"),
     ],

@@ -373,7 +373,7 @@ class TestWrapper:
     @pytest.mark.parametrize(
         ("options", "error", "message"),
         [
-            ({"detector": 3}, ValueError, "'detector' parameter"),
+            ({"detector": 3}, TypeError, "detector must be an outlier detector.*got 3"),
             ({"detector": KNN}, TypeError, "must be an outlier detector of"),
             ({"threshold": "class"}, ValueError, "'threshold' parameter"),
             ({"predicted_class": 3}, ValueError, "'predicted_class' parameter"),

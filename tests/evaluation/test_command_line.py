@@ -213,7 +213,7 @@ BAD = {
     "--anomalies ./nowhere": ["--anomalies must be existing folders", "./nowhere"],
     "--anomalies digits": ["--anomalies must be other data than --id digits"],
     "--anomalies ,": ["--anomalies", "at least one", "got ','"],
-    "--detectors mahalanobi": ["--detectors must be of all", "'mahalanobis'"],
+    "--detectors mahalanobi": ["--detectors must be among all", "'mahalanobis'"],
     "--detectors a": ["--detectors a learns from anomalies", "Add --protocol A"],
     "--detectors lid-supervised --protocol B": ["protocol B gives it none"],
     "--detectors own_net:absent": ["--detectors must name what is in own_net"],

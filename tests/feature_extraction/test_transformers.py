@@ -543,7 +543,7 @@ def test_failed_fit_leaves_an_earlier_one(model):
         transformer.get_feature_names_out()
     expected = transformer.fit(X).transform(X)
     transformer.set_params(layers="nope")
-    with pytest.raises(ValueError, match="'nope' is none"):
+    with pytest.raises(ValueError, match="got 'nope'"):
         transformer.fit(X)
     assert_array_equal(transformer.set_params(layers="logits").transform(X), expected)
 
@@ -910,5 +910,5 @@ def test_changed_model_needs_a_new_fit(model):
 
 
 def test_unknown_layer(model):
-    with pytest.raises(ValueError, match="'convv' is none: did you mean 'conv'"):
+    with pytest.raises(ValueError, match=r"got 'convv'. Did you mean 'conv'"):
         LayerActivationTransformer(model, ["convv"]).fit(X)

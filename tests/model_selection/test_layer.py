@@ -374,7 +374,7 @@ def test_a_single_candidate_is_taken(model, layers):
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["conv3"], r"'conv3' is none: did you mean 'conv2' or 'conv1'"),
+        (["conv3"], r"got 'conv3'. Did you mean 'conv2' or 'conv1'"),
         ([], "layers must name at least one"),
         (["conv1", "conv1"], "layers must not repeat a name; got 'conv1' twice"),
         (["conv1", "logits"], "candidates other than 'logits'.*Leave it out"),

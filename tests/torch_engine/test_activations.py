@@ -129,10 +129,10 @@ def test_model_that_catches_errors_does_not_catch_the_end_of_the_pass():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["conv3"], "'conv3' is none: did you mean 'conv2' or 'conv1'"),
+        (["conv3"], "got 'conv3'. Did you mean 'conv2' or 'conv1'"),
         (["conv1", "conv1"], "must not repeat a name; got 'conv1' twice"),
         ([], "must name at least one of 'logits', 'conv1'"),
-        ([""], "'' is none: Legal are 'logits', 'conv1'"),
+        ([""], "got ''. Legal are 'logits', 'conv1'"),
     ],
 )
 def test_unknown_layers_are_refused(layers, message):

@@ -71,7 +71,7 @@ def test_penultimate_is_what_the_head_takes():
 
 
 def test_penultimate_is_no_name_without_a_head():
-    with pytest.raises(ValueError, match="'penultimate' is none"):
+    with pytest.raises(ValueError, match="got 'penultimate'"):
         find_layers(LeNet(), ["penultimate"])
 
 

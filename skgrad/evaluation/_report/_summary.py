@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..._messages import brief
+
 
 class Summary:
     """The figures of many results as arrays.
@@ -24,13 +26,13 @@ class Summary:
     """
 
     def __init__(self, results):
-        results = getattr(results, "results", results)
-        if not isinstance(results, Iterable):
+        given = getattr(results, "results", results)
+        if not isinstance(given, Iterable):
             raise TypeError(
                 "results must be an Evaluation or a list of Result; got "
-                f"{results!r:.200}."
+                f"{brief(results)}."
             )
-        self.results = list(results)
+        self.results = list(given)
         if not self.results:
             raise ValueError(
                 "results must hold at least one Result; got none. Run an evaluation "
@@ -40,7 +42,7 @@ class Summary:
         if stranger is not None:
             raise TypeError(
                 "results must be an Evaluation or a list of Result; got "
-                f"{type(results).__name__} with {stranger!r}."
+                f"a {type(results).__name__} that holds {brief(stranger)}."
             )
         self.detectors = list(dict.fromkeys(r.detector for r in self.results))
         self.anomalies = list(dict.fromkeys(r.anomaly for r in self.results))

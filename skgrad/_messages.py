@@ -1,0 +1,70 @@
+"""What messages have in common: values cut short, names listed, names near a wrong one.
+
+Warnings point to the line of the user's code that led to them.
+"""
+
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+# Frames of these are passed on the way to the user's own code.
+_INSIDE = {"skgrad", "sklearn", "joblib", "contextlib"}
+
+
+def brief(value: Any, most: int = 100) -> str:
+    """Write a value for a message: in one line, and no more than its beginning."""
+    return cut(repr(value), most)
+
+
+def cut(text: str, most: int) -> str:
+    """Bring a text into one line of at most so many characters."""
+    line = re.sub(r"\s*\n\s*", " ", text).strip()
+    return line if len(line) <= most else f"{line[: most - 3].rstrip()}..."
+
+
+def call_it(value: Any) -> str:
+    """Return the way out, after a space, for a class where an instance is due."""
+    return f" Give an instance, {value.__name__}()." if isinstance(value, type) else ""
+
+
+def listed(names: Sequence[str], most: int = 40) -> str:
+    """Write the names out for a message, the first of them if they are many."""
+    first = ", ".join(map(repr, names[:most]))
+    return f"{first} and {len(names) - most} more" if len(names) > most else first
+
+
+def did_you_mean(
+    name: Any, known: Iterable[str], *, most: int = 3, cutoff: float = 0.6
+) -> str:
+    """Return a sentence of the known names that are near, after a space; or ``""``.
+
+    Parameters
+    ----------
+    name : object
+        What came.
+    known : iterable of str
+        The legal names. Small and capital letters are taken for the same.
+    most : int, default=3
+        How many names are given at most.
+    cutoff : float, default=0.6
+        How near they must be, of 1, as `difflib.get_close_matches` has it.
+    """
+    small = {one.lower(): one for one in known}
+    close = get_close_matches(str(name).lower(), small, n=most, cutoff=cutoff)
+    if not close:
+        return ""
+    *first, last = (repr(small[one]) for one in close)
+    return f" Did you mean {', '.join(first)}{' or ' if first else ''}{last}?"
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn, and name the line outside skgrad and scikit-learn that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        if frame.f_back is None:
+            break
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
