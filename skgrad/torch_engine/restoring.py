@@ -127,6 +127,12 @@ class ModuleState:
         # What a forward pass keeps in the module, such as its last activations; not
         # what it writes into lists and other objects there.
         self.attributes = dict(vars(module))
+        # An interrupt may come after a hook was hung up, before anybody holds on to it.
+        self.hooks = {
+            name: dict(value)
+            for name, value in self.attributes.items()
+            if "_hooks" in name and isinstance(value, dict)
+        }
         self.buffers = dict(module._buffers.items())
         self.contents = {
             name: buffer.clone()
@@ -137,6 +143,8 @@ class ModuleState:
     def restore(self) -> None:
         """Put everything back."""
         _rebind(vars(self.module), self.attributes)
+        for name, hooks in self.hooks.items():
+            _rebind(self.attributes[name], hooks)
         self.module.training = self.training
         _rebind(self.module._buffers, self.buffers)
         for name, content in self.contents.items():

@@ -137,6 +137,28 @@ def test_frozen_restores_after_an_interrupt():
     assert all(p.requires_grad for p in net.parameters())
 
 
+def test_frozen_takes_off_hooks_that_an_interrupt_left():
+    net = BatchNormNet()
+    own = net.norm.register_forward_hook(lambda *_: None)
+    hooks = dict(net.norm._forward_hooks)
+    with frozen(net):
+        net.norm.register_forward_hook(lambda *_: None, always_call=True)
+        net.register_forward_pre_hook(lambda *_: None)
+    assert dict(net.norm._forward_hooks) == hooks
+    assert not net.norm._forward_hooks_always_called
+    assert not net._forward_pre_hooks
+    own.remove()  # goes by the very dict
+    assert not net.norm._forward_hooks
+
+
+def test_models_without_values_are_refused():
+    net = BatchNormNet()
+    net.to("meta")
+    refused = pytest.raises(ValueError, match=r"is on the meta.*load_state_dict")
+    with refused, frozen(net):
+        pass
+
+
 def test_frozen_decides_about_autograd_whatever_the_caller_does():
     net = nn.Linear(2, 2)
     with torch.inference_mode(), frozen(net, parameter_gradients=True):
