@@ -10,8 +10,10 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..torch_engine.batching import Pieces, as_batchable, batches, prepare_batch
+from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
+from ..torch_engine.inputs import as_batchable
+from ..torch_engine.memory import Pieces
 from ..torch_engine.model_state import (
     as_logits,
     at_least_float32,

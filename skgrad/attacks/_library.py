@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from .._messages import brief, did_you_mean, listed
 from .._optional import import_package
-from ..torch_engine.batching import as_batchable
+from ..torch_engine.inputs import as_batchable
 from ..torch_engine.model_state import as_logits, check_recorded, placement
 from ..torch_engine.restoring import seed_torch
 from ._balls import per_sample

@@ -10,7 +10,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from .._labels import one_per_sample
 from .._messages import brief
-from ..torch_engine.batching import as_batchable
+from ..torch_engine.inputs import as_batchable
 from ..torch_engine.model_state import at_least_float32
 from ._base import CONSTRAINTS, run_attack
 

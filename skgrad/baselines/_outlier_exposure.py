@@ -14,13 +14,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from .._labels import one_per_sample
 from .._optional import import_package
-from ..torch_engine.batching import (
-    as_batchable,
-    as_tensor,
-    batches,
-    called,
-    prepare_batch,
-)
+from ..torch_engine.batching import batches, prepare_batch
+from ..torch_engine.inputs import as_batchable, as_tensor, called
 from ..torch_engine.model_state import (
     as_logits,
     check_device,

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..torch_engine.batching import as_batchable
+from ..torch_engine.inputs import as_batchable
 from ..torch_engine.model_state import at_least_float32
 
 

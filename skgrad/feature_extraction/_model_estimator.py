@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from .._messages import brief, warn
-from ..torch_engine.batching import as_batchable, batches, prepare_batch
+from ..torch_engine.batching import batches, prepare_batch
+from ..torch_engine.inputs import as_batchable
 from ..torch_engine.model_state import forward, placement
 from ._portable import PortableModel, is_portable
 from ._references import REFERENCE, is_leaving_out, with_network, without_network

@@ -26,13 +26,8 @@ import torch
 from .. import __version__
 from .._files import read_arrays
 from .._messages import brief, warn
-from ..torch_engine.batching import (
-    NO_SAMPLES,
-    Adaptive,
-    batches,
-    prepare_batch,
-    progress_bar,
-)
+from ..torch_engine.batching import Adaptive, batches, prepare_batch, progress_bar
+from ..torch_engine.inputs import NO_SAMPLES
 
 try:
     import fcntl

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
-from .batching import is_out_of_memory
 from .cotangents import wide
 from .gradient_recorder import Recorder, Use, leaves_in_graph
+from .memory import is_out_of_memory
 from .model_state import as_logits, check_recorded
 
 

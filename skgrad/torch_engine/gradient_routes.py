@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from .._messages import warn
-from .batching import is_out_of_memory
 from .gradient_pass import NoRulesError, Route, RuledPass
 from .gradient_recorder import Use
+from .memory import is_out_of_memory
 from .model_state import model_dtype
 from .parameter_gradients import (
     Cotangents,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._messages import brief, call_it, cut
-from .batching import is_out_of_memory, say_way_out
+from .memory import is_out_of_memory, say_way_out
 from .restoring import LOCK, ModuleState, generators_kept, restoring
 
 
@@ -274,8 +274,10 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     Raises
     ------
     ValueError
-        If the model has parameters that autograd cannot use.
+        If the model has parameters that autograd cannot use, or tensors on the meta
+        device.
     """
+    _check_tensors(module)
     device = model_device(module)
     with (
         generators_kept(device),
@@ -285,7 +287,6 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
         _differentiable_recurrence(module),
         _nothing_compiled(),
     ):
-        _check_parameters(module)
         parts = [ModuleState(part) for part in module.modules()]
         flags = [
             (p, p.requires_grad) for p in module.parameters() if p.is_floating_point()
@@ -327,7 +328,14 @@ def _nothing_compiled() -> AbstractContextManager:
     return torch.compiler.set_stance("force_eager")
 
 
-def _check_parameters(module: nn.Module) -> None:
+def _check_tensors(module: nn.Module) -> None:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"model must have values; its {name!r} is on the meta device, which "
+                "holds none. Load its weights first, such as by load_state_dict with "
+                "assign=True."
+            )
     for name, parameter in module.named_parameters():
         if nn.parameter.is_lazy(parameter):
             raise ValueError(

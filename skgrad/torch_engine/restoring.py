@@ -2,8 +2,10 @@
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import torch
@@ -124,9 +126,15 @@ class ModuleState:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.training = module.training
-        # What a forward pass keeps in the module, such as its last activations; not
-        # what it writes into lists and other objects there.
+        # What a forward pass keeps in the module, such as its last activations, and
+        # what it writes into lists, dicts and sets there; not into other objects. Also
+        # hooks of ours: an interrupt may come before anybody holds on to one.
         self.attributes = dict(vars(module))
+        self.containers = [
+            (value, list(value.items() if isinstance(value, dict) else value))
+            for value in self.attributes.values()
+            if type(value) in _CONTAINERS
+        ]
         self.buffers = dict(module._buffers.items())
         self.contents = {
             name: buffer.clone()
@@ -137,6 +145,8 @@ class ModuleState:
     def restore(self) -> None:
         """Put everything back."""
         _rebind(vars(self.module), self.attributes)
+        for container, things in self.containers:
+            _refill(container, things)
         self.module.training = self.training
         _rebind(self.module._buffers, self.buffers)
         for name, content in self.contents.items():
@@ -160,6 +170,23 @@ def _rebind(names: Any, objects: dict[str, Any]) -> None:
         # The names of a TorchScript module have no get.
         if name not in names or names[name] is not value:
             names[name] = value
+
+
+_CONTAINERS = {dict, OrderedDict, list, set}
+
+
+def _refill(container: Any, content: list[Any]) -> None:
+    """Let a container hold the very same things again, in the same order."""
+    is_dict = isinstance(container, dict)
+    now = list(container.items() if is_dict else container)
+    if len(now) != len(content) or any(
+        # The items of a dict are new pairs of the old keys and values.
+        one is not other and not (is_dict and all(map(is_, one, other)))
+        for one, other in zip(now, content, strict=True)
+    ):
+        container.clear()
+        fill = container.extend if isinstance(container, list) else container.update
+        fill(content)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

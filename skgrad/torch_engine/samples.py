@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from .batching import Data, batches
+from .batching import batches
+from .inputs import Data
 
 
 def count_samples(X: Data) -> int:

@@ -1,5 +1,7 @@
 """Results kept in the memory of the process, and noticing that a model changed."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,7 @@ class Scaled(LeNet):
     def __init__(self):
         super().__init__()
         self.factor = 1.0
+        self.square = nn.Parameter(torch.tensor([[1.0, 2.0], [2.5, 3.0]]))
 
     def forward(self, x):
         return self.factor * super().forward(x)
@@ -90,6 +93,14 @@ def _swap_rows(net):
 
 def _through_numpy(net):
     net.fc1.bias.detach().numpy()[:2] = net.fc1.bias[[1, 0]].tolist()
+
+
+def _swap_through_data(net):
+    net.fc2.bias.data.copy_(net.fc2.bias.data.flip(0))
+
+
+def _turn_through_data(net):
+    net.square.data = net.square.data.T
 
 
 def _step(net):
@@ -123,6 +134,8 @@ CHANGES = [
     _through_data,
     _swap_rows,
     _through_numpy,
+    _swap_through_data,
+    _turn_through_data,
     _step,
     _replace_layer,
     _replace_weight,
@@ -143,6 +156,68 @@ def test_changes_are_noticed(change, hashes_taken):
     assert len(hashes_taken) == 1
     change(net)
     assert quick_state(net) != before
+
+
+def test_each_byte_and_its_place_count():
+    values = np.random.default_rng(0).integers(256, size=10_000, dtype=np.uint8)
+    sums = {_portable._checksum(values)}
+    for place in range(0, 9_999, 99):
+        other = values.copy()
+        other[place] ^= 1
+        sums.add(_portable._checksum(other))
+        other = values.copy()
+        other[[place, -1 - place]] = 255, 255 - values[place]
+        sums.add(_portable._checksum(other))
+        blocks = values.copy()
+        blocks[: 2 * 8] = np.roll(values[: 2 * 8], 8)
+        sums.add(_portable._checksum(blocks))
+    assert len(sums) == 1 + 2 * 101 + 1
+
+
+ODD = {
+    "float8": lambda: torch.ones(3).to(torch.float8_e4m3fn),
+    "conjugate": lambda: torch.ones(3, dtype=torch.complex64).conj(),
+    "expanded": lambda: torch.ones(()).expand(4),
+    "empty": lambda: torch.empty(0, 3),
+}
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=list(ODD))
+def test_tensors_of_any_kind_are_hashed(make):
+    net = seeded(LeNet)
+    plain = content_hash(net)
+    net.register_buffer("odd", make())
+    first = content_hash(net)
+    assert first != plain
+    assert content_hash(net) == first
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage")
+def test_sparse_tensors_are_hashed_each_time(hashes_taken):
+    net = seeded(LeNet)
+    net.register_buffer("odd", torch.eye(3).to_sparse())
+    assert quick_state(net) is None
+    content_hash(net)
+    content_hash(net)
+    assert len(hashes_taken) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_what_torch_cannot_pickle_is_refused():
+    net = seeded(LeNet)
+    net.register_buffer("odd", torch.eye(3).to_sparse_csr())
+    with pytest.raises(ValueError, match="memory needs a model whose content can be"):
+        content_hash(net)
+
+
+def test_pickles_hold_the_latest_values():
+    model = seeded(LeNet)
+    model.fc2.weight = nn.Parameter(torch.randn(84, 10).T)  # copied when pickled
+    transformer = LayerActivationTransformer(model)
+    pickle.dumps(transformer)
+    model.fc2.weight.data.copy_(model.fc2.weight.data.flip(0))
+    twin = pickle.loads(pickle.dumps(transformer))
+    assert torch.equal(twin.model.fc2.weight, model.fc2.weight)
 
 
 def test_hidden_state_is_hashed_each_time(hashes_taken):

@@ -512,7 +512,7 @@ def test_a_full_disk_leaves_what_was_there(loda, monkeypatch, counted):
 def test_without_skops(loda, monkeypatch):
     monkeypatch.setitem(sys.modules, "skops.io", None)
     for action in (lambda: skgrad.save(LODA(), loda), lambda: skgrad.load(loda)):
-        with pytest.raises(ImportError, match=r"pip install 'skgrad\[save\]'"):
+        with pytest.raises(ImportError, match=r'pip install "skgrad\[save\]"'):
             action()
 
 

@@ -7,7 +7,8 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from skgrad.torch_engine.batching import as_batchable, batches, map_batches
+from skgrad.torch_engine.batching import batches, map_batches
+from skgrad.torch_engine.inputs import as_batchable
 
 X = np.arange(30, dtype=np.float32).reshape(5, 2, 3)
 

@@ -137,6 +137,56 @@ def test_frozen_restores_after_an_interrupt():
     assert all(p.requires_grad for p in net.parameters())
 
 
+def test_frozen_takes_off_hooks_that_an_interrupt_left():
+    net = BatchNormNet()
+    own = net.norm.register_forward_hook(lambda *_: None)
+    hooks = dict(net.norm._forward_hooks)
+    with frozen(net):
+        net.norm.register_forward_hook(lambda *_: None, always_call=True)
+        net.register_forward_pre_hook(lambda *_: None)
+    assert dict(net.norm._forward_hooks) == hooks
+    assert not net.norm._forward_hooks_always_called
+    assert not net._forward_pre_hooks
+    own.remove()  # goes by the very dict
+    assert not net.norm._forward_hooks
+
+
+class PreparesItself(nn.Linear):
+    """Notes in a list that the first pass, which makes a table, was made."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.passes, self.seen, self.known = [], {}, {1}
+
+    def forward(self, x):
+        if not self.passes:
+            self.table = torch.ones(2)
+        self.passes.append(x)
+        self.seen["last"] = x
+        self.known.add(2)
+        return super().forward(x * self.table)
+
+
+def test_frozen_restores_what_lists_and_dicts_hold():
+    net = PreparesItself()
+    kept = net.passes, net.seen, net.known
+    for _ in range(2):
+        with frozen(net):
+            net(torch.ones(1, 2))
+        assert (net.passes, net.seen, net.known) == ([], {}, {1})
+    assert net.passes is kept[0]
+    assert net.seen is kept[1]
+    assert net.known is kept[2]
+
+
+def test_models_without_values_are_refused():
+    net = BatchNormNet()
+    net.to("meta")
+    refused = pytest.raises(ValueError, match=r"is on the meta.*load_state_dict")
+    with refused, frozen(net):
+        pass
+
+
 def test_frozen_decides_about_autograd_whatever_the_caller_does():
     net = nn.Linear(2, 2)
     with torch.inference_mode(), frozen(net, parameter_gradients=True):
