@@ -9,7 +9,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from ..detectors._per_class_svdd import make_svdd
 from ..model_selection import MostDiscriminativeLayer
-from ..torch_engine.activations import POOLINGS
+from ..torch_engine.activations import POOLINGS, as_names
 from ..torch_engine.samples import count_samples
 from ._base import BaseModelDetector
 from ._layers import BaseLayersDetector
@@ -163,11 +163,11 @@ class ELO(BaseLayersDetector):
 
     def _learn(self, module, X, anomalies, random_state):
         self.errors_ = self.anomalies_used_ = None
-        layers = [self.layers] if isinstance(self.layers, str) else self.layers
+        layers = None if self.layers is None else as_names(self.layers)
         if layers is None or len(layers) > 1:
             layers = [self._choose(module, X, anomalies, random_state)]
         self._find_layers(module, X, layers, self.pooling)
-        (self.layer_,) = self.layers_
+        self.layer_ = self.layers_[0]
         blocks, _ = self._gather(module, X, self.pooling)
         self._svm = make_svdd(self.nu, self.gamma).fit(blocks[self.layer_])
 

@@ -6,6 +6,7 @@ import torch
 from ..torch_engine.activations import (
     LOGITS,
     PENULTIMATE,
+    as_names,
     candidate_layers,
     layer_activations,
     spread_layers,
@@ -25,9 +26,8 @@ class BaseLayersDetector(BaseModelDetector):
     def _find_layers(self, module, X, layers, pooling):
         batch = self._first_samples(module, X)[1]
         self._head = find_head(module, batch)
-        if isinstance(layers, str):
-            layers = _every_layer(module, batch) if layers == ALL else [layers]
-        names = list(layers)
+        every = isinstance(layers, str) and layers == ALL
+        names = _every_layer(module, batch) if every else as_names(layers)
         if PENULTIMATE in names and self._head is None:
             last = _last_candidate(module, batch)
             names = [last if name == PENULTIMATE else name for name in names]

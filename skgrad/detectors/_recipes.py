@@ -1,6 +1,5 @@
 """Whole pipelines, one line each: the three papers and their combination."""
 
-import numpy as np
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -10,7 +9,7 @@ from ..feature_extraction import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
-from ..torch_engine.activations import LOGITS
+from ..torch_engine.activations import LOGITS, as_names
 from ._combined import CombinedDetector
 from ._energy import Energy
 from ._gaussian import ClassConditionalGaussian
@@ -245,10 +244,7 @@ def _with_logits(layers, parameter):
     """Put the logits last, once, where the detectors look for them."""
     if layers is None:  # the transformer finds some, and adds the logits
         return None
-    if not isinstance(layers, (str, list, tuple, np.ndarray)) or not len(layers):
-        raise TypeError(
-            f"{parameter} must be the name of a layer or a list of at least one; got "
-            f"{layers!r:.200}."
-        )
-    layers = [layers] if isinstance(layers, str) else layers
-    return [*(layer for layer in layers if layer != LOGITS), LOGITS]
+    names = as_names(layers, parameter)
+    if not names:
+        raise ValueError(f"{parameter} must name at least one layer; got none.")
+    return [*(name for name in names if name != LOGITS), LOGITS]

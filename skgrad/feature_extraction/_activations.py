@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import StrOptions
 from ..torch_engine.activations import (
     LOGITS,
     POOLINGS,
+    as_names,
     layer_activations,
     spread_layers,
 )
@@ -148,7 +149,7 @@ class LayerActivationTransformer(BaseModelTransformer):
         """Return the names of the layers."""
         if self.layers is None:
             return [*spread_layers(module, batch, N_SPREAD), LOGITS]
-        return [self.layers] if isinstance(self.layers, str) else list(self.layers)
+        return as_names(self.layers)
 
     def _activations(self, module, batch, layers, *, whole=False):
         blocks = layer_activations(

@@ -22,6 +22,36 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def as_names(layers: Any, parameter: str = "layers") -> list[str]:
+    """Return the name of a layer, or those of several, as a list.
+
+    Parameters
+    ----------
+    layers : str, or list, tuple or array of str
+        What came. Other things that can be iterated over may never end.
+    parameter : str, default="layers"
+        What messages call it.
+
+    Returns
+    -------
+    list of str
+        The names, not looked up.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if isinstance(layers, str):
+        return [layers]
+    if isinstance(layers, (list, tuple)) or hasattr(layers, "__array__"):
+        return list(layers)
+    raise TypeError(
+        f"{parameter} must be the name of a layer or a list of names; got "
+        f"{brief(layers)}."
+    )
+
+
 def find_layers(
     module: nn.Module, layers: Sequence[str], *, head: str | None = None
 ) -> dict[str, nn.Module]:

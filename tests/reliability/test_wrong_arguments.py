@@ -150,6 +150,9 @@ WRONG_LAYERS = {
     "number among names": ["conv", 3],
     "class": nn.Conv2d,
     "module": NET.conv,
+    "dict": {"conv": 1},
+    "set": {"conv"},
+    "Dataset without an end": Yields(3, lambda index: "conv"),
 }
 
 
