@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from networks import images
 from torch import nn
 
 from skgrad import MLPAnomalyClassifier, attacks
+from skgrad.attacks._library import import_library
 from skgrad.baselines import PyTorchOODDetector
 from skgrad.datasets import load_dataset
 from skgrad.evaluation import (
@@ -95,6 +97,10 @@ class Broken:
 
 @pytest.fixture(params=["missing", "broken: RuntimeError", "broken: OSError"])
 def spoil(request, monkeypatch):
+    if find_spec("foolbox"):
+        # It remembers for good whether it found numba when it was first imported.
+        import_library("foolbox")
+
     def spoil(package):
         for name in [n for n in sys.modules if n.partition(".")[0] == package]:
             monkeypatch.delitem(sys.modules, name)
@@ -148,6 +154,7 @@ import numpy as np, torch
 import skgrad
 for name in skgrad.__all__:
     getattr(skgrad, name)
+torch.manual_seed(0)
 model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(),
                             torch.nn.Linear(8, 3))
 X = np.random.default_rng(0).random((60, 4)).astype("float32")
