@@ -213,7 +213,10 @@ def test_model_and_data_are_left_as_they_were(attack):
         ({"y": [0.5] * 6}, "y must be None or 6 integer classes"),
         ({"y": np.zeros((6, 1), int)}, r"y must be None.*shape \(6, 1\)"),
         ({"y": ["a"] * 6}, "y must be None or 6 integer classes"),
-        ({"y": [[0], [0, 1], 0, 0, 0, 0]}, "y must be None or 6 integer classes"),
+        (
+            {"y": [[0], [0, 1], 0, 0, 0, 0]},
+            "y must hold one value per sample; got a ragged",
+        ),
         ({"y": [-1] * 6}, "y must hold classes 0 to 2.*got -1 to -1"),
         ({"y": [7] * 6}, "y must hold classes 0 to 2.*got 7 to 7"),
         ({"device": "abacus"}, "device must be None"),

@@ -328,7 +328,7 @@ def test_bad_options_of_named_attacks():
 def test_missing_packages_are_named(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delenv("GIT_PYTHON_REFRESH", raising=False)
-    with pytest.raises(ImportError, match=rf"needs {name}.*'skgrad\[attacks\]'"):
+    with pytest.raises(ImportError, match=rf'needs {name}.*"skgrad\[attacks\]"'):
         import_library(name)
     assert "GIT_PYTHON_REFRESH" not in os.environ
 

@@ -212,5 +212,5 @@ def test_without_the_library(monkeypatch):
     for name in [n for n in sys.modules if n.split(".")[0] == "pytorch_ood"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pytorch_ood", None)
-    with pytest.raises(ImportError, match=r"pip install 'skgrad\[ood\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skgrad\[ood\]"'):
         make("ODIN").fit(X)

@@ -59,5 +59,7 @@ def test_no_results_are_refused():
 
 
 def test_other_things_than_results_are_refused():
-    with pytest.raises(TypeError, match="a list of Result; got dict with 'auroc'"):
+    with pytest.raises(
+        TypeError, match="a list of Result; got a dict that holds 'auroc'"
+    ):
         Summary({"auroc": 1.0})
