@@ -1,5 +1,8 @@
 """Settings for all tests."""
 
+import faulthandler
+import sys
+
 import pytest
 import torch
 from counting import KEY, Counts
@@ -37,3 +40,12 @@ def one_thread():
 def same_weights():
     """Draw the same weights in every run, also of networks that no test seeds."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def guard():
+    """End a test that hangs, and say where."""
+    # Much longer than any test takes, on a busy machine too.
+    faulthandler.dump_traceback_later(300, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()

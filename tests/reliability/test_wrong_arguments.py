@@ -1,8 +1,6 @@
 """The catalogue of wrong arguments, of all doors but for X, y and model."""
 
-import faulthandler
 import re
-import sys
 from functools import partial
 
 import numpy as np
@@ -35,15 +33,7 @@ KINDS, SCORES = np.repeat([1, -1], 12), np.linspace(0, 1, 24)
 NET = seeded(BatchNormNet).eval()
 ENDLESS = Yields(24, lambda index: index % 3)
 REFUSALS = (ValueError, TypeError, OSError, NotFittedError)
-SECONDS = 20
-
-
-@pytest.fixture(autouse=True)
-def guard():
-    """End a test that hangs, and say where."""
-    faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
-    yield
-    faulthandler.cancel_dump_traceback_later()
+pytestmark = pytest.mark.usefixtures("guard")
 
 
 def refused(call, parameter, *arguments):

@@ -4,9 +4,7 @@ Each is answered by the right result, that of the plain array, or by an error th
 names the parameter and what came; and after a refusal nothing is changed.
 """
 
-import faulthandler
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -21,15 +19,7 @@ from wrong_doors import ATTACKS, FUNCTIONS, IMAGES, OVER_ROWS, ROWS, doors, netw
 from skgrad import ConformalDetector, LayerActivationTransformer
 
 REFUSALS = (ValueError, TypeError, NotFittedError)
-SECONDS = 60
-
-
-@pytest.fixture(autouse=True)
-def guard():
-    """End a test that hangs, and say where."""
-    faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
-    yield
-    faulthandler.cancel_dump_traceback_later()
+pytestmark = pytest.mark.usefixtures("guard")
 
 
 ENTRIES = {X.ndim: catalogue(X) for X in (IMAGES, ROWS)}
