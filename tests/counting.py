@@ -41,7 +41,7 @@ class Counts:
             as_markdown(kind, table) for kind, table in sorted(self.tables.items())
         )
         with open(self.path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(f"# What was tried, and how it was answered\n\n{text}\n")
         terminalreporter.write_line(f"\n{text}\n\nWritten to {self.path}.")
 
 
