@@ -37,6 +37,9 @@ def replacing(path):
     path = as_path(path)
     with telling(path):
         path = Path(os.path.realpath(path))
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # Whoever may write to the folder, such as root to /dev, would replace it.
+            raise OSError(errno.EINVAL, "It is a device or a pipe, not a file")
         # In the same folder: only within one file system is a replacement one step.
         # Without the name, which may be as long as names can be.
         part = path.with_name(f".{uuid4().hex}{path.suffix}")

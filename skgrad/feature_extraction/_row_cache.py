@@ -47,7 +47,7 @@ def checked_folder(memory):
         return None
     try:
         os.makedirs(location, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError of null bytes
         raise ValueError(
             "memory must be None, a folder that exists or can be made, or a "
             f"joblib.Memory with such a location; got {brief(memory)}. The system "

@@ -131,7 +131,9 @@ def check_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             "device must be None (the model's own) or a device that torch can use "
-            f"here, such as 'cpu' or 'cuda:0'; got {device!r}. Torch says: {error}"
+            f"here, such as 'cpu' or 'cuda:0'; got {device!r}. Torch says: "
+            # Of a backend that is not there torch writes pages.
+            f"{cut(str(error), 250)}"
         ) from error
 
 

@@ -158,7 +158,11 @@ class ModuleState:
             if buffer.shape != content.shape or buffer.dtype != content.dtype:
                 buffer.data = content
             else:
-                with torch.no_grad(), torch.inference_mode(buffer.is_inference()):
+                # Inference mode only where it must be: if an interrupt strikes its
+                # exit, its guard puts the grad mode of in here back when the
+                # traceback is freed, which may be long after.
+                inside = buffer.is_inference()
+                with torch.inference_mode() if inside else torch.no_grad():
                     buffer.copy_(content)
 
 

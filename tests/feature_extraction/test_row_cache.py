@@ -518,7 +518,11 @@ def test_what_is_no_memory(maker, model, memory):
 
 def test_folder_that_cannot_be(maker, model, tmp_path):
     (tmp_path / "file").write_text("")
-    for location in (tmp_path / "file", tmp_path / "file" / "folder"):
+    for location in (
+        tmp_path / "file",
+        tmp_path / "file" / "folder",
+        Path("null\0byte"),
+    ):
         for memory in (location, joblib.Memory(None)):
             if not isinstance(memory, Path):
                 memory.location = location

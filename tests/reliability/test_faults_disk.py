@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 from torch import nn
 
-from skgrad import LayerActivationTransformer
+from skgrad import LODA, LayerActivationTransformer, save
 from skgrad.datasets import _folders
 from skgrad.evaluation import (
     Evaluation,
@@ -284,3 +285,19 @@ def test_cache_folder_deleted_meanwhile(tmp_path, monkeypatch, counted):
         assert_array_equal(scores(tmp_path / "cache"), expected)
     assert_array_equal(scores(tmp_path / "cache"), expected)
     counted(KIND, "evaluate(cache=): folder deleted meanwhile", "survived: right")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this platform")
+@pytest.mark.parametrize("name", [*OUTPUTS, "save"])
+def test_devices_and_pipes_are_not_replaced(name, tmp_path, counted):
+    # As root, a new file at /dev/null would take the place of the device.
+    path = tmp_path / "pipe.png"
+    os.mkfifo(path)
+    write = OUTPUTS.get(name) or partial(
+        save, LODA(n_cuts=3, target_fpr=0.5).fit(rows(40)[0])
+    )
+    with pytest.raises(OSError, match=r"device or a pipe.*untouched\. Choose a path"):
+        write(path)
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]
+    counted(KIND, "a device or a pipe as the file to write", "refused, OSError")

@@ -1,6 +1,8 @@
 """The model is reached, held still, and left as it was."""
 
+import gc
 from collections import namedtuple
+from contextlib import suppress
 
 import pytest
 import torch
@@ -214,7 +216,31 @@ def test_another_device_gets_a_copy(monkeypatch):
     assert not copied.weight.is_inference()
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:x", 3.5, "meta"])
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", 3.5, "meta", "fpga"])
 def test_unknown_device_is_refused(device):
-    with pytest.raises(ValueError, match="device must be None"):
+    with pytest.raises(ValueError, match="device must be None") as caught:
         check_device(device)
+    # Of a backend that torch knows and has not, it writes pages.
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_interrupt_while_a_buffer_is_restored_keeps_the_grad_mode(mode, monkeypatch):
+    net, leave, calls = nn.BatchNorm1d(2), mode.__exit__, []
+
+    def struck_once(self, *error):
+        calls.append(self)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return leave(self, *error)
+
+    # Whichever mode the restoring enters, it is struck when it leaves that.
+    with suppress(KeyboardInterrupt), frozen(net):
+        net.running_mean += 1
+        monkeypatch.setattr(mode, "__exit__", struck_once)
+    # A guard that was not left puts back what it found when it is freed.
+    calls.clear()
+    gc.collect()
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+    assert net.running_mean.tolist() == [0, 0]
