@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import StrOptions
 
+from .._messages import warn
 from ..torch_engine.activations import (
     LOGITS,
     POOLINGS,
@@ -148,7 +149,15 @@ class LayerActivationTransformer(BaseModelTransformer):
     def _find_layers(self, module, batch):
         """Return the names of the layers."""
         if self.layers is None:
-            return [*spread_layers(module, batch, N_SPREAD), LOGITS]
+            found = spread_layers(module, batch, N_SPREAD)
+            if not found and isinstance(module, torch.jit.ScriptModule):
+                warn(
+                    "model was traced or scripted by torch.jit, so that its layers "
+                    "cannot be watched: the features are its logits alone. Give the "
+                    "module that it was made of.",
+                    UserWarning,
+                )
+            return [*found, LOGITS]
         return as_names(self.layers)
 
     def _activations(self, module, batch, layers, *, whole=False):

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import warnings
 
 import joblib
 import numpy as np
@@ -912,3 +913,13 @@ def test_changed_model_needs_a_new_fit(model):
 def test_unknown_layer(model):
     with pytest.raises(ValueError, match=r"got 'convv'. Did you mean 'conv'"):
         LayerActivationTransformer(model, ["convv"]).fit(X)
+
+
+def test_traced_models_have_their_logits_alone():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is going out of use
+        traced = torch.jit.trace(net, torch.ones(1, 3))
+    with pytest.warns(UserWarning, match="the features are its logits alone"):
+        transformer = LayerActivationTransformer(traced).fit(np.ones((2, 3)))
+    assert transformer.layers_ == ["logits"]
