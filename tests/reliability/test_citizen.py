@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -21,6 +22,7 @@ from test_common import ESTIMATORS
 from torch import nn
 
 from skgrad import ConformalDetector, Energy, LayerActivationTransformer, MaxLogit
+from skgrad.feature_extraction import _portable
 from skgrad.metrics import auroc_scorer
 from skgrad.model_selection import NoveltyKFold
 
@@ -332,6 +334,28 @@ def test_a_search_writes_the_weights_once(searched, counted):
     files = np.concatenate([scores["split0_test_score"], scores["split1_test_score"]])
     assert files.max() == 1
     counted(KIND, "weights in a search, n_jobs=2", "one file for all tasks")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux")
+def test_weights_in_a_file_are_mapped_and_stay_as_they_are(tmp_path, counted):
+    path = tmp_path / "transformer"
+    joblib.dump(LayerActivationTransformer(AnyWidth(), "logits").fit(X), path)
+    before = path.read_bytes()
+    loaded = joblib.load(path, mmap_mode="r")
+    assert str(path) in Path("/proc/self/maps").read_text()
+    with torch.no_grad():
+        loaded.model.weight.fill_(7)
+    assert path.read_bytes() == before
+    counted(KIND, "weights of joblib.load(mmap_mode='r')", "mapped, the file as it was")
+
+
+def test_read_only_arrays_in_a_pickle_become_weights_of_ones_own(counted):
+    content = np.zeros(8, np.uint8)
+    content.flags.writeable = False
+    own = _portable._writable(content)
+    own[0] = 1
+    assert content[0] == 0
+    counted(KIND, "a read-only array in a pickle", "copied")
 
 
 def transform_with(transformer, X):
