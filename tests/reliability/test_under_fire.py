@@ -7,18 +7,22 @@ follows.
 
 import multiprocessing
 import os
+import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from doors import DOORS
 from fire import KIND, PLACES, SOME, Fuse, Trigger, X, fused, plain, quiet
+from networks import BatchNormNet, seeded
 from numpy.testing import assert_allclose
 from states import assert_same_state, state_of
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
+from skgrad import LayerActivationTransformer
 from skgrad.evaluation import train_network
 from skgrad.torch_engine.model_state import frozen
 
@@ -206,3 +210,27 @@ def test_fork_while_a_thread_holds_the_model(counted):
     thread.join()
     assert child.exitcode == 0
     assert_same_state(before, state_of(model))
+
+
+def test_a_pickle_waits_for_the_thread_that_holds_the_model(counted):
+    model = seeded(BatchNormNet).train()
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold():
+        with frozen(model):
+            held.set()
+            let_go.wait(60)
+
+    transformer = LayerActivationTransformer(model, "logits")
+    with ThreadPoolExecutor() as pool:
+        holding = pool.submit(hold)
+        assert held.wait(60)
+        pickling = pool.submit(pickle.dumps, transformer)
+        with pytest.raises(TimeoutError):
+            pickling.result(0.5)
+        let_go.set()
+        holding.result(60)
+        found = pickle.loads(pickling.result(60)).model
+    assert found.training
+    assert found.norm.training
+    counted(KIND, "pickling while another thread holds the model", "as it was")
