@@ -1,0 +1,45 @@
+"""A fit that fails leaves what an earlier one set."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from skgrad import LODA
+from skgrad._all_or_nothing import all_or_nothing
+
+
+class Learner:
+    def __init__(self):
+        self.kept, self.changed = 1, 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_attributes_are_put_back(error):
+    learner = Learner()
+    with pytest.raises(error), all_or_nothing(learner):
+        learner.changed = learner.new = 2
+        del learner.kept
+        raise error
+    assert vars(learner) == {"kept": 1, "changed": 1}
+
+
+def test_what_goes_well_stays():
+    learner = Learner()
+    with all_or_nothing(learner):
+        learner.changed = 2
+    assert learner.changed == 2
+
+
+def test_a_fit_that_fails_late_spoils_no_earlier_one(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    detector = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(X)
+    before = detector.score_samples(X), detector.offset_
+
+    def fails(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(LODA, "_hold_out", fails)
+    with pytest.raises(MemoryError):
+        detector.fit(X * 9 + 1)
+    assert_array_equal(detector.score_samples(X), before[0])
+    assert detector.offset_ == before[1]
