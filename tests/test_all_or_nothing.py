@@ -13,13 +13,18 @@ class Learner:
         self.kept, self.changed = 1, 1
 
 
+    def learn(self, error):
+        with all_or_nothing(self):
+            self.changed = self.new = 2
+            del self.kept
+            raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_attributes_are_put_back(error):
     learner = Learner()
-    with pytest.raises(error), all_or_nothing(learner):
-        learner.changed = learner.new = 2
-        del learner.kept
-        raise error
+    with pytest.raises(error):
+        learner.learn(error)
     assert vars(learner) == {"kept": 1, "changed": 1}
 
 
