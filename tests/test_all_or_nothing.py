@@ -12,7 +12,6 @@ class Learner:
     def __init__(self):
         self.kept, self.changed = 1, 1
 
-
     def learn(self, error):
         with all_or_nothing(self):
             self.changed = self.new = 2

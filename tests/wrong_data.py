@@ -130,6 +130,7 @@ def arrays(X):
         "tensor": Right(torch.from_numpy(X), X),
         "tensor, float64": Right(torch.from_numpy(X).double(), X),
         "tensor, float16": Right(torch.from_numpy(X).half(), X),
+        "tensor, bfloat16": Right(torch.from_numpy(X).bfloat16(), X),
         "tensor, integers": Right(torch.from_numpy(bits).long(), bits),
         "tensor, booleans": Right(torch.from_numpy(bits).bool(), bits),
         "tensor, not contiguous": Right(torch.from_numpy(X).mT.contiguous().mT, X)
