@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import numpy as np
 
+from ._messages import brief
+
 # In bytes.
 _SEAL, _PIECE = 16, 2**20
 
@@ -74,7 +76,9 @@ def as_path(path):
     try:
         return Path(path)
     except TypeError as error:
-        raise TypeError(f"path must be a str or a Path; got {path!r:.200}.") from error
+        raise TypeError(
+            f"path must be a str or a Path; got {brief(path, 200)}."
+        ) from error
 
 
 def _to_disk(path):

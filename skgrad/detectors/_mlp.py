@@ -277,7 +277,7 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         net = self._make_net(np.empty((0, n_features)), np.empty(0, np.int64))
         # The parameter may be another one since fit.
         net.set_params(module__n_hidden=n_hidden)
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
+        with generators_kept(torch.device("cpu")), torch.inference_mode(False):
             net.initialize()
         tensors = {name: torch.from_numpy(values) for name, values in weights.items()}
         net.module_.load_state_dict(tensors)

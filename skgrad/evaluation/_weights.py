@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from .._files import as_path, replacing
-from .._messages import cut
+from .._messages import brief, cut
 
 # The format's names of types.
 _DTYPES = {
@@ -142,9 +142,11 @@ def _made(network):
     try:
         module = network()
     except TypeError as error:
-        raise TypeError(f"{legal}arguments; got {network!r:.200}: {error}.") from error
+        raise TypeError(
+            f"{legal}arguments; got {brief(network, 200)}: {error}."
+        ) from error
     if not isinstance(module, nn.Module):
-        raise TypeError(f"{legal}arguments; it made {module!r:.200}.")
+        raise TypeError(f"{legal}arguments; it made {brief(module, 200)}.")
     return module
 
 

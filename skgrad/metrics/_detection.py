@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._labels import distinct, one_per_sample
+from .._messages import brief
 
 _ARRAYS = {"y_true": ["array-like"], "y_score": ["array-like"]}
 
@@ -173,7 +174,7 @@ def check_metric(metric):
     if not callable(metric):
         raise TypeError(
             "metric must be a function of y_true and y_score, such as "
-            f"skgrad.metrics.auroc; got {metric!r:.200}."
+            f"skgrad.metrics.auroc; got {brief(metric, 200)}."
         )
 
 
