@@ -40,6 +40,7 @@ _ROOMS = (
     "detectors",
     "evaluation",
     "feature_extraction",
+    "inspection",
     "metrics",
     "model_selection",
     "persistence",

@@ -1,12 +1,12 @@
 """Detectors against anomalies under the papers' protocols, as tables and reports."""
 
+from ..inspection import loss_alignment
 from ._anomaly_set import AnomalySet
 from ._bootstrap import bootstrap_intervals
 from ._detectors_by_name import DETECTOR_KINDS, find_detector, make_detectors
 from ._digits import train_digits_network
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
-from ._loss_alignment import loss_alignment
 from ._main_job import judge_digits
 from ._make_anomalies import ANOMALY_KINDS, Threat, find_anomaly_kind, make_anomalies
 from ._networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork

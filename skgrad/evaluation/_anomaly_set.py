@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._arrays import as_array
 from .._labels import one_per_sample
 from .._messages import brief
 from ..attacks import AttackResult
-from ._arrays import as_array
 
 
 @dataclass(frozen=True)

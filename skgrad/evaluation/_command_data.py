@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import row_prints
 from .._messages import did_you_mean
 from .._terminal import OptionError
 from ..datasets import load_dataset, load_digits_images, split_mnist
 from ..datasets._load import _MADE, _NAMED, _as_name
-from ._arrays import row_prints
 from ._command_model import BUILT_IN
 from ._make_anomalies import (
     ANOMALY_KINDS,

@@ -6,11 +6,7 @@ import joblib
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from ..feature_extraction import LayerActivationTransformer
-from ..feature_extraction._base import BaseModelTransformer
-from ..torch_engine.model_state import placement, unwrap_model
-from ._anomaly_set import as_anomaly_sets
-from ._arrays import (
+from .._arrays import (
     as_array,
     check_all_new,
     check_finite,
@@ -19,6 +15,10 @@ from ._arrays import (
     check_new,
     check_not_empty,
 )
+from ..feature_extraction import LayerActivationTransformer
+from ..feature_extraction._base import BaseModelTransformer
+from ..torch_engine.model_state import placement, unwrap_model
+from ._anomaly_set import as_anomaly_sets
 
 
 class Inputs:

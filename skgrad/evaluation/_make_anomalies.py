@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .. import attacks as at
+from .._arrays import as_array, check_labels
 from .._labels import one_per_sample
 from .._messages import brief, did_you_mean
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import LayerActivationTransformer
 from ._anomaly_set import AnomalySet
-from ._arrays import as_array, check_labels
 from ._names import find_shown, letters
 from ._store import Store
 

@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn.functional import pad
 from torch.utils.data import default_collate
 
+from .._arrays import as_array, check_finite, check_labels, check_not_empty
 from .._optional import import_package
 from ..torch_engine.model_state import check_device
 from ..torch_engine.restoring import seeded_training
 from ..torch_engine.training import fit_net
-from ._arrays import as_array, check_finite, check_labels, check_not_empty
 
 _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {}),

@@ -423,7 +423,7 @@ UNSAVEABLE = {
         "predicted_class is made of .*Own",
     ),
     "a joblib.Memory": (
-        lambda: make_pipeline(LODA(), memory=joblib.Memory("nowhere", verbose=0)),
+        lambda: make_pipeline(LODA(), memory=joblib.Memory(None, verbose=0)),
         "memory is made of joblib.memory.Memory",
     ),
     "a module elsewhere": (

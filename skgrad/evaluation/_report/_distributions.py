@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..._files import as_path, replacing
+from ...inspection import ScoreDistributionDisplay
 from ._figures import check_matplotlib, new_figure
 from ._summary import Summary
 
@@ -62,8 +63,6 @@ def plot_score_distributions(results, path=None):
         panel.set_title(_broken(detector))
     for panel, kind in zip(panels[:, 0], summary.anomalies, strict=True):
         panel.set_ylabel(_broken(kind, 14))
-    for panel in panels[-1]:
-        _label_axis(panel)
     _add_legend(figure, panels.flat)
     figure.supxlabel(
         "score, in interquartile ranges from the in-distribution median\n"
@@ -87,35 +86,14 @@ def _draw_panel(panel, result):
     _write(panel, result.metrics["auroc"])
     if not len(result.scores_id):  # nothing could be learnt, so nothing was scored
         return
-    centre = np.median(result.scores_id)
-    spread = np.subtract(*np.percentile(result.scores_id, [75, 25])) or 1.0
-
-    def scaled(scores):
-        return np.arcsinh((np.asarray(scores, dtype=float) - centre) / spread)
-
-    kinds = {
-        "in-distribution": (scaled(result.scores_id), "tab:blue"),
-        "anomaly": (scaled(result.scores_anomaly), "tab:red"),
-    }
-    # Where no attack succeeded there are no anomalies to draw.
-    kinds = {label: kind for label, kind in kinds.items() if len(kind[0])}
-    fewest = min(len(scores) for scores, _ in kinds.values())
-    edges = np.histogram_bin_edges(
-        np.concatenate([scores for scores, _ in kinds.values()]),
-        40 if fewest > 150 else 15,
+    display = ScoreDistributionDisplay(
+        in_distribution=result.scores_id,
+        anomaly=result.scores_anomaly,
+        threshold=result.offset,
     )
-    for label, (scores, color) in kinds.items():
-        share = np.histogram(scores, edges)[0] / len(scores)
-        panel.stairs(share, edges, fill=True, color=color, alpha=0.5, label=label)
+    display.draw(panel, rates=False)
     # Room for the number above the bars.
     panel.set_ylim(top=1.25 * panel.get_ylim()[1])
-    if result.offset is not None:
-        panel.axvline(
-            scaled(result.offset),
-            color="black",
-            linestyle="--",
-            label="threshold: reject to its left",
-        )
 
 
 def _write(panel, area):
@@ -127,15 +105,6 @@ def _write(panel, area):
         verticalalignment="top",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )
-
-
-def _label_axis(panel):
-    """Put ticks at round numbers of interquartile ranges."""
-    low, high = panel.get_xlim()
-    low, high = low + 0.05 * (high - low), high - 0.05 * (high - low)
-    ticks = np.array([-1e8, -1e6, -1e4, -100, -10, -1, 0, 1, 10, 100])
-    ticks = ticks[(np.arcsinh(ticks) >= low) & (np.arcsinh(ticks) <= high)]
-    panel.set_xticks(np.arcsinh(ticks), [f"{tick:g}" for tick in ticks])
 
 
 def _add_legend(figure, panels):

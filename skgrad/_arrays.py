@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .._labels import distinct, one_per_sample
-from ..torch_engine.inputs import NO_SAMPLES, as_batchable, called
-from ..torch_engine.samples import count_samples, take_samples
+from ._labels import distinct, one_per_sample
+from .torch_engine.inputs import NO_SAMPLES, as_batchable, called
+from .torch_engine.samples import count_samples, take_samples
 
 # Some data sets hold a few inputs in both parts by themselves.
 _MOST_SEEN = 0.1

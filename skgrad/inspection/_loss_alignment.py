@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
+from .._arrays import as_array, check_labels, check_not_empty
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.loss_alignment import gradient_alignment
 from ..torch_engine.model_state import (
@@ -17,7 +18,6 @@ from ..torch_engine.model_state import (
     placement,
     unwrap_model,
 )
-from ._arrays import as_array, check_labels, check_not_empty
 
 
 @validate_params(
@@ -106,7 +106,7 @@ def loss_alignment(
     A bowl, whose lowest loss towards class 0 lies at 0: all ways back lead down.
 
     >>> import torch
-    >>> from skgrad.evaluation import loss_alignment
+    >>> from skgrad.inspection import loss_alignment
     >>> class Bowl(torch.nn.Module):
     ...     def forward(self, x):
     ...         height = x.square().sum(dim=1)

@@ -1,0 +1,77 @@
+"""Score distributions: the rates they tell, and what they refuse."""
+
+import matplotlib
+import numpy as np
+import pytest
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import LogisticRegression
+
+from skgrad.inspection import ScoreDistributionDisplay
+
+matplotlib.use("Agg")
+
+Y = np.repeat([1, -1], [4, 2])
+SCORES = np.array([0.0, 1.0, 2.0, 3.0, -1.0, 2.5])
+
+
+def test_rates_are_those_of_the_threshold():
+    display = ScoreDistributionDisplay.from_predictions(Y, SCORES, threshold=1.0)
+    # A score that equals the threshold is accepted, as predict does.
+    assert display.false_alarm_rate == 0.25
+    assert display.miss_rate == 0.5
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert legend[:2] == [
+        "in-distribution: 25.0 % rejected",
+        "anomaly: 50.0 % accepted",
+    ]
+
+
+def test_rates_are_those_of_predict():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    X[200:] += 3
+    y = np.repeat([1, -1], [200, 100])
+    detector = IsolationForest(contamination=0.1, random_state=0).fit(X[:100])
+    display = ScoreDistributionDisplay.from_estimator(detector, X, y)
+    rejected = detector.predict(X) == -1
+    assert display.false_alarm_rate == rejected[:200].mean()
+    assert display.miss_rate == pytest.approx(1 - rejected[200:].mean())
+    assert display.name == "IsolationForest"
+
+
+def test_classifiers_are_drawn_the_same_way_round():
+    X = np.arange(20.0)[:, None]
+    classifier = LogisticRegression().fit(X, X[:, 0] > 9.5)  # True: anomaly
+    y = np.where(X[:, 0] > 9.5, -1, 1)
+    display = ScoreDistributionDisplay.from_estimator(classifier, X, y)
+    assert display.false_alarm_rate == display.miss_rate == 0
+
+
+def test_no_anomalies_and_no_threshold_are_fine():
+    display = ScoreDistributionDisplay.from_predictions(np.ones(4), SCORES[:4])
+    assert np.isnan(display.false_alarm_rate)
+    assert np.isnan(display.miss_rate)
+    assert len(display.ax_.patches) == 1
+
+
+@pytest.mark.parametrize(
+    ("y", "scores", "match"),
+    [
+        ([0, 1], [1.0, 2.0], r"y_true must hold \+1 .* got shape \(2,\) .*\[0, 1\]"),
+        ([1, 1, 1], [1.0, 2.0], r"for each of the 2 inputs; got shape \(3,\)"),
+        ([-1, -1], [1.0, 2.0], "y_true must label some inputs"),
+        ([1, -1], [1.0, np.nan], "y_score must hold numbers; got NaN in 1 places"),
+        ([1, -1], ["a", "b"], "y_score must hold numbers; got dtype"),
+        ([1, -1], [[1.0], [2.0]], r"y_score must have 1 axes; got shape \(2, 1\)"),
+    ],
+)
+def test_wrong_data_are_refused(y, scores, match):
+    with pytest.raises(ValueError, match=match):
+        ScoreDistributionDisplay.from_predictions(y, scores)
+
+
+def test_infinite_scores_are_drawn():
+    # A detector may be as sure as that; the picture shows it at the edge.
+    scores = np.r_[SCORES[:5], -np.inf]
+    display = ScoreDistributionDisplay.from_predictions(Y, scores, threshold=0.5)
+    assert display.miss_rate == 0
+    display.figure_.canvas.draw()
