@@ -42,7 +42,9 @@ def labels():
 
 def score_distribution():
     logits = LayerActivationTransformer(seeded(LeNet), "logits")
-    detector = make_pipeline(logits, Energy(random_state=0)).fit(images(120, SHAPE) ** 4)
+    detector = make_pipeline(logits, Energy(random_state=0)).fit(
+        images(120, SHAPE) ** 4
+    )
 
     def again(display):
         scores = np.concatenate([display.in_distribution, display.anomaly])

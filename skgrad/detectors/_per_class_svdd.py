@@ -27,7 +27,7 @@ class PerClassSVDD(ClassConditionalDetector):
     nu : float, default=0.1
         Bound on the share of training samples outside each description, in (0, 1].
     gamma : {"scale", "auto"} or float, default="scale"
-        Coefficient of the RBF kernel exp(-gamma |x - x'|^2), as in
+        Coefficient of the RBF kernel ``exp(-gamma |x - x'|^2)``, as in
         :class:`sklearn.svm.OneClassSVM`; the paper's 1 / s^2.
     weights : array-like of float of shape (n_blocks,), default=None
         The weights :math:`\beta`, one per block, scaled to sum 1. None weighs all

@@ -1,0 +1,147 @@
+"""How the documentation is built: ``python -m sphinx -W doc doc/_build/html``."""
+
+import os
+import re
+import warnings
+
+import skgrad
+
+project = "skgrad"
+author = "The skgrad developers"
+copyright = "The skgrad developers"
+version = release = skgrad.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
+default_role = "py:obj"
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+
+numpydoc_show_class_members = False
+autosummary_generate = True
+autodoc_typehints = "none"
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skgrad"
+html_static_path = ["_static"]
+html_css_files = ["skgrad.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"text": "skgrad"},
+    "navbar_end": ["theme-switcher"],
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "header_links_before_dropdown": 6,
+    "show_nav_level": 2,
+}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    # The scripts beside the gallery take data sets and hours: see scripts.md.
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"/(?!plot_)[^/]*\.py$",
+    "within_subsection_order": "ExampleTitleSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 0,
+    "remove_config_comments": True,
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("skgrad",),
+    "reference_url": {"skgrad": None},
+    "default_thumb_file": None,
+    "parallel": 2,
+}
+# What an example warns of, its reader sees; nothing else may warn.
+warnings.filterwarnings("error", module="skgrad")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A page outside this folder, as the pages see it.
+_ELSEWHERE = {"../../benchmarks/RESULTS.md": "../benchmarks.md"}
+# The pages of results are listed here, so that their README stays plain Markdown.
+_RESULTS = """
+
+```{toctree}
+:hidden:
+
+mnist/all_detectors
+cifar/all_detectors
+mnist/paper_a
+cifar/paper_a
+mnist/paper_b
+cifar/paper_b
+mnist/paper_b_landscape
+geometric_gradients_reproduction
+mnist/paper_c
+cifar/paper_c
+```
+"""
+
+
+def _adapt_page(app, name, source):
+    """Let pages that are right in the repository be right in the site."""
+    if name == "results/README":
+        source[0] += _RESULTS
+    for there, here in _ELSEWHERE.items():
+        source[0] = source[0].replace(f"]({there})", f"]({here})")
+
+
+def _escape(match):
+    return match[1] or f"\\{match[0]}"
+
+
+def _adapt_docstring(app, what, name, obj, options, lines):
+    """Escape shapes, and take out what only another site can resolve."""
+    # To reStructuredText, *input_shape begins italics and n_features_in_ is a link.
+    # What stands between backticks is taken as it is.
+    text = "\n".join(
+        re.sub(r"(`[^`]+`)|(?<=, )(\*)(?=\w)|(?<=\w)(_)(?=,\))", _escape, line)
+        for line in lines
+    )
+    if not str(getattr(obj, "__module__", "")).startswith("skgrad"):
+        text = re.sub(r":(?:ref|term):`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", text)
+    lines[:] = text.splitlines()
+
+
+def _resolve_short_names(app, env, node, contnode):
+    """Find ``skgrad.LODA`` where ``skgrad.detectors.LODA`` is documented, and back."""
+    target = node.get("reftarget", "")
+    first, _, rest = target.partition(".")
+    if node.get("refdomain") != "py":
+        return None
+    name = (rest if first == "skgrad" else target).rpartition(".")[2]
+    domain = env.get_domain("py")
+    for room in ("", *(f"{room}." for room in skgrad._ROOMS)):
+        full = f"skgrad.{room}{name}"
+        if full in domain.objects and full != target:
+            node["reftarget"] = full
+            return domain.resolve_xref(
+                env, node["refdoc"], app.builder, "obj", full, node, contnode
+            )
+    return None
+
+
+def setup(app):
+    """Connect the above."""
+    app.connect("source-read", _adapt_page)
+    # After numpydoc.
+    app.connect("autodoc-process-docstring", _adapt_docstring, priority=600)
+    app.connect("missing-reference", _resolve_short_names)
