@@ -47,7 +47,7 @@ html_theme_options = {
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "header_links_before_dropdown": 6,
-    "show_nav_level": 2,
+    "show_nav_level": 1,
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -82,16 +82,16 @@ _RESULTS = """
 ```{toctree}
 :hidden:
 
-mnist/all_detectors
-cifar/all_detectors
-mnist/paper_a
-cifar/paper_a
-mnist/paper_b
-cifar/paper_b
-mnist/paper_b_landscape
-geometric_gradients_reproduction
-mnist/paper_c
-cifar/paper_c
+All detectors: MNIST <mnist/all_detectors>
+All detectors: CIFAR-10 (JPEG) <cifar/all_detectors>
+Paper A: MNIST <mnist/paper_a>
+Paper A: CIFAR-10 (JPEG) <cifar/paper_a>
+Paper B: MNIST and ECG5000 <mnist/paper_b>
+Paper B: CIFAR-10 (JPEG) <cifar/paper_b>
+Paper B: the landscape <mnist/paper_b_landscape>
+Paper B: its reproduction <geometric_gradients_reproduction>
+Paper C: MNIST <mnist/paper_c>
+Paper C: CIFAR-10 (JPEG) <cifar/paper_c>
 ```
 """
 

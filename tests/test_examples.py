@@ -1,5 +1,6 @@
 """The examples run."""
 
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -15,20 +16,33 @@ from sklearn.datasets import load_digits
 
 from skgrad.evaluation import LeNet, load_network
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+GALLERY = sorted(EXAMPLES.glob("plot_*.py"))
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs_and_draws(path, monkeypatch):
+def test_first_page_of_the_gallery_runs_and_draws(monkeypatch):
+    # The build of the documentation runs them all, in a process for each.
     mpl.use("Agg")
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
     try:
-        runpy.run_path(str(path))
+        runpy.run_path(str(EXAMPLES / "plot_quick_start.py"))
     finally:
         plt.close("all")
     assert shown
     assert shown[0]
+
+
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
+def test_gallery_page_is_a_story(path):
+    text = path.read_text()
+    title, line = ast.get_docstring(ast.parse(text)).splitlines()[:2]
+    assert set(line) == {"="}
+    assert len(line) == len(title)
+    # Text between the code, pictures at the end at least, nothing from the network.
+    assert text.count("\n# %%\n") >= 3
+    assert "plt.show()" in text
+    assert "download=True" not in text
 
 
 def write_idx(path, values):
@@ -99,4 +113,4 @@ def test_networks_are_trained_once(small_mnist, capsys, tmp_path):
 
 
 def test_there_are_examples():
-    assert EXAMPLES
+    assert GALLERY
