@@ -2,9 +2,13 @@
 
 import os
 import re
+import sys
 import warnings
+from pathlib import Path
 
 import skgrad
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
 
 project = "skgrad"
 author = "The skgrad developers"
@@ -58,7 +62,7 @@ sphinx_gallery_conf = {
     # The scripts beside the gallery take data sets and hours: see scripts.md.
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"/(?!plot_)[^/]*\.py$",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": "gallery_order.position",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
