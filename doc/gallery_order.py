@@ -21,4 +21,5 @@ ORDER = [
 
 def position(filename):
     """Return where a page stands; one that is not listed is an error."""
-    return ORDER.index(filename)
+    # Scripts beside the gallery are sorted too, before they are left out.
+    return ORDER.index(filename) if filename.startswith("plot_") else len(ORDER)
