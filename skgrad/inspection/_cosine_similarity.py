@@ -237,7 +237,7 @@ class CosineSimilarityDisplay:
         return self
 
     def _heading(self, i):
-        lines = [fill(self.titles[i], 20)] if self.titles is not None else []
+        lines = [fill(self.titles[i], 24)] if self.titles is not None else []
         if self.predicted is not None:
             lines.append(f"predicted {self.predicted[i]}")
         return "\n".join(lines)

@@ -322,7 +322,7 @@ class LossLandscapeDisplay:
             cmap="viridis",
         )
         label = _LABELS.get(self.quantity, self.quantity)
-        ax.figure.colorbar(drawn, ax=ax, label=label)
+        ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.85)
         handles = [*self._draw_classes(ax), *self._mark(ax)]
         unit = "" if self.length is None else f" (1 = {self.length:.3g})"
         where = "the direction" if self.target is None else "the way to the target"
