@@ -7,13 +7,14 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from torch import nn
 
-from .._arrays import as_array
+from .._arrays import as_array, check_finite
 from .._messages import brief, call_it
 from ..feature_extraction import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
 from ._display import check_matplotlib, check_numbers, take_grid
+from ._draw_inputs import way_to_draw
 
 # More cannot be read; so many stand in one row.
 _MOST, _ABREAST = 12, 6
@@ -180,6 +181,7 @@ class CosineSimilarityDisplay:
         if inputs is not None:
             inputs = as_array(inputs, "inputs")
             _check_count(inputs, "inputs", n_inputs)
+            check_finite(inputs, "inputs")
         if titles is not None:
             titles = _checked_titles(titles, n_inputs)
         display = cls(
@@ -204,7 +206,7 @@ class CosineSimilarityDisplay:
         CosineSimilarityDisplay
             The display, with ``axes_`` and ``figure_``.
         """
-        n_inputs, draw = len(self.matrices), _way_to_draw(self.inputs)
+        n_inputs, draw = len(self.matrices), way_to_draw(self.inputs)
         n_bands = -(-n_inputs // _ABREAST)
         n_columns, per_band = -(-n_inputs // n_bands), 2 if draw else 1
         axes = take_grid(
@@ -303,49 +305,6 @@ def _logits(transformer, X):
     }
     reader = LayerActivationTransformer(transformer.model, "logits", **options)
     return np.asarray(reader.fit_transform(X))
-
-
-def _way_to_draw(inputs):
-    """Return a function that draws input i of some into axes; None for no way."""
-    if inputs is None:
-        return None
-    shape = inputs.shape[1:]
-    if len(shape) == 3:
-        return _draw_image if shape[0] in (1, 3) else None
-    return {1: _draw_row, 2: _draw_series}.get(len(shape))
-
-
-def _draw_image(ax, inputs, i):
-    low, high = inputs.min(), inputs.max()
-    if 0 <= low <= high <= 1:
-        low, high = 0, 1
-    image = inputs[i].transpose(1, 2, 0)
-    if image.shape[2] == 3:  # matplotlib wants colours in [0, 1]
-        image = (image - low) / ((high - low) or 1)
-    ax.imshow(image, cmap="gray", vmin=low, vmax=high)
-    ax.set_axis_off()
-
-
-def _draw_series(ax, inputs, i):
-    ax.plot(inputs[i].T, linewidth=1)
-    _finish_small(ax, inputs, "time step")
-
-
-def _draw_row(ax, inputs, i):
-    ax.bar(np.arange(inputs.shape[1]), inputs[i])
-    _finish_small(ax, inputs, "feature")
-
-
-def _finish_small(ax, inputs, label):
-    """Bring axes to the size of a matrix, and to the values of their neighbours."""
-    low, high = min(inputs.min(), 0), max(inputs.max(), 0)
-    margin = 0.05 * (high - low) or 1
-    ax.set_ylim(low - margin, high + margin)
-    ax.set_box_aspect(1)
-    ax.tick_params(labelsize=7)
-    ax.set_xlabel(label, fontsize=9)
-    if ax.get_subplotspec().is_first_col():
-        ax.set_ylabel("value", fontsize=9)
 
 
 def _check_few(n_inputs, name):

@@ -4,19 +4,16 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy.special import logsumexp
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from torch.utils.data import Dataset
 
-from .._arrays import as_array
-from .._labels import one_per_sample
 from .._messages import brief
 from ..feature_extraction import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
 from ._display import check_matplotlib, check_numbers, take_axes
+from ._plane import Plane, cross_entropy, directions, one_input
 
 _LABELS = {
     "others_mean": "mean cosine of the classes\nthat are not predicted (mean of S1)",
@@ -186,12 +183,12 @@ class LossLandscapeDisplay:
             The display, drawn.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        x = _one_input(x, "x")
-        along, beside, target = _directions(
+        x = one_input(x, "x")
+        along, beside, target = directions(
             x, towards, across, length, check_random_state(random_state)
         )
         steps = np.linspace(-extent, extent, n_grid)
-        points = _Plane(x, along, beside, steps)
+        points = Plane(x, along, beside, steps)
         logits = LayerActivationTransformer(
             model, "logits", batch_size=batch_size, device=device
         )
@@ -214,7 +211,7 @@ class LossLandscapeDisplay:
             )
             heights = np.asarray(cosines.fit_transform(points))[:, 0]
         else:
-            heights = _cross_entropy(values, values[0].argmax())
+            heights = cross_entropy(values, values[0].argmax())
         # The first point is x itself.
         heights, classes = heights[1:], values[1:].argmax(axis=1)
         return cls.from_predictions(
@@ -398,83 +395,6 @@ class LossLandscapeDisplay:
             for name, (at, marker) in marks.items()
             if self.first[0] <= at <= self.first[-1]
         ]
-
-
-class _Plane(Dataset):
-    """An input, and the points of a plane through it, made when they are asked for."""
-
-    def __init__(self, x, along, across, steps):
-        self.x, self.along, self.across, self.steps = x, along, across, steps
-
-    def __len__(self):
-        return 1 + len(self.steps) ** 2
-
-    def __getitem__(self, i):
-        if i == 0:
-            return self.x
-        a, b = (self.steps[j] for j in divmod(i - 1, len(self.steps)))
-        return (self.x + a * self.along + b * self.across).astype(self.x.dtype)
-
-
-def _one_input(x, name):
-    x = one_per_sample(x, name)
-    if x.ndim == 0:
-        raise ValueError(f"{name} must be one input, of the model's shape; got {x!r}.")
-    x = as_array(x[None], name)[0]
-    if not np.isfinite(x).all():
-        raise ValueError(
-            f"{name} must be finite; got NaN or infinity in {(~np.isfinite(x)).sum()} "
-            f"of {x.size} values."
-        )
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
-
-
-def _directions(x, towards, across, length, random_state):
-    """Return two orthogonal directions of one length, and where the target lies."""
-    shape, target = x.shape, None
-    if towards is None:
-        along = random_state.normal(size=shape)
-        if length is None:
-            length = 0.25 * np.linalg.norm(x.astype(np.float64)) or 1.0
-    else:
-        towards = _of_shape(towards, "towards", shape)
-        along = towards - x.astype(np.float64)
-        distance = np.linalg.norm(along)
-        if distance == 0:
-            raise ValueError(
-                "towards must differ from x, so that there is a direction; they are "
-                "equal. Give another input, such as one whose attack succeeded."
-            )
-        length = distance if length is None else length
-        target = float(distance / length)
-    along = along * (length / np.linalg.norm(along))
-    if across is None:
-        across = random_state.normal(size=shape)
-    across = _of_shape(across, "across", shape)
-    before = np.linalg.norm(across)
-    across = across - (across * along).sum() / length**2 * along
-    # Up to rounding nothing of it is left.
-    if not np.linalg.norm(across) > 1e-9 * before:
-        raise ValueError(
-            "across must not be parallel to the first direction, and x must hold 2 or "
-            f"more values for a plane; x has shape {shape}."
-        )
-    return along, across * (length / np.linalg.norm(across)), target
-
-
-def _of_shape(value, name, shape):
-    value = _one_input(value, name).astype(np.float64)
-    if value.shape != shape:
-        raise ValueError(
-            f"{name} must have the shape of x, {shape}; got {value.shape}."
-        )
-    return value
-
-
-def _cross_entropy(logits, k):
-    """Return the loss towards class k, exact also where it is almost 0."""
-    others = np.delete(logits - logits[:, k : k + 1], k, axis=1)
-    return np.logaddexp(0, logsumexp(others, axis=1))
 
 
 def _levels(heights):

@@ -159,6 +159,15 @@ def test_colours_beyond_the_unit_interval_are_rescaled():
     assert [(one.min(), one.max()) for one in shown] == [(0, 0), (1, 1)]
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float16"])
+@pytest.mark.parametrize("shape", [(1, 2, 2), (3, 2, 2), (2, 5), (5,)])
+def test_inputs_of_any_numbers_are_drawn(dtype, shape):
+    inputs = np.ones((1, *shape), dtype=dtype)
+    display = from_predictions(np.zeros((1, 3, 3)), inputs=inputs)
+    display.figure_.canvas.draw()
+    assert display.axes_[0, 0].has_data()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
@@ -168,6 +177,7 @@ def test_colours_beyond_the_unit_interval_are_rescaled():
         ({"matrices": np.zeros((13, 3, 3))}, ValueError, "at most 12 inputs.* got 13"),
         ({"matrices": np.full((2, 3, 3), 2)}, ValueError, "cosines from -1 to 1; got"),
         ({"inputs": np.ones((3, 4))}, ValueError, "inputs must hold one for each of"),
+        ({"inputs": [[1, np.nan]] * 2}, ValueError, "inputs must be finite; got NaN"),
         ({"predicted": [1]}, ValueError, r"predicted must hold classes .* \(2,\)"),
         ({"predicted": [0.5, 1]}, ValueError, "predicted must hold classes as whole"),
         ({"classes": [0, 1, 2]}, ValueError, r"classes must .* shape \(2, 3\)"),

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from skgrad import CosineSimilarityMatrixTransformer
-from skgrad.inspection import LossLandscapeDisplay
-from skgrad.inspection._loss_landscape import _directions
+from skgrad.inspection import LossLandscapeDisplay, _plane
 from tests.networks import AnyShape, AnyWidth, AnyWidthDropout, two_classes
 
 matplotlib.use("Agg")
@@ -74,7 +73,7 @@ def test_mean_of_cosines_point_by_point(batch_size):
 
 
 def directions(x, towards=None, across=None, length=None, seed=0):
-    return _directions(x, towards, across, length, np.random.RandomState(seed))
+    return _plane.directions(x, towards, across, length, np.random.RandomState(seed))
 
 
 def test_directions_are_orthogonal_and_of_one_length():
@@ -116,6 +115,13 @@ def test_flat_landscape_of_one_class_is_drawn(height):
     display = from_predictions(steps, steps, flat, np.zeros((4, 4), int))
     display.figure_.canvas.draw()
     assert legend(display) == ["predicted 0", "input"]
+
+
+def test_landscape_that_is_all_but_flat_is_drawn():
+    steps, rng = np.linspace(0, 1, 4), np.random.default_rng(0)
+    for size, offset in ((1e-9, 0.5), (1e-11, 1.0), (1e-300, 0.0), (1e300, 0.0)):
+        heights = offset + size * rng.random((4, 4))
+        from_predictions(steps, steps, heights, np.eye(4)).figure_.canvas.draw()
 
 
 def test_many_classes_are_told_apart():
