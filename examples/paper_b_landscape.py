@@ -10,17 +10,20 @@ first::
     python examples/paper_b_landscape.py --data-dir ~/data --networks networks
 """
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
 from experiment_pages import as_markdown, describe, write_page
 from experiments import load_setting, read_options
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from skgrad import CosineSimilarityMatrixTransformer, LayerActivationTransformer
-from skgrad.evaluation import loss_alignment
+from skgrad.inspection import (
+    CosineSimilarityDisplay,
+    LossAlignmentDisplay,
+    LossLandscapeDisplay,
+    loss_alignment,
+)
 
 CORRECT, WRONG = "correct", "incorrect"
 ATTACKS = ("noise in ball", "PGD", "rotation")
@@ -32,11 +35,9 @@ def logits_of(setting, X):
     return LayerActivationTransformer(setting.model, "logits").fit_transform(X)
 
 
-def cosines(setting, X, args, output="statistics"):
-    """Return cosines between saliency maps, or statistics of them."""
-    transformer = CosineSimilarityMatrixTransformer(
-        setting.model, output=output, memory=args.cache
-    )
+def cosines(setting, X, args):
+    """Return statistics of the cosines between saliency maps."""
+    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.cache)
     return transformer.fit_transform(X)
 
 
@@ -64,24 +65,11 @@ def figure_1(setting, anomalies, args):
         "attacked by PGD": anomalies["PGD"].X[0],
     }
     inputs = np.stack(list(shown.values()))
-    predicted = logits_of(setting, inputs).argmax(axis=1)
-    matrices = cosines(setting, inputs, args, "matrix")
-    n_classes = round(matrices.shape[1] ** 0.5)
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots(2, 3)
-    for column, name in enumerate(shown):
-        top, bottom = axes[:, column]
-        top.imshow(inputs[column].transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)
-        top.set_title(f"{name}\npredicted {predicted[column]}", fontsize=10)
-        top.axis("off")
-        matrix = matrices[column].reshape(n_classes, n_classes)
-        drawn = bottom.imshow(matrix, cmap="coolwarm", vmin=-1, vmax=1)
-        bottom.set_xticks(range(n_classes))
-        bottom.set_yticks(range(n_classes))
-        bottom.set_xlabel("class")
-    axes[1, 0].set_ylabel("class")
-    figure.colorbar(drawn, ax=axes[1], label="cosine")
-    return save(figure, "paper_b_fig_1", args)
+    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.cache)
+    display = CosineSimilarityDisplay.from_estimator(
+        transformer, inputs, titles=list(shown)
+    )
+    return save(display.figure_, "paper_b_fig_1", args)
 
 
 # %%
@@ -189,29 +177,15 @@ def describe_zeta(parts, args):
 def figure_3(parts, args):
     """Draw violins of all seeds together."""
     sigmas = list(dict.fromkeys(sigma for part in parts for _, sigma in part))
+    kinds = [
+        (part, n) for part in parts for n in (CORRECT, WRONG) if (n, sigmas[0]) in part
+    ]
+    values = [np.concatenate([part[n, sigma] for part, n in kinds]) for sigma in sigmas]
+    correct = [n == CORRECT for part, n in kinds for _ in part[n, sigmas[0]]]
     figure = Figure(figsize=(9, 4), layout="constrained")
-    axis = figure.subplots()
-    handles = []
-    for name, shift, colour in ((CORRECT, -0.2, "tab:blue"), (WRONG, 0.2, "tab:red")):
-        found = {
-            s: [p[name, s].ravel() for p in parts if (name, s) in p] for s in sigmas
-        }
-        values = [np.concatenate(found[s]) for s in sigmas if found[s]]
-        if not values:
-            continue
-        drawn = axis.violinplot(
-            values, np.arange(len(sigmas)) + shift, widths=0.38, showmedians=True
-        )
-        for body in drawn["bodies"]:
-            body.set_color(colour)
-        for line in ("cmedians", "cbars", "cmins", "cmaxes"):
-            drawn[line].set_color(colour)
-        handles.append(Patch(color=colour, label=f"{name}ly classified"))
-    axis.axhline(0, color="gray", linewidth=0.8)
-    axis.set_xticks(range(len(sigmas)), [f"{sigma:g}" for sigma in sigmas])
-    axis.set_xlabel("standard deviation of the noise")
-    axis.set_ylabel("zeta")
-    axis.legend(handles=handles)
+    LossAlignmentDisplay.from_predictions(
+        np.stack(values), correct, sigmas, ax=figure.subplots()
+    )
     return save(figure, "paper_b_fig_3", args)
 
 
@@ -221,37 +195,19 @@ def figure_3(parts, args):
 
 
 def figure_4(setting, anomalies, args):
-    """Draw the mean of S1 along an attack and across, coloured by the prediction."""
+    """Draw the mean of S1 along an attack and across, and the predicted classes."""
     X, _ = setting.attacked
     adversarial = anomalies["PGD"].X[0]
     # What it was made from is what it is closest to.
     source = X[np.abs(X - adversarial).reshape(len(X), -1).max(axis=1).argmin()]
-    along = adversarial - source
-    across = np.random.default_rng(args.seeds[0]).normal(size=along.shape)
-    across -= (across * along).sum() / (along**2).sum() * along
-    across *= np.linalg.norm(along) / np.linalg.norm(across)
-    steps = np.linspace(-1.5, 1.5, args.n_grid)
-    first, second = np.meshgrid(steps, steps, indexing="ij")
-    shape = (-1,) + (1,) * along.ndim
-    points = source + first.reshape(shape) * along + second.reshape(shape) * across
-    points = points.astype(X.dtype)
-    heights = cosines(setting, points, args)[:, 0].reshape(first.shape)
-    classes = logits_of(setting, points).argmax(axis=1).reshape(first.shape)
-    colours = mpl.colormaps["tab10"](classes % 10)
-    figure = Figure(figsize=(6, 5))
-    axis = figure.add_subplot(projection="3d")
-    axis.plot_surface(
-        first, second, heights, facecolors=colours, rstride=1, cstride=1, shade=False
+    display = LossLandscapeDisplay.from_estimator(
+        setting.model,
+        source,
+        towards=adversarial,
+        across=np.random.default_rng(args.seeds[0]).normal(size=source.shape),
+        n_grid=args.n_grid,
     )
-    axis.set_xlabel("along the attack")
-    axis.set_ylabel("across")
-    axis.set_zlabel("mean of S1")
-    handles = [
-        Patch(color=mpl.colormaps["tab10"](k % 10), label=f"predicted {k}")
-        for k in np.unique(classes)
-    ]
-    axis.legend(handles=handles, loc="upper left", fontsize=8)
-    return save(figure, "paper_b_fig_4", args)
+    return save(display.figure_, "paper_b_fig_4", args)
 
 
 # %%
@@ -264,9 +220,10 @@ First seed; of attacks those that deceive the network. Boxes hold the middle hal
 whiskers the middle 95 percent. In the paper the mean of S1 is high for correctly
 classified inputs alone; the largest softmax does not tell PGD from them."""
 CAPTION_4 = """\
-Around the input of the first successful PGD attack, in units of that attack's change,
-first seed. In the paper the mean is high on both sides of the decision boundary, and
-lower behind it."""
+Around the input of the first successful PGD attack (the target), in units of that
+attack's change, first seed. The paper draws the mean as a surface coloured by the
+predicted class; here it is the colour, and the hatches are the class. In the paper it
+is high on both sides of the decision boundary, and lower behind it."""
 NOT_RUN = [
     "1,000 injections per input (Fig. 3): see how many; they cost a forward and a "
     "backward pass each, for every sigma.",

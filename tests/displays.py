@@ -54,4 +54,44 @@ def score_distribution():
     return Case("ScoreDistributionDisplay", ((detector, inputs(), labels()), {}), again)
 
 
-MAKERS = {"ScoreDistributionDisplay": score_distribution}
+def cosine_similarity():
+    options = {"titles": [f"input {i}" for i in range(7)]}
+
+    def again(display):
+        return (display.matrices,), {
+            "inputs": display.inputs,
+            "predicted": display.predicted,
+            "titles": display.titles,
+        }
+
+    estimator = (seeded(LeNet), images(7, SHAPE))
+    return Case("CosineSimilarityDisplay", (estimator, options), again, grid=True)
+
+
+def loss_alignment():
+    X, y = images(6, SHAPE), np.arange(6)
+    options = {"sigmas": [0.1, 0.5], "n_injections": 8, "random_state": 0}
+
+    def again(display):
+        return (display.zeta, display.correct, display.sigmas), {}
+
+    return Case("LossAlignmentDisplay", ((seeded(LeNet), X, y), options), again)
+
+
+def loss_landscape():
+    x, other = images(2, SHAPE)
+    options = {"towards": other, "n_grid": 5, "random_state": 0}
+
+    def again(display):
+        data = (display.first, display.second, display.heights, display.classes)
+        return data, {"target": display.target, "length": display.length}
+
+    return Case("LossLandscapeDisplay", ((seeded(LeNet), x), options), again)
+
+
+MAKERS = {
+    "CosineSimilarityDisplay": cosine_similarity,
+    "LossAlignmentDisplay": loss_alignment,
+    "LossLandscapeDisplay": loss_landscape,
+    "ScoreDistributionDisplay": score_distribution,
+}

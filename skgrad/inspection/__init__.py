@@ -1,6 +1,15 @@
 """Pictures of detectors and networks: Display classes as scikit-learn's."""
 
+from ._cosine_similarity import CosineSimilarityDisplay
 from ._loss_alignment import loss_alignment
+from ._loss_alignment_display import LossAlignmentDisplay
+from ._loss_landscape import LossLandscapeDisplay
 from ._score_distribution import ScoreDistributionDisplay
 
-__all__ = ["ScoreDistributionDisplay", "loss_alignment"]
+__all__ = [
+    "CosineSimilarityDisplay",
+    "LossAlignmentDisplay",
+    "LossLandscapeDisplay",
+    "ScoreDistributionDisplay",
+    "loss_alignment",
+]

@@ -1,0 +1,86 @@
+"""A plane through an input: its directions, its points, the loss at them."""
+
+import numpy as np
+from scipy.special import logsumexp
+from torch.utils.data import Dataset
+
+from .._arrays import as_array
+from .._labels import one_per_sample
+
+
+class Plane(Dataset):
+    """An input, and the points of a plane through it, made when they are asked for."""
+
+    def __init__(self, x, along, across, steps):
+        self.x, self.along, self.across, self.steps = x, along, across, steps
+
+    def __len__(self):
+        return 1 + len(self.steps) ** 2
+
+    def __getitem__(self, i):
+        if i == 0:
+            return self.x
+        a, b = (self.steps[j] for j in divmod(i - 1, len(self.steps)))
+        return (self.x + a * self.along + b * self.across).astype(self.x.dtype)
+
+
+def one_input(x, name):
+    """Return one input as an array of floats, or name the parameter."""
+    x = one_per_sample(x, name)
+    if x.ndim == 0:
+        raise ValueError(f"{name} must be one input, of the model's shape; got {x!r}.")
+    x = as_array(x[None], name)[0]
+    if not np.isfinite(x).all():
+        raise ValueError(
+            f"{name} must be finite; got NaN or infinity in {(~np.isfinite(x)).sum()} "
+            f"of {x.size} values."
+        )
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+def directions(x, towards, across, length, random_state):
+    """Return two orthogonal directions of one length, and where the target lies."""
+    shape, target = x.shape, None
+    if towards is None:
+        along = random_state.normal(size=shape)
+        if length is None:
+            length = 0.25 * np.linalg.norm(x.astype(np.float64)) or 1.0
+    else:
+        towards = _of_shape(towards, "towards", shape)
+        along = towards - x.astype(np.float64)
+        distance = np.linalg.norm(along)
+        if distance == 0:
+            raise ValueError(
+                "towards must differ from x, so that there is a direction; they are "
+                "equal. Give another input, such as one whose attack succeeded."
+            )
+        length = distance if length is None else length
+        target = float(distance / length)
+    along = along * (length / np.linalg.norm(along))
+    if across is None:
+        across = random_state.normal(size=shape)
+    across = _of_shape(across, "across", shape)
+    before = np.linalg.norm(across)
+    across = across - (across * along).sum() / length**2 * along
+    # Up to rounding nothing of it is left.
+    if not np.linalg.norm(across) > 1e-9 * before:
+        raise ValueError(
+            "across must not be parallel to the first direction, and x must hold 2 or "
+            f"more values for a plane; x has shape {shape}."
+        )
+    return along, across * (length / np.linalg.norm(across)), target
+
+
+def _of_shape(value, name, shape):
+    value = one_input(value, name).astype(np.float64)
+    if value.shape != shape:
+        raise ValueError(
+            f"{name} must have the shape of x, {shape}; got {value.shape}."
+        )
+    return value
+
+
+def cross_entropy(logits, k):
+    """Return the loss towards class k, exact also where it is almost 0."""
+    others = np.delete(logits - logits[:, k : k + 1], k, axis=1)
+    return np.logaddexp(0, logsumexp(others, axis=1))
