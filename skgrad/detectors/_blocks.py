@@ -111,10 +111,17 @@ def block_names(blocks, logits, names):
             own = set(labels[block])
             # Widths that were given may hold the columns of several layers.
             if len(own) == 1:
-                prefix, layer, number = own.pop()
-                before = f"{prefix}__" if prefix else ""
-                shown[place] = f"{before}{layer}" + (number > 0) * f" ({number + 1})"
-    return shown
+                prefix, layer, _ = own.pop()
+                shown[place] = f"{prefix}__{layer}" if prefix else layer
+    return _numbered(shown)
+
+
+def _numbered(names):
+    """Tell equal names apart."""
+    return [
+        f"{name} ({again + 1})" if (again := names[:place].count(name)) else name
+        for place, name in enumerate(names)
+    ]
 
 
 def has_block(names, layer):

@@ -182,7 +182,9 @@ class LayerScoreDisplay:
         ax.set_ylim(n_layers - 0.4, -0.6)  # the first above
         self._label_layers(ax, chosen)
         better = "higher" if self.metric == "auroc" else "lower"
-        ax.set_xlabel(f"{_METRICS[self.metric]}, % ({better} is better; dotted: chance)")
+        ax.set_xlabel(
+            f"{_METRICS[self.metric]}, % ({better} is better; dotted: chance)"
+        )
         ax.grid(axis="x", alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_title(self._title(percent, chosen), fontsize="medium")
