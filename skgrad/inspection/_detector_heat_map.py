@@ -20,6 +20,8 @@ METRIC_NAMES = {
 }
 # Chance is a half in these: below it is another colour.
 _FROM_CHANCE = ("auroc", "detection_accuracy")
+# Size of the numbers in points, their share of a cell's width, and the last legible.
+_FONT, _FONT_PER_CELL, _SMALLEST = 8, 0.3, 4
 _WRITTEN = {"tnr_at_tpr": "tnr_at_95tpr"}
 _METRICS = ("auroc", "tnr_at_tpr", "aupr_in", "aupr_out", "detection_accuracy")
 
@@ -193,7 +195,9 @@ class DetectorHeatMapDisplay:
         DetectorHeatMapDisplay
             The display, with ``ax_`` and ``figure_``.
         """
-        self.draw(take_axes(self, ax, figsize=self.size))
+        ax = take_axes(self, ax, figsize=self.size)
+        self.draw(ax)
+        ax.set_xlabel("kind of anomaly; apart: the mean")
         return self
 
     def draw(self, ax):
@@ -271,6 +275,10 @@ def _colors():
 
 def _write_numbers(axes, image, table):
     """Write each number on its cell, light on dark and dark on light."""
+    inches = axes.get_window_extent().width / axes.figure.dpi
+    size = min(_FONT, _FONT_PER_CELL * 72 * inches / table.shape[1])
+    if size < _SMALLEST:  # the colours must do
+        return
     for (row, column), value in np.ndenumerate(table):
         if np.isnan(value):
             continue
@@ -283,6 +291,6 @@ def _write_numbers(axes, image, table):
             "100" if value == 100 else f"{min(value, 99.94):.1f}",
             ha="center",
             va="center",
-            fontsize=8,
+            fontsize=size,
             color="white" if dark else "black",
         )

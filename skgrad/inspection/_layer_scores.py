@@ -64,7 +64,7 @@ class LayerScoreDisplay:
     ...     {"conv1": 0.97, "conv2": 0.93, "fc1": 0.8}, chosen="conv1"
     ... )
     >>> display.ax_.get_title()
-    'chosen: conv1, 97.0 %'
+    'layer chosen: 97.0 %'
     """
 
     def __init__(self, *, layers, values, chosen=None, metric="auroc", anomalies=None):
@@ -171,7 +171,7 @@ class LayerScoreDisplay:
             The display, with ``ax_`` and ``figure_``.
         """
         n_layers = len(self.layers)
-        height = min(max(0.22 * n_layers + 1.1, 2.2), 16)
+        height = min(max(0.22 * n_layers + 1.3, 2.4), 16)
         ax = take_axes(self, ax, figsize=(6.4, height))
         percent, places = 100 * np.asarray(self.values), np.arange(n_layers)
         chosen = np.array([layer == self.chosen for layer in self.layers])
@@ -211,11 +211,11 @@ class LayerScoreDisplay:
     def _title(self, percent, chosen):
         parts = []
         if chosen.any():
-            value = percent[chosen][0]
-            parts.append(f"chosen: {_shortened(self.chosen)}, {value:.1f} %")
+            # The name would be too long for many axes, and is in bold at their side.
+            parts.append(f"layer chosen: {percent[chosen][0]:.1f} %")
         if self.anomalies:
             parts.append(f"anomalies {self.anomalies}")
-        return "; ".join(parts)
+        return "\n".join(parts)
 
 
 def _choices(estimator):

@@ -81,6 +81,20 @@ def test_another_metric(metric):
     assert display.ax_.images[0].get_clim() == (0, 100)
 
 
+def test_numbers_shrink_with_the_axes_and_go_where_there_is_no_room():
+    rng = np.random.default_rng(0)
+    sizes = []
+    for n_kinds in (3, 8, 60):
+        ax = plt.subplots(1, 2, layout="constrained", figsize=(10, 3))[1][1]
+        display = DetectorHeatMapDisplay(
+            values=rng.uniform(size=(2, n_kinds)),
+            detectors=["a", "b"],
+            anomalies=[f"kind {i}" for i in range(n_kinds)],
+        ).plot(ax)
+        sizes.append(display.ax_.texts[0].get_fontsize() if ax.texts else 0)
+    assert sizes[0] == 8 > sizes[1] > 4 > sizes[2] == 0
+
+
 def test_a_metric_of_ones_own():
     def share_below(y, scores):
         return np.mean(scores[y == -1] < 3)

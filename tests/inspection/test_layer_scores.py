@@ -55,7 +55,7 @@ def test_values_are_those_of_the_choice(choice, metric, attribute):
     drawn = display.ax_.collections[1].get_offsets()
     np.testing.assert_allclose(drawn[:, 0], 100 * display.values)
     value = 100 * values[choice.layer_]
-    expected = f"chosen: {choice.layer_}, {value:.1f} %; anomalies generated"
+    expected = f"layer chosen: {value:.1f} %\nanomalies generated"
     assert display.ax_.get_title() == expected
 
 
@@ -73,7 +73,7 @@ def test_the_chosen_one_is_marked():
     assert [label.get_fontweight() for label in labels] == ["normal", "normal", "bold"]
     low, high = display.ax_.get_ylim()
     assert low > high  # the first layer stands above
-    assert display.ax_.get_title() == "chosen: fc1, 75.0 %"
+    assert display.ax_.get_title() == "layer chosen: 75.0 %"
     assert "higher is better" in display.ax_.get_xlabel()
     none = LayerScoreDisplay.from_predictions({"a": 0.1, "b": 0.2}, metric="error")
     assert none.ax_.get_title() == ""
