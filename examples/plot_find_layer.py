@@ -40,7 +40,7 @@ import matplotlib.pyplot as plt
 
 from skgrad.inspection import LayerScoreDisplay
 
-LayerScoreDisplay.from_estimator(generated)
+display = LayerScoreDisplay.from_estimator(generated)
 
 # %%
 # Choose with anomalies of your own
@@ -92,7 +92,7 @@ detectors = {
 # (:doc:`our page on paper C </results/cifar/paper_c>`).
 from skgrad.inspection import DetectorHeatMapDisplay
 
-DetectorHeatMapDisplay.from_estimator(detectors, digits.X_test, anomalies)
+display = DetectorHeatMapDisplay.from_estimator(detectors, digits.X_test, anomalies)
 
 # %%
 # How much weight for which layer
