@@ -169,7 +169,7 @@ def known_anomalies(setting, kinds, args):
 # %%
 # Scores of the two layers
 # ------------------------
-# The score is a weighted sum of one per layer, so that all weights need but two.
+# The score is a weighted sum of one per layer, so that all weights need but these.
 
 
 def layer_scores(setting, layer, anomalies, seed, args):
@@ -178,17 +178,13 @@ def layer_scores(setting, layer, anomalies, seed, args):
         setting.model, [layer, "logits"], memory=args.cache
     )
     features = activations.fit_transform(setting.seen[0])
-    parts = [
-        PerClassSVDD(weights=weights, random_state=seed).fit(features)
-        for weights in ([1, 0], [0, 1])
-    ]
+    detector = PerClassSVDD(random_state=seed).fit(features)
     inputs = {"": setting.test[0]}
     inputs |= {kind: getattr(given, "X", given) for kind, given in anomalies.items()}
     scores = {}
     for kind, X in inputs.items():
         if len(X):
-            features = activations.transform(X)
-            scores[kind] = np.stack([p.score_samples(features) for p in parts], axis=1)
+            scores[kind] = detector.block_scores(activations.transform(X))
     return scores
 
 

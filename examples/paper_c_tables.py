@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from skgrad.evaluation import Evaluation, load_published_results
+from skgrad.inspection import LayerWeightDisplay
 
 METRICS = {
     "class_weighted_tnr_at_95tpr": "TNR at 95 % TPR, weighted by class as the paper's",
@@ -216,19 +217,21 @@ def draw_weights(plain, path):
     figure = Figure(figsize=(5.2 * len(plain), 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(plain), squeeze=False)[0]
+    # Other data solid, attacks dashed, noise dotted.
+    styles = {kind: {"ls": "--"} for kind in ATTACKS}
+    styles |= {kind: {"ls": ":"} for kind in NOISE}
     for ax, runs in zip(axes, plain, strict=True):
         curves = [pd.DataFrame(run.curves) for run in runs]
         mean = pd.concat(curves).groupby(level=0).mean()
-        for number, kind in enumerate(mean):
-            # Other data solid, attacks dashed, noise dotted.
-            style = {"ls": "--" if kind in ATTACKS else ":" if kind in NOISE else "-"}
-            style |= {"marker": "osv^Dx+<>*ph"[number % 12], "ms": 4}
-            ax.plot(mean.index, 100 * mean[kind], label=kind, **style)
-        ax.set_title(f"{runs[0].setting.name}, {runs[0].setting.network}")
-        ax.set_xlabel("weight of the logits (the layer has the rest)")
-        ax.set_ylabel("AUROC, weighted by class, %")
-        ax.grid(alpha=0.3)
-        ax.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+        display = LayerWeightDisplay(
+            weights=mean.index.to_numpy(),
+            curves={kind: mean[kind].to_numpy() for kind in mean},
+            names=["the layer", "the logits"],
+            block="the logits",
+            metric="AUROC, weighted by class",
+        )
+        title = f"{runs[0].setting.name}, {runs[0].setting.network}"
+        display.plot(ax, name=title, styles=styles)
     figure.savefig(path, dpi=110)
 
 

@@ -7,7 +7,14 @@ import numpy as np
 from networks import LeNet, images, seeded
 from sklearn.pipeline import make_pipeline
 
-from skgrad import Energy, LayerActivationTransformer, inspection
+from skgrad import (
+    LODA,
+    Energy,
+    LayerActivationTransformer,
+    MostDiscriminativeLayer,
+    PerClassSVDD,
+    inspection,
+)
 
 SHAPE = (1, 28, 28)
 N_ID, N_ANOMALIES = 12, 5
@@ -89,9 +96,77 @@ def loss_landscape():
     return Case("LossLandscapeDisplay", ((seeded(LeNet), x), options), again)
 
 
+def layer_scores():
+    choice = MostDiscriminativeLayer(seeded(LeNet), random_state=0)
+    pipeline = make_pipeline(choice, PerClassSVDD(random_state=0))
+    pipeline.fit(images(120, SHAPE) ** 4)
+
+    def again(display):
+        values = dict(zip(display.layers, display.values, strict=True))
+        return (values, display.chosen), {"anomalies": display.anomalies}
+
+    return Case("LayerScoreDisplay", ((pipeline,), {}), again)
+
+
+def layer_weights():
+    outputs = LayerActivationTransformer(seeded(LeNet), ["conv1", "logits"])
+    detector = make_pipeline(outputs, PerClassSVDD(random_state=0))
+    detector.fit(images(120, SHAPE) ** 4)
+    kinds = np.where(np.arange(N_ID + N_ANOMALIES) % 2, "odd", "even")
+
+    def again(display):
+        scores = detector[1].block_scores(outputs.transform(inputs()))
+        options = {"kinds": kinds, "used": display.used}
+        return (labels(), scores, display.names), options
+
+    args = (detector, inputs(), labels())
+    return Case("LayerWeightDisplay", (args, {"kinds": kinds}), again)
+
+
+def detector_heat_map():
+    logits = LayerActivationTransformer(seeded(LeNet), "logits")
+    detectors = {
+        name: make_pipeline(logits, detector).fit(images(120, SHAPE) ** 4)
+        for name, detector in (
+            ("energy", Energy(random_state=0)),
+            ("LODA", LODA(n_cuts=5, random_state=0)),
+        )
+    }
+    X_id = images(N_ID, SHAPE) ** 4
+    anomalies = {"bright": images(5, SHAPE, seed=1), "none": images(5, SHAPE)[:0]}
+
+    def again(display):
+        scores_id = {n: d.score_samples(X_id) for n, d in detectors.items()}
+        scores_anomaly = {
+            name: {"bright": detector.score_samples(anomalies["bright"]), "none": []}
+            for name, detector in detectors.items()
+        }
+        return (scores_id, scores_anomaly), {}
+
+    return Case("DetectorHeatMapDisplay", ((detectors, X_id, anomalies), {}), again)
+
+
+def feature_map():
+    logits = LayerActivationTransformer(seeded(LeNet), "logits").fit(inputs())
+    kinds = np.array(["in-distribution"] * N_ID + ["noise"] * N_ANOMALIES)
+
+    def again(display):
+        options = {"method": display.method}
+        return (logits.transform(inputs()), display.labels), options
+
+    # UMAP would compile for 20 seconds.
+    return Case(
+        "FeatureMapDisplay", ((logits, inputs(), kinds), {"method": "pca"}), again
+    )
+
+
 MAKERS = {
     "CosineSimilarityDisplay": cosine_similarity,
     "LossAlignmentDisplay": loss_alignment,
     "LossLandscapeDisplay": loss_landscape,
+    "DetectorHeatMapDisplay": detector_heat_map,
+    "FeatureMapDisplay": feature_map,
+    "LayerScoreDisplay": layer_scores,
+    "LayerWeightDisplay": layer_weights,
     "ScoreDistributionDisplay": score_distribution,
 }

@@ -86,6 +86,44 @@ def find_blocks(n_columns, names, blocks):
     return slices, logits
 
 
+def block_names(blocks, logits, names):
+    """Name blocks of columns by their layers, or by their place if it is not known.
+
+    Parameters
+    ----------
+    blocks : list of slice
+        Where they are.
+    logits : int
+        Which of them holds the logits.
+    names : list of str or None
+        Column names, if known.
+
+    Returns
+    -------
+    list of str
+        One name per block.
+    """
+    shown = [f"block {number}" for number in range(len(blocks))]
+    shown[logits] = LOGITS
+    if names is not None:
+        labels = _block_labels(names)
+        for place, block in enumerate(blocks):
+            own = set(labels[block])
+            # Widths that were given may hold the columns of several layers.
+            if len(own) == 1:
+                prefix, layer, _ = own.pop()
+                shown[place] = f"{prefix}__{layer}" if prefix else layer
+    return _numbered(shown)
+
+
+def _numbered(names):
+    """Tell equal names apart."""
+    return [
+        f"{name} ({again + 1})" if (again := names[:place].count(name)) else name
+        for place, name in enumerate(names)
+    ]
+
+
 def has_block(names, layer):
     """Tell whether some columns are named as a block of this layer."""
     return any(label[1] == layer for label in _block_labels(names))

@@ -5,10 +5,11 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from .._messages import brief
 from ._base import BaseNoveltyDetector, fit_to_score
-from ._blocks import find_blocks
+from ._blocks import block_names, find_blocks
 from ._decision import seed, threshold_options
 from ._scores import as_outlier_detector, in_distribution_scores
 
@@ -64,6 +65,8 @@ class ClassConditionalDetector(BaseNoveltyDetector):
         Where the blocks of columns are.
     logits_block_ : int
         Which of them holds the logits; their argmax is the predicted class.
+    block_names_ : list of str
+        Names of the blocks to judge by, in the order of `block_scores`.
     modelled_classes_ : ndarray of int
         The classes that have detectors of their own.
     calibration_scores_ : ndarray of shape (n_held_out,)
@@ -183,20 +186,49 @@ class ClassConditionalDetector(BaseNoveltyDetector):
             )
         return [np.r_[tuple(judged)]] if self.joint else judged
 
-    def _score_samples(self, X):
+    @property
+    def block_names_(self):
+        """Names of the blocks to judge by, in the order of `block_scores`."""
+        check_is_fitted(self)
+        names = block_names(self.blocks_, self.logits_block_, self._column_names)
+        if not self.include_logits:
+            del names[self.logits_block_]
+        return [" + ".join(names)] if self.joint else names
+
+    def block_scores(self, X):
+        r"""Score each block of columns by itself; their weighted sum is the score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_blocks)
+            The scores of the blocks to judge by, in the order of ``block_names_``,
+            higher = more in-distribution: :math:`g_i^\ell(x)^*` for the predicted
+            class i. With ``joint=True`` there is one column for all blocks together.
+        """
+        return self._block_scores(self._validated(X))
+
+    def _block_scores(self, X):
         predicted = self._predicted_class(X)
-        scores = np.empty(len(X))
+        scores = np.empty((len(X), len(self._columns)))
         for label in np.unique(predicted).tolist():
             rows = predicted == label
             own = X[rows]
             parts = self._models.get(label, self._pooled)
-            scores[rows] = sum(
-                weight * part.score(own[:, columns])
-                for weight, part, columns in zip(
-                    self._weights, parts, self._columns, strict=True
-                )
-            )
+            for number, (part, columns) in enumerate(
+                zip(parts, self._columns, strict=True)
+            ):
+                scores[rows, number] = part.score(own[:, columns])
         return scores
+
+    def _score_samples(self, X):
+        # Not a product of matrices, which may round by the number of rows.
+        parts = self._block_scores(X).T
+        return sum(w * part for w, part in zip(self._weights, parts, strict=True))
 
     def _predicted_class(self, X):
         return X[:, self.blocks_[self.logits_block_]].argmax(axis=1)

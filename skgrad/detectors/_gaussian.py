@@ -53,6 +53,8 @@ class ClassConditionalGaussian(ClassConditionalDetector):
         Where the blocks of columns are.
     logits_block_ : int
         Which of them holds the logits; their argmax is the predicted class.
+    block_names_ : list of str
+        Names of the blocks to judge by, in the order of `block_scores`.
     modelled_classes_ : ndarray of int
         The classes that have Gaussians of their own.
     calibration_scores_ : ndarray of shape (n_held_out,)

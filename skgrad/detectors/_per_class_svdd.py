@@ -57,6 +57,8 @@ class PerClassSVDD(ClassConditionalDetector):
         Where the blocks of columns are.
     logits_block_ : int
         Which of them holds the logits; their argmax is the predicted class.
+    block_names_ : list of str
+        Names of the blocks to judge by, in the order of `block_scores`.
     modelled_classes_ : ndarray of int
         The classes that have descriptions of their own.
     calibration_scores_ : ndarray of shape (n_held_out,)

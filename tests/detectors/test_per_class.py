@@ -8,6 +8,7 @@ from pyod.models.knn import KNN
 from recording import RecordsFit
 from sklearn.covariance import EllipticEnvelope, ledoit_wolf
 from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
@@ -18,7 +19,7 @@ from skgrad import (
     PerClassSVDD,
     PyODDetector,
 )
-from skgrad.detectors._blocks import find_blocks
+from skgrad.detectors._blocks import block_names, find_blocks
 from skgrad.detectors._decision import split_rows
 from skgrad.feature_extraction import FeatureArray
 
@@ -130,6 +131,56 @@ def test_tied_covariance_with_no_class_large_enough():
         for covariance in ("tied", "per_class")
     )
     assert_array_equal(tied.score_samples(X), pooled.score_samples(X))
+
+
+@pytest.mark.parametrize("weights", [None, [3, 1], [0, 1]])
+def test_block_scores_add_up(weights):
+    X = draw()
+    detector = PerClassSVDD(blocks=[2, 2], weights=weights, random_state=0).fit(X)
+    parts = detector.block_scores(X[:50])
+    assert parts.shape == (50, 2)
+    share = np.array([1, 1] if weights is None else weights) / 4
+    share /= share.sum()
+    assert_allclose(detector.score_samples(X[:50]), parts @ share, rtol=1e-12)
+    # Weights weigh, and change no part.
+    alone = PerClassSVDD(blocks=[2, 2], weights=[1, 0], random_state=0).fit(X)
+    assert_array_equal(alone.score_samples(X[:50]), parts[:, 0])
+    # One row is scored as among others.
+    assert_array_equal(detector.block_scores(X[3:4]), parts[3:4])
+
+
+def test_block_scores_of_joint_blocks_and_without_logits():
+    X = draw()
+    gaussian = ClassConditionalGaussian(blocks=[2, 2], random_state=0).fit(X)
+    assert gaussian.block_names_ == ["block 0 + logits"]
+    assert_array_equal(gaussian.block_scores(X)[:, 0], gaussian.score_samples(X))
+    detector = ClassConditionalDetector(
+        IsolationForest(n_estimators=5), blocks=[1, 1, 2], include_logits=False
+    ).fit(X)
+    assert detector.block_names_ == ["block 0", "block 1"]
+    assert detector.block_scores(X).shape == (len(X), 2)
+    with pytest.raises(NotFittedError):
+        PerClassSVDD(blocks=[2, 2]).block_scores(X)
+    with pytest.raises(ValueError, match="X has 3 features"):
+        detector.block_scores(X[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("names", "blocks", "expected"),
+    [
+        (NAMES, None, ["a", "logits"]),
+        (
+            ["m__a_0", "m__a_1", "m__logits_0", "m__logits_1"],
+            None,
+            ["m__a", "m__logits"],
+        ),
+        (["a_0", "a_0", "logits_0", "logits_1"], None, ["a", "a (2)", "logits"]),
+        (["a_0", "b_0", "logits_0", "logits_1"], [2, 2], ["block 0", "logits"]),
+        (None, [2, 2], ["block 0", "logits"]),
+    ],
+)
+def test_blocks_have_names(names, blocks, expected):
+    assert block_names(*find_blocks(4, names, blocks), names) == expected
 
 
 @pytest.mark.parametrize("joint", [False, True])

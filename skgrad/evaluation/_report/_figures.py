@@ -7,6 +7,7 @@ from sklearn.metrics import roc_curve
 from sklearn.utils._param_validation import Interval, validate_params
 
 from ..._optional import import_package
+from ...inspection import DetectorHeatMapDisplay
 from ._summary import Summary, nan_mean
 
 # So many lines can still be told apart by colour; the others are drawn in grey.
@@ -68,76 +69,15 @@ def plot_heat_map(results, *, metric="auroc"):
     legal = list(summary.results[0].metrics)
     if metric not in legal:
         raise ValueError(f"metric must be one of {legal}; got {metric!r}.")
-    table = summary.mean(metric)
-    # Means stand apart, behind an empty column.
-    gap = np.full((len(table), 1), np.nan)
-    table = 100 * np.hstack([table, gap, nan_mean(table)[:, None]])
-    n_rows, n_columns = table.shape
-    names = max(map(len, summary.detectors)) * 0.085
-    figure = new_figure(
-        figsize=(0.46 * n_columns + names + 1.3, 0.27 * n_rows + 2.2),
+    display = DetectorHeatMapDisplay(
+        values=summary.mean(metric),
+        detectors=summary.detectors,
+        anomalies=summary.anomalies,
+        metric=metric,
     )
-    axes = figure.subplots()
-    image = axes.imshow(
-        table,
-        cmap=_colors(),
-        vmin=50 if metric in ("auroc", "detection_accuracy") else 0,
-        vmax=100,
-        aspect="auto",
-    )
-    _write_numbers(axes, image, table)
-    labels = [*summary.anomalies, "", "mean"]
-    ticks = [i for i, label in enumerate(labels) if i != n_columns - 2]
-    axes.set_xticks(
-        ticks,
-        [labels[i] for i in ticks],
-        rotation=45,
-        ha="left",
-        rotation_mode="anchor",
-    )
-    axes.xaxis.tick_top()
-    axes.set_yticks(range(n_rows), summary.detectors)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, extend="min", shrink=0.8, aspect=30, pad=0.01)
-    bar.outline.set_visible(False)
-    bar.set_label(f"{LABELS.get(metric, metric)}, percent")
+    figure = new_figure(figsize=display.size)
+    display.draw(figure.subplots())
     return figure
-
-
-LABELS = {
-    "auroc": "AUROC",
-    "tnr_at_95tpr": "TNR@95TPR",
-    "aupr_in": "AUPR-in",
-    "aupr_out": "AUPR-out",
-    "detection_accuracy": "detection accuracy",
-    "rejected_anomalies": "rejected anomalies",
-}
-
-
-def _colors():
-    from matplotlib import colormaps
-
-    return colormaps["viridis"].with_extremes(under="#7a1f3d", bad="white")
-
-
-def _write_numbers(axes, image, table):
-    """Write each number on its cell, light on dark and dark on light."""
-    for (row, column), value in np.ndenumerate(table):
-        if np.isnan(value):
-            continue
-        red, green, blue, _ = image.cmap(image.norm(value))
-        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        axes.text(
-            column,
-            row,
-            # 99.96 is not 100.0: no rounding up to perfection.
-            "100" if value == 100 else f"{min(value, 99.94):.1f}",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if dark else "black",
-        )
 
 
 @validate_params(

@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.utils._param_validation import validate_params
 
 from ..._files import write_text
+from ...inspection._detector_heat_map import METRIC_NAMES
 from ._distributions import plot_score_distributions
-from ._figures import LABELS, check_matplotlib, plot_heat_map, plot_roc_curves
+from ._figures import check_matplotlib, plot_heat_map, plot_roc_curves
 from ._page import definitions, name_cell, page, table
 from ._summary import Summary, nan_mean, nan_spread
 from ._tables import percent
@@ -192,7 +193,7 @@ def _image(plot, results, text):
 
 def _full_table(summary):
     """Write a row per detector and kind of anomaly, with intervals."""
-    names = [*LABELS, "realised_fpr"]
+    names = [*METRIC_NAMES, "realised_fpr"]
 
     def ends(name, which):
         return summary.mean(lambda r: r.intervals.get(name, (np.nan, np.nan))[which])
@@ -214,7 +215,7 @@ def _full_table(summary):
         for i, detector in enumerate(summary.detectors)
         for j, kind in enumerate(summary.anomalies)
     ]
-    headings = ["detector", "anomaly", "ID inputs", "anomalies", *LABELS.values()]
+    headings = ["detector", "anomaly", "ID inputs", "anomalies", *METRIC_NAMES.values()]
     content = table([*headings, "false alarms"], rows, n_names=2)
     label = '<label>Only rows with <input type="search" placeholder="name"></label>'
     return f"<p>In percent. {escape(INTERVALS)}</p>\n{label}\n{content}"

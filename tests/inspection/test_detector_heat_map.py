@@ -1,0 +1,139 @@
+"""Heat maps of detectors and anomalies: the numbers in them."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+
+from skgrad.inspection import DetectorHeatMapDisplay
+from skgrad.metrics import tnr_at_tpr
+
+matplotlib.use("Agg")
+
+ID = {"good": [3, 4, 5, 6], "bad": [1, 2, 3, 4]}
+ANOMALIES = {
+    "good": {"near": [2, 5.5], "far": [0, 1]},
+    "bad": {"near": [5, 6], "none": []},
+}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def texts(ax):
+    return {
+        (round(text.get_position()[1]), round(text.get_position()[0])): text.get_text()
+        for text in ax.texts
+    }
+
+
+def test_cells_by_definition():
+    display = DetectorHeatMapDisplay.from_predictions(ID, ANOMALIES)
+    assert display.detectors == ["good", "bad"]
+    assert display.anomalies == ["near", "far", "none"]
+    # Of 8 pairs with [2, 5.5] those of 2, and 6 > 5.5, are in order.
+    expected = [[5 / 8, 1, np.nan], [0, np.nan, np.nan]]
+    assert_allclose(display.values, expected)
+    assert_allclose(display.means, [13 / 16, 0])
+    # A gap, and the means.
+    assert texts(display.ax_) == {
+        (0, 0): "62.5",
+        (0, 1): "100",
+        (0, 4): "81.2",
+        (1, 0): "0.0",
+        (1, 4): "0.0",
+    }
+    ticks = [label.get_text() for label in display.ax_.get_xticklabels()]
+    assert ticks == ["near", "far", "none", "mean"]
+    assert display.figure_.axes[1].get_ylabel() == "AUROC, percent"
+
+
+def test_detectors_are_scored():
+    rng = np.random.default_rng(0)
+    X_id, X_anomaly = rng.normal(size=(50, 3)), 2 * rng.normal(size=(30, 3))
+    detectors = {
+        f"{n} trees": IsolationForest(n_estimators=n, random_state=0).fit(
+            rng.normal(size=(50, 3))
+        )
+        for n in (2, 9)
+    }
+    anomalies = {"wide": X_anomaly, "none": X_anomaly[:0]}
+    display = DetectorHeatMapDisplay.from_estimator(detectors, X_id, anomalies)
+    y = np.repeat([1, -1], [50, 30])
+    for row, detector in enumerate(detectors.values()):
+        scores = detector.score_samples(np.r_[X_id, X_anomaly])
+        assert display.values[row, 0] == pytest.approx(roc_auc_score(y, scores))
+    assert display.anomalies == ["wide", "none"]
+    assert np.isnan(display.values[:, 1]).all()
+
+
+@pytest.mark.parametrize("metric", ["tnr_at_tpr", tnr_at_tpr])
+def test_another_metric(metric):
+    display = DetectorHeatMapDisplay.from_predictions(ID, ANOMALIES, metric=metric)
+    assert display.values[0].tolist()[:2] == [0.5, 1]
+    assert display.figure_.axes[1].get_ylabel() == "TNR@95TPR, percent"
+    assert display.ax_.images[0].get_clim() == (0, 100)
+
+
+def test_numbers_shrink_with_the_axes_and_go_where_there_is_no_room():
+    rng = np.random.default_rng(0)
+    sizes = []
+    for n_kinds in (3, 8, 60):
+        ax = plt.subplots(1, 2, layout="constrained", figsize=(10, 3))[1][1]
+        display = DetectorHeatMapDisplay(
+            values=rng.uniform(size=(2, n_kinds)),
+            detectors=["a", "b"],
+            anomalies=[f"kind {i}" for i in range(n_kinds)],
+        ).plot(ax)
+        sizes.append(display.ax_.texts[0].get_fontsize() if ax.texts else 0)
+    assert sizes[0] == 8 > sizes[1] > 4 > sizes[2] == 0
+
+
+def test_a_metric_of_ones_own():
+    def share_below(y, scores):
+        return np.mean(scores[y == -1] < 3)
+
+    display = DetectorHeatMapDisplay.from_predictions(ID, ANOMALIES, metric=share_below)
+    assert display.values[:, 0].tolist() == [0.5, 0]
+    assert display.metric == "share_below"
+
+
+@pytest.mark.parametrize(
+    ("scores_id", "scores_anomaly", "metric", "error", "match"),
+    [
+        ([1, 2], ANOMALIES, "auroc", TypeError, "scores_id must be a dict of scores"),
+        (ID, {}, "auroc", TypeError, "scores_anomaly must be a dict.* not empty"),
+        (ID, {"good": [1]}, "auroc", TypeError, r"\['good'\] must be a dict of scores"),
+        (ID, {"goods": {"a": [1]}}, "auroc", ValueError, "'goods'.* mean 'good'"),
+        (ID, ANOMALIES, "auc", ValueError, "metric must be one of.*mean 'auroc'"),
+        (
+            ID,
+            {"bad": {"a": [np.nan]}},
+            "auroc",
+            ValueError,
+            r"\['bad'\]\['a'\] must hold",
+        ),
+        ({"bad": [[1]]}, {"bad": {"a": [1]}}, "auroc", ValueError, "must have 1 axes"),
+    ],
+)
+def test_wrong_scores_are_refused(scores_id, scores_anomaly, metric, error, match):
+    with pytest.raises(error, match=match):
+        DetectorHeatMapDisplay.from_predictions(
+            scores_id, scores_anomaly, metric=metric
+        )
+
+
+def test_wrong_estimators_are_refused():
+    X = np.ones((3, 2))
+    with pytest.raises(TypeError, match="estimators must be a dict of detectors"):
+        DetectorHeatMapDisplay.from_estimator([IsolationForest()], X, {"a": X})
+    with pytest.raises(TypeError, match="X_anomaly must be a dict of anomalies"):
+        DetectorHeatMapDisplay.from_estimator({"a": IsolationForest()}, X, X)
+    with pytest.raises(TypeError, match="estimator must be a fitted outlier detector"):
+        DetectorHeatMapDisplay.from_estimator({"a": "b"}, X, {"a": X})

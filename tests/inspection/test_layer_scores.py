@@ -1,0 +1,145 @@
+"""Scores of candidate layers: what is marked and labelled, and what is refused."""
+
+from itertools import pairwise
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from networks import images
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skgrad import MostDiscriminativeLayer
+from skgrad.inspection import LayerScoreDisplay
+
+matplotlib.use("Agg")
+
+VALUES = {"conv1": 0.9, "conv2": 0.4, "fc1": 0.75}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def choice():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(8, 6),
+        torch.nn.Tanh(),
+        torch.nn.Linear(6, 4),
+        torch.nn.Linear(4, 3),
+    )
+    return MostDiscriminativeLayer(model, random_state=0).fit(images(40, (8,)))
+
+
+def written(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+@pytest.mark.parametrize(
+    ("metric", "attribute"), [("auroc", "aurocs_"), ("error", "errors_")]
+)
+def test_values_are_those_of_the_choice(choice, metric, attribute):
+    display = LayerScoreDisplay.from_estimator(choice, metric=metric)
+    values = dict(zip(display.layers, display.values.tolist(), strict=True))
+    assert values == getattr(choice, attribute)
+    assert display.layers == choice.candidates_
+    assert display.chosen == choice.layer_
+    assert display.anomalies == "generated"
+    drawn = display.ax_.collections[1].get_offsets()
+    np.testing.assert_allclose(drawn[:, 0], 100 * display.values)
+    value = 100 * values[choice.layer_]
+    expected = f"layer chosen: {value:.1f} %\nanomalies generated"
+    assert display.ax_.get_title() == expected
+
+
+def test_the_choice_is_found_within_others(choice):
+    union = FeatureUnion([("scale", StandardScaler()), ("choice", choice)])
+    deep = make_pipeline(make_pipeline("passthrough", union), StandardScaler())
+    display = LayerScoreDisplay.from_estimator(deep)
+    assert display.chosen == choice.layer_
+
+
+def test_the_chosen_one_is_marked():
+    display = LayerScoreDisplay.from_predictions(VALUES, "fc1")
+    labels = display.ax_.get_yticklabels()
+    assert written(display.ax_) == list(VALUES)
+    assert [label.get_fontweight() for label in labels] == ["normal", "normal", "bold"]
+    low, high = display.ax_.get_ylim()
+    assert low > high  # the first layer stands above
+    assert display.ax_.get_title() == "layer chosen: 75.0 %"
+    assert "higher is better" in display.ax_.get_xlabel()
+    none = LayerScoreDisplay.from_predictions({"a": 0.1, "b": 0.2}, metric="error")
+    assert none.ax_.get_title() == ""
+    assert "detection error, % (lower is better" in none.ax_.get_xlabel()
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("n_layers", [3, 40, 200])
+def test_names_never_overlap(n_layers, small):
+    rng = np.random.default_rng(0)
+    values = {
+        f"a.very.long.path.of.modules.layer{i}.block.conv": rng.uniform()
+        for i in range(n_layers)
+    }
+    chosen = list(values)[n_layers // 2]
+    ax = plt.subplots(2, 2, layout="constrained")[1][0, 1] if small else None
+    display = LayerScoreDisplay.from_predictions(values, chosen, ax=ax)
+    display.figure_.canvas.draw()
+    labels = display.ax_.get_yticklabels()
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(
+        above.y0 > below.y0 + 0.5 * above.height for above, below in pairwise(boxes)
+    )
+    # Cut to their ends, and that of the chosen one is among them.
+    assert all(
+        len(label) == 32 and label.startswith("…") for label in written(display.ax_)
+    )
+    assert [label.get_fontweight() for label in labels].count("bold") == 1
+    assert len(labels) >= min(n_layers, 8)
+    if n_layers <= 40 and not small:
+        assert len(labels) == n_layers
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "error", "match"),
+    [
+        ([0.1], {}, TypeError, "values must be a dict of layer names"),
+        ({}, {}, TypeError, r"not empty; got \{\}"),
+        ({"a": 1.2}, {}, ValueError, r"values must lie between 0 and 1.*\[1.2\]"),
+        ({"a": np.nan}, {}, ValueError, "values must hold numbers; got NaN"),
+        ({"a": "b"}, {}, ValueError, "values must hold numbers"),
+        (
+            VALUES,
+            {"chosen": "conv3"},
+            ValueError,
+            "one of the layers, 'conv1'.*'conv3'",
+        ),
+        (
+            VALUES,
+            {"metric": "f1"},
+            ValueError,
+            "metric must be one of 'auroc', 'error'",
+        ),
+    ],
+)
+def test_wrong_values_are_refused(values, options, error, match):
+    with pytest.raises(error, match=match):
+        LayerScoreDisplay.from_predictions(values, **options)
+
+
+def test_wrong_estimators_are_refused(choice):
+    with pytest.raises(TypeError, match="contains one; got StandardScaler"):
+        LayerScoreDisplay.from_estimator(StandardScaler())
+    with pytest.raises(TypeError, match="contains one; got 'conv1'"):
+        LayerScoreDisplay.from_estimator("conv1")
+    with pytest.raises(NotFittedError):
+        LayerScoreDisplay.from_estimator(MostDiscriminativeLayer(choice.model))
+    with pytest.raises(ValueError, match="metric must be one of"):
+        LayerScoreDisplay.from_estimator(choice, metric="accuracy")
