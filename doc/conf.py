@@ -86,6 +86,7 @@ _RESULTS = """
 ```{toctree}
 :hidden:
 
+Scripts and benchmarks <../scripts>
 All detectors: MNIST <mnist/all_detectors>
 All detectors: CIFAR-10 (JPEG) <cifar/all_detectors>
 Paper A: MNIST <mnist/paper_a>
