@@ -45,8 +45,8 @@ def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None
 
     References
     ----------
-    Hosseini, Poovendran (2017), "Deep Neural Networks Do Not Understand Negative
-    Images".
+    Hosseini, Xiao, Jaiswal, Poovendran (2017), "On the Limitation of Convolutional
+    Neural Networks in Recognizing Negative Images".
 
     Examples
     --------
