@@ -7,7 +7,12 @@ import numpy as np
 from networks import LeNet, images, seeded
 from sklearn.pipeline import make_pipeline
 
-from skgrad import Energy, LayerActivationTransformer, inspection
+from skgrad import (
+    ClassConditionalGaussian,
+    Energy,
+    LayerActivationTransformer,
+    inspection,
+)
 
 SHAPE = (1, 28, 28)
 N_ID, N_ANOMALIES = 12, 5
@@ -54,4 +59,37 @@ def score_distribution():
     return Case("ScoreDistributionDisplay", ((detector, inputs(), labels()), {}), again)
 
 
-MAKERS = {"ScoreDistributionDisplay": score_distribution}
+def contribution():
+    layers = LayerActivationTransformer(seeded(LeNet), ["conv1", "conv2", "logits"])
+    detector = make_pipeline(
+        layers, ClassConditionalGaussian(covariance=0.5, random_state=0)
+    ).fit(images(120, SHAPE) ** 4)
+    args = detector, images(1, SHAPE, seed=1)[0], images(30, SHAPE, seed=2) ** 4
+    options = {"groups": "feature", "top_n": 4, "n_permutations": 3, "n_usual": 5}
+
+    def again(display):
+        kept = ("usual", "alarm_at", "top_n", "name")
+        kept = {name: getattr(display, name) for name in kept}
+        return (display.contributions, display.names), kept
+
+    case = (args, {**options, "random_state": 0})
+    return Case("ContributionDisplay", case, again)
+
+
+def norm_profile():
+    args = seeded(LeNet), images(2, SHAPE, seed=1), images(12, SHAPE) ** 4
+
+    def again(display):
+        options = {"quantity": display.quantity, "labels": display.labels}
+        data = display.norms, display.norms_id, display.names
+        return data, {**options, "name": display.name}
+
+    options = {"labels": ["one", "two"], "name": "LeNet"}
+    return Case("NormProfileDisplay", (args, options), again)
+
+
+MAKERS = {
+    "ContributionDisplay": contribution,
+    "NormProfileDisplay": norm_profile,
+    "ScoreDistributionDisplay": score_distribution,
+}

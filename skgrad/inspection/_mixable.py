@@ -11,11 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._messages import brief
 from ..detectors import ConformalDetector
-from ..detectors._blocks import column_names, find_blocks, has_block
+from ..detectors._blocks import column_names, find_blocks
 from ..detectors._scores import check_estimator, in_distribution_scores
 from ..feature_extraction import FeatureArray
 from ..feature_extraction._base import BaseModelTransformer
-from ..torch_engine.activations import LOGITS
 
 # Infinite scores have no differences.
 _FARTHEST = 1e200
@@ -60,10 +59,10 @@ class Mixable:
     def classes(self, values):
         """Return the classes that the network predicts; all the same if unknown."""
         blocks = getattr(last_step(self.detector), "blocks", None)
-        one_block = self.names is not None and has_block(self.names, LOGITS)
-        if blocks is None and not one_block:  # nothing is known of classes
+        try:
+            slices, logits = find_blocks(values.shape[1], self.names, blocks)
+        except ValueError:  # there are none, or of two networks, or behind a scaler
             return np.zeros(len(values), dtype=np.intp)
-        slices, logits = find_blocks(values.shape[1], self.names, blocks)
         return values[:, slices[logits]].argmax(axis=1)
 
 

@@ -28,7 +28,9 @@ def make_plans(n_players, n_plans, random_state):
     """
     if n_players <= MOST_EXACT:
         return [_all_coalitions(n_players)] * n_plans
-    return [_there_and_back(random_state.permutation(n_players)) for _ in range(n_plans)]
+    return [
+        _there_and_back(random_state.permutation(n_players)) for _ in range(n_plans)
+    ]
 
 
 def _all_coalitions(n_players):
