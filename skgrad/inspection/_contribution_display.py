@@ -4,13 +4,12 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, validate_params
-from torch.utils.data import Dataset
 
 from .._labels import one_per_sample
 from .._messages import brief
-from ..torch_engine.samples import take_samples
 from ._contributions import Game
 from ._display import COLORS, check_matplotlib, check_numbers, take_axes
+from ._mixable import as_one_input
 from ._score_distribution import decisions
 
 # The band that holds what is usual.
@@ -286,10 +285,10 @@ class ContributionDisplay:
         if len(others) == 1:  # its name takes no more room than "1 other"
             shown, others = order, order[:0]
         names = [self.names[i] for i in shown]
-        groups = [[i] for i in shown]
+        groups = [[i] for i in shown.tolist()]
         if len(others):
             names.append(f"{len(others)} others")
-            groups.append(others)
+            groups.append(others.tolist())
         values = np.array([self.contributions[group].sum() for group in groups])
         if self.usual is None:
             return names, values, None
@@ -337,21 +336,3 @@ def _set_ticks(ax):
         ):
             ticks.append(tick)
     ax.set_xticks(np.arcsinh(ticks), [f"{tick:g}" for tick in ticks])
-
-
-def as_one_input(x, X_id):
-    """Return x as a batch of one input."""
-    if hasattr(x, "to_frame"):  # a row of a data frame
-        x = x.to_frame().T
-    x = x if hasattr(x, "shape") else np.asarray(x)
-    like = take_samples(X_id, np.arange(1)) if isinstance(X_id, Dataset) else X_id
-    n_axes = len(np.shape(like))
-    if len(x.shape) == n_axes - 1:
-        x = x[None]
-    if len(x.shape) != n_axes or x.shape[0] != 1:
-        raise ValueError(
-            "x must be one input, of the shape of one of X_id, with a first axis of "
-            f"length 1 or without; got shape {tuple(x.shape)}, and {np.shape(like)} "
-            "for X_id."
-        )
-    return x

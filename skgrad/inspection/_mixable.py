@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset
 
 from .._messages import brief
 from ..detectors import ConformalDetector
@@ -15,6 +16,7 @@ from ..detectors._blocks import column_names, find_blocks
 from ..detectors._scores import check_estimator, in_distribution_scores
 from ..feature_extraction import FeatureArray
 from ..feature_extraction._base import BaseModelTransformer
+from ..torch_engine.samples import take_samples
 
 # Infinite scores have no differences.
 _FARTHEST = 1e200
@@ -131,3 +133,21 @@ def _as_values(features, name):
             f"{brief(values.dtype)}."
         )
     return values
+
+
+def as_one_input(x, X_id):
+    """Return x as a batch of one input."""
+    if hasattr(x, "to_frame"):  # a row of a data frame
+        x = x.to_frame().T
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    like = take_samples(X_id, np.arange(1)) if isinstance(X_id, Dataset) else X_id
+    n_axes = len(np.shape(like))
+    if len(x.shape) == n_axes - 1:
+        x = x[None]
+    if len(x.shape) != n_axes or x.shape[0] != 1:
+        raise ValueError(
+            "x must be one input, of the shape of one of X_id, with a first axis of "
+            f"length 1 or without; got shape {tuple(x.shape)}, and {np.shape(like)} "
+            "for X_id."
+        )
+    return x

@@ -58,18 +58,11 @@ def _there_and_back(order):
     forward = place < sizes
     backward = n_players - 1 - place < sizes[1:-1]  # the ends are those of forward
     weights = np.zeros((n_players, 2 * n_players))
-    players, back = np.arange(n_players), [n_players - 1 - place]
-    for start, places in ((_forward(n_players), place), (_backward(n_players), *back)):
-        weights[players, start[places + 1]] += 0.5
-        weights[players, start[places]] -= 0.5
+    players = np.arange(n_players)
+    # Which rows hold the first 0, 1, ... players to come, either way.
+    there = np.arange(n_players + 1)
+    back = np.r_[0, n_players + 1 : 2 * n_players, n_players]
+    for rows, at in ((there, place), (back, n_players - 1 - place)):
+        weights[players, rows[at + 1]] += 0.5
+        weights[players, rows[at]] -= 0.5
     return np.concatenate([forward, backward]), weights
-
-
-def _forward(n_players):
-    """Return which row holds the first 0, 1, ... players of the order."""
-    return np.arange(n_players + 1)
-
-
-def _backward(n_players):
-    inner = n_players + 1 + np.arange(n_players - 1)
-    return np.array([0, *inner, n_players])
