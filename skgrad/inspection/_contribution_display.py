@@ -23,6 +23,8 @@ _TICKS = [0.0] + [
     for sign in (1, -1)
 ]
 _APART = 0.09
+# The room that a digit takes beside a bar.
+_ROOM = 0.035
 
 
 class ContributionDisplay:
@@ -305,9 +307,10 @@ class ContributionDisplay:
 
 def _write_numbers(ax, values):
     """Write each value beside its bar, and make room for it."""
-    for place, value in enumerate(values):
+    texts = [f"{v:+.2f}" if abs(v) < 1000 else f"{v:+.3g}" for v in values]
+    for place, (value, text) in enumerate(zip(values, texts, strict=True)):
         ax.annotate(
-            f"{value:+.2f}",
+            text,
             (np.arcsinh(value), place),
             xytext=(4 if value > 0 else -4, 0),
             textcoords="offset points",
@@ -316,12 +319,11 @@ def _write_numbers(ax, values):
             fontsize="small",
         )
     low, high = ax.get_xlim()
-    width = high - low
+    room = _ROOM * max(map(len, texts)) * (high - low)
     drawn = np.arcsinh(values)
-    ax.set_xlim(
-        min(low, drawn.min() - 0.14 * width) if (values <= 0).any() else low,
-        max(high, drawn.max() + 0.14 * width) if (values > 0).any() else high,
-    )
+    left = min(low, drawn.min() - room) if (values <= 0).any() else low
+    right = max(high, drawn.max() + room) if (values > 0).any() else high
+    ax.set_xlim(left, right)
 
 
 def _set_ticks(ax):

@@ -1,6 +1,7 @@
 """Contributions as bars: which are drawn, what is written, what is refused."""
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,13 @@ from sklearn.ensemble import IsolationForest
 from skgrad.inspection import ContributionDisplay, score_contributions
 
 matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
 
 NAMES = list("abcde")
 VALUES = np.array([0.1, -3.0, 5.0, 0.2, 1.0])

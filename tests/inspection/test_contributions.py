@@ -9,6 +9,7 @@ from networks import AnyWidth
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -31,7 +32,12 @@ class Scorer(OutlierMixin, BaseEstimator):
 
     def __init__(self, function):
         self.function = function
-        self.fitted_ = True
+
+    def fit(self, X, y=None):
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return True
 
     def score_samples(self, X):
         return self.function(np.asarray(X, dtype=np.float64))
@@ -236,16 +242,18 @@ def test_cosines_and_pandas_and_wrappers():
     pairs = ["0 and 0", "0 and 1", "0 and 2", "1 and 1", "1 and 2", "2 and 2"]
     expected = score_contributions(pipeline, X_id[:2], X_id, random_state=0)
     assert expected.groups == [f"classes {pair}" for pair in pairs]
-    detector = ConformalDetector(pipeline, random_state=0).fit(X_id)
+    frozen = FrozenEstimator(pipeline)
+    detector = ConformalDetector(frozen, random_state=0).fit(X_id)
     found = score_contributions(detector, X_id[:2], X_id, random_state=0)
     assert found.groups == expected.groups
+    np.testing.assert_allclose(found.contributions, expected.contributions)
 
 
 def test_data_frames_and_classifiers():
     X_id = pd.DataFrame(normal(40, 2), columns=["load", "speed"])
     X = pd.DataFrame([[5.0, 0.0]], columns=["load", "speed"])
     y = np.r_[np.zeros(40), np.ones(40)]
-    both = pd.concat([X_id, X_id + [4, 0]])
+    both = pd.concat([X_id, X_id.add([4, 0])])
     classifier = LogisticRegression().fit(both, y)
     found = score_contributions(classifier, X, X_id, n_permutations=40)
     assert found.groups == ["load", "speed"]

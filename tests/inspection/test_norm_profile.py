@@ -1,6 +1,7 @@
 """Norms over the layers, recomputed by autograd and by hooks."""
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,13 @@ from torch import nn
 from skgrad.inspection import NormProfileDisplay, layer_norms
 
 matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
 
 LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
 X = images(5, (1, 28, 28))
@@ -22,7 +30,7 @@ def test_gradients_are_those_of_autograd():
     for x, row in zip(torch.as_tensor(X), norms, strict=True):
         logits = model(x[None])
         loss = nn.functional.binary_cross_entropy_with_logits(
-            logits, torch.ones_like(logits), reduction="sum"
+            logits, torch.ones_like(logits)
         )
         weights = [getattr(model, layer).weight for layer in layers]
         expected = [g.norm().item() for g in torch.autograd.grad(loss, weights)]
@@ -60,7 +68,7 @@ def test_layers_without_a_weight_take_all_of_their_own():
     norms, _ = layer_norms(model, series, layers=["rnn"])
     logits = model(torch.as_tensor(series[:1]))
     loss = nn.functional.binary_cross_entropy_with_logits(
-        logits, torch.ones_like(logits), reduction="sum"
+        logits, torch.ones_like(logits)
     )
     parts = torch.autograd.grad(loss, list(model.rnn.parameters()))
     expected = torch.sqrt(sum(part.square().sum() for part in parts)).item()
