@@ -200,9 +200,11 @@ def test_logits_of_two_networks_are_two_groups():
 
 def test_groups_of_ones_own():
     X, X_id = normal(2, 4), normal(9, 4, seed=1)
-    alone = score_contributions(Scorer(lambda X: -X.sum(axis=1)), X, X_id)
+    alone = score_contributions(
+        Scorer(lambda X: -X.sum(axis=1)), X, X_id, random_state=0
+    )
     pairs = score_contributions(
-        Scorer(lambda X: -X.sum(axis=1)), X, X_id, groups=["a", "b", "a", "b"]
+        Scorer(lambda X: -X.sum(axis=1)), X, X_id, groups=list("abab"), random_state=0
     )
     assert pairs.groups == ["a", "b"]
     a = alone.contributions[:, [0, 2]].sum(axis=1)
