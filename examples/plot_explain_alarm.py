@@ -30,9 +30,7 @@ guard.fit(digits.X_fit)
 import numpy as np
 
 patches = make_photo_patches(450, random_state=0)
-attack = pgd(
-    net, digits.X_test, digits.y_test, eps=0.1, bounds=(0, 1), random_state=0
-)
+attack = pgd(net, digits.X_test, digits.y_test, eps=0.1, bounds=(0, 1), random_state=0)
 # Digits that the network gets wrong by itself are no work of the attack.
 right = net.predict(digits.X_test) == digits.y_test
 attacked = attack.X_adv[attack.success & right]
