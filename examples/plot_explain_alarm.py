@@ -2,9 +2,9 @@
 Explain one alarm
 =================
 
-A guard rejected an input: what raised the alarm? Here you look at three rejected inputs,
-two anomalies and a good digit, and learn to read which layers gave them away, and what
-such a picture does not tell.
+A guard rejected an input: what raised the alarm? Here you look at three rejected
+inputs, two anomalies and a good digit, and learn to read which layers gave them away,
+and what such a picture does not tell.
 """
 
 # %%
@@ -25,8 +25,8 @@ guard.fit(digits.X_fit)
 
 # %%
 # The three are not picked by hand: of each kind it is the first that the guard
-# rejects. The kinds are patches of photographs, test digits that an attack (PGD) changed
-# so that the network errs, and test digits that it gets right: a false alarm.
+# rejects. The kinds are patches of photographs, test digits that an attack (PGD)
+# changed so that the network errs, and test digits that it gets right: a false alarm.
 import numpy as np
 
 patches = make_photo_patches(450, random_state=0)
@@ -57,8 +57,9 @@ for ax, (kind, x), answer in zip(axes, alarms.items(), answers, strict=True):
 # %%
 # How far out are they?
 # ---------------------
-# The score is one number. Here it is for all patches and all good digits, with the three
-# alarms as lines. One is far out, two are just beyond the threshold.
+# The score is one number. Here it is for all patches and all good digits, with the
+# three alarms as lines. The patch is far out, the good digit lies just beyond the
+# threshold.
 from skgrad.inspection import ScoreDistributionDisplay
 
 y = np.repeat([1, -1], [len(good), len(patches)])
@@ -70,15 +71,21 @@ low, median, high = np.percentile(decisions, [25, 50, 75])
 for color, (kind, x) in zip(("C1", "C2", "C4"), alarms.items(), strict=True):
     ranges = (guard.decision_function(x[None])[0] - median) / (high - low)
     display.ax_.axvline(np.arcsinh(ranges), color=color, label=kind)
-display.ax_.legend(frameon=False, fontsize="small", loc="upper left")
+display.ax_.legend(
+    frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+)
 
 # %%
 # What raised the alarm for the patch
 # -----------------------------------
 # :class:`~skgrad.inspection.ContributionDisplay` shares the fall of the score out among
-# the layers: it exchanges their features for those of good digits that the network calls
-# by the same name, and looks how far the score comes back. The unit is the spread of good
-# digits' scores. Grey is what happens to good digits.
+# the layers: it exchanges their features for those of good digits that the network
+# calls by the same name, and looks how far the score comes back. The unit is the spread
+# of good digits' scores; the grey bands are what is usual among them.
+#
+# Nearly all bars of the patch leave their bands: the activations of ``fc1``, the logits
+# and the gradients of the later layers lead. So it is unlike digits in most of what the
+# guard looks at. The numbers beside the bars add up to the total in the title.
 from skgrad.inspection import ContributionDisplay
 
 ContributionDisplay.from_estimator(
@@ -86,7 +93,15 @@ ContributionDisplay.from_estimator(
 )
 
 # %%
-# The attacked digit.
+# The attacked digit is a closer call. The logits speak most, but good digits do nearly
+# the same at times. What is out of the ordinary is deeper in the network: the
+# activations of ``fc1`` and ``conv2`` and the gradient of ``fc2``. The first layer saw
+# nothing. This guard accepts more than half of the attacked digits; this is one that it
+# does not.
+#
+# The total above which inputs are rejected is another one than for the patch, because
+# each input is compared with digits that are called the same, and the scores of those
+# differ from class to class.
 ContributionDisplay.from_estimator(
     guard, alarms["attacked digit"], good, random_state=0, name="attacked digit"
 )
@@ -94,13 +109,18 @@ ContributionDisplay.from_estimator(
 # %%
 # A false alarm
 # -------------
+# A digit that the network gets right, and yet it is rejected. Here the logits stand
+# out; what the layers show is about as usual. So the image as such is not strange: it
+# is drawn so that the network hesitates between two answers.
 ContributionDisplay.from_estimator(
     guard, alarms["good digit"], good, random_state=0, name="good digit"
 )
 
 # %%
-# This guard adds three views of an input. ``groups="part"`` shares the alarm out among
-# them.
+# This guard adds up three views of an input: how sure the network is (confidence), how
+# excited (energy), and how usual its gradients and activations are (density).
+# ``groups="part"`` shares the alarm out among them. For the patch and the attacked
+# digit the density raised most of it, for the good digit nothing.
 figure, axes = plt.subplots(3, 1, figsize=(6.4, 8), layout="constrained")
 for ax, (kind, x) in zip(axes, alarms.items(), strict=True):
     ContributionDisplay.from_estimator(
@@ -110,6 +130,11 @@ for ax, (kind, x) in zip(axes, alarms.items(), strict=True):
 # %%
 # The norms behind it
 # -------------------
+# :class:`~skgrad.inspection.NormProfileDisplay` shows how large the gradients and the
+# activations of each layer are, without any detector. The patch, which is pale and
+# flat, excites all layers less than nearly any digit does, and its gradients are small
+# as well. The attacked digit lies within both bands everywhere: its norms do not give
+# it away. What the guard saw in its layers is the pattern behind the norm.
 from skgrad.inspection import NormProfileDisplay
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -124,3 +149,13 @@ for ax, quantity in zip(axes, ("gradients", "activations"), strict=True):
         name=quantity,
     )
 plt.show()
+
+# %%
+# How far to trust such a picture
+# -------------------------------
+# It tells what the detector reacted to, not what in the image caused it, nor whether
+# the network is wrong. Layers depend on each other, and an input with the ``conv1`` of
+# one image and the ``fc1`` of another does not exist; where two layers carry the same
+# news, each gets a share. A bar well outside its band, in a layer where you can think
+# of a reason, is a lead to follow. The order of two bars of nearly the same length is
+# not.
