@@ -12,11 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import nn
 
-from skgrad import ConfoundingGradientTransformer, LayerActivationTransformer
+from skgrad.inspection import layer_norms
 from skgrad.metrics import auroc
 
 CLEAN = "clean"
-SOURCES = ("gradient", "activation")
+# What is measured, and what the display calls it.
+SOURCES = {"gradient": "gradients", "activation": "activations"}
 
 
 # %%
@@ -40,33 +41,17 @@ def compare_norms(setting, anomalies, attacks, seed, args):
     rows = []
     for kind, X in groups.items():
         X = X[: args.n_norms]
-        found = zip(
-            layers,
-            gradient_norms(setting.model, X, layers, args),
-            activation_norms(setting.model, X, layers),
-            strict=True,
-        )
-        for layer, *norms in found:
-            for source, values in zip(SOURCES, norms, strict=True):
+        measured = {
+            source: layer_norms(
+                setting.model, X, quantity=name, layers=layers, memory=args.cache
+            )[0]
+            for source, name in SOURCES.items()
+        }
+        for i, layer in enumerate(layers):
+            for source, norms in measured.items():
                 labels = {"layer": layer, "kind": kind, "source": source, "seed": seed}
-                rows.append(pd.DataFrame({**labels, "norm": values}))
+                rows.append(pd.DataFrame({**labels, "norm": norms[:, i]}))
     return pd.concat(rows, ignore_index=True)
-
-
-def gradient_norms(model, X, layers, args):
-    """Return the norms of the gradients of the layers' weights."""
-    squared = ConfoundingGradientTransformer(model, memory=args.cache)
-    features = np.asarray(squared.fit_transform(X))
-    names = squared.get_feature_names_out().tolist()
-    return [np.sqrt(features[:, names.index(f"{layer}.weight")]) for layer in layers]
-
-
-def activation_norms(model, X, layers):
-    """Return the norms of what the layers return, layer by layer to save memory."""
-    whole = (
-        LayerActivationTransformer(model, layer, pooling="none") for layer in layers
-    )
-    return [np.linalg.norm(layer.fit_transform(X), axis=1) for layer in whole]
 
 
 # %%

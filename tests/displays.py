@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 
 from skgrad import (
     LODA,
+    ClassConditionalGaussian,
     Energy,
     LayerActivationTransformer,
     MostDiscriminativeLayer,
@@ -160,6 +161,35 @@ def feature_map():
     )
 
 
+def contribution():
+    layers = LayerActivationTransformer(seeded(LeNet), ["conv1", "conv2", "logits"])
+    detector = make_pipeline(
+        layers, ClassConditionalGaussian(covariance=0.5, random_state=0)
+    ).fit(images(120, SHAPE) ** 4)
+    args = detector, images(1, SHAPE, seed=1)[0], images(30, SHAPE, seed=2) ** 4
+    options = {"groups": "feature", "top_n": 4, "n_permutations": 3, "n_usual": 5}
+
+    def again(display):
+        kept = ("usual", "alarm_at", "top_n", "name")
+        kept = {name: getattr(display, name) for name in kept}
+        return (display.contributions, display.names), kept
+
+    case = (args, {**options, "random_state": 0})
+    return Case("ContributionDisplay", case, again)
+
+
+def norm_profile():
+    args = seeded(LeNet), images(2, SHAPE, seed=1), images(12, SHAPE) ** 4
+
+    def again(display):
+        options = {"quantity": display.quantity, "labels": display.labels}
+        data = display.norms, display.norms_id, display.names
+        return data, {**options, "name": display.name}
+
+    options = {"labels": ["one", "two"], "name": "LeNet"}
+    return Case("NormProfileDisplay", (args, options), again)
+
+
 MAKERS = {
     "CosineSimilarityDisplay": cosine_similarity,
     "LossAlignmentDisplay": loss_alignment,
@@ -168,5 +198,7 @@ MAKERS = {
     "FeatureMapDisplay": feature_map,
     "LayerScoreDisplay": layer_scores,
     "LayerWeightDisplay": layer_weights,
+    "ContributionDisplay": contribution,
+    "NormProfileDisplay": norm_profile,
     "ScoreDistributionDisplay": score_distribution,
 }

@@ -1,16 +1,21 @@
 """Pictures of detectors and networks: Display classes as scikit-learn's."""
 
+from ._contribution_display import ContributionDisplay
+from ._contributions import score_contributions
 from ._cosine_similarity import CosineSimilarityDisplay
 from ._detector_heat_map import DetectorHeatMapDisplay
 from ._feature_map import FeatureMapDisplay
+from ._layer_norms import layer_norms
 from ._layer_scores import LayerScoreDisplay
 from ._layer_weights import LayerWeightDisplay
 from ._loss_alignment import loss_alignment
 from ._loss_alignment_display import LossAlignmentDisplay
 from ._loss_landscape import LossLandscapeDisplay
+from ._norm_profile import NormProfileDisplay
 from ._score_distribution import ScoreDistributionDisplay
 
 __all__ = [
+    "ContributionDisplay",
     "CosineSimilarityDisplay",
     "DetectorHeatMapDisplay",
     "FeatureMapDisplay",
@@ -18,6 +23,9 @@ __all__ = [
     "LayerWeightDisplay",
     "LossAlignmentDisplay",
     "LossLandscapeDisplay",
+    "NormProfileDisplay",
     "ScoreDistributionDisplay",
+    "layer_norms",
     "loss_alignment",
+    "score_contributions",
 ]

@@ -1,0 +1,161 @@
+"""
+Explain one alarm
+=================
+
+A guard rejected an input: what raised the alarm? Here you look at three rejected
+inputs, two anomalies and a good digit, and learn to read which layers gave them away,
+and what such a picture does not tell.
+"""
+
+# %%
+# A guard and three alarms
+# ------------------------
+# The network and its guard are those of the :doc:`quick start
+# <plot_quick_start>`. It looks at gradient norms, at the activations of some layers and
+# at the logits.
+from skgrad import make_recommended_detector
+from skgrad.attacks import pgd
+from skgrad.datasets import load_digits_images, make_photo_patches
+from skgrad.evaluation import train_digits_network
+
+digits = load_digits_images()
+net = train_digits_network(digits.X_train, digits.y_train)
+guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
+guard.fit(digits.X_fit)
+
+# %%
+# The three are not picked by hand: of each kind it is the first that the guard
+# rejects. The kinds are patches of photographs, test digits that an attack (PGD)
+# changed so that the network errs, and test digits that it gets right: a false alarm.
+import numpy as np
+
+patches = make_photo_patches(450, random_state=0)
+attack = pgd(net, digits.X_test, digits.y_test, eps=0.1, bounds=(0, 1), random_state=0)
+# Digits that the network gets wrong by itself are no work of the attack.
+right = net.predict(digits.X_test) == digits.y_test
+attacked = attack.X_adv[attack.success & right]
+
+good = digits.X_test[right]
+kinds = {"photo patch": patches, "attacked digit": attacked, "good digit": good}
+alarms = {}
+for kind, X in kinds.items():
+    rejected = guard.predict(X) == -1
+    alarms[kind] = X[np.argmax(rejected)]
+    print(f"{kind}: {rejected.mean():.0%} of {len(X)} are rejected")
+
+# %%
+# Look at the inputs first. The network answers each with a class and a confidence.
+import matplotlib.pyplot as plt
+
+answers = net.predict_proba(np.stack(list(alarms.values())))
+figure, axes = plt.subplots(1, 3, figsize=(7, 2.8), layout="constrained")
+for ax, (kind, x), answer in zip(axes, alarms.items(), answers, strict=True):
+    ax.imshow(x[0], cmap="gray_r", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(f"{kind}\ncalled {answer.argmax()} ({answer.max():.0%})")
+
+# %%
+# How far out are they?
+# ---------------------
+# The score is one number. Here it is for all patches and all good digits, with the
+# three alarms as lines. The patch is far out, the good digit lies just beyond the
+# threshold.
+from skgrad.inspection import ScoreDistributionDisplay
+
+y = np.repeat([1, -1], [len(good), len(patches)])
+display = ScoreDistributionDisplay.from_estimator(
+    guard, np.concatenate([good, patches]), y, name="good digits and photo patches"
+)
+decisions = guard.decision_function(good)
+low, median, high = np.percentile(decisions, [25, 50, 75])
+for color, (kind, x) in zip(("C1", "C2", "C4"), alarms.items(), strict=True):
+    ranges = (guard.decision_function(x[None])[0] - median) / (high - low)
+    display.ax_.axvline(np.arcsinh(ranges), color=color, label=kind)
+display.ax_.legend(
+    frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+)
+
+# %%
+# What raised the alarm for the patch
+# -----------------------------------
+# :class:`~skgrad.inspection.ContributionDisplay` shares the fall of the score out among
+# the layers: it exchanges their features for those of good digits that the network
+# calls by the same name, and looks how far the score comes back. The unit is the spread
+# of good digits' scores; the grey bands are what is usual among them.
+#
+# Nearly all bars of the patch leave their bands: the activations of ``fc1``, the logits
+# and the gradients of the later layers lead. So it is unlike digits in most of what the
+# guard looks at. The numbers beside the bars add up to the total in the title.
+from skgrad.inspection import ContributionDisplay
+
+ContributionDisplay.from_estimator(
+    guard, alarms["photo patch"], good, random_state=0, name="photo patch"
+)
+
+# %%
+# The attacked digit is a closer call. The logits speak most, but good digits do nearly
+# the same at times. What is out of the ordinary is deeper in the network: the
+# activations of ``fc1`` and ``conv2`` and the gradient of ``fc2``. The first layer saw
+# nothing. This guard accepts more than half of the attacked digits; this is one that it
+# does not.
+#
+# The total above which inputs are rejected is another one than for the patch, because
+# each input is compared with digits that are called the same, and the scores of those
+# differ from class to class.
+ContributionDisplay.from_estimator(
+    guard, alarms["attacked digit"], good, random_state=0, name="attacked digit"
+)
+
+# %%
+# A false alarm
+# -------------
+# A digit that the network gets right, and yet it is rejected. Here the logits stand
+# out; what the layers show is about as usual. So the image as such is not strange: it
+# is drawn so that the network hesitates between two answers.
+ContributionDisplay.from_estimator(
+    guard, alarms["good digit"], good, random_state=0, name="good digit"
+)
+
+# %%
+# This guard adds up three views of an input: how sure the network is (confidence), how
+# excited (energy), and how usual its gradients and activations are (density).
+# ``groups="part"`` shares the alarm out among them. For the patch and the attacked
+# digit the density raised most of it, for the good digit nothing.
+figure, axes = plt.subplots(3, 1, figsize=(6.4, 8), layout="constrained")
+for ax, (kind, x) in zip(axes, alarms.items(), strict=True):
+    ContributionDisplay.from_estimator(
+        guard, x, good, groups="part", random_state=0, ax=ax, name=kind
+    )
+
+# %%
+# The norms behind it
+# -------------------
+# :class:`~skgrad.inspection.NormProfileDisplay` shows how large the gradients and the
+# activations of each layer are, without any detector. The patch, which is pale and
+# flat, excites all layers less than nearly any digit does, and its gradients are small
+# as well. The attacked digit lies within both bands everywhere: its norms do not give
+# it away. What the guard saw in its layers is the pattern behind the norm.
+from skgrad.inspection import NormProfileDisplay
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+for ax, quantity in zip(axes, ("gradients", "activations"), strict=True):
+    NormProfileDisplay.from_estimator(
+        net,
+        np.stack(list(alarms.values())),
+        good,
+        quantity=quantity,
+        labels=list(alarms),
+        ax=ax,
+        name=quantity,
+    )
+plt.show()
+
+# %%
+# How far to trust such a picture
+# -------------------------------
+# It tells what the detector reacted to, not what in the image caused it, nor whether
+# the network is wrong. Layers depend on each other, and an input with the ``conv1`` of
+# one image and the ``fc1`` of another does not exist; where two layers carry the same
+# news, each gets a share. A bar well outside its band, in a layer where you can think
+# of a reason, is a lead to follow. The order of two bars of nearly the same length is
+# not.

@@ -1,0 +1,162 @@
+"""How large the gradients or activations of inputs are, layer by layer."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from .._arrays import as_array, check_not_empty
+from .._messages import did_you_mean, listed
+from ..feature_extraction import (
+    ConfoundingGradientTransformer,
+    LayerActivationTransformer,
+)
+from ..torch_engine.activations import as_names
+from ..torch_engine.model_state import unwrap_model
+
+QUANTITIES = ("gradients", "activations")
+
+
+@validate_params(
+    {
+        "model": "no_validation",  # the transformers' messages say more
+        "X": "no_validation",
+        "quantity": [StrOptions(set(QUANTITIES))],
+        "layers": [str, "array-like", None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def layer_norms(
+    model,
+    X,
+    *,
+    quantity="gradients",
+    layers=None,
+    batch_size=128,
+    device=None,
+    memory=None,
+):
+    """Measure the gradients or the activations of each layer by their norms.
+
+    Paper A compares the two as features: where a network was not trained to be sure,
+    its gradients under a confounding label are large.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted skorch net
+        A classifier that returns logits. It is never changed.
+    X : array-like of shape (n_samples, *input_shape)
+        The inputs.
+    quantity : {"gradients", "activations"}, default="gradients"
+        What is measured: the gradient of the confounding-label loss with respect to the
+        weight of each layer, or all that the layer returns.
+    layers : str or array-like of str, default=None
+        Layer names, as in ``model.named_modules()``. None takes all convolutions and
+        linear layers, in their order there.
+    batch_size : int, default=128
+        Samples per pass.
+    device : str or torch.device, default=None
+        Where to compute. None is the model's own device.
+    memory : str, path-like or joblib.Memory, default=None
+        Folder that keeps the gradient norms of each sample; activations are not kept.
+
+    Returns
+    -------
+    norms : ndarray of float64 of shape (n_samples, n_layers)
+        Euclidean norms.
+    layers : list of str
+        Names of the layers.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, or none with a gradient.
+
+    See Also
+    --------
+    NormProfileDisplay : The norms as a picture.
+    skgrad.ConfoundingGradientTransformer : Squared gradient norms as features.
+
+    Notes
+    -----
+    Cost: one forward pass per batch, of gradients a backward pass as well, of
+    activations one forward pass per layer: only one layer's output is in memory.
+
+    The gradient of a layer is that of its parameter ``weight``; of a layer without one,
+    such as a recurrent one, that of all its own parameters together.
+
+    References
+    ----------
+    Lee, Prabhushankar, AlRegib (2022), "Gradient-Based Adversarial and
+    Out-of-Distribution Detection", Fig. 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.inspection import layer_norms
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Linear(4, 3))
+    >>> norms, layers = layer_norms(model, [[0.0, 1.0], [2.0, 3.0]])
+    >>> norms.shape, layers
+    ((2, 2), ['0', '1'])
+    """
+    X = as_array(X, "X")
+    check_not_empty(X, "X", "inputs")
+    layers = _find_layers(unwrap_model(model), layers)
+    options = {"batch_size": batch_size, "device": device}
+    if quantity == "gradients":
+        options["memory"] = memory
+        return _gradient_norms(model, X, layers, options), layers
+    return _activation_norms(model, X, layers, options), layers
+
+
+def _find_layers(module, layers):
+    if layers is None:
+        kinds = (_ConvNd, nn.Linear)
+        named = module.named_modules()
+        layers = [name for name, part in named if name and isinstance(part, kinds)]
+        if not layers:
+            raise ValueError(
+                "layers must be given for a model without convolutions and linear "
+                f"layers inside, such as this {type(module).__name__}."
+            )
+    return as_names(layers, "layers")
+
+
+def _gradient_norms(model, X, layers, options):
+    transformer = ConfoundingGradientTransformer(model, **options)
+    squared = np.asarray(transformer.fit_transform(X), dtype=np.float64)
+    names = transformer.get_feature_names_out().tolist()
+    columns = [_own_columns(names, layer) for layer in layers]
+    return np.sqrt(np.column_stack([squared[:, own].sum(axis=1) for own in columns]))
+
+
+def _own_columns(names, layer):
+    """Return which columns hold the gradient of a layer."""
+    if f"{layer}.weight" in names:
+        return [names.index(f"{layer}.weight")]
+    own = [i for i, name in enumerate(names) if name.rpartition(".")[0] == layer]
+    if not own:
+        known = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+        raise ValueError(
+            f"layers must name layers with parameters of their own, {listed(known)}; "
+            f"got {layer!r}.{did_you_mean(layer, known)}"
+        )
+    return own
+
+
+def _activation_norms(model, X, layers, options):
+    """Return the norms, layer by layer and batch by batch to save memory."""
+    norms = np.empty((len(X), len(layers)))
+    step = options["batch_size"]
+    for i, layer in enumerate(layers):
+        whole = LayerActivationTransformer(model, [layer], pooling="none", **options)
+        whole.fit(X[:2])
+        for start in range(0, len(X), step):
+            part = np.asarray(whole.transform(X[start : start + step]), np.float64)
+            norms[start : start + step, i] = np.linalg.norm(part, axis=1)
+    return norms

@@ -1,0 +1,153 @@
+"""Norms over the layers, recomputed by autograd and by hooks."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from networks import AnyWidth, LeNet, images, seeded
+from torch import nn
+
+from skgrad.inspection import NormProfileDisplay, layer_norms
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
+X = images(5, (1, 28, 28))
+
+
+def test_gradients_are_those_of_autograd():
+    model = seeded(LeNet)
+    norms, layers = layer_norms(model, X, batch_size=2)
+    assert layers == LAYERS
+    for x, row in zip(torch.as_tensor(X), norms, strict=True):
+        logits = model(x[None])
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            logits, torch.ones_like(logits)
+        )
+        weights = [getattr(model, layer).weight for layer in layers]
+        expected = [g.norm().item() for g in torch.autograd.grad(loss, weights)]
+        np.testing.assert_allclose(row, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [None, ["conv2", "fc3"], "fc1"])
+def test_activations_are_those_of_hooks(layers):
+    model = seeded(LeNet)
+    norms, names = layer_norms(
+        model, X, quantity="activations", layers=layers, batch_size=2
+    )
+    seen = {}
+    for name in names:
+        getattr(model, name).register_forward_hook(
+            # The activation that follows works in place.
+            lambda part, given, out, name=name: seen.update({name: out.clone()})
+        )
+    with torch.no_grad():
+        model(torch.as_tensor(X))
+    expected = [seen[name].flatten(1).norm(dim=1).numpy() for name in names]
+    np.testing.assert_allclose(norms, np.transpose(expected), rtol=1e-5)
+
+
+def test_layers_without_a_weight_take_all_of_their_own():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    model, series = Recurrent(), np.ones((2, 6, 3), dtype=np.float32)
+    norms, _ = layer_norms(model, series, layers=["rnn"])
+    logits = model(torch.as_tensor(series[:1]))
+    loss = nn.functional.binary_cross_entropy_with_logits(
+        logits, torch.ones_like(logits)
+    )
+    parts = torch.autograd.grad(loss, list(model.rnn.parameters()))
+    expected = torch.sqrt(sum(part.square().sum() for part in parts)).item()
+    assert norms[0, 0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_model_is_left_as_it_was():
+    model = seeded(LeNet).train()
+    for quantity in ("gradients", "activations"):
+        layer_norms(model, X, quantity=quantity)
+    assert model.training
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert not any(part._forward_hooks for part in model.modules())
+
+
+def test_band_and_lines_are_drawn():
+    norms_id = np.linspace(1, 2, 101)[:, None] * [1.0, 10.0, 100.0]
+    norms = np.array([[1.5, 40.0, 0.0], [1.0, 1.0, 1.0]])
+    display = NormProfileDisplay.from_predictions(
+        norms, norms_id, ["a", "b", "c"], labels=["first", "second"]
+    )
+    np.testing.assert_allclose(display.band[1], [1.5, 15, 150])
+    lines = {line.get_label(): line.get_ydata() for line in display.ax_.lines}
+    np.testing.assert_allclose(lines["in-distribution median"], [1.5, 15, 150])
+    # A norm of 0 is drawn at the smallest of the others.
+    np.testing.assert_allclose(lines["first"], [1.5, 40, 1.0])
+    assert display.ax_.get_yscale() == "log"
+    assert "gradients" in display.ax_.get_ylabel()
+
+
+def test_legend_names_one_or_counts_many():
+    norms_id = np.ones((3, 2))
+    for n, label in ((1, "the input"), (9, "9 inputs")):
+        display = NormProfileDisplay.from_predictions(
+            np.ones((n, 2)), norms_id, ["a", "b"]
+        )
+        texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
+        assert texts[2:] == [label]
+
+
+def test_nothing_but_zeros_and_many_layers_are_drawn():
+    names = [f"layer{i}.conv1" for i in range(60)]
+    zeros = np.zeros((2, 60))
+    NormProfileDisplay.from_predictions(zeros, zeros, names).figure_.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"quantity": "gradient"}, "'quantity' parameter"),
+        ({"layers": ["relu"]}, "layers with parameters of their own, .*got 'relu'"),
+        ({"layers": ["conv"]}, "Did you mean 'conv"),
+        ({"X": np.empty((0, 1, 28, 28))}, "at least one"),
+    ],
+)
+def test_wrong_arguments_are_refused(change, match):
+    arguments = {"model": seeded(LeNet), "X": X, **change}
+    with pytest.raises(ValueError, match=match):
+        layer_norms(**arguments)
+
+
+def test_models_without_usual_layers_need_names():
+    with pytest.raises(ValueError, match="layers must be given for a model without"):
+        layer_norms(nn.Linear(2, 3), [[0.0, 1.0]])
+    norms, _ = layer_norms(AnyWidth(), np.ones((1, 3)), layers="head")
+    assert norms.shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("norms", "options", "match"),
+    [
+        (np.ones(2), {}, "norms must have 2 axes"),
+        (np.ones((1, 3)), {}, r"each of the 2 names; got shape \(1, 3\)"),
+        (-np.ones((1, 2)), {}, "norms must hold norms, 0 or more"),
+        (np.ones((1, 2)), {"labels": ["a", "b"]}, "each of the 1 inputs; got 2"),
+    ],
+)
+def test_wrong_data_are_refused(norms, options, match):
+    with pytest.raises(ValueError, match=match):
+        NormProfileDisplay.from_predictions(
+            norms, np.ones((3, 2)), ["a", "b"], **options
+        )
