@@ -213,8 +213,9 @@ figure.legend(handles, told, loc="outside upper center", ncols=4)
 # The features of paper A: how much each parameter would have to change if the network
 # were told that all three states hold at once. Each line is the median of one kind,
 # against the band in which 90 % of the ordinary series lie. Drift raises the norm of the
-# first weights, less gain lowers nearly all. The square wave and the noise are hard to
-# see here: it is the outputs of the layers that give them away.
+# first weights, less gain lowers nearly all. The square wave and the noise stay within
+# or near the band, parameter by parameter. A detector sees more than this picture: it
+# looks at all parameters together, and for each predicted class by itself.
 from skgrad import ConfoundingGradientTransformer
 
 gradients = ConfoundingGradientTransformer(net, log=True).fit(X_fit)
@@ -224,7 +225,9 @@ low, middle, high = np.percentile(usual, [5, 50, 95], axis=0)
 
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 places = np.arange(len(names))
-ax.fill_between(places, low - middle, high - middle, alpha=0.3, label="90 % of ordinary series")
+ax.fill_between(
+    places, low - middle, high - middle, alpha=0.3, label="90 % of ordinary series"
+)
 for kind in ("square wave", "drift", "more noise", "half the gain"):
     medians = np.median(gradients.transform(anomalies[kind]), axis=0) / np.log(10)
     ax.plot(places, medians - middle, "o-", label=kind)
