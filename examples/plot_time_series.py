@@ -212,10 +212,10 @@ figure.legend(handles, told, loc="outside upper center", ncols=4)
 # --------------------------
 # The features of paper A: how much each parameter would have to change if the network
 # were told that all three states hold at once. Each line is the median of one kind,
-# against the band in which 90 % of the ordinary series lie. Drift raises the norm of the
-# first weights, less gain lowers nearly all. The square wave and the noise stay within
-# or near the band, parameter by parameter. A detector sees more than this picture: it
-# looks at all parameters together, and for each predicted class by itself.
+# against the band in which 90 % of the ordinary series lie. Drift raises the norm of
+# the first weights, less gain lowers nearly all. The square wave and the noise stay
+# within or near the band, parameter by parameter. A detector sees more than this
+# picture: it looks at all parameters together, and for each predicted class by itself.
 from skgrad import ConfoundingGradientTransformer
 
 gradients = ConfoundingGradientTransformer(net, log=True).fit(X_fit)

@@ -163,9 +163,9 @@ memory.cleanup()
 
 # %%
 # What is far off is found by any choice. Blurred digits tell them apart: the first
-# convolution sees the lost edges best, the last stage least. Another network, or another
-# anomaly, may turn that round. So take several layers unless you know what to expect,
-# and do not choose by the anomalies that you then report.
+# convolution sees the lost edges best, the last stage least. Another network or
+# another anomaly may turn that round. So take several layers unless you know what to
+# expect, and do not choose by the anomalies that you then report.
 #
 # Your own weights
 # ----------------
