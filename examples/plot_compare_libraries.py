@@ -120,7 +120,7 @@ means, spread = (100 * evaluation.summary(spread=wish) for wish in (False, True)
 print(means.T.round(1).to_string())
 
 # %%
-# As a heat map, with the standard deviation over the three networks below each mean.
+# As a heat map, with the standard deviation over the three networks beside each mean.
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(9, 6), layout="constrained")
@@ -134,6 +134,7 @@ ax.set_xticks(range(shown.shape[1]), shown.columns)
 ax.set_yticks(range(shown.shape[0]), shown.index)
 ax.axvline(shown.shape[1] - 1.5, color="black")
 figure.colorbar(image, label="AUROC, %: 50 is chance", shrink=0.6)
+plt.show()
 
 # %%
 # False alarms and seconds

@@ -151,6 +151,7 @@ ax.minorticks_off()
 ax.set_xlabel("k, the neighbour whose distance counts")
 ax.set_ylabel("AUROC, %: mean and\nstandard deviation of 4 folds")
 ax.legend()
+plt.show()
 
 # %%
 # Compare

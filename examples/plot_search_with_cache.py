@@ -161,6 +161,7 @@ for ax, counts, title in zip(
     ax.invert_yaxis()
     ax.margins(x=0.12)
     ax.set(title=title, xlabel="images passed through the network")
+plt.show()
 
 # %%
 # Another label asks for other gradients, but not for other logits. Images that were

@@ -82,6 +82,7 @@ for panel, row in zip(panels.flat, shown, strict=True):
     panel.set_title(f"{y_new[row]} called {answer}", fontsize="small", color=color)
     panel.axis("off")
 figure.suptitle("Digits with more and more noise; errors in red")
+plt.show()
 
 # %%
 # The guard

@@ -78,6 +78,7 @@ for panel, (name, series) in zip(panels.T.flat, shown.items(), strict=True):
 for panel in panels[-1]:
     panel.set_xlabel("time, windows")
 figure.suptitle("In-distribution (blue) and anomalies (orange)")
+plt.show()
 
 # %%
 # The network
@@ -159,6 +160,7 @@ for ax, values, title in zip(axes, [areas, rejected], titles, strict=True):
     ax.set_xticks(range(len(guards)), guards, rotation=30, ha="right")
     ax.set_yticks(range(len(anomalies)), anomalies)
     ax.set_title(title)
+plt.show()
 
 # %%
 # Confidence is of little use here: it sees nothing odd in a machine that turns twice as
@@ -199,6 +201,7 @@ for ax, (name, (amounts, spoil)) in zip(axes, faults.items(), strict=True):
 axes[0].set_ylabel("of the series, %")
 handles, told = axes[0].get_legend_handles_labels()
 figure.legend(handles, told, loc="outside upper center", ncols=4)
+plt.show()
 
 # %%
 # Drift and lost gain are caught about when the network begins to err. Noise is not. A

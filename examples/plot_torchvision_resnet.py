@@ -110,6 +110,7 @@ for column, (name, images) in zip(
     for panel, image in zip(column, images, strict=False):
         panel.imshow(np.asarray(image).transpose(1, 2, 0), vmin=0, vmax=1)
         panel.axis("off")
+plt.show()
 
 # %%
 # The guard
