@@ -48,27 +48,37 @@ print(X_fit.shape, features.get_feature_names_out()[[0, 15, 16, -1]])
 # %%
 # Why per class
 # -------------
-# The 16 channel means, drawn in the plane of their two principal components. On the
-# left one description (SVDD) of all digits: it has to cover the space between the
-# classes too. On the right one for each of three predicted classes. The lines hold
-# about nine tenths of the digits that they describe (``nu=0.1``).
+# The logits of everything that the network takes for a 0, a 1 or a 4, drawn in the
+# plane of the two principal components of the digits among it. On the left one
+# description (SVDD) of all these digits: it covers the land between the classes too,
+# and that is where the network is unsure. On the right one for each predicted class.
+# The lines hold about nine tenths of the digits that they describe (``nu=0.1``).
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 layer, logits = slice(0, 16), slice(16, None)
-plane = make_pipeline(StandardScaler(), PCA(2)).fit(X_fit[:, layer])
-points, strange = (plane.transform(X[:, layer]) for X in (X_fit, X_bad["patches"]))
-predicted = X_fit[:, logits].argmax(axis=1)
+three = {0: "tab:blue", 1: "tab:orange", 4: "tab:green"}
+
+
+def taken_for_one(X):
+    predicted = X[:, logits].argmax(axis=1)
+    chosen = np.isin(predicted, list(three))
+    return X[chosen, logits], predicted[chosen]
+
+
+(good, predicted), (bad, _) = taken_for_one(X_fit), taken_for_one(X_bad["patches"])
+plane = PCA(2).fit(good)
+points, strange = plane.transform(good), plane.transform(bad)
 
 edges = np.concatenate([points, strange])
-x, y = (np.linspace(v.min() - 0.5, v.max() + 0.5, 150) for v in edges.T)
+x, y = (np.linspace(v.min() - 2, v.max() + 2, 150) for v in edges.T)
 grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
 def draw_boundary(ax, inside, color):
-    svdd = OneClassSVM(nu=0.1).fit(inside)
+    svdd = make_pipeline(StandardScaler(), OneClassSVM(nu=0.1)).fit(inside)
     height = svdd.decision_function(grid).reshape(150, 150)
     ax.contour(x, y, height, levels=[0], colors=[color], linewidths=2)
 
@@ -76,22 +86,22 @@ def draw_boundary(ax, inside, color):
 figure, axes = plt.subplots(
     1, 2, figsize=(9, 4.3), sharex=True, sharey=True, layout="constrained"
 )
-axes[0].scatter(*points.T, s=6, color="tab:blue", label="digits")
 draw_boundary(axes[0], points, "black")
-axes[0].set(title="one for all", ylabel="second principal component")
-for label, color in ((0, "tab:blue"), (1, "tab:orange"), (4, "tab:green")):
+for label, color in three.items():
     own = points[predicted == label]
-    axes[1].scatter(*own.T, s=6, color=color, label=f"predicted {label}")
+    for ax in axes:
+        ax.scatter(*own.T, s=8, color=color, label=f"digits, predicted {label}")
     draw_boundary(axes[1], own, color)
-axes[1].set(title="one per predicted class")
-for ax in axes:
-    ax.scatter(*strange.T, s=8, marker="x", color="tab:red", lw=0.7, label="patches")
-    ax.set_xlabel("first principal component")
-    ax.legend(frameon=False, fontsize=8, markerscale=2)
+for ax, title in zip(axes, ("one for all", "one per predicted class"), strict=True):
+    ax.scatter(*strange.T, s=10, marker="x", color="tab:red", lw=0.8, label="patches")
+    ax.set(title=title, xlabel="first principal component of the logits")
+axes[0].set_ylabel("second principal component")
+axes[0].legend(frameon=False, fontsize=8)
 
 # %%
-# In all columns instead of two, and as numbers: descriptions per class against one
-# description of everything, each in conv1, in the logits and in both.
+# In all columns instead of two, and as numbers: one description of everything against
+# descriptions per class, in conv1, in the logits and in both. It is in the logits that
+# the class matters most: there the anomalies lie between the classes.
 from skgrad import PerClassSVDD
 from skgrad.metrics import auroc
 
