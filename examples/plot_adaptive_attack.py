@@ -2,8 +2,8 @@
 An attacker who knows the detector
 ==================================
 
-A detector that was tried on attacks that do not know it has not been tried on the worst.
-Here one attack knows the network only, the other knows network and detector, and you
+A detector that was tried only on attacks that do not know it was not tried on the
+worst. Here one attack knows the network only, the other knows network and detector, and you
 see how many inputs of each get through, and at what size of the change.
 """
 
@@ -73,10 +73,10 @@ axes[0].legend(frameon=False, loc="lower right")
 
 # %%
 # While the change is small, both attacks do about as well: there is little room, and
-# what deceives this network looks to the detector much like a digit anyway. As the room
-# grows, plain PGD overdoes it. It makes the network ever surer of the wrong digit, until
-# that alone gives it away. The attack that knows the detector uses the room to look
-# ordinary.
+# what deceives this network looks much like a digit to the detector anyway. With more
+# room they part. Plain PGD uses all of it for the loss, whatever the layers look like,
+# and at the largest size most of its inputs are found. The attack that knows the
+# detector uses the room to look ordinary.
 #
 # What they look like
 # -------------------
@@ -99,8 +99,7 @@ for line, (name, images) in zip(axes, rows.items(), strict=True):
 # Where the scores are
 # --------------------
 # Of the digits, and of the attacked ones that the network gets wrong. The adaptive
-# attack stops at nothing: it puts its inputs where most digits are, and no threshold
-# could part them.
+# attack puts its inputs where most digits are: no threshold could part them.
 from skgrad.inspection import ScoreDistributionDisplay
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 5.6), layout="constrained")
@@ -116,9 +115,11 @@ plt.show()
 # %%
 # What it means
 # -------------
-# A detector raises the price of an attack: this one takes forty times the passes
-# through features and network, and someone who has both in their hands. It does not
-# make a network safe from one who pays it. On MNIST the attack deceived network and
-# recommended detector together with nearly all images (see the README). If attackers may
-# have your model, do not rely on any detector in this library, and try yours with an
-# attack that knows it before you say how good it is.
+# A detector raises the price of an attack: the attacker needs network and detector, and
+# many times the computation. It does not make a network safe from one who pays it. If
+# attackers may have your model, do not rely on any detector of this library alone, and
+# try yours with an attack that knows it before you say how good it is.
+#
+# These are 40 digits of 8 x 8 pixels and one network. On MNIST too the adaptive attack
+# got nearly everything past the recommended detector, and there plain PGD got nothing
+# past it: figures on attacks that do not know a detector say little about ones that do.

@@ -42,7 +42,9 @@ def make_anomalies(X, y, seed):
 known = make_anomalies(digits.X_fit, digits.y_fit, seed=1)
 anomalies = make_anomalies(digits.X_test, digits.y_test, seed=0)
 # All patches are cut from the same two photographs: a few come twice.
-twice = [(anomalies["patches"] == x).all(axis=(1, 2, 3)).any() for x in known["patches"]]
+twice = [
+    (anomalies["patches"] == x).all(axis=(1, 2, 3)).any() for x in known["patches"]
+]
 known["patches"] = known["patches"][~np.array(twice)]
 
 # %%

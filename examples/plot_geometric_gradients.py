@@ -40,9 +40,7 @@ anomalies = {
 def saliency_maps(x):
     x = torch.from_numpy(np.repeat(x[None], 10, axis=0)).requires_grad_(True)
     logits = net.module_.eval()(x)
-    loss = torch.nn.functional.cross_entropy(
-        logits, torch.arange(10), reduction="sum"
-    )
+    loss = torch.nn.functional.cross_entropy(logits, torch.arange(10), reduction="sum")
     (gradients,) = torch.autograd.grad(loss, x)
     return gradients.sign().numpy()
 

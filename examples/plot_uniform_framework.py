@@ -110,8 +110,7 @@ def judge(detector, columns=slice(None)):
     good = detector.score_samples(X_test[:, columns])
     bad = [detector.score_samples(X[:, columns]) for X in X_bad.values()]
     return [
-        100
-        * auroc(np.repeat([1, -1], [len(good), len(b)]), np.concatenate([good, b]))
+        100 * auroc(np.repeat([1, -1], [len(good), len(b)]), np.concatenate([good, b]))
         for b in bad
     ]
 
