@@ -3,8 +3,8 @@ An attacker who knows the detector
 ==================================
 
 A detector that was tried only on attacks that do not know it was not tried on the
-worst. Here one attack knows the network only, the other knows network and detector, and you
-see how many inputs of each get through, and at what size of the change.
+worst. Here one attack knows the network only, the other network and detector, and you
+see how many inputs of each get through, at which size of the change.
 """
 
 # %%

@@ -10,8 +10,8 @@ with few false alarms, and a threshold that suits the cost of errors.
 # %%
 # A network and its guard
 # -----------------------
-# The threshold comes from digits that the guard held out while it was fitted. No anomaly
-# is needed for it.
+# The threshold comes from digits that the guard held out while it was fitted. That
+# takes no anomaly.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -108,8 +108,8 @@ ax.set(xticks=range(10), xlabel="predicted class", ylabel="false alarms in perce
 ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
 
 # %%
-# The rates stay under 10 %, because 10 % of a dozen or two of held-out inputs is rounded
-# down to a whole number of them.
+# The rates stay under 10 %, because 10 % of a dozen or two of held-out inputs is
+# rounded down to a whole number of them.
 #
 # p-values
 # --------
@@ -140,10 +140,11 @@ axes[0].set_ylabel("inputs in percent")
 # %%
 # A batch in which few alarms are false
 # -------------------------------------
-# Where anomalies are rare, 5 % of the good inputs are most of the alarms. Who looks into
-# every alarm would rather promise that few of *them* are false: ``select_anomalies``
-# keeps this rate, the false discovery rate, over a whole batch. 200 batches of 200
-# inputs, of which a varying number are patches:
+# Where anomalies are rare, 5 % of the good inputs are most of the alarms. Who looks
+# into every alarm would rather promise that few of *them* are false. The method
+# ``select_anomalies`` keeps this rate, the false discovery rate, over a whole batch; it
+# is :func:`~skgrad.detectors.select_by_fdr` of the p-values. 200 batches of 200 inputs,
+# of which a varying number are patches:
 from skgrad.detectors import select_by_fdr
 
 counts = (2, 10, 20, 50, 100)

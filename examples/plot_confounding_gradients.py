@@ -115,9 +115,9 @@ figure.supylabel("squared norm, in medians of the digits")
 figure.suptitle("Blue: digits; red: the anomaly. Median and middle half")
 
 # %%
-# The paper expects larger norms of anomalies. Here the patches have smaller ones: they
-# are darker and smoother than digits and excite the network less, and where nothing
-# goes into a weight, its gradient is small. Noise and attacks lie within the band of
+# The paper expects larger norms of anomalies. Here most patches have smaller ones: they
+# have little contrast and excite the network less, and where little goes into a weight,
+# its gradient is small. Noise and attacks lie within the band of
 # the digits in every layer or close to it; what tells them is at most a pattern over
 # several layers. So a detector has to learn what is usual, and no single norm will do.
 
@@ -147,7 +147,7 @@ def learn(good, bad, X_good, X_bad):
 
 
 def learn_each(change):
-    """Return AUROC by kind learnt and kind judged, and from all kinds but the judged."""
+    """Return AUROC by kind learnt and kind judged."""
     good, X_good = change(gradients.transform(digits.X_fit)), change(norms["digits"])
     bad = {kind: change(gradients.transform(X)) for kind, X in known.items()}
     X_bad = {kind: change(norms[kind]) for kind in anomalies}
@@ -157,6 +157,7 @@ def learn_each(change):
 
 
 def learn_others():
+    """Return AUROC by kind judged, learnt from all others."""
     row = []
     good = gradients.transform(digits.X_fit)
     for kind in known:

@@ -69,8 +69,8 @@ for ax in axes.values():
 # :class:`~skgrad.CosineSimilarityMatrixTransformer` compares the maps of every two
 # classes: 1 where they are equal, 0 where they have nothing to do with each other, -1
 # where they are opposite. (It works with logarithms: where the network is very sure,
-# the plain gradient above can round to 0.) The paper hopes for a clear picture of a good
-# input: the predicted class against all others, and these in agreement.
+# the plain gradient above can round to 0.) The paper hopes for a clear picture of
+# a good input: the predicted class against all others, and these in agreement.
 from skgrad import CosineSimilarityMatrixTransformer
 
 matrix = CosineSimilarityMatrixTransformer(net, output="matrix").fit(digits.X_fit)

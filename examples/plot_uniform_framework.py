@@ -190,6 +190,6 @@ plt.show()
 
 # %%
 # In one line the whole detector is
-# ``make_uniform_detector(net, "conv1").set_params(detect__threshold="per_class")``. What
-# came out of it beside the paper's figures is in the
+# ``make_uniform_detector(net, "conv1").set_params(detect__threshold="per_class")``.
+# What came out of it beside the paper's figures is in the
 # `results <../results/README.html>`__.
