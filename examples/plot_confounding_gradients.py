@@ -146,11 +146,11 @@ def learn(good, bad, X_good, X_bad):
     }
 
 
-def learn_each(change):
+def learn_each():
     """Return AUROC by kind learnt and kind judged."""
-    good, X_good = change(gradients.transform(digits.X_fit)), change(norms["digits"])
-    bad = {kind: change(gradients.transform(X)) for kind, X in known.items()}
-    X_bad = {kind: change(norms[kind]) for kind in anomalies}
+    good, X_good = gradients.transform(digits.X_fit), norms["digits"]
+    bad = {kind: gradients.transform(X) for kind, X in known.items()}
+    X_bad = {kind: norms[kind] for kind in anomalies}
     return np.array(
         [list(learn(good, bad[kind], X_good, X_bad).values()) for kind in bad]
     )
@@ -167,7 +167,7 @@ def learn_others():
     return np.array(row)
 
 
-one_kind, all_others = learn_each(np.asarray), learn_others()
+one_kind, all_others = learn_each(), learn_others()
 
 # %%
 # On the diagonal stands the paper's experiment, off it what a user meets: an anomaly of
@@ -201,14 +201,9 @@ axes[1].set(xlabel="natural logarithm of it")
 axes[1].legend(frameon=False)
 
 # %%
-# The perceptron standardises what it gets, and hardly cares here. The Gaussian of the
-# next section is given logarithms, which are nearer to what it assumes.
-print("AUROC in percent, learnt from the judged kind")
-for name, values in (("norms", one_kind), ("logarithms", learn_each(np.log))):
-    cells = zip(anomalies, 100 * np.diag(values), strict=True)
-    print(f"{name:11}", ", ".join(f"{kind}: {cell:.1f}" for kind, cell in cells))
-
-# %%
+# The perceptron standardises what it gets and may do without. The Gaussian of the next
+# section is given logarithms, which are nearer to what it assumes.
+#
 # Without any anomaly
 # -------------------
 # The norms serve a detector just as well that learns from good inputs alone: here a

@@ -130,7 +130,7 @@ figure.colorbar(image, label="rejected, in percent, at 5 % false alarms")
 # little on this network. The three were chosen on other data, CIFAR-10 (JPEG), where
 # each helps (see the `benchmarks <../benchmarks.html>`__). If you know that your
 # anomalies are far or strong, weigh the density more:
-# ``guard.set_params(detect__weights=[1, 1, 3])``.
+# ``guard.set_params(detect__weights=[1, 1, 3])``, and fit again.
 #
 # Beside its rivals
 # -----------------
