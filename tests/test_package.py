@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from networks import LeNet, images, seeded
@@ -56,7 +58,7 @@ def test_unknown_names_are_refused():
 def test_lines_of_the_readme_run(monkeypatch, tmp_path):
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
-    protect, decide, keep, rivals, judge = blocks
+    protect, decide, see, keep, rivals, judge = blocks
     monkeypatch.chdir(tmp_path)
     shape = (1, 28, 28)
     names = {
@@ -76,6 +78,10 @@ def test_lines_of_the_readme_run(monkeypatch, tmp_path):
     assert names["search"].best_score_ > 0.95
     # The refit left the anomalies out.
     assert set(names["search"].predict(names["X_ood"])) == {-1}
+    mpl.use("Agg")
+    exec(see, names)
+    assert len(plt.get_fignums()) == 2
+    plt.close("all")
     before = names["detector"].score_samples(names["X_new"])
     exec(keep, names)
     assert (names["detector"].score_samples(names["X_new"]) == before).all()
