@@ -61,11 +61,13 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     # The scripts beside the gallery take data sets and hours: see scripts.md.
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"/(?!plot_)[^/]*\.py$",
+    "ignore_pattern": r"^(?!plot_)",
     "within_subsection_order": "gallery_order.position",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
+    # What a cell prints, and tables; not the address of its last object.
+    "capture_repr": ("_repr_html_",),
     "min_reported_time": 0,
     "remove_config_comments": True,
     "backreferences_dir": "api/backreferences",

@@ -21,5 +21,4 @@ ORDER = [
 
 def position(filename):
     """Return where a page stands; one that is not listed is an error."""
-    # Scripts beside the gallery are sorted too, before they are left out.
-    return ORDER.index(filename) if filename.startswith("plot_") else len(ORDER)
+    return ORDER.index(filename)
