@@ -66,6 +66,26 @@ def test_every_room_has_an_api_page():
         assert f"{skgrad._HOMES[name]}.{name}" in public_names()
 
 
+SPREAD = re.compile(r"(\d+(?:\.(\d+))?) ± (\d+(?:\.(\d+))?)")
+
+
+def test_figures_of_the_guide_are_on_pages_of_results():
+    """Means with their spread come from runs that somebody can do again."""
+    # The README of the results sums the other pages up.
+    pages = {*(DOC / "results").rglob("*.md")} - {DOC / "results" / "README.md"}
+    found = "\n".join(page.read_text() for page in pages)
+    known = [(float(mean), float(off)) for mean, _, off, _ in SPREAD.findall(found)]
+    summaries = [*(DOC / "guide").glob("*.md"), DOC / "results" / "README.md"]
+    told = 0
+    for page in [*summaries, DOC.parent / "README.md"]:
+        for mean, digits, off, off_digits in SPREAD.findall(page.read_text()):
+            told += 1
+            assert (float(mean), float(off)) in {
+                (round(m, len(digits)), round(s, len(off_digits))) for m, s in known
+            }, f"{page.name}: {mean} ± {off}"
+    assert told > 100
+
+
 @pytest.mark.parametrize(
     "page", PAGES, ids=lambda p: p.relative_to(DOC).with_suffix("").as_posix()
 )
