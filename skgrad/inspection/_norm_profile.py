@@ -191,7 +191,7 @@ class NormProfileDisplay:
         names = [str(layer) for layer in one_per_sample(names, "names").tolist()]
         parts = {"norms": norms, "norms_id": norms_id}
         for part, values in parts.items():
-            parts[part] = check_numbers(values, part, n_axes=2)
+            parts[part] = check_numbers(values, part, n_axes=2, finite=True)
             shape = parts[part].shape
             if not shape[0] or shape[1:] != (len(names),) or (parts[part] < 0).any():
                 raise ValueError(
