@@ -17,6 +17,7 @@ from ..detectors._blocks import column_names, find_blocks
 from ..detectors._scores import check_estimator, in_distribution_scores
 from ..feature_extraction import FeatureArray
 from ..feature_extraction._base import BaseModelTransformer
+from ..torch_engine.inputs import called
 from ..torch_engine.samples import take_samples
 from ._display import FARTHEST
 
@@ -33,7 +34,7 @@ class Mixable:
 
     def features(self, X, name="X"):
         """Return the features of inputs as a plain array."""
-        features = X if self.prepare is None else self.prepare.transform(X)
+        features = _features(self.prepare, X, name)
         values = _as_values(features, name)
         if values.shape[1] != self.values.shape[1]:
             raise ValueError(
@@ -74,11 +75,18 @@ def make_mixable(estimator, X_id):
     check_estimator(estimator)
     check_is_fitted(estimator)
     prepare, detector = _cut(_inside(estimator), X_id)
-    features = X_id if prepare is None else prepare.transform(X_id)
+    features = _features(prepare, X_id, "X_id")
     values = _as_values(features, "X_id")
     if not len(values):
         raise ValueError("X_id must hold in-distribution inputs, at least one.")
     return Mixable(prepare, detector, features, values, _names(prepare, features))
+
+
+def _features(prepare, X, name):
+    if prepare is None:
+        return X
+    with called(name):
+        return prepare.transform(X)
 
 
 def _names(prepare, features):
@@ -113,10 +121,13 @@ def _cut(estimator, X):
         return None, estimator
     steps = [step for _, step in estimator.steps]
     heavy = [i + 1 for i, step in enumerate(steps[:-1]) if _holds_network(step)]
-    # Rows are features already; of anything else someone's own steps make them.
-    of_rows = 0 if np.ndim(one_sample(X)) == 2 else len(steps) - 1
-    cut = heavy[-1] if heavy else of_rows
+    cut = heavy[-1] if heavy else _of_rows(steps, X)
     return (estimator[:cut], estimator[cut:]) if cut else (None, estimator)
+
+
+def _of_rows(steps, X):
+    """Rows are features already; of anything else someone's own steps make them."""
+    return 0 if np.ndim(one_sample(X)) == 2 else len(steps) - 1
 
 
 def _holds_network(step):

@@ -174,3 +174,9 @@ def test_layers_inside_of_attention_are_left_out_of_the_activations():
 def test_infinite_norms_are_refused():
     with pytest.raises(ValueError, match="norms_id must be finite"):
         NormProfileDisplay.from_predictions([[1.0]], [[np.inf]], ["conv"])
+
+
+def test_what_is_wrong_with_the_in_distribution_inputs_is_told_by_their_name():
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"^X_id must be finite"):
+        NormProfileDisplay.from_estimator(model, [[0.0, 1.0]], [[np.nan, 0]])
