@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from networks import LeNet, images, seeded
 from sklearn.pipeline import make_pipeline
 
@@ -19,6 +20,19 @@ from skgrad import (
 
 SHAPE = (1, 28, 28)
 N_ID, N_ANOMALIES = 12, 5
+
+
+class Labelled(torch.utils.data.Dataset):
+    """Inputs, each with a label beside it."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return self.X[i], 0
 
 
 @dataclass

@@ -39,6 +39,7 @@ from skgrad.baselines import (
     fine_tune_with_outliers,
 )
 from skgrad.evaluation import Threat, evaluate, loss_alignment, make_anomalies
+from skgrad.inspection import layer_norms, score_contributions
 
 
 def _features(make, model, X):
@@ -81,6 +82,19 @@ def _anomalies(model, X):
 
 def _aligned(model, X):
     return loss_alignment(model, X[:2], sigma=0.1, n_injections=3, random_state=0)
+
+
+def _norms(model, X):
+    return layer_norms(model, X)[0]
+
+
+def _contributions(model, X):
+    detector = make_pipeline(
+        LayerActivationTransformer(model, "logits"),
+        LODA(n_cuts=5, target_fpr=0.2, random_state=0),
+    ).fit(X)
+    options = {"groups": "feature", "n_permutations": 2, "random_state": 0}
+    return score_contributions(detector, X[:3], X, **options).contributions
 
 
 def _tuned(model, X):
@@ -136,5 +150,7 @@ DOORS = {
     "evaluate": _evaluated,
     "make_anomalies": _anomalies,
     "loss_alignment": _aligned,
+    "layer_norms": _norms,
+    "score_contributions": _contributions,
     "fine_tune_with_outliers": _tuned,
 }

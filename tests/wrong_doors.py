@@ -10,9 +10,11 @@ import numpy as np
 from detecting import MAKERS as OVER_FEATURES
 from networks import BatchNormNet, images, seeded
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
 from torch.nn.parameter import is_lazy
 
 from skgrad import (
+    LODA,
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
@@ -20,6 +22,7 @@ from skgrad import (
     MostDiscriminativeLayer,
     attacks,
     evaluation,
+    inspection,
     make_confounding_gradient_detector,
     make_geometric_gradient_detector,
     make_recommended_detector,
@@ -127,6 +130,10 @@ FUNCTIONS = (
     "fine_tune_with_outliers(X)",
     "fine_tune_with_outliers(X_outliers)",
     "loss_alignment",
+    "layer_norms(gradients)",
+    "layer_norms(activations)",
+    "score_contributions(X)",
+    "score_contributions(X_id)",
     "AnomalySet",
 )
 
@@ -252,6 +259,18 @@ def function_doors():
             module, X, None, sigma=0.1, n_injections=2, random_state=0
         )
 
+    def norms(X, quantity):
+        return inspection.layer_norms(module, X, quantity=quantity)[0]
+
+    detector = make_pipeline(
+        clone(logits), LODA(n_cuts=5, target_fpr=0.2, random_state=0)
+    ).fit(IMAGES)
+
+    def contributions(X=other, X_id=IMAGES):
+        options = {"groups": "feature", "n_permutations": 2, "random_state": 0}
+        found = inspection.score_contributions(detector, X, X_id, **options)
+        return found.contributions
+
     calls = {
         "evaluate(X_test)": (evaluate, "X_test"),
         "evaluate(anomalies)": (lambda X: evaluate(other, X), "anomalies"),
@@ -263,6 +282,10 @@ def function_doors():
             "X_outliers",
         ),
         "loss_alignment": (align, "X"),
+        "layer_norms(gradients)": (lambda X: norms(X, "gradients"), "X"),
+        "layer_norms(activations)": (lambda X: norms(X, "activations"), "X"),
+        "score_contributions(X)": (contributions, "X"),
+        "score_contributions(X_id)": (lambda X: contributions(other, X), "X_id"),
         "AnomalySet": (lambda X: evaluation.AnomalySet(X).X, "X"),
     }
     return {

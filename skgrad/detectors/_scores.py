@@ -28,9 +28,7 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
     ndarray of shape (n_samples,)
         Scores; of a classifier, the log-odds against an anomaly.
     """
-    check_estimator(estimator)
-    check_no_bare_pyod(estimator)
-    check_reads(estimator, X)
+    check_detector(estimator, X)
     if is_outlier_detector(estimator):
         if hasattr(estimator, "score_samples"):
             return estimator.score_samples(X)
@@ -47,6 +45,13 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
         return np.log(probability[:, 1 - anomaly]) - np.log(probability[:, anomaly])
     decision = estimator.decision_function(X)
     return -decision if anomaly == 1 else decision
+
+
+def check_detector(estimator, X):
+    """Refuse what is no estimator, has the other sign, or cannot read X."""
+    check_estimator(estimator)
+    check_no_bare_pyod(estimator)
+    check_reads(estimator, X)
 
 
 def is_estimator(thing):

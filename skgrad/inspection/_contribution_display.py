@@ -9,7 +9,7 @@ from .._labels import one_per_sample
 from .._messages import brief
 from ._contributions import Game
 from ._display import COLORS, check_matplotlib, check_numbers, take_axes
-from ._mixable import as_one_input
+from ._mixable import as_one_input, one_sample
 from ._score_distribution import decisions
 
 # The band that holds what is usual.
@@ -23,6 +23,8 @@ _TICKS = [0.0] + [
     for sign in (1, -1)
 ]
 _APART = 0.09
+# How exact a threshold is at least, in interquartile ranges.
+_EXACT = 1e-6
 # The room that a digit takes beside a bar.
 _ROOM = 0.035
 
@@ -172,7 +174,7 @@ class ContributionDisplay:
             # The last of the draws: the first are those that inputs are compared with.
             rows = game.ranking[::-1][:n_usual]
             usual = game.explain(game.mixable.values[rows], groups).contributions
-        threshold = found.scores[0] - decisions(estimator, x)[0]
+        threshold = _threshold(estimator, x, X_id, game, found)
         last = estimator[-1] if hasattr(estimator, "named_steps") else estimator
         return cls.from_predictions(
             found.contributions[0],
@@ -221,7 +223,9 @@ class ContributionDisplay:
             The display, drawn.
         """
         check_matplotlib(f"{cls.__name__}.from_predictions")
-        contributions = check_numbers(contributions, "contributions", n_axes=1)
+        contributions = check_numbers(
+            contributions, "contributions", n_axes=1, finite=True
+        )
         names = [str(group) for group in one_per_sample(names, "names").tolist()]
         if not names or len(names) != len(contributions):
             raise ValueError(
@@ -229,7 +233,7 @@ class ContributionDisplay:
                 f"got {len(names)} names for {len(contributions)} contributions."
             )
         if usual is not None:
-            usual = check_numbers(usual, "usual", n_axes=2)
+            usual = check_numbers(usual, "usual", n_axes=2, finite=True)
             if not len(usual) or usual.shape[1] != len(names):
                 raise ValueError(
                     "usual must hold one or more rows of one contribution for each of "
@@ -308,6 +312,16 @@ class ContributionDisplay:
             verdict = "rejected" if self.total > self.alarm_at else "accepted"
             text = f"{verdict}: {text}, rejected above {self.alarm_at:.2f}"
         return f"{name}\n{text}" if name else text
+
+
+def _threshold(estimator, x, X_id, game, found):
+    """Return the score below which inputs like x are rejected."""
+    score, decision = found.scores[0], decisions(estimator, x)[0]
+    if np.spacing(abs(score)) < _EXACT * found.spread and np.isfinite(decision):
+        return score - decision
+    # So far out the difference would be lost in rounding.
+    row = int(game.references(game.mixable.features(x, "x"))[0, 0])
+    return game.scores[row] - decisions(estimator, one_sample(X_id, row))[0]
 
 
 def _write_numbers(ax, values):

@@ -167,7 +167,7 @@ class Game:
 
     def explain(self, values, groups):
         """Return the contributions to the scores of these features."""
-        rows = self._references(values)
+        rows = self.references(values)
         spread = Spread(self.scores).size
         if isinstance(groups, str) and groups == "part":
             labels, falls = self._falls_by_part(values, rows)
@@ -181,7 +181,7 @@ class Game:
             spread=float(spread),
         )
 
-    def _references(self, values):
+    def references(self, values):
         """Return which in-distribution inputs each input is compared with."""
         known = self.mixable.classes(self.mixable.values)[self.ranking]
         rows = []

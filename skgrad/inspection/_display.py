@@ -6,8 +6,8 @@ from .._labels import distinct, one_per_sample
 from .._messages import brief
 from .._optional import import_package
 
-# Infinite values are drawn too.
-_FARTHEST, _EDGE = 1e200, 1e12
+# Infinite values are drawn too, and have no differences.
+FARTHEST, _EDGE = 1e200, 1e12
 # One colour for each kind of input, in every picture.
 COLORS = {"in-distribution": "tab:blue", "anomaly": "tab:red"}
 
@@ -75,6 +75,7 @@ def take_grid(display, ax, n_rows, n_columns, *, figsize=None, **options):
                 f"{n_rows} x {n_columns} panels fit in its place; these do not. Leave "
                 "ax out for a figure of its own."
             )
+        ax.clear()
         ax.set_axis_off()
         grid = place.subgridspec(n_rows, n_columns)
     display.axes_ = grid.subplots(squeeze=False, **options)
@@ -83,7 +84,9 @@ def take_grid(display, ax, n_rows, n_columns, *, figsize=None, **options):
 
 
 def _checked_axes(ax):
-    if not hasattr(ax, "plot") or not hasattr(ax, "figure"):
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
         raise TypeError(
             "ax must be axes of matplotlib, or None for a figure of its own; got "
             f"{brief(ax)}. Of an array of axes give one."
@@ -91,8 +94,8 @@ def _checked_axes(ax):
     return ax
 
 
-def check_labels(y, n_samples, name="y"):
-    """Return labels +1 and -1, one per sample, both of which must be there or not.
+def check_labels(y, n_samples, name, *, both=False):
+    """Return labels +1 and -1, one per sample, some of them +1.
 
     Parameters
     ----------
@@ -100,8 +103,10 @@ def check_labels(y, n_samples, name="y"):
         +1 for in-distribution inputs, -1 for anomalies.
     n_samples : int
         How many there must be.
-    name : str, default="y"
+    name : str
         The parameter, for messages.
+    both : bool, default=False
+        Whether some must be -1, too.
 
     Returns
     -------
@@ -120,10 +125,15 @@ def check_labels(y, n_samples, name="y"):
             f"{name} must label some inputs +1, in-distribution: spreads are theirs. "
             f"All {n_samples} are -1."
         )
+    if both and not (y == -1).any():
+        raise ValueError(
+            f"{name} must label some inputs -1, anomalies, to tell; all {n_samples} "
+            "are +1."
+        )
     return y
 
 
-def check_numbers(values, name, *, n_axes=None):
+def check_numbers(values, name, *, n_axes=None, finite=False):
     """Return values as a float array without NaN, or name the parameter."""
     values = one_per_sample(values, name)
     if values.dtype.kind not in "biuf":
@@ -136,6 +146,10 @@ def check_numbers(values, name, *, n_axes=None):
     if np.isnan(values).any():
         raise ValueError(
             f"{name} must hold numbers; got NaN in {np.isnan(values).sum()} places."
+        )
+    if finite and np.isinf(values).any():
+        raise ValueError(
+            f"{name} must be finite; got infinity in {np.isinf(values).sum()} places."
         )
     return values
 
@@ -153,12 +167,13 @@ class Spread:
     """
 
     def __init__(self, in_distribution):
-        values = np.clip(in_distribution, -_FARTHEST, _FARTHEST)
+        values = np.clip(in_distribution, -FARTHEST, FARTHEST)
         low, self.median, high = np.percentile(values, (25, 50, 75))
         # Equal values have no spread: then their own unit is as good as any.
         self.size = high - low or 1.0
 
     def measure(self, values):
         """Return values in these units; what lies immensely far out, at its edge."""
-        values = np.clip(np.asarray(values, dtype=np.float64), -_FARTHEST, _FARTHEST)
-        return np.clip((values - self.median) / self.size, -_EDGE, _EDGE)
+        values = np.clip(np.asarray(values, dtype=np.float64), -FARTHEST, FARTHEST)
+        with np.errstate(over="ignore"):  # in ever so small units
+            return np.clip((values - self.median) / self.size, -_EDGE, _EDGE)

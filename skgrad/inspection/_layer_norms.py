@@ -17,14 +17,15 @@ from ..feature_extraction import (
 from ..torch_engine.activations import as_names
 from ..torch_engine.model_state import unwrap_model
 
-QUANTITIES = ("gradients", "activations")
+# What is measured by default.
+_KINDS = (_ConvNd, nn.Linear)
 
 
 @validate_params(
     {
         "model": "no_validation",  # the transformers' messages say more
         "X": "no_validation",
-        "quantity": [StrOptions(set(QUANTITIES))],
+        "quantity": [StrOptions({"gradients", "activations"})],
         "layers": [str, "array-like", None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device, None],
@@ -106,7 +107,7 @@ def layer_norms(
     """
     X = as_array(X, "X")
     check_not_empty(X, "X", "inputs")
-    layers = _find_layers(unwrap_model(model), layers)
+    layers = _find_layers(unwrap_model(model), layers, quantity)
     options = {"batch_size": batch_size, "device": device}
     if quantity == "gradients":
         options["memory"] = memory
@@ -114,15 +115,23 @@ def layer_norms(
     return _activation_norms(model, X, layers, options), layers
 
 
-def _find_layers(module, layers):
+def _find_layers(module, layers, quantity):
     if layers is None:
-        kinds = (_ConvNd, nn.Linear)
-        named = module.named_modules()
-        layers = [name for name, part in named if name and isinstance(part, kinds)]
+        named = [(name, part) for name, part in module.named_modules() if name]
+        layers = [name for name, part in named if isinstance(part, _KINDS)]
+        if quantity == "activations":
+            # Attention reads the weight of its last layer without calling it.
+            uncalled = {
+                f"{name}.out_proj"
+                for name, part in named
+                if isinstance(part, nn.MultiheadAttention)
+            }
+            layers = [name for name in layers if name not in uncalled]
         if not layers:
             raise ValueError(
                 "layers must be given for a model without convolutions and linear "
-                f"layers inside, such as this {type(module).__name__}."
+                f"layers inside, such as this {type(module).__name__}. A layer that "
+                "is a model by itself is wrapped: torch.nn.Sequential(layer)."
             )
     return as_names(layers, "layers")
 

@@ -9,9 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 from .._labels import one_per_sample
 from .._messages import brief, listed
 from ..detectors import ClassConditionalDetector
-from ..detectors._class_conditional import checked_weights
 from ..metrics import auroc
-from ._display import check_labels, check_matplotlib, check_numbers, take_axes
+from ._display import (
+    FARTHEST,
+    check_labels,
+    check_matplotlib,
+    check_numbers,
+    take_axes,
+)
 
 # Lines are told apart by colour, and where these end by marker.
 _MARKERS = "osv^Dx+<>*ph"
@@ -124,15 +129,16 @@ class LayerWeightDisplay:
                 f"weigh them; it has {listed(names)}. Give it a layer and the logits, "
                 "with joint=False and include_logits=True."
             )
-        share = checked_weights(detector.weights, len(names), "block of columns")
+        scores = detector.block_scores(X)
+        y = check_labels(y, len(scores), "y", both=True)
         return cls.from_predictions(
             y,
-            detector.block_scores(X),
+            scores,
             names,
             kinds=kinds,
             block=block,
             n_weights=n_weights,
-            used=float(share[_place(block, names)]),
+            used=float(detector._weights[_place(block, names)]),
             ax=ax,
         )
 
@@ -181,8 +187,9 @@ class LayerWeightDisplay:
                 f"n_weights must be an int of 2 or more; got {brief(n_weights)}."
             )
         scores = check_numbers(block_scores, "block_scores", n_axes=2)
+        scores = np.clip(scores, -FARTHEST, FARTHEST)
         names = _checked_names(names, scores.shape[1])
-        y_true = check_labels(y_true, len(scores), "y_true")
+        y_true = check_labels(y_true, len(scores), "y_true", both=True)
         place = _place(block, names)
         # The same weights that a user writes down: 0.3, not 0.30000000000000004.
         weights = np.linspace(0, 1, n_weights).round(12)
@@ -280,10 +287,6 @@ def _place(block, names):
 
 def _rows_of_kinds(y, kinds):
     """Return for each kind of anomaly its rows and those in-distribution."""
-    if not (y == -1).any():
-        raise ValueError(
-            f"y must label some inputs -1, anomalies, to tell; all {len(y)} are +1."
-        )
     if kinds is None:
         return {"anomaly": np.full(len(y), True)}
     kinds = one_per_sample(kinds, "kinds")

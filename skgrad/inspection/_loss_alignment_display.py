@@ -145,6 +145,12 @@ class LossAlignmentDisplay:
         where = {"batch_size": batch_size, "device": device}
         logits = LayerActivationTransformer(model, "logits", **where).fit_transform(X)
         predicted = np.asarray(logits).argmax(axis=1)
+        n_classes = np.shape(logits)[1]
+        if not 0 <= y.min() <= y.max() < n_classes:
+            raise ValueError(
+                f"y must hold classes of the model, integers from 0 to {n_classes - 1};"
+                f" got {np.unique(y)[:5].tolist()}."
+            )
         zeta = [
             loss_alignment(
                 model,

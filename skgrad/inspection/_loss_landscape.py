@@ -196,7 +196,7 @@ class LossLandscapeDisplay:
             values = np.asarray(logits.fit_transform(points), dtype=np.float64)
         except (RuntimeError, ValueError) as error:
             if len(x) == 1 and x.ndim > 1:
-                error.add_note("x must be one input; of a batch with one, give x[0].")
+                error.add_note("If x is no input but a batch with one, give x[0].")
             raise
         n_classes = values.shape[1]
         if quantity == "others_mean":
@@ -408,27 +408,20 @@ def _levels(heights):
 
 
 def _steps(values, name):
-    values = check_numbers(values, name, n_axes=1)
-    good = (
-        len(values) >= 2 and np.isfinite(values).all() and (np.diff(values) > 0).all()
-    )
-    if not good:
+    values = check_numbers(values, name, n_axes=1, finite=True)
+    if len(values) < 2 or not (np.diff(values) > 0).all():
         raise ValueError(
-            f"{name} must hold 2 or more finite steps, in increasing order; got "
+            f"{name} must hold 2 or more steps, in increasing order; got "
             f"{brief(values)}."
         )
     return values
 
 
 def _grid(values, name, shape):
-    values = check_numbers(values, name)
+    values = check_numbers(values, name, finite=True)
     if values.shape != shape:
         raise ValueError(
             f"{name} must be of shape (n_first, n_second), here {shape}; got "
             f"{values.shape}."
-        )
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{name} must be finite; got infinity in {np.isinf(values).sum()} places."
         )
     return values

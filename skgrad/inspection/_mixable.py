@@ -10,16 +10,16 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
+from .._labels import one_per_sample
 from .._messages import brief
 from ..detectors import ConformalDetector
 from ..detectors._blocks import column_names, find_blocks
 from ..detectors._scores import check_estimator, in_distribution_scores
 from ..feature_extraction import FeatureArray
 from ..feature_extraction._base import BaseModelTransformer
+from ..torch_engine.inputs import called
 from ..torch_engine.samples import take_samples
-
-# Infinite scores have no differences.
-_FARTHEST = 1e200
+from ._display import FARTHEST
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Mixable:
 
     def features(self, X, name="X"):
         """Return the features of inputs as a plain array."""
-        features = X if self.prepare is None else self.prepare.transform(X)
+        features = _features(self.prepare, X, name)
         values = _as_values(features, name)
         if values.shape[1] != self.values.shape[1]:
             raise ValueError(
@@ -47,6 +47,8 @@ class Mixable:
         """Return values as the detector is used to them: with the same names."""
         if hasattr(self.like, "iloc"):
             frame = type(self.like)(values, columns=self.like.columns)
+            if values.dtype != object:  # whole numbers may meet fractions
+                return frame
             return frame.astype(self.like.dtypes)
         if isinstance(self.like, FeatureArray):
             return FeatureArray(values, self.like.feature_names)
@@ -56,7 +58,7 @@ class Mixable:
         """Score features, higher = more in-distribution."""
         scores = in_distribution_scores(self.detector, self.dressed(values))
         scores = np.asarray(scores, dtype=np.float64).reshape(len(values))
-        return np.clip(scores, -_FARTHEST, _FARTHEST)
+        return np.clip(scores, -FARTHEST, FARTHEST)
 
     def classes(self, values):
         """Return the classes that the network predicts; all the same if unknown."""
@@ -73,11 +75,18 @@ def make_mixable(estimator, X_id):
     check_estimator(estimator)
     check_is_fitted(estimator)
     prepare, detector = _cut(_inside(estimator), X_id)
-    features = X_id if prepare is None else prepare.transform(X_id)
+    features = _features(prepare, X_id, "X_id")
     values = _as_values(features, "X_id")
     if not len(values):
         raise ValueError("X_id must hold in-distribution inputs, at least one.")
     return Mixable(prepare, detector, features, values, _names(prepare, features))
+
+
+def _features(prepare, X, name):
+    if prepare is None:
+        return X
+    with called(name):
+        return prepare.transform(X)
 
 
 def _names(prepare, features):
@@ -112,10 +121,13 @@ def _cut(estimator, X):
         return None, estimator
     steps = [step for _, step in estimator.steps]
     heavy = [i + 1 for i, step in enumerate(steps[:-1]) if _holds_network(step)]
-    # Rows are features already; of anything else someone's own steps make them.
-    of_rows = 0 if len(np.shape(X)) == 2 else len(steps) - 1
-    cut = heavy[-1] if heavy else of_rows
+    cut = heavy[-1] if heavy else _of_rows(steps, X)
     return (estimator[:cut], estimator[cut:]) if cut else (None, estimator)
+
+
+def _of_rows(steps, X):
+    """Rows are features already; of anything else someone's own steps make them."""
+    return 0 if np.ndim(one_sample(X)) == 2 else len(steps) - 1
 
 
 def _holds_network(step):
@@ -124,7 +136,7 @@ def _holds_network(step):
 
 
 def _as_values(features, name):
-    values = np.asarray(features)
+    values = one_per_sample(features, name)
     if values.ndim != 2:
         raise ValueError(
             "estimator must be a pipeline whose transformers give a matrix of "
@@ -140,14 +152,21 @@ def as_one_input(x, X_id):
     if hasattr(x, "to_frame"):  # a row of a data frame
         x = x.to_frame().T
     x = x if hasattr(x, "shape") else np.asarray(x)
-    like = take_samples(X_id, np.arange(1)) if isinstance(X_id, Dataset) else X_id
-    n_axes = len(np.shape(like))
+    like = one_sample(X_id)
+    n_axes = np.ndim(like)
     if len(x.shape) == n_axes - 1:
         x = x[None]
     if len(x.shape) != n_axes or x.shape[0] != 1:
         raise ValueError(
             "x must be one input, of the shape of one of X_id, with a first axis of "
-            f"length 1 or without; got shape {tuple(x.shape)}, and {np.shape(like)} "
-            "for X_id."
+            f"length 1 or without; got shape {tuple(x.shape)}, and "
+            f"{np.shape(like)[1:]} for each of X_id."
         )
     return x
+
+
+def one_sample(X, row=0):
+    """Return one of some inputs, as a batch of the same kind."""
+    if isinstance(X, Dataset):  # numpy would read all of it
+        return take_samples(X, np.array([row]))
+    return X.iloc[row : row + 1] if hasattr(X, "iloc") else X[row : row + 1]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._labels import one_per_sample
+from ..torch_engine.inputs import called
 from ._display import COLORS, check_matplotlib, check_numbers, take_axes
 from ._layer_norms import layer_norms
 
@@ -146,7 +147,8 @@ class NormProfileDisplay:
             "device": device,
         }
         norms, names = layer_norms(model, X, **options)
-        norms_id, _ = layer_norms(model, X_id, **options)
+        with called("X_id"):
+            norms_id, _ = layer_norms(model, X_id, **options)
         return cls.from_predictions(
             norms, norms_id, names, quantity=quantity, labels=labels, ax=ax, name=name
         )
@@ -191,7 +193,7 @@ class NormProfileDisplay:
         names = [str(layer) for layer in one_per_sample(names, "names").tolist()]
         parts = {"norms": norms, "norms_id": norms_id}
         for part, values in parts.items():
-            parts[part] = check_numbers(values, part, n_axes=2)
+            parts[part] = check_numbers(values, part, n_axes=2, finite=True)
             shape = parts[part].shape
             if not shape[0] or shape[1:] != (len(names),) or (parts[part] < 0).any():
                 raise ValueError(

@@ -21,11 +21,12 @@ class Plane(Dataset):
         if i == 0:
             return self.x
         a, b = (self.steps[j] for j in divmod(i - 1, len(self.steps)))
-        return (self.x + a * self.along + b * self.across).astype(self.x.dtype)
+        # In float64, as the directions are: float16 would round small steps to none.
+        return self.x + a * self.along + b * self.across
 
 
 def one_input(x, name):
-    """Return one input as an array of floats, or name the parameter."""
+    """Return one input as an array of float64, or name the parameter."""
     x = one_per_sample(x, name)
     if x.ndim == 0:
         raise ValueError(f"{name} must be one input, of the model's shape; got {x!r}.")
@@ -35,7 +36,7 @@ def one_input(x, name):
             f"{name} must be finite; got NaN or infinity in {(~np.isfinite(x)).sum()} "
             f"of {x.size} values."
         )
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x.astype(np.float64)
 
 
 def directions(x, towards, across, length, random_state):
@@ -44,10 +45,10 @@ def directions(x, towards, across, length, random_state):
     if towards is None:
         along = random_state.normal(size=shape)
         if length is None:
-            length = 0.25 * np.linalg.norm(x.astype(np.float64)) or 1.0
+            length = 0.25 * np.linalg.norm(x) or 1.0
     else:
         towards = _of_shape(towards, "towards", shape)
-        along = towards - x.astype(np.float64)
+        along = towards - x
         distance = np.linalg.norm(along)
         if distance == 0:
             raise ValueError(
@@ -72,7 +73,7 @@ def directions(x, towards, across, length, random_state):
 
 
 def _of_shape(value, name, shape):
-    value = one_input(value, name).astype(np.float64)
+    value = one_input(value, name)
     if value.shape != shape:
         raise ValueError(
             f"{name} must have the shape of x, {shape}; got {value.shape}."

@@ -1,8 +1,9 @@
 """How a detector scores: in-distribution inputs, anomalies, threshold, errors."""
 
 import numpy as np
+from sklearn.base import is_outlier_detector
 
-from ..detectors._scores import in_distribution_scores
+from ..detectors._scores import check_detector, in_distribution_scores
 from ._display import (
     COLORS,
     Spread,
@@ -106,6 +107,7 @@ class ScoreDistributionDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         scores = decisions(estimator, X)
+        y = check_labels(y, len(scores), "y")
         last = estimator[-1] if hasattr(estimator, "named_steps") else estimator
         name = type(last).__name__ if name is None else name
         return cls.from_predictions(y, scores, threshold=0.0, ax=ax, name=name)
@@ -213,8 +215,8 @@ class ScoreDistributionDisplay:
 
 def decisions(estimator, X):
     """Return scores of a fitted detector relative to its threshold: below 0, reject."""
-    if hasattr(estimator, "decision_function") and hasattr(estimator, "score_samples"):
-        in_distribution_scores(estimator, X[:1])  # refuses what is no detector
+    check_detector(estimator, X)
+    if is_outlier_detector(estimator) and hasattr(estimator, "decision_function"):
         return estimator.decision_function(X)
     return in_distribution_scores(estimator, X)
 

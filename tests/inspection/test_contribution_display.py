@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 
 from skgrad.inspection import ContributionDisplay, score_contributions
@@ -134,3 +135,22 @@ def test_several_inputs_are_refused():
         ContributionDisplay.from_estimator(detector, X_id[:2], X_id)
     with pytest.raises(ValueError, match="'n_usual' parameter"):
         ContributionDisplay.from_estimator(detector, X_id[0], X_id, n_usual=-1)
+
+
+def test_threshold_outlasts_rounding_far_out():
+    rng = np.random.default_rng(0)
+    detector = EllipticEnvelope(random_state=0).fit(rng.normal(size=(100, 2)))
+    X_id, options = rng.normal(size=(20, 2)), {"n_usual": 0, "random_state": 0}
+    near, far = (
+        ContributionDisplay.from_estimator(detector, [x, 0.0], X_id, **options)
+        for x in (5.0, 1e12)
+    )
+    assert far.alarm_at == pytest.approx(near.alarm_at)
+
+
+@pytest.mark.parametrize("name", ["contributions", "usual"])
+def test_infinite_contributions_are_refused(name):
+    given = {"contributions": VALUES, "usual": [VALUES]}
+    given[name] = np.full_like(given[name], np.inf)
+    with pytest.raises(ValueError, match=f"{name} must be finite; got infinity in 5"):
+        ContributionDisplay.from_predictions(names=NAMES, **given)

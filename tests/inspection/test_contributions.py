@@ -5,6 +5,8 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from displays import Labelled
 from networks import AnyWidth
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.decomposition import PCA
@@ -333,3 +335,24 @@ def test_no_detector_is_refused():
     unfitted = make_pipeline(LayerActivationTransformer(AnyWidth()), Energy())
     with pytest.raises(ValueError, match="not fitted"):
         score_contributions(unfitted, normal(2, 3), normal(9, 3))
+
+
+def test_data_sets_with_labels_are_read():
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    logits = LayerActivationTransformer(torch.nn.Linear(3, 2), "logits")
+    detector = make_pipeline(logits, IsolationForest(random_state=0)).fit(X)
+    options = {"n_permutations": 3, "random_state": 0}
+    expected = score_contributions(detector, X[:2], X, **options)
+    found = score_contributions(detector, Labelled(X[:2]), Labelled(X), **options)
+    np.testing.assert_allclose(found.contributions, expected.contributions)
+
+
+def test_fractions_meet_whole_numbers_in_a_data_frame():
+    rng = np.random.default_rng(0)
+    columns = ["a", "b"]
+    detector = IsolationForest(random_state=0)
+    detector.fit(pd.DataFrame(rng.normal(size=(50, 2)), columns=columns))
+    X_id = pd.DataFrame(rng.integers(-2, 3, size=(20, 2)), columns=columns)
+    x = pd.DataFrame([[0.9, -0.9]], columns=columns)
+    found = score_contributions(detector, x, X_id, random_state=0)
+    np.testing.assert_allclose(found.scores, detector.score_samples(x))

@@ -1,5 +1,7 @@
 """Heat maps of detectors and anomalies: the numbers in them."""
 
+import re
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,6 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
+from skgrad import LODA
 from skgrad.inspection import DetectorHeatMapDisplay
 from skgrad.metrics import tnr_at_tpr
 
@@ -137,3 +140,14 @@ def test_wrong_estimators_are_refused():
         DetectorHeatMapDisplay.from_estimator({"a": IsolationForest()}, X, X)
     with pytest.raises(TypeError, match="estimator must be a fitted outlier detector"):
         DetectorHeatMapDisplay.from_estimator({"a": "b"}, X, {"a": X})
+
+
+@pytest.mark.parametrize("name", ["X_id", "X_anomaly['noise']"])
+def test_wrong_inputs_are_called_by_their_names(name):
+    good, wrong = np.eye(30), np.full((2, 30), np.nan)
+    detector = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(good)
+    X_id, noise = (wrong, good) if name == "X_id" else (good, wrong)
+    with pytest.raises(ValueError, match=re.escape(name)):
+        DetectorHeatMapDisplay.from_estimator(
+            {"LODA": detector}, X_id, {"noise": noise}
+        )

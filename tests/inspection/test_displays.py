@@ -4,6 +4,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from copy import copy
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -30,8 +31,9 @@ def case(request):
     return MAKERS[request.param]()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def display(case):
+    """Make each display once: no test changes it."""
     args, options = case.from_estimator
     return case.display.from_estimator(*args, **options)
 
@@ -101,21 +103,19 @@ def test_both_ways_are_the_same(case, display):
     assert_same(data_of(again), data_of(display))
 
 
-def test_the_same_twice(case, display):
-    args, options = case.from_estimator
-    assert_same(
-        data_of(case.display.from_estimator(*args, **options)), data_of(display)
-    )
-
-
-def test_draws_into_axes(case):
+def test_draws_the_same_into_axes(case, display):
+    once = data_of(display)
     figure, (left, right) = plt.subplots(1, 2, layout="constrained")
+    if case.grid:
+        right.plot([0, 1])  # a grid takes its place
     args, options = case.from_estimator
     display = case.display.from_estimator(*args, **options, ax=right)
+    assert_same(data_of(display), once)
     assert display.figure_ is figure
     assert not left.has_data()
     assert plt.get_fignums() == [figure.number]
     if case.grid:
+        assert not right.has_data()
         place = right.get_position()
         figure.canvas.draw()
         assert all(ax.get_position().x0 > place.x0 - 0.2 for ax in axes_of(display))
@@ -126,6 +126,7 @@ def test_draws_into_axes(case):
 
 
 def test_something_is_drawn_and_named(display):
+    display = copy(display).plot()  # a figure that is closed is not laid out
     display.figure_.canvas.draw()
     drawn = [ax for ax in axes_of(display) if ax.has_data()]
     assert drawn
@@ -140,8 +141,9 @@ def test_something_is_drawn_and_named(display):
 
 
 def test_wrong_axes_are_refused(display):
-    with pytest.raises(TypeError, match="ax must be axes of matplotlib"):
-        display.plot("here")
+    for wrong in ("here", plt, plt.subplots(1, 2)[1]):
+        with pytest.raises(TypeError, match="ax must be axes of matplotlib"):
+            display.plot(wrong)
     if hasattr(display, "axes_"):
         loose = plt.figure().add_axes((0, 0, 1, 1))
         with pytest.raises(ValueError, match="ax must stand in a grid"):

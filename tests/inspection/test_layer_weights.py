@@ -99,7 +99,7 @@ def test_styles_and_titles():
         ({"n_weights": 1}, "n_weights must be an int of 2 or more; got 1"),
         ({"n_weights": 2.5}, "n_weights must be an int"),
         ({"y": np.ones(40)}, "y must label some inputs -1"),
-        ({"y": np.zeros(40)}, r"y_true must hold \+1 .*\[0.0\]"),
+        ({"y": np.zeros(40)}, r"^y must hold \+1 .*\[0.0\]"),
     ],
 )
 def test_wrong_options_are_refused(options, match):
@@ -143,3 +143,17 @@ def test_wrong_estimators_are_refused():
         LayerWeightDisplay.from_estimator(alone, X, Y)
     with pytest.raises(NotFittedError):
         LayerWeightDisplay.from_estimator(PerClassSVDD(), X, Y)
+
+
+def test_weights_in_use_are_those_of_fit():
+    detector = svdd(weights=[3, 1]).set_params(weights=[1, 3])
+    display = LayerWeightDisplay.from_estimator(detector, X, Y, n_weights=2)
+    assert display.used == 0.25
+
+
+def test_infinite_scores_have_an_end_without_their_block():
+    scores = [[2, 0], [1, 3], [-np.inf, 4], [-np.inf, -np.inf]]
+    display = LayerWeightDisplay.from_predictions(
+        [1, 1, -1, -1], scores, ["a", "b"], n_weights=3
+    )
+    assert display.curves["anomaly"].tolist() == [1, 1, 0.5]

@@ -125,3 +125,10 @@ def test_wrong_data_are_refused(change, match):
     arguments = {"zeta": np.zeros((2, 2, 4)), "correct": [True, False], **change}
     with pytest.raises(ValueError, match=match):
         from_predictions(**arguments, sigmas=[0.1, 0.2])
+
+
+def test_classes_that_the_model_has_not_are_refused():
+    with pytest.raises(ValueError, match="from 0 to 2; got \\[1, 3\\]"):
+        LossAlignmentDisplay.from_estimator(
+            torch.nn.Linear(2, 3), np.eye(2), [1, 3], n_injections=1
+        )

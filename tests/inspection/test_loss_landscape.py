@@ -172,13 +172,13 @@ def test_batch_of_one_is_pointed_out():
     assert from_estimator(net, np.ones((1, 5, 5)), n_grid=2).heights.shape == (2, 2)
     with pytest.raises((RuntimeError, ValueError)) as caught:
         from_estimator(net, np.ones((1, 1, 5, 5)), n_grid=2)
-    assert "of a batch with one, give x[0]" in caught.value.__notes__[0]
+    assert "but a batch with one, give x[0]" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"first": [0.0]}, "first must hold 2 or more finite steps"),
+        ({"first": [0.0]}, "first must hold 2 or more steps"),
         ({"second": [1.0, 0.0]}, "second must hold .* in increasing order"),
         ({"heights": np.zeros((3, 2))}, r"heights must be .* \(2, 2\); got \(3, 2\)"),
         ({"heights": [[0, 1], [2, np.inf]]}, "heights must be finite; got infinity"),
@@ -194,3 +194,13 @@ def test_wrong_data_are_refused(change, match):
     arguments |= {"classes": square, **change}
     with pytest.raises(ValueError, match=match):
         from_predictions(**arguments)
+
+
+def test_small_steps_outlast_coarse_inputs():
+    x, options = np.array([1, 2, 3], np.float16), {"length": 1e-3, "n_grid": 5}
+    options |= {"quantity": "loss", "random_state": 0}
+    model = torch.nn.Linear(3, 2, dtype=torch.float64)
+    fine, coarse = (
+        from_estimator(model, one, **options).heights for one in (x.astype(float), x)
+    )
+    np.testing.assert_array_equal(coarse, fine)

@@ -151,3 +151,32 @@ def test_wrong_data_are_refused(norms, options, match):
         NormProfileDisplay.from_predictions(
             norms, np.ones((3, 2)), ["a", "b"], **options
         )
+
+
+def test_layers_inside_of_attention_are_left_out_of_the_activations():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.attention(x, x, x)[0].mean(dim=1))
+
+    series = images(3, (5, 4))
+    names = [
+        layer_norms(Attention(), series, quantity=quantity)[1]
+        for quantity in ("gradients", "activations")
+    ]
+    assert names == [["attention.out_proj", "head"], ["head"]]
+
+
+def test_infinite_norms_are_refused():
+    with pytest.raises(ValueError, match="norms_id must be finite"):
+        NormProfileDisplay.from_predictions([[1.0]], [[np.inf]], ["conv"])
+
+
+def test_what_is_wrong_with_the_in_distribution_inputs_is_told_by_their_name():
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"^X_id must be finite"):
+        NormProfileDisplay.from_estimator(model, [[0.0, 1.0]], [[np.nan, 0]])

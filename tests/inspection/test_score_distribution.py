@@ -3,9 +3,13 @@
 import matplotlib
 import numpy as np
 import pytest
+import torch
+from displays import Labelled
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
+from skgrad import LODA, Energy, LayerActivationTransformer
 from skgrad.inspection import ScoreDistributionDisplay
 
 matplotlib.use("Agg")
@@ -75,3 +79,21 @@ def test_infinite_scores_are_drawn():
     display = ScoreDistributionDisplay.from_predictions(Y, scores, threshold=0.5)
     assert display.miss_rate == 0
     display.figure_.canvas.draw()
+
+
+def test_data_sets_with_labels_are_read():
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    logits = LayerActivationTransformer(torch.nn.Linear(3, 2), "logits")
+    detector = make_pipeline(logits, Energy(target_fpr=0.2, random_state=0)).fit(X)
+    y = np.repeat([1, -1], 20)
+    one, other = (
+        ScoreDistributionDisplay.from_estimator(detector, data, y)
+        for data in (X, Labelled(X))
+    )
+    np.testing.assert_allclose(one.anomaly, other.anomaly)
+
+
+def test_labels_are_called_as_the_user_calls_them():
+    detector = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(np.eye(30))
+    with pytest.raises(ValueError, match=r"^y must hold \+1"):
+        ScoreDistributionDisplay.from_estimator(detector, np.eye(30), np.zeros(30))
