@@ -112,8 +112,9 @@ for kind, X in anomalies.items():
 # What the network sees
 # ---------------------
 # The means over time of its three convolutions, and the logits, as a map: the two
-# directions in which they vary most. Some kinds lie apart, others among the ordinary
-# series. Two directions out of many do not decide it, but they give a first idea.
+# directions in which they vary most. Drift lies far off; faster machines and noise
+# begin where the ordinary series end. All flat lines are one point, at the lower left.
+# Two directions out of many decide nothing, but they give a first idea.
 from skgrad import LayerActivationTransformer
 from skgrad.inspection import FeatureMapDisplay
 
