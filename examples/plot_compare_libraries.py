@@ -12,8 +12,8 @@ Besides ``plot`` it needs two more extras: ``pip install "skgrad[plot,report,ood
 # A network and what it should not trust
 # --------------------------------------
 # A network for scikit-learn's digits, a quarter of the digits to fit detectors on and
-# 300 others to judge with, beside 100 anomalies of each kind at most. Of the rotated and
-# the attacked digits, only those count that deceive the network.
+# 300 others to judge with, beside 100 anomalies of each kind at most. Of the rotated
+# and the attacked digits, only those count that deceive the network.
 from skgrad.datasets import (
     load_digits_images,
     make_gaussian_noise,

@@ -263,8 +263,10 @@ class NormProfileDisplay:
 
 
 def _make_room(ax):
-    """Raise the upper end of a logarithmic axis, so that the legend hides no line."""
+    """Let a logarithmic axis go on upwards, so that the legend hides no line."""
     n_rows = -(-len(ax.get_legend().get_texts()) // 2)
     share = 0.03 + 0.07 * min(n_rows, 8)
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high * (high / low) ** (share / (1 - share)))
+    low, high = ax.dataLim.intervaly
+    # No set_ylim: other axes may share this one.
+    ax.update_datalim([(0, high * (high / low) ** (share / (1 - share)))])
+    ax.autoscale_view()
