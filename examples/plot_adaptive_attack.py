@@ -103,7 +103,7 @@ for line, (name, images) in zip(axes, rows.items(), strict=True):
 # attack puts its inputs where most digits are: no threshold could part them.
 from skgrad.inspection import ScoreDistributionDisplay
 
-figure, axes = plt.subplots(2, 1, figsize=(7, 5.6), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(7, 6.6), layout="constrained")
 for ax, (name, results) in zip(axes, attacks.items(), strict=True):
     bad = results[at].X_adv[results[at].success]
     truth = np.repeat([1, -1], [len(digits.X_test), len(bad)])

@@ -31,7 +31,7 @@ anomalies = {
 guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
 guard.fit(digits.X_fit)
 
-figure, axes = plt.subplots(2, 1, figsize=(7, 5.6), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(7, 6.6), layout="constrained")
 for ax, (kind, X) in zip(axes, anomalies.items(), strict=True):
     y = np.repeat([1, -1], [len(digits.X_test), len(X)])
     inputs = np.concatenate([digits.X_test, X])
@@ -218,4 +218,5 @@ plt.show()
 # The dots are the cheapest rates: the rarer the anomalies, the fewer alarms are worth
 # their price. They were read off the inputs shown, and off one kind of anomaly; the one
 # that comes to you is another. Take such a curve for the order of magnitude, and set
-# ``target_fpr``.
+# ``target_fpr``. What is promised, and what is not, is in :doc:`the guide
+# </guide/thresholds>`.

@@ -93,16 +93,22 @@ for row in zip(names, by_hand, patch_by_hand, strict=True):
 # Norms of each parameter
 # -----------------------
 # 20 inputs of each kind, a line each, against the band that holds the middle nine
-# tenths of the digits. Here are the norms themselves, not their squares. The axis is
-# logarithmic, because they differ by orders of magnitude.
+# tenths of the digits. Each norm (here the norm itself, not its square) is divided by
+# that of the median digit, because parameters differ by orders of magnitude.
 from skgrad.inspection import NormProfileDisplay
 
+usual = np.median(norms["digits"], axis=0)
 figure, axes = plt.subplots(
     2, 2, figsize=(10, 8), sharex=True, sharey=True, layout="constrained"
 )
 for ax, kind in zip(axes.flat, anomalies, strict=True):
     NormProfileDisplay.from_predictions(
-        np.sqrt(norms[kind][:20]), np.sqrt(norms["digits"]), names, ax=ax, name=kind
+        np.sqrt(norms[kind][:20] / usual),
+        np.sqrt(norms["digits"] / usual),
+        names,
+        quantity="gradients, median digit = 1",
+        ax=ax,
+        name=kind,
     )
     ax.label_outer()
     ax.set_xlabel("")

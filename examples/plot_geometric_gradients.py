@@ -162,7 +162,7 @@ for name, sign in (("signs", True), ("gradients", False)):
 from skgrad.inspection import ScoreDistributionDisplay
 
 detector, _ = judge(sign=True, seed=0)
-figure, axes = plt.subplots(3, 1, figsize=(7, 8), layout="constrained")
+figure, axes = plt.subplots(3, 1, figsize=(7, 9.5), layout="constrained")
 for ax, (kind, X) in zip(axes, anomalies.items(), strict=True):
     y = np.repeat([1, -1], [len(digits.X_test), len(X)])
     inputs = np.concatenate([digits.X_test, X])

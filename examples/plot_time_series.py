@@ -227,27 +227,29 @@ plt.show()
 # --------------------------
 # The features of paper A: how much each parameter would have to change if the network
 # were told that all three states hold at once. Each line is the median of one kind,
-# against the band that holds the middle nine tenths of the ordinary series. Drift
-# raises the norm of the first weights, less gain lowers nearly all. The square wave and
-# the noise stay within or near the band, parameter by parameter. A detector sees more
-# than this picture: it looks at all parameters together, and for each predicted class
-# by itself. More on such features is in :doc:`/guide/confounding_gradients`, and on
-# series in :doc:`/guide/series_and_rows`.
+# against the band that holds the middle nine tenths of the ordinary series, in units of
+# the median ordinary series. Drift raises the norm of the first weights, less gain
+# lowers nearly all. The square wave and the noise stay within or near the band,
+# parameter by parameter. A detector sees more than this picture: it looks at all
+# parameters together, and for each predicted class by itself. More on such features is
+# in :doc:`/guide/confounding_gradients`, and on series in
+# :doc:`/guide/series_and_rows`.
 from skgrad import ConfoundingGradientTransformer
 from skgrad.inspection import NormProfileDisplay
 
 gradients = ConfoundingGradientTransformer(net).fit(X_fit)
-
-
-def norms(X):
-    return np.sqrt(gradients.transform(X))
-
+squared = gradients.transform(X_fit)
+usual = np.median(squared, axis=0)
 
 felt = ["square wave", "drift", "more noise", "half the gain"]
 NormProfileDisplay.from_predictions(
-    [np.median(norms(anomalies[kind]), axis=0) for kind in felt],
-    norms(X_fit),
+    [
+        np.sqrt(np.median(gradients.transform(anomalies[kind]), axis=0) / usual)
+        for kind in felt
+    ],
+    np.sqrt(squared / usual),
     gradients.get_feature_names_out(),
+    quantity="gradients, median = 1",
     labels=felt,
 )
 plt.show()
