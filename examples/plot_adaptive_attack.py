@@ -71,6 +71,7 @@ for k, (ax, who) in enumerate(
     ax.set(title=f"{who} deceived", xlabel="eps", ylim=(-3, 103))
 axes[0].set_ylabel("digits in percent")
 axes[0].legend(frameon=False, loc="lower right")
+plt.show()
 
 # %%
 # While the change is small, both attacks do about as well: there is little room, and

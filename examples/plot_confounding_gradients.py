@@ -173,6 +173,7 @@ DetectorHeatMapDisplay(
     detectors=[*(f"learnt from {kind}" for kind in one_kind), "from all others"],
     anomalies=list(anomalies),
 ).plot()
+plt.show()
 
 # %%
 # Logarithms
@@ -189,6 +190,7 @@ for kind in ("digits", "patches", "PGD, eps 0.3"):
 axes[0].set(xlabel="squared norm, conv1.weight", ylabel="density", yscale="log")
 axes[1].set(xlabel="natural logarithm of it")
 axes[1].legend(frameon=False)
+plt.show()
 
 # %%
 # The perceptron standardises what it gets and may do without. The Gaussian of the next

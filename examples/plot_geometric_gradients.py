@@ -82,6 +82,7 @@ shown = {
 CosineSimilarityDisplay.from_estimator(
     net, np.stack(list(shown.values())), titles=list(shown)
 )
+plt.show()
 
 # %%
 # Ten statistics
@@ -121,6 +122,7 @@ ax.set_xticks(
 ax.set(ylabel="interquartile ranges of the digits", xlim=(-0.6, 9.6))
 ax.set_title("Boxes: middle half; whiskers: 5 to 95 %")
 ax.legend(frameon=False, ncols=4, fontsize=9)
+plt.show()
 
 # %%
 # LODA on top

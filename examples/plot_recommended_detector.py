@@ -82,6 +82,7 @@ for ax, kind in zip(axes.flat, anomalies, strict=True):
 figure.supxlabel("log p of the confidence")
 figure.supylabel("log p of the density")
 figure.suptitle("Blue: digits; red: the anomaly")
+plt.show()
 
 # %%
 # Which view catches what
@@ -104,6 +105,7 @@ DetectorHeatMapDisplay.from_predictions(
     },
     metric="tnr_at_tpr",
 )
+plt.show()
 
 # %%
 # What is far away the density finds alone. What is near, between two classes, the

@@ -98,6 +98,7 @@ for ax, title in zip(axes, ("one for all", "one per predicted class"), strict=Tr
     ax.set(title=title, xlabel="first principal component of the logits")
 axes[0].set_ylabel("second principal component")
 axes[0].legend(frameon=False, fontsize=8)
+plt.show()
 
 # %%
 # In all columns instead of two, and as numbers: one description of everything against
@@ -145,6 +146,7 @@ kinds = np.repeat(
 )
 y = np.where(kinds == "digit", 1, -1)
 LayerWeightDisplay.from_estimator(detector, X, y, kinds=kinds, block="conv1")
+plt.show()
 
 # %%
 # A threshold per class
