@@ -106,7 +106,7 @@ for ax, kind in zip(axes.flat, anomalies, strict=True):
         np.sqrt(norms[kind][:20] / usual),
         np.sqrt(norms["digits"] / usual),
         names,
-        quantity="gradients, median digit = 1",
+        quantity="gradients,\nmedian digit = 1",
         ax=ax,
         name=kind,
     )

@@ -249,7 +249,7 @@ NormProfileDisplay.from_predictions(
     ],
     np.sqrt(squared / usual),
     gradients.get_feature_names_out(),
-    quantity="gradients, median = 1",
+    quantity="gradients,\nmedian = 1",
     labels=felt,
 )
 plt.show()
