@@ -158,7 +158,7 @@ plt.show()
 # hidden from detectors that see the layers of all classes as one cloud, such as PCA
 # and the forest. It helps to look at near neighbours, at each class by itself, or at
 # the confidence besides. The recommended detector does the last two, and is among the
-# two that cost most.
+# two that cost most. Paper B's is the weakest here and costs most.
 #
 # These are small images, a small network and few inputs. Our results on :doc:`MNIST
 # </results/mnist/all_detectors>` and :doc:`CIFAR-10 (JPEG)
