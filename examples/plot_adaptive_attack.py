@@ -10,6 +10,7 @@ see how many inputs of each get through, at which size of the change.
 # %%
 # Network and detector
 # --------------------
+# The detector is the recommended one, fitted on digits that the network never saw.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -29,9 +30,9 @@ guard = make_recommended_detector(net, random_state=0).fit(digits.X_fit)
 # :func:`~skgrad.attacks.pgd` climbs the loss of the network.
 # :func:`~skgrad.attacks.adaptive_pgd` does so until the network is wrong, and from then
 # on climbs the score of the detector. It differentiates the detector's features, so it
-# needs the network, the detector and a few seconds: 40 digits that the network gets
+# needs the network, the detector and a few seconds: 30 digits that the network gets
 # right, at four sizes.
-right = np.flatnonzero(net.predict(digits.X_test) == digits.y_test)[:40]
+right = np.flatnonzero(net.predict(digits.X_test) == digits.y_test)[:30]
 X, y = digits.X_test[right], digits.y_test[right]
 sizes = (0.1, 0.2, 0.3, 0.4)
 attacks = {
@@ -70,6 +71,7 @@ for k, (ax, who) in enumerate(
     ax.set(title=f"{who} deceived", xlabel="eps", ylim=(-3, 103))
 axes[0].set_ylabel("digits in percent")
 axes[0].legend(frameon=False, loc="lower right")
+plt.show()
 
 # %%
 # While the change is small, both attacks do about as well: there is little room, and
@@ -102,7 +104,7 @@ for line, (name, images) in zip(axes, rows.items(), strict=True):
 # attack puts its inputs where most digits are: no threshold could part them.
 from skgrad.inspection import ScoreDistributionDisplay
 
-figure, axes = plt.subplots(2, 1, figsize=(7, 5.6), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(7, 6.6), layout="constrained")
 for ax, (name, results) in zip(axes, attacks.items(), strict=True):
     bad = results[at].X_adv[results[at].success]
     truth = np.repeat([1, -1], [len(digits.X_test), len(bad)])
@@ -120,6 +122,8 @@ plt.show()
 # attackers may have your model, do not rely on any detector of this library alone, and
 # try yours with an attack that knows it before you say how good it is.
 #
-# These are 40 digits of 8 x 8 pixels and one network. On MNIST too the adaptive attack
+# These are 30 digits of 8 x 8 pixels and one network. On MNIST too the adaptive attack
 # got nearly everything past the recommended detector, and there plain PGD got nothing
 # past it: figures on attacks that do not know a detector say little about ones that do.
+# More on both attacks is in :doc:`/guide/anomalies`, on how to judge a detector in
+# :doc:`/guide/judging`.

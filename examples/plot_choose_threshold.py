@@ -31,12 +31,13 @@ anomalies = {
 guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
 guard.fit(digits.X_fit)
 
-figure, axes = plt.subplots(2, 1, figsize=(7, 5.6), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(7, 6.6), layout="constrained")
 for ax, (kind, X) in zip(axes, anomalies.items(), strict=True):
     y = np.repeat([1, -1], [len(digits.X_test), len(X)])
     inputs = np.concatenate([digits.X_test, X])
     ScoreDistributionDisplay.from_estimator(guard, inputs, y, ax=ax, name=kind)
 axes[0].set_xlabel("")
+plt.show()
 
 # %%
 # The promise
@@ -74,6 +75,7 @@ for ax, n_held_out in zip(axes, (19, 90, 225), strict=True):
     ax.set(title=f"{n_held_out} held out", xlabel="false alarms in percent")
 axes[0].set_ylabel("fits in percent")
 axes[0].legend(frameon=False, fontsize=9)
+plt.show()
 
 # %%
 # 19 is the fewest for 5 %. ``calibration_fraction=0.2``, the default, held 90 of the
@@ -106,6 +108,7 @@ for shift, name, rates in ((-0.2, "overall", overall), (0.2, "per_class", per_cl
 ax.axhline(10, color="black", ls="--", lw=1, label="target_fpr")
 ax.set(xticks=range(10), xlabel="predicted class", ylabel="false alarms in percent")
 ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+plt.show()
 
 # %%
 # The rates stay under 10 %, because 10 % of a dozen or two of held-out inputs is
@@ -136,6 +139,7 @@ for ax, (kind, values) in zip(axes, p_values.items(), strict=True):
     ax.axhline(5, color="black", ls="--", lw=1)
     ax.set(title=kind, xlabel="p-value")
 axes[0].set_ylabel("inputs in percent")
+plt.show()
 
 # %%
 # A batch in which few alarms are false
@@ -177,6 +181,7 @@ for ax, values, title in zip(
     ax.set_ylim(-3, 103)
 axes[0].axhline(10, color="black", ls="--", lw=1)
 axes[0].legend(frameon=False)
+plt.show()
 
 # %%
 # At a fixed rate of false alarms most alarms are false where patches are few. The false
@@ -218,4 +223,5 @@ plt.show()
 # The dots are the cheapest rates: the rarer the anomalies, the fewer alarms are worth
 # their price. They were read off the inputs shown, and off one kind of anomaly; the one
 # that comes to you is another. Take such a curve for the order of magnitude, and set
-# ``target_fpr``.
+# ``target_fpr``. What is promised, and what is not, is in :doc:`the guide
+# </guide/thresholds>`.

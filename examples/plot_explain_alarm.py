@@ -74,6 +74,7 @@ for color, (kind, x) in zip(("C1", "C2", "C4"), alarms.items(), strict=True):
 display.ax_.legend(
     frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
 )
+plt.show()
 
 # %%
 # What raised the alarm for the patch
@@ -91,6 +92,7 @@ from skgrad.inspection import ContributionDisplay
 ContributionDisplay.from_estimator(
     guard, alarms["photo patch"], good, random_state=0, name="photo patch"
 )
+plt.show()
 
 # %%
 # The attacked digit is a closer call. The logits speak most, but good digits do nearly
@@ -105,6 +107,7 @@ ContributionDisplay.from_estimator(
 ContributionDisplay.from_estimator(
     guard, alarms["attacked digit"], good, random_state=0, name="attacked digit"
 )
+plt.show()
 
 # %%
 # A false alarm
@@ -115,6 +118,7 @@ ContributionDisplay.from_estimator(
 ContributionDisplay.from_estimator(
     guard, alarms["good digit"], good, random_state=0, name="good digit"
 )
+plt.show()
 
 # %%
 # This guard adds up three views of an input: how sure the network is (confidence), how
@@ -158,4 +162,4 @@ plt.show()
 # one image and the ``fc1`` of another does not exist; where two layers carry the same
 # news, each gets a share. A bar well outside its band, in a layer where you can think
 # of a reason, is a lead to follow. The order of two bars of nearly the same length is
-# not.
+# not. More on these pictures is in :doc:`/guide/pictures_of_an_alarm`.

@@ -121,3 +121,8 @@ for kind, curve in display.curves.items():
         f"{kind}: layer alone {curve[0]:.1%}, half and half {curve[5]:.1%}, "
         f"logits alone {curve[-1]:.1%}, best {curve.max():.1%}"
     )
+
+# %%
+# What paper C's detector is good for, and what it costs, is in :doc:`the guide
+# </guide/uniform_framework>`; more pictures of layers are in
+# :doc:`/guide/pictures_of_layers`.

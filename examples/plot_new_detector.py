@@ -211,3 +211,5 @@ plt.show()
 # training rows. What the four detectors cannot see in these layers, such as small
 # attacks, none of them makes up for: LODA takes attacked digits for better ones than
 # the real. This is one network, and 13 misclassified digits are too few to rank by.
+# More on searches is in :doc:`/guide/searching`, on comparisons in
+# :doc:`/guide/judging`.

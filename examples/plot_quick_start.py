@@ -54,3 +54,8 @@ X = np.concatenate([digits.X_test, patches])
 y = np.repeat([1, -1], [len(digits.X_test), len(patches)])
 ScoreDistributionDisplay.from_estimator(guard, X, y, name="recommended detector")
 plt.show()
+
+# %%
+# Patches are far from digits and easy to find; attacks and misread digits are not.
+# Which detector finds what is in :doc:`/guide/which_detector`, what this one does in
+# :doc:`/guide/recommended`, and how to place its threshold in :doc:`/guide/thresholds`.

@@ -56,7 +56,7 @@ from skgrad import (
 from skgrad.metrics import auroc_scorer
 from skgrad.model_selection import NoveltyKFold
 
-n_fit, n_noisy = 300, 150
+n_fit, n_noisy = 200, 100
 noise = np.random.default_rng(0).normal(size=(n_noisy, 1, 8, 8))
 noisy = (digits.X_fit[:n_noisy] + 0.3 * noise).clip(0, 1).astype(np.float32)
 X = np.concatenate([digits.X_fit[:n_fit], noisy])
@@ -165,7 +165,8 @@ plt.show()
 
 # %%
 # Another label asks for other gradients, but not for other logits. Images that were
-# added come alone. A network that was trained further is another network.
+# added come alone. A network that was trained further is another network. What else to
+# know about searches is in :doc:`/guide/searching`.
 #
 # What it found
 # -------------

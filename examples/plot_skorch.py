@@ -163,3 +163,4 @@ plt.show()
 #
 # This is one network and one draw of noise. With the seeds 1 and 2 for both, 82.0 and
 # 81.3 % of all answers were right, and 98.1 and 98.0 % of the trusted.
+# More on models that skgrad takes is in :doc:`/guide/models_and_data`.

@@ -185,3 +185,5 @@ memory.cleanup()
 # prepares images as your training did, but without ``Normalize`` and without random
 # augmentation. Take images that the network was not trained on: of its own training
 # images it is surer than it will be of new ones. A model on a GPU stays there.
+# :doc:`/guide/models_and_data` tells more, and :doc:`/guide/saving` how to keep a
+# fitted guard.

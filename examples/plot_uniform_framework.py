@@ -37,7 +37,8 @@ anomalies = {
 # The features
 # ------------
 # Of a convolution the mean of each channel is taken, of the last layer the logits.
-# Here the layer is ``conv1``; how to find one is another story.
+# Here the layer is ``conv1``; how to find one is :doc:`another story
+# <plot_find_layer>`.
 from skgrad import LayerActivationTransformer
 
 features = LayerActivationTransformer(net, ["conv1", "logits"]).fit(digits.X_fit)
@@ -97,6 +98,7 @@ for ax, title in zip(axes, ("one for all", "one per predicted class"), strict=Tr
     ax.set(title=title, xlabel="first principal component of the logits")
 axes[0].set_ylabel("second principal component")
 axes[0].legend(frameon=False, fontsize=8)
+plt.show()
 
 # %%
 # In all columns instead of two, and as numbers: one description of everything against
@@ -133,23 +135,18 @@ for (how, name), row in sorted(rows.items()):
 # The scores of the two layers are brought to [0, 1] on the training inputs and added.
 # Paper C weighs both alike. To choose a weight you would need anomalies, and what is
 # best for one kind is not for another.
-shares = np.linspace(0, 1, 6)
-curves = np.array(
-    [
-        judge(
-            PerClassSVDD(
-                0.1, blocks=[-1, 10], weights=[share, 1 - share], random_state=0
-            ).fit(X_fit)
-        )
-        for share in shares
-    ]
+from skgrad import make_uniform_detector
+from skgrad.inspection import LayerWeightDisplay
+
+detector = make_uniform_detector(net, "conv1", nu=0.1, random_state=0)
+detector.fit(digits.X_fit)
+X = np.concatenate([digits.X_test, *anomalies.values()])
+kinds = np.repeat(
+    ["digit", *anomalies], [len(digits.X_test), *map(len, anomalies.values())]
 )
-figure, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-for kind, curve in zip(anomalies, curves.T, strict=True):
-    ax.plot(shares, curve, marker="o", markersize=4, label=kind)
-ax.axvline(0.5, color="black", ls="--", lw=1, label="paper C")
-ax.set(xlabel="weight of conv1, the rest for the logits", ylabel="AUROC in percent")
-ax.legend(frameon=False, fontsize=9)
+y = np.where(kinds == "digit", 1, -1)
+LayerWeightDisplay.from_estimator(detector, X, y, kinds=kinds, block="conv1")
+plt.show()
 
 # %%
 # A threshold per class
@@ -191,5 +188,7 @@ plt.show()
 # %%
 # In one line the whole detector is
 # ``make_uniform_detector(net, "conv1").set_params(detect__threshold="per_class")``.
-# What came out of it beside the paper's figures is in the
-# `results <../results/README.html>`__.
+# What came out of it beside the paper's figures is in the results: :doc:`MNIST
+# </results/mnist/paper_c>` and :doc:`CIFAR-10 (JPEG) </results/cifar/paper_c>`. When
+# to use it is in :doc:`the guide </guide/uniform_framework>`; on thresholds per class,
+# see :doc:`/guide/thresholds`.

@@ -243,7 +243,8 @@ class NormProfileDisplay:
         rotated = {"rotation": 90} if sum(map(len, self.names)) > 60 else {}
         ax.set_xticks(places, self.names, **rotated)
         ax.set_title(self.name or "" if name is None else name)
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
+        _make_room(ax)
         return self
 
     def _floor(self):
@@ -261,3 +262,13 @@ class NormProfileDisplay:
         alpha = 0.4 if len(self.norms) > _FEW else 0.9
         style = {"color": COLORS["anomaly"], "alpha": alpha}
         return style if i else {**style, "label": label}
+
+
+def _make_room(ax):
+    """Let a logarithmic axis go on upwards, so that the legend hides no line."""
+    n_rows = -(-len(ax.get_legend().get_texts()) // 2)
+    share = 0.03 + 0.07 * min(n_rows, 8)
+    low, high = ax.dataLim.intervaly
+    # No set_ylim: other axes may share this one.
+    ax.update_datalim([(0, high * (high / low) ** (share / (1 - share)))])
+    ax.autoscale_view()

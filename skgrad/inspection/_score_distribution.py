@@ -160,7 +160,7 @@ class ScoreDistributionDisplay:
         ScoreDistributionDisplay
             The display, with ``ax_`` and ``figure_``.
         """
-        ax = take_axes(self, ax, figsize=(6.4, 3.6))
+        ax = take_axes(self, ax, figsize=(6.4, 4.0))
         self.draw(ax)
         ax.set_xlabel(
             "score, in interquartile ranges from the in-distribution median "
@@ -168,7 +168,15 @@ class ScoreDistributionDisplay:
         )
         ax.set_ylabel("share of inputs")
         ax.set_title(self.name or "" if name is None else name)
-        ax.legend(frameon=False)
+        # Below, as the bars may fill any corner; in points, whatever the axes' height.
+        ax.legend(
+            frameon=False,
+            fontsize="small",
+            ncols=2,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            borderaxespad=4.5,
+        )
         return self
 
     def draw(self, ax, *, rates=True):
