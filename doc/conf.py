@@ -1,10 +1,16 @@
 """How the documentation is built: ``python -m sphinx -W doc doc/_build/html``."""
 
+import ast
+import importlib
+import inspect
 import os
 import re
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
+
+from numpydoc.xref import DEFAULT_LINKS
 
 import skgrad
 
@@ -37,6 +43,16 @@ bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"
 
 numpydoc_show_class_members = False
+# Of the words in types, link our own classes, and nothing in other sites.
+DEFAULT_LINKS.clear()
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {
+    name: f"skgrad.{room}.{name}"
+    for room in skgrad._ROOMS
+    for name in getattr(skgrad, room).__all__
+    if isinstance(getattr(getattr(skgrad, room), name), type)
+}
 autosummary_generate = True
 autodoc_typehints = "none"
 
@@ -61,7 +77,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     # The scripts beside the gallery take data sets and hours: see scripts.md.
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"^(?!plot_)",
+    # The pattern sees file names, in some versions whole paths.
+    "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",
     "within_subsection_order": "gallery_order.position",
     "abort_on_example_error": True,
     "download_all_examples": False,
@@ -123,22 +140,51 @@ def _adapt_docstring(app, what, name, obj, options, lines):
         re.sub(r"(`[^`]+`)|(?<=, )(\*)(?=\w)|(?<=\w)(_)(?=,\))", _escape, line)
         for line in lines
     )
+    # TNR@95TPR is no address of a person.
+    text = re.sub(r"(?<=\w)@(?=\w)", r"\@", text)
     if not str(getattr(obj, "__module__", "")).startswith("skgrad"):
-        text = re.sub(r":(?:ref|term):`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", text)
+        text = _adapt_foreign(text)
     lines[:] = text.splitlines()
+
+
+def _adapt_foreign(text):
+    """Take out of scikit-learn's words its versions, and links into its own guide."""
+    text = re.sub(r"(?m)^ *\.\. version(?:added|changed)::.*\n(?: +.*\n)*", "", text)
+    text = re.sub(r"(?s)Refer to the :ref:`[^`]*` for more details.*?API\.\n", "", text)
+    return re.sub(r":(?:ref|term):`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", text)
+
+
+def _describe_constant(app, what, name, obj, options, lines):
+    """Describe a constant by the string behind it where it is defined."""
+    if what != "data":
+        return
+    room, _, constant = name.rpartition(".")
+    for file in Path(importlib.import_module(room).__file__).parent.rglob("*.py"):
+        body = ast.parse(file.read_text()).body
+        for assignment, told in pairwise(body):
+            targets = getattr(assignment, "targets", [])
+            if [getattr(target, "id", "") for target in targets] == [constant]:
+                lines[:] = inspect.cleandoc(told.value.value).splitlines()
+    if isinstance(obj, dict):
+        lines += ["", ".. list-table::", "   :widths: auto", ""]
+        for key, value in obj.items():
+            told = str(getattr(value, "description", value))
+            lines += [f"   * - ``{key}``", f"     - {told}"]
 
 
 def _resolve_short_names(app, env, node, contnode):
     """Find ``skgrad.LODA`` where ``skgrad.detectors.LODA`` is documented, and back."""
     target = node.get("reftarget", "")
-    first, _, rest = target.partition(".")
     if node.get("refdomain") != "py":
         return None
-    name = (rest if first == "skgrad" else target).rpartition(".")[2]
+    longest = target.removeprefix("skgrad.")
     domain = env.get_domain("py")
-    for room in ("", *(f"{room}." for room in skgrad._ROOMS)):
-        full = f"skgrad.{room}{name}"
-        if full in domain.objects and full != target:
+    rooms = ("", *(f"{room}." for room in skgrad._ROOMS))
+    for name in (longest, longest.rpartition(".")[2]):
+        for room in rooms:
+            full = f"skgrad.{room}{name}"
+            if full not in domain.objects or full == target:
+                continue
             node["reftarget"] = full
             return domain.resolve_xref(
                 env, node["refdoc"], app.builder, "obj", full, node, contnode
@@ -150,5 +196,6 @@ def setup(app):
     """Connect the above."""
     app.connect("source-read", _adapt_page)
     # After numpydoc.
-    app.connect("autodoc-process-docstring", _adapt_docstring, priority=600)
+    app.connect("autodoc-process-docstring", _describe_constant, priority=600)
+    app.connect("autodoc-process-docstring", _adapt_docstring, priority=700)
     app.connect("missing-reference", _resolve_short_names)

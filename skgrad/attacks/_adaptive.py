@@ -59,11 +59,10 @@ def adaptive_pgd(
 
     .. math:: x_{t+1} = \Pi_\epsilon\left(x_t + \alpha_t \operatorname{sgn}
               \left((1 - w) \frac{\nabla_x L}{|\nabla_x L|}
-              + w \frac{\nabla_x s}{|\nabla_x s|}\right)\right),
-              \qquad w = \begin{cases} 0 & F(x_t) \text{ is right} \\
-              \text{detector\_weight} & \text{otherwise} \end{cases}
+              + w \frac{\nabla_x s}{|\nabla_x s|}\right)\right)
 
-    with the loss L, the score s of the detector (the higher, the more trusted), and
+    with w = 0 while the prediction is right and ``detector_weight`` otherwise, the
+    loss L, the score s of the detector (the higher, the more trusted), and
     :math:`\Pi_\epsilon` the projection on the ball of the maximum norm and the bounds.
     Of all iterates the misclassified one with the highest score is returned, or where
     none is misclassified the one with the highest score.
@@ -159,8 +158,10 @@ def adaptive_pgd(
     References
     ----------
     Carlini, Wagner (2017), "Adversarial Examples Are Not Easily Detected: Bypassing
-    Ten Detection Methods". Bryniarski et al. (2022), "Evading Adversarial Example
-    Detection Defenses with Orthogonal Projected Gradient Descent" (selective steps).
+    Ten Detection Methods".
+
+    Bryniarski et al. (2022), "Evading Adversarial Example Detection Defenses with
+    Orthogonal Projected Gradient Descent" (selective steps).
 
     Examples
     --------

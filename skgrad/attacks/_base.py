@@ -39,6 +39,8 @@ POSITIVE = Interval(Real, 0, None, closed="neither")
 class AttackResult:
     """What an attack returns.
 
+    All attacks return it. Each of its parameters is an attribute of the same name.
+
     Parameters
     ----------
     X_adv : ndarray of shape (n_samples, *input_shape)
@@ -54,6 +56,14 @@ class AttackResult:
         Euclidean length of the change.
     l0 : ndarray of int of shape (n_samples,)
         How many values were changed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skgrad.attacks import fgsm
+    >>> result = fgsm(torch.nn.Linear(2, 2), [[0.5, 0.5]], eps=0.25)
+    >>> result.X_adv.shape, result.linf.tolist()
+    ((1, 2), [0.25])
     """
 
     X_adv: np.ndarray

@@ -98,8 +98,10 @@ def bim(
     References
     ----------
     Kurakin, Goodfellow, Bengio (2017), "Adversarial Examples in the Physical World",
-    Sec. 2.2, where the step is one of 255 levels. Feinman et al. (2017), "Detecting
-    Adversarial Samples from Artifacts", Sec. 2.3 (BIM-A and BIM-B).
+    Sec. 2.2, where the step is one of 255 levels.
+
+    Feinman et al. (2017), "Detecting Adversarial Samples from Artifacts", Sec. 2.3
+    (BIM-A and BIM-B).
 
     Examples
     --------

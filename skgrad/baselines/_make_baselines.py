@@ -46,7 +46,7 @@ def make_baselines(
     """Make every baseline over one model, to stand in one table.
 
     Each is unfitted, takes the inputs of the model, and has the parameters of its
-    paper; `set_params` changes them.
+    paper; ``set_params`` changes them.
 
     Parameters
     ----------

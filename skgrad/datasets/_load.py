@@ -87,7 +87,7 @@ def load_dataset(
     random_state : int, RandomState instance or None, default=None
         Draws them.
     download : bool, default=False
-        Let torchvision download into `data_dir` what is missing there.
+        Let torchvision download into ``data_dir`` what is missing there.
     cache_dir : str or Path, default=None
         Folder that keeps the pixels of large image folders, so that next time they
         are there within a second. None keeps nothing.
@@ -102,13 +102,13 @@ def load_dataset(
     Raises
     ------
     ValueError
-        If there is no such name or path, if the data are not in `data_dir`, or if they
-        cannot take the shape.
+        If there is no such name or path, if the data are not in ``data_dir``, or if
+        they cannot take the shape.
 
     Notes
     -----
     =============== ====================================================================
-    name            what it is, and where in `data_dir` it is looked for
+    name            what it is, and where in ``data_dir`` it is looked for
     =============== ====================================================================
     digits          ships with scikit-learn; the parts of `load_digits_images`
     mnist           torchvision's MNIST

@@ -118,9 +118,10 @@ def conformal_p_values(scores, calibration_scores):
 
     References
     ----------
-    Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World". Bates,
-    Candes, Lei, Romano, Sesia (2023), "Testing for Outliers with Conformal p-values",
-    Annals of Statistics 51, Eq. 3.
+    Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World".
+
+    Bates, Candes, Lei, Romano, Sesia (2023), "Testing for Outliers with Conformal
+    p-values", Annals of Statistics 51, Eq. 3.
 
     Examples
     --------
@@ -171,9 +172,10 @@ def select_by_fdr(p_values, fdr=0.1):
 
     References
     ----------
-    Benjamini, Hochberg (1995), "Controlling the False Discovery Rate". Bates, Candes,
-    Lei, Romano, Sesia (2023), "Testing for Outliers with Conformal p-values", Annals of
-    Statistics 51, Theorem 2.
+    Benjamini, Hochberg (1995), "Controlling the False Discovery Rate".
+
+    Bates, Candes, Lei, Romano, Sesia (2023), "Testing for Outliers with Conformal
+    p-values", Annals of Statistics 51, Theorem 2.
 
     Examples
     --------

@@ -92,8 +92,11 @@ class ClassConditionalGaussian(ClassConditionalDetector):
     References
     ----------
     Friedman (1989), "Regularized Discriminant Analysis", Eq. 16 (mixed covariance).
+
     Ledoit, Wolf (2004), "A Well-Conditioned Estimator for Large-Dimensional Covariance
-    Matrices". Lee, Lee, Lee, Shin (2018), "A Simple Unified Framework for Detecting
+    Matrices".
+
+    Lee, Lee, Lee, Shin (2018), "A Simple Unified Framework for Detecting
     Out-of-Distribution Samples and Adversarial Attacks", Eq. 1 (tied covariance).
 
     Examples

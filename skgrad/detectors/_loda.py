@@ -76,8 +76,10 @@ class LODA(BaseNoveltyDetector):
     References
     ----------
     Pevny (2016), "Loda: Lightweight on-line detector of anomalies", Machine Learning
-    102, Eq. 2 (score) and Sec. 3 (projections). Birge, Rozenholc (2006), "How Many Bins
-    Should Be Put in a Regular Histogram", ESAIM: Probability and Statistics 10.
+    102, Eq. 2 (score) and Sec. 3 (projections).
+
+    Birge, Rozenholc (2006), "How Many Bins Should Be Put in a Regular Histogram",
+    ESAIM: Probability and Statistics 10.
 
     Examples
     --------

@@ -27,6 +27,17 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
     -------
     ndarray of shape (n_samples,)
         Scores; of a classifier, the log-odds against an anomaly.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad import LODA
+    >>> from skgrad.metrics import in_distribution_scores
+    >>> X = np.random.default_rng(0).normal(size=(400, 2))
+    >>> detector = LODA(random_state=0).fit(X)
+    >>> low, high = in_distribution_scores(detector, [[9, 9], [0, 0]])
+    >>> bool(low < high)
+    True
     """
     check_detector(estimator, X)
     if is_outlier_detector(estimator):

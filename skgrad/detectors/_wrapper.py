@@ -103,9 +103,10 @@ class ConformalDetector(BaseDecision):
 
     References
     ----------
-    Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World". Bates,
-    Candes, Lei, Romano, Sesia (2023), "Testing for Outliers with Conformal p-values",
-    Annals of Statistics 51.
+    Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World".
+
+    Bates, Candes, Lei, Romano, Sesia (2023), "Testing for Outliers with Conformal
+    p-values", Annals of Statistics 51.
 
     Examples
     --------

@@ -14,6 +14,8 @@ from ..attacks import AttackResult
 class AnomalySet:
     """Anomalies of one kind, and which test inputs they were made from.
 
+    Each parameter is an attribute of the same name.
+
     Parameters
     ----------
     X : array-like of shape (n_samples, *input_shape), Tensor or Dataset

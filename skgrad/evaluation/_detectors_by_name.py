@@ -35,7 +35,6 @@ _TAUGHT = ", supervised"
 SUPERVISED = {"a": "A: MLP"} | {
     f"{slug}-supervised": f"{name}{_TAUGHT}" for slug, name in _LEARNERS.items()
 }
-# By the words that people type.
 DETECTOR_KINDS = {
     "recommended": "recommended",
     "a": SUPERVISED["a"],
@@ -45,6 +44,10 @@ DETECTOR_KINDS = {
     **_LEARNERS,
     **SUPERVISED,
 }
+"""The detectors that `make_detectors` can make, by the words that people type.
+
+The values are the names in tables. `find_detector` takes either, however written.
+"""
 
 
 def find_detector(name):

@@ -17,6 +17,9 @@ from ._protocols import PROTOCOLS
 class Evaluation:
     """The results of an evaluation: detectors against anomalies.
 
+    Two of them add up to one with the results of both. The list given is kept as the
+    attribute ``results``.
+
     Parameters
     ----------
     results : list of Result
@@ -24,7 +27,16 @@ class Evaluation:
 
     See Also
     --------
-    evaluate : Makes it. Two of them add up to one with the results of both.
+    evaluate : Makes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad.evaluation import Evaluation, Result
+    >>> known, strange = np.arange(100.0), np.arange(-50.0, 0.0)
+    >>> results = [Result("LODA", "noise", known, strange, offset=4.5)]
+    >>> Evaluation(results).summary("auroc").loc["noise", "LODA"].item()
+    1.0
     """
 
     def __init__(self, results):

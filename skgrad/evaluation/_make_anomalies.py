@@ -22,7 +22,9 @@ from ._store import Store
 
 @dataclass(frozen=True)
 class Threat:
-    """How strong the attacks are.
+    """How strong the attacks of `make_anomalies` are.
+
+    Each parameter is an attribute of the same name.
 
     Parameters
     ----------
@@ -40,6 +42,12 @@ class Threat:
         At most so many inputs for the attacks that are slow on many; None is no limit.
     random_state : int, default=0
         Seeds the attacks.
+
+    Examples
+    --------
+    >>> from skgrad.evaluation import Threat
+    >>> Threat(eps=0.1, n_steps=10).eps_l2
+    1.0
     """
 
     eps: float = 0.3
@@ -118,8 +126,11 @@ _OTHERS = {
     "fooling-images": "fooling images",
     "misclassified": "misclassified",
 }
-# By the words that people type, such as PGD, C&W or B&B L2.
 ANOMALY_KINDS = {slug: attack.name for slug, attack in ATTACKS.items()} | _OTHERS
+"""The kinds of anomaly that `make_anomalies` can make, by the words that people type.
+
+The values are the names in tables. `find_anomaly_kind` takes either, however written.
+"""
 
 
 def find_anomaly_kind(name):
@@ -134,6 +145,12 @@ def find_anomaly_kind(name):
     -------
     str or None
         A value of `ANOMALY_KINDS`; None if there is no such kind.
+
+    Examples
+    --------
+    >>> from skgrad.evaluation import find_anomaly_kind
+    >>> find_anomaly_kind("bb-l2")
+    'B&B L2'
     """
     return find_shown(letters(name), ANOMALY_KINDS)
 

@@ -137,8 +137,10 @@ class ECGNetwork(nn.Module):
 
     References
     ----------
-    Paper B, section 4.2.1; Wang, Yan, Oates (2017). Time series classification from
-    scratch with deep neural networks. IJCNN.
+    Paper B, section 4.2.1.
+
+    Wang, Yan, Oates (2017). Time series classification from scratch with deep neural
+    networks. IJCNN.
 
     Examples
     --------

@@ -40,6 +40,9 @@ class Split:
 class Protocol:
     """Who is fitted on what and judged on what.
 
+    Those of the papers are in `PROTOCOLS`; `evaluate` takes one of your own as well.
+    Each parameter is an attribute of the same name.
+
     Parameters
     ----------
     name : str
@@ -52,6 +55,12 @@ class Protocol:
         Whether the kind that is judged is the one not learnt from.
     correct_only : bool, default=False
         Whether ``X_fit`` is cut down to what the model classifies correctly.
+
+    Examples
+    --------
+    >>> from skgrad.evaluation import PROTOCOLS
+    >>> PROTOCOLS["C"].description
+    'Detectors are fitted on in-distribution inputs alone (paper C).'
     """
 
     name: str
@@ -158,6 +167,7 @@ PROTOCOLS = {
         ),
     )
 }
+"""The protocols of the papers by name, for `evaluate`; each is a `Protocol`."""
 
 
 def find_protocol(name):

@@ -30,7 +30,7 @@ def load_published_results(paper=None):
     Returns
     -------
     pandas.DataFrame
-        One row per number, in the order of the tables. `value` is in percent, as
+        One row per number, in the order of the tables. ``value`` is in percent, as
         printed; the other columns are strings and described under Notes.
 
     Raises
@@ -44,36 +44,38 @@ def load_published_results(paper=None):
 
     Notes
     -----
-    `table` is where the number stands ("Table 2", "Sec. 5.3"), `model` the network and
-    `in_distribution` the data that it was trained on. `setting` is empty but where a
-    method appears more than once or learnt from an anomaly: "top-5" (paper B, Table
-    3), "fitted on FGSM", "input preprocessing" or "attack known" (paper C).
+    ``table`` is where the number stands ("Table 2", "Sec. 5.3"), ``model`` the network
+    and ``in_distribution`` the data that it was trained on. ``setting`` is empty but
+    where a method appears more than once or learnt from an anomaly: "top-5" (paper B,
+    Table 3), "fitted on FGSM", "input preprocessing" or "attack known" (paper C).
 
-    `metric` is "auroc", "tnr_at_95tpr" (B's "identification accuracy" too), "aupr_in",
-    "aupr_out", "aupr" (A does not say which class is positive), "detection_accuracy"
-    or "attack_success" (share of the images that an attack gets misclassified, with no
-    method).
+    ``metric`` is "auroc", "tnr_at_95tpr" (B's "identification accuracy" too),
+    "aupr_in", "aupr_out", "aupr" (A does not say which class is positive),
+    "detection_accuracy" or "attack_success" (share of the images that an attack gets
+    misclassified, with no method).
 
-    One thing has one name in all papers. `anomaly`: F-MNIST is "Fashion-MNIST",
+    One thing has one name in all papers. ``anomaly``: F-MNIST is "Fashion-MNIST",
     ImageNet (A), Tiny-ImageNet and TinyIm (C) are "TinyImageNet", CW is "C&W", Gaussian
     and Uniform (C) are "Gaussian noise" and "uniform noise", FoolIm "fooling images", B
     writes "noise in ball" as Noise and "B&B Linf" as B&B; its columns over several
-    anomalies are "OOD, pooled" and "all, pooled". `method`: Baseline is "max softmax",
-    M, MD and Maha are "Mahalanobis" (P: input preprocessing, FE: feature ensemble);
-    what a paper calls "ours" is "confounding gradients (A)", "geometric gradients (B)"
-    or "uniform framework (C)"; +OE is ", outlier exposure".
+    anomalies are "OOD, pooled" and "all, pooled". ``method``: Baseline is "max
+    softmax", M, MD and Maha are "Mahalanobis" (P: input preprocessing, FE: feature
+    ensemble); what a paper calls "ours" is "confounding gradients (A)", "geometric
+    gradients (B)" or "uniform framework (C)"; +OE is ", outlier exposure".
 
     Few cells could not be read or contradict others: README.md beside the files, in
     the folder evaluation/published of the package, lists them.
 
     References
     ----------
-    .. [1] J. Lee, M. Prabhushankar, G. AlRegib, "Gradient-Based Adversarial and
-       Out-of-Distribution Detection", 2022.
-    .. [2] L. Schwinn et al., "Identifying Untrustworthy Predictions in Neural Networks
-       by Geometric Gradient Analysis", UAI 2021.
-    .. [3] F. Zhao et al., "A Uniform Framework for Anomaly Detection in Deep Neural
-       Networks", 2021.
+    A: Lee, Prabhushankar, AlRegib (2022), "Gradient-Based Adversarial and
+    Out-of-Distribution Detection".
+
+    B: Schwinn et al. (2021), "Identifying Untrustworthy Predictions in Neural Networks
+    by Geometric Gradient Analysis", UAI.
+
+    C: Zhao et al. (2021), "A Uniform Framework for Anomaly Detection in Deep Neural
+    Networks".
 
     Examples
     --------
@@ -120,24 +122,24 @@ def compare_with_published(
     methods : dict of str to str
         For each published method the name of our detector.
     anomalies : dict of str to str, default=None
-        For each published anomaly the name that `ours` has for it; where an anomaly is
-        not named here, it has the same name in both.
+        For each published anomaly the name that ``ours`` has for it; where an anomaly
+        is not named here, it has the same name in both.
 
     Returns
     -------
     pandas.DataFrame
         Percent. One row per anomaly of the paper; for each of its methods the columns
-        (method, "ours") and (method, "paper"). A cell of the paper that `ours` lacks
-        stays in the table, as NaN; what `ours` has besides is not shown. A method with
-        several settings is named with each.
+        (method, "ours") and (method, "paper"). A cell of the paper that ``ours`` lacks
+        stays in the table, as NaN; what ``ours`` has besides is not shown. A method
+        with several settings is named with each.
 
     Raises
     ------
     ImportError
         If pandas is not installed.
     ValueError
-        If the paper has no such cells, `ours` lacks a column, or a name of `methods` or
-        `anomalies` is in neither.
+        If the paper has no such cells, ``ours`` lacks a column, or a name of
+        ``methods`` or ``anomalies`` is in neither.
 
     Examples
     --------

@@ -29,6 +29,9 @@ METRICS = {
 class Result:
     """What one detector makes of one kind of anomaly.
 
+    `evaluate` makes them. Each parameter is an attribute of the same name; the metrics
+    are computed from the scores when they are asked for.
+
     Parameters
     ----------
     detector, anomaly : str
@@ -40,7 +43,8 @@ class Result:
         The detector's threshold: lower scores are rejected. None where it has none
         for all inputs, such as one threshold per class; then the next two are needed.
     rejected_id, rejected_anomaly : ndarray of bool of shape (n_samples,), default=None
-        Which inputs the detector rejects; None takes those that score below `offset`.
+        Which inputs the detector rejects; None takes those that score below
+        ``offset``.
     classes_id, classes_anomaly : ndarray of int of shape (n_samples,), default=None
         The classes that the model predicts, for metrics weighted by class.
     protocol : str, default=""
@@ -51,6 +55,15 @@ class Result:
         Time to fit the detector, and to score both kinds of inputs, in seconds.
     peak_memory : float, default=nan
         By how much fitting and scoring raised the peak of the memory in use, in bytes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad.evaluation import Result
+    >>> known, strange = np.arange(100.0), np.arange(-50.0, 0.0)
+    >>> result = Result("LODA", "noise", known, strange, offset=4.5)
+    >>> result.metrics["auroc"], result.realised_fpr
+    (1.0, 0.05)
     """
 
     detector: str

@@ -45,7 +45,7 @@ def score_contributions(
               g} \frac{|A|! \, (G - |A| - 1)!}{G!}
               \left( v_r(A \cup \{g\}) - v_r(A) \right),
 
-    in interquartile ranges (IQR) of the scores of `X_id`. Positive ones raised the
+    in interquartile ranges (IQR) of the scores of ``X_id``. Positive ones raised the
     alarm, negative ones spoke against it. They add up exactly to how far the score lies
     below that of the inputs r: :math:`\sum_g \phi_g = (\operatorname{mean}_r s(r) -
     s(x)) / \mathrm{IQR}`.
@@ -55,7 +55,7 @@ def score_contributions(
     estimator : estimator
         A fitted pipeline that ends in an outlier detector or a binary classifier, or
         such a detector over a matrix of features. The features are those behind the
-        last step that holds a network; where none does, the columns of `X`.
+        last step that holds a network; where none does, the columns of ``X``.
     X : array-like of shape (n_samples, *input_shape)
         Inputs to explain, as the estimator takes them.
     X_id : array-like of shape (n_in_distribution, *input_shape)
@@ -93,7 +93,7 @@ def score_contributions(
         reference_scores : ndarray of shape (n_samples,)
             Mean scores of the in-distribution inputs that each was compared with.
         spread : float
-            The interquartile range of the scores of `X_id`.
+            The interquartile range of the scores of ``X_id``.
 
     Raises
     ------
@@ -106,11 +106,11 @@ def score_contributions(
 
     Notes
     -----
-    Inputs r are those of `X_id` that the network predicts as it does x, where the
+    Inputs r are those of ``X_id`` that the network predicts as it does x, where the
     logits are among the features and there are any; else any. All inputs are compared
     by the same draws, so what comes out for one does not depend on the others.
 
-    Cost: the features of `X` and `X_id` are computed once. Then the detector alone
+    Cost: the features of ``X`` and ``X_id`` are computed once. Then the detector alone
     scores ``2 * n_groups * n_permutations`` mixed rows per input, or ``2**n_groups *
     n_permutations`` with up to 5 groups, a bounded number at once.
 

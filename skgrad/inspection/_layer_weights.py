@@ -23,7 +23,7 @@ _MARKERS = "osv^Dx+<>*ph"
 
 
 class LayerWeightDisplay:
-    """AUROC against the weight of one block of features (paper C, Fig. 7).
+    """AUROC against the weight of one block of features: Figure 7 of paper C.
 
     The score of `ClassConditionalDetector` and `PerClassSVDD` is a weighted sum of one
     score per block of columns, most often an early layer and the logits. The picture

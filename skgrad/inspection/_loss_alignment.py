@@ -93,7 +93,7 @@ def loss_alignment(
     Notes
     -----
     Cost: a forward and a backward pass per copy. The noise is not clipped to legal
-    values, as the paper mentions none. In float32, `sigma` should not be under a
+    values, as the paper mentions none. In float32, ``sigma`` should not be under a
     hundred-thousandth of the values of X, or rounding decides.
 
     References

@@ -162,8 +162,8 @@ class LossLandscapeDisplay:
             or the cross-entropy towards the class predicted for x.
         length : float, default=None
             Euclidean length of both directions, in units of x. None is the distance
-            from x to `towards`; of a random direction a quarter of the length of x, or
-            1 where x is 0 everywhere.
+            from x to ``towards``; of a random direction a quarter of the length of x,
+            or 1 where x is 0 everywhere.
         n_grid : int, default=41
             Points along each direction.
         extent : float, default=1.5

@@ -117,8 +117,31 @@ def _check_labels(y, classes):
         )
 
 
+# The strings below are what the API pages tell of each.
 aupr_in_scorer = DetectionScorer(aupr_in)
+"""Score a detector by `aupr_in`: give it as ``scoring``.
+
+A `DetectionScorer` without options. Higher is better.
+"""
 aupr_out_scorer = DetectionScorer(aupr_out)
+"""Score a detector by `aupr_out`: give it as ``scoring``.
+
+A `DetectionScorer` without options. Higher is better.
+"""
 auroc_scorer = DetectionScorer(auroc)
+"""Score a detector by `auroc`: give it as ``scoring``.
+
+A `DetectionScorer` without options, for ``cross_validate(detector, X, y, cv=folds,
+scoring=auroc_scorer)`` and searches, with folds by `NoveltyKFold`. Higher is better,
+0.5 is chance.
+"""
 detection_accuracy_scorer = DetectionScorer(detection_accuracy)
+"""Score a detector by `detection_accuracy`: give it as ``scoring``.
+
+A `DetectionScorer` without options. Higher is better, 0.5 is chance.
+"""
 tnr_at_tpr_scorer = DetectionScorer(tnr_at_tpr)
+"""Score a detector by `tnr_at_tpr` at 95 %: give it as ``scoring``.
+
+Another share is ``DetectionScorer(tnr_at_tpr, tpr=0.99)``. Higher is better.
+"""

@@ -130,8 +130,10 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     References
     ----------
     Zhao et al., "A Uniform Framework for Anomaly Detection in Deep Neural Networks",
-    Sec. 3, step 1. Abdelzad et al. (2019), "Detecting Out-of-Distribution Inputs in
-    Deep Neural Networks Using an Early-Layer Output", the procedure (ELO).
+    Sec. 3, step 1.
+
+    Abdelzad et al. (2019), "Detecting Out-of-Distribution Inputs in Deep Neural
+    Networks Using an Early-Layer Output", the procedure (ELO).
 
     Examples
     --------
