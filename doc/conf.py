@@ -35,6 +35,7 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
 default_role = "py:obj"
+smartquotes_action = "q"  # quotes; --option keeps its dashes
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -120,8 +121,15 @@ Paper C: CIFAR-10 (JPEG) <cifar/paper_c>
 """
 
 
+# Scripts write the same title for each of these folders.
+_DATA = {"results/cifar/": "CIFAR-10 (JPEG)", "results/mnist/": "MNIST"}
+
+
 def _adapt_page(app, name, source):
     """Let pages that are right in the repository be right in the site."""
+    for folder, data in _DATA.items():
+        if name.startswith(folder):
+            source[0] = re.sub(r"\A(# .+)", rf"\1 on {data}", source[0])
     if name == "results/README":
         source[0] += _RESULTS
     for there, here in _ELSEWHERE.items():
