@@ -269,7 +269,8 @@ def make_sections(plain, exposed, figure):
             show([getattr(run, part) for run in runs], table, runs[0].setting)
             for runs in more
         ]
-        sections.append((f"{table}: {what}", "\n\n".join(texts)))
+        none = "The paper has this table for CIFAR-10; it was not run with this network."
+        sections.append((f"{table}: {what}", "\n\n".join(texts) or none))
     attacks = "\n\n".join(map(show_attacks, (*plain, *exposed)))
     return [
         *sections,
