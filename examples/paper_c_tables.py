@@ -235,6 +235,10 @@ def draw_weights(plain, path):
     figure.savefig(path, dpi=110)
 
 
+NOT_THIS_NETWORK = (
+    "The paper has this table for CIFAR-10; it was not run with this network."
+)
+
 # %%
 # The sections of the page
 # ------------------------
@@ -269,8 +273,8 @@ def make_sections(plain, exposed, figure):
             show([getattr(run, part) for run in runs], table, runs[0].setting)
             for runs in more
         ]
-        none = "The paper has this table for CIFAR-10; it was not run with this network."
-        sections.append((f"{table}: {what}", "\n\n".join(texts) or none))
+        text = "\n\n".join(texts) or NOT_THIS_NETWORK
+        sections.append((f"{table}: {what}", text))
     attacks = "\n\n".join(map(show_attacks, (*plain, *exposed)))
     return [
         *sections,
