@@ -113,7 +113,7 @@ def _cut(estimator, X):
     steps = [step for _, step in estimator.steps]
     heavy = [i + 1 for i, step in enumerate(steps[:-1]) if _holds_network(step)]
     # Rows are features already; of anything else someone's own steps make them.
-    of_rows = 0 if len(np.shape(X)) == 2 else len(steps) - 1
+    of_rows = 0 if len(np.shape(_like(X))) == 2 else len(steps) - 1
     cut = heavy[-1] if heavy else of_rows
     return (estimator[:cut], estimator[cut:]) if cut else (None, estimator)
 
@@ -135,12 +135,24 @@ def _as_values(features, name):
     return values
 
 
+def _like(X):
+    """Return an array or a frame with the axes of the inputs."""
+    return take_samples(X, np.arange(1)) if isinstance(X, Dataset) else X
+
+
 def as_one_input(x, X_id):
     """Return x as a batch of one input."""
     if hasattr(x, "to_frame"):  # a row of a data frame
         x = x.to_frame().T
-    x = x if hasattr(x, "shape") else np.asarray(x)
-    like = take_samples(X_id, np.arange(1)) if isinstance(X_id, Dataset) else X_id
+    if not hasattr(x, "shape"):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(
+                f"x must be one input; got a ragged {type(x).__name__}. Of a pair "
+                "(x, y) of a Dataset, give x."
+            ) from error
+    like = _like(X_id)
     n_axes = len(np.shape(like))
     if len(x.shape) == n_axes - 1:
         x = x[None]
