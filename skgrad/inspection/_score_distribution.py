@@ -1,8 +1,10 @@
 """How a detector scores: in-distribution inputs, anomalies, threshold, errors."""
 
 import numpy as np
+from torch.utils.data import Dataset
 
 from ..detectors._scores import in_distribution_scores
+from ..torch_engine.samples import take_samples
 from ._display import (
     COLORS,
     Spread,
@@ -214,7 +216,8 @@ class ScoreDistributionDisplay:
 def decisions(estimator, X):
     """Return scores of a fitted detector relative to its threshold: below 0, reject."""
     if hasattr(estimator, "decision_function") and hasattr(estimator, "score_samples"):
-        in_distribution_scores(estimator, X[:1])  # refuses what is no detector
+        first = take_samples(X, np.arange(1)) if isinstance(X, Dataset) else X[:1]
+        in_distribution_scores(estimator, first)  # refuses what is no detector
         return estimator.decision_function(X)
     return in_distribution_scores(estimator, X)
 
