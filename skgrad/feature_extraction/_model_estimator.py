@@ -107,6 +107,8 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
         hint = "" if takes_rows else " To give rows, set input_shape=."
         if shape == self.input_shape_[1:]:
             hint = " A single sample x is x[None]."
+        elif shape == (*self.input_shape_[1:], self.input_shape_[0]):
+            hint = " Put the channels first: np.moveaxis(X, -1, 1)."
         raise ValueError(f"{legal}; got samples of shape {shape}.{hint}")
 
     def _remember_width(self, X):

@@ -151,7 +151,14 @@ def as_one_input(x, X_id):
     """Return x as a batch of one input."""
     if hasattr(x, "to_frame"):  # a row of a data frame
         x = x.to_frame().T
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    if not hasattr(x, "shape"):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(
+                f"x must be one input; got a ragged {type(x).__name__}. Of a pair "
+                "(x, y) of a Dataset, give x."
+            ) from error
     like = one_sample(X_id)
     n_axes = np.ndim(like)
     if len(x.shape) == n_axes - 1:

@@ -192,7 +192,10 @@ def check_judged(y_true, y_score):
     if labels != [-1, 1]:
         hint = ""
         if labels in ([0], [1], [-1]):
-            hint = " In cross-validation, give cv= folds that hold both kinds."
+            hint = (
+                " In cross-validation, give cv= folds that hold both kinds, such as "
+                "skgrad.NoveltyKFold(shuffle=True)."
+            )
         elif labels == [0, 1]:
             hint = " From labels with 1 for anomalies, take 1 - 2 * y."
         raise ValueError(

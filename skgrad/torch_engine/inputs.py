@@ -1,6 +1,6 @@
 """The one door for inputs: what may be given as X, and what is refused how."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 Data = np.ndarray | Tensor | Dataset
 
@@ -61,7 +61,7 @@ def as_batchable(X: Any) -> Any:
         raise ValueError(
             "X must be of shape (n_samples, *input_shape) with at least one sample; "
             f"got shape {tuple(X.shape)}. Reshape your data: a single sample x is "
-            "x[None]."
+            "x[None]. Class labels are no inputs."
         )
     if 0 in X.shape:
         raise ValueError(
@@ -138,15 +138,27 @@ def _from_list(X: Any) -> np.ndarray | Tensor:
     if not (isinstance(X, (list, tuple, str, bytes)) or hasattr(X, "__array__")):
         raise TypeError(
             "X must be an array, a tensor, nested lists or a torch Dataset; got "
-            f"{type(X).__name__}. Of a DataLoader, give its dataset."
+            f"{type(X).__name__}. {_way_out_of(X)}"
         )
     try:
         return np.asarray(X)
     except ValueError as error:
         raise ValueError(
             "X must be rectangular, every sample of the same shape; got a ragged "
-            f"{type(X).__name__}. Pad or crop the samples to one shape."
+            f"{type(X).__name__}. Pad or crop the samples to one shape; of pairs "
+            "(x, y), give the x."
         ) from error
+
+
+def _way_out_of(X: Any) -> str:
+    """Tell what to give in place of an X that holds no samples."""
+    if isinstance(X, DataLoader):
+        return "Give its dataset: skgrad makes its own batches."
+    if isinstance(X, Mapping):
+        return "Give the entry that holds the inputs."
+    if hasattr(X, "getpixel"):  # a picture of PIL
+        return "Give transform(x)[None], with the transform of the model's training."
+    return "Collect the samples in one of these."
 
 
 def stacked(samples: Sequence[Any]) -> Tensor:
@@ -162,9 +174,11 @@ def stacked(samples: Sequence[Any]) -> Tensor:
     tensors = [as_tensor(sample) for sample in samples]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
+        same_axes = len({len(shape) for shape in shapes}) == 1
         raise ValueError(
             "X must hold samples of one shape; got "
-            f"{' and '.join(map(str, sorted(shapes)[:3]))}. Pad or crop them."
+            f"{' and '.join(map(str, sorted(shapes)[:3]))}. "
+            + ("Pad or crop them." if same_axes else "Of a pair (x, y), give x alone.")
         )
     return torch.stack(tensors)
 

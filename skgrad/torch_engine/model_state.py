@@ -216,8 +216,9 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
         raise ValueError(
             f"model cannot take X: it failed on {len(x)} sample(s) of shape "
             f"{tuple(x.shape[1:])}. Most often X has another shape than the model was "
-            "trained on (2-D rows are given theirs with input_shape), or the model "
-            "takes integers, while X comes as floats. The model says: "
+            "trained on (2-D rows are given theirs with input_shape; torch has the "
+            "channels of images first), or the model takes integers, while X comes "
+            "as floats. The model says: "
             f"{type(error).__name__}: {cut(str(error), 300)}"
         ) from error
     return as_logits(output, len(x))

@@ -663,6 +663,8 @@ def test_bad_inputs_after_fit(make, model):
         ValueError, match=r"samples of shape \(2, 6, 6\), as those seen"
     ):
         transformer.transform(X[:, :1])
+    with pytest.raises(ValueError, match=r"Put the channels first: np\.moveaxis"):
+        transformer.transform(np.moveaxis(X, 1, -1))
     for rows in (X.reshape(7, -1), torch.from_numpy(X.reshape(7, -1))):
         with pytest.raises(
             ValueError, match=r"\(2, 6, 6\), as .*\(72,\).*input_shape="

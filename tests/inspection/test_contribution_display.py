@@ -5,9 +5,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from networks import AnyWidth
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from torch.utils.data import TensorDataset
 
+from skgrad import LayerActivationTransformer
 from skgrad.inspection import ContributionDisplay, score_contributions
 
 matplotlib.use("Agg")
@@ -135,6 +140,8 @@ def test_several_inputs_are_refused():
         ContributionDisplay.from_estimator(detector, X_id[:2], X_id)
     with pytest.raises(ValueError, match="'n_usual' parameter"):
         ContributionDisplay.from_estimator(detector, X_id[0], X_id, n_usual=-1)
+    with pytest.raises(ValueError, match=r"ragged tuple. Of a pair \(x, y\).*give x"):
+        ContributionDisplay.from_estimator(detector, (X_id[0], 1), X_id)
 
 
 def test_threshold_outlasts_rounding_far_out():
@@ -154,3 +161,16 @@ def test_infinite_contributions_are_refused(name):
     given[name] = np.full_like(given[name], np.inf)
     with pytest.raises(ValueError, match=f"{name} must be finite; got infinity in 5"):
         ContributionDisplay.from_predictions(names=NAMES, **given)
+
+
+def test_dataset_gives_the_same_as_its_array():
+    X_id = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    logits = LayerActivationTransformer(AnyWidth(), ["bend", "logits"])
+    detector = make_pipeline(logits, IsolationForest(random_state=0)).fit(X_id)
+    dataset = TensorDataset(torch.from_numpy(X_id), torch.zeros(40))
+    x, _ = dataset[0]
+    shown = [
+        ContributionDisplay.from_estimator(detector, x, X, random_state=0)
+        for X in (X_id, dataset)
+    ]
+    np.testing.assert_array_equal(*(display.contributions for display in shown))

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 from displays import Labelled
+from networks import AnyWidth
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from torch.utils.data import ConcatDataset, TensorDataset
 
 from skgrad import LODA, Energy, LayerActivationTransformer
 from skgrad.inspection import ScoreDistributionDisplay
@@ -28,6 +30,20 @@ def test_rates_are_those_of_the_threshold():
         "in-distribution: 25.0 % rejected",
         "anomaly: 50.0 % accepted",
     ]
+
+
+def test_dataset_gives_the_same_as_its_array():
+    X = np.random.default_rng(0).normal(size=(240, 5)).astype(np.float32)
+    y = np.repeat([1, -1], 120)
+    logits = LayerActivationTransformer(AnyWidth(), "logits")
+    detector = make_pipeline(logits, Energy()).fit(X[:120])
+    kinds = [TensorDataset(torch.from_numpy(part)) for part in (X[:120], X[120:])]
+    shown = [
+        ScoreDistributionDisplay.from_estimator(detector, data, y)
+        for data in (X, ConcatDataset(kinds))
+    ]
+    for name in ("in_distribution", "anomaly"):
+        np.testing.assert_array_equal(*(getattr(display, name) for display in shown))
 
 
 def test_rates_are_those_of_predict():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from PIL import Image
 from scipy.sparse import csr_array
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from skgrad.torch_engine.batching import batches, map_batches
 from skgrad.torch_engine.inputs import as_batchable
@@ -124,6 +125,10 @@ def test_empty_dataset_is_refused():
         ([], r"at least one sample; got shape \(0,\)"),
         (np.empty((0, 3)), r"at least one sample; got shape \(0, 3\)"),
         ([1.0, 2.0], r"got shape \(2,\).*a single sample x is x\[None\]"),
+        (np.arange(3), "Class labels are no inputs"),
+        ([(np.ones(2), 0), (np.ones(2), 1)], r"of pairs \(x, y\), give the x"),
+        ((torch.ones(3, 2), torch.ones(3)), r"Of a pair \(x, y\), give x alone"),
+        ((torch.ones(3), torch.ones(2)), "Pad or crop them"),
         (torch.zeros(3), r"got shape \(3,\)"),
         (torch.zeros(2, 2, dtype=torch.complex64), "Complex data not supported"),
         (np.zeros((2, 2), dtype=complex), "Complex data not supported: got complex128"),
@@ -190,9 +195,20 @@ def test_stream_that_cannot_be_read_twice_is_refused():
         as_batchable(Once())
 
 
-@pytest.mark.parametrize("data", [None, {"x": X}, (row for row in X)])
-def test_what_holds_no_samples_is_refused(data):
-    with pytest.raises(TypeError, match=r"X must be an array, a tensor, nested lists"):
+@pytest.mark.parametrize(
+    ("data", "way_out"),
+    [
+        (None, "Collect the samples"),
+        ((row for row in X), "Collect the samples"),
+        ({"x": X}, "Give the entry"),
+        (DataLoader(TensorDataset(torch.from_numpy(X))), "Give its dataset"),
+        (Image.new("RGB", (4, 4)), r"Give transform\(x\)\[None\]"),
+    ],
+)
+def test_what_holds_no_samples_is_refused(data, way_out):
+    with pytest.raises(
+        TypeError, match=rf"X must be an array, a tensor, nested lists.*{way_out}"
+    ):
         as_batchable(data)
 
 
