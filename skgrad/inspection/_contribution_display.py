@@ -8,7 +8,13 @@ from sklearn.utils._param_validation import Interval, validate_params
 from .._labels import one_per_sample
 from .._messages import brief
 from ._contributions import Game
-from ._display import COLORS, check_matplotlib, check_numbers, take_axes
+from ._display import (
+    COLORS,
+    check_limit,
+    check_matplotlib,
+    check_numbers,
+    take_axes,
+)
 from ._mixable import as_one_input, one_sample
 from ._score_distribution import decisions
 
@@ -247,7 +253,7 @@ class ContributionDisplay:
             contributions=contributions,
             names=names,
             usual=usual,
-            alarm_at=alarm_at,
+            alarm_at=check_limit(alarm_at, "alarm_at"),
             top_n=int(top_n),
             name=name,
         )

@@ -167,7 +167,7 @@ class DetectorHeatMapDisplay:
         for row, detector in enumerate(scores_id):
             found = scores_anomaly.get(detector, {})
             for column, kind in enumerate(kinds):
-                if len(found.get(kind, ())):
+                if np.size(found.get(kind, ())):
                     values[row, column] = _judged(
                         judge, scores_id[detector], found[kind], detector, kind
                     )

@@ -1,5 +1,7 @@
 """What all displays share: axes to draw in, units of spread, checks of what came."""
 
+from numbers import Real
+
 import numpy as np
 
 from .._labels import distinct, one_per_sample
@@ -152,6 +154,15 @@ def check_numbers(values, name, *, n_axes=None, finite=False):
             f"{name} must be finite; got infinity in {np.isinf(values).sum()} places."
         )
     return values
+
+
+def check_limit(value, name):
+    """Return a limit to draw as a float, or None where there is none."""
+    if value is None:
+        return None
+    if not isinstance(value, Real) or np.isnan(value):
+        raise ValueError(f"{name} must be a number or None; got {brief(value)}.")
+    return float(value)
 
 
 class Spread:

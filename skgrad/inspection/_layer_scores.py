@@ -241,7 +241,7 @@ def _values(by_layer):
 
 
 def _check_metric(metric):
-    if metric not in _METRICS:
+    if not isinstance(metric, str) or metric not in _METRICS:
         raise ValueError(
             f"metric must be one of {listed(list(_METRICS))}; got {brief(metric)}."
         )

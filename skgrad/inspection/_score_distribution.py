@@ -8,6 +8,7 @@ from ._display import (
     COLORS,
     Spread,
     check_labels,
+    check_limit,
     check_matplotlib,
     check_numbers,
     take_axes,
@@ -140,7 +141,7 @@ class ScoreDistributionDisplay:
         display = cls(
             in_distribution=y_score[y_true == 1],
             anomaly=y_score[y_true == -1],
-            threshold=threshold,
+            threshold=check_limit(threshold, "threshold"),
             name=name,
         )
         return display.plot(ax)

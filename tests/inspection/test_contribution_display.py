@@ -174,3 +174,8 @@ def test_dataset_gives_the_same_as_its_array():
         for X in (X_id, dataset)
     ]
     np.testing.assert_array_equal(*(display.contributions for display in shown))
+
+
+def test_wrong_limit_is_refused():
+    with pytest.raises(ValueError, match="alarm_at must be a number or None; got 'x'"):
+        ContributionDisplay.from_predictions(VALUES, NAMES, alarm_at="x")

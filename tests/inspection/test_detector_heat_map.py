@@ -122,6 +122,7 @@ def test_a_metric_of_ones_own():
             ValueError,
             r"\['bad'\]\['a'\] must hold",
         ),
+        (ID, {"bad": {"a": 3}}, "auroc", ValueError, "must have 1 axes"),
         ({"bad": [[1]]}, {"bad": {"a": [1]}}, "auroc", ValueError, "must have 1 axes"),
     ],
 )

@@ -122,6 +122,7 @@ def test_names_never_overlap(n_layers, small):
             ValueError,
             "one of the layers, 'conv1'.*'conv3'",
         ),
+        (VALUES, {"metric": ["auroc"]}, ValueError, "metric must be one of 'auroc'"),
         (
             VALUES,
             {"metric": "f1"},

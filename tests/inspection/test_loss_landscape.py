@@ -121,7 +121,9 @@ def test_landscape_that_is_all_but_flat_is_drawn():
     steps, rng = np.linspace(0, 1, 4), np.random.default_rng(0)
     for size, offset in ((1e-9, 0.5), (1e-11, 1.0), (1e-300, 0.0), (1e300, 0.0)):
         heights = offset + size * rng.random((4, 4))
-        from_predictions(steps, steps, heights, np.eye(4)).figure_.canvas.draw()
+        display = from_predictions(steps, steps, heights, np.eye(4))
+        display.figure_.canvas.draw()
+        assert set(legend(display)) == {"predicted 0", "predicted 1", "input"}
 
 
 def test_many_classes_are_told_apart():

@@ -113,3 +113,9 @@ def test_labels_are_called_as_the_user_calls_them():
     detector = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(np.eye(30))
     with pytest.raises(ValueError, match=r"^y must hold \+1"):
         ScoreDistributionDisplay.from_estimator(detector, np.eye(30), np.zeros(30))
+
+
+@pytest.mark.parametrize("threshold", ["low", np.nan, [0.5]])
+def test_wrong_thresholds_are_refused(threshold):
+    with pytest.raises(ValueError, match="threshold must be a number or None; got"):
+        ScoreDistributionDisplay.from_predictions(Y, SCORES, threshold=threshold)
