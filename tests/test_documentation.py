@@ -2,6 +2,10 @@
 
 import functools
 import re
+import runpy
+import shlex
+import sys
+import tomllib
 from pathlib import Path
 
 import matplotlib as mpl
@@ -114,3 +118,51 @@ def test_code_of_a_page_runs(page, monkeypatch, tmp_path):
             exec(code, names)
         finally:
             plt.close("all")
+
+
+def commands():
+    """Yield the commands of all pages, with the page of each."""
+    for page in [*DOC.rglob("*.md"), DOC.parent / "README.md"]:
+        if "_build" in page.parts:
+            continue
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                for command in line.split(" && "):
+                    yield page.name, command.strip()
+
+
+def run(words, monkeypatch):
+    """Run a module or a script of this project as Python's command line does."""
+    if words[0] == "-m":
+        runpy.run_module(words[1], run_name="__main__")
+    else:
+        script = DOC.parent / words[0]
+        monkeypatch.syspath_prepend(str(script.parent))
+        runpy.run_path(str(script), run_name="__main__")
+
+
+@pytest.mark.parametrize(
+    "command", sorted({command for _, command in commands()}), ids=lambda c: c[:60]
+)
+def test_command_of_a_page_is_one(command, monkeypatch, capsys):
+    """Ask each program for its options; the README's lines are run by CI as a whole."""
+    python, *words = shlex.split(command)
+    assert python == "python"
+    if words[:3] == ["-m", "pip", "install"]:
+        settings = tomllib.loads((DOC.parent / "pyproject.toml").read_text())
+        extras = re.fullmatch(r"\.\[([a-z,]+)\]", words[-1])[1].split(",")
+        assert set(extras) <= set(settings["project"]["optional-dependencies"])
+        assert set(words[3:-1]) <= {"--editable"}
+        return
+    if words[0] == "-m" and words[1] != "skgrad":
+        assert words[1] in {"pytest", "sphinx"}
+        return
+    options = [word for word in words if word.startswith("--")]
+    evaluate = words[1:3] == ["skgrad", "evaluate"]
+    asked = [*(["evaluate"] if evaluate else []), "--help"]
+    monkeypatch.setattr(sys, "argv", [words[0], *asked])
+    with pytest.raises(SystemExit) as end:
+        run(words, monkeypatch)
+    assert not end.value.code
+    told = capsys.readouterr().out
+    assert [option for option in options if option not in told] == []
