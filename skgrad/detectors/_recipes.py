@@ -213,6 +213,10 @@ def make_recommended_detector(
     The parts were chosen on data that no table of this library reports:
     ``benchmarks/recommended.py`` and its figures in ``benchmarks/RESULTS.md``.
 
+    It was made for networks of images and series. A network of rows of measurements may
+    look away from what is odd in a row: see the guide on rows, and compare with a
+    detector over the rows themselves.
+
     Examples
     --------
     >>> import torch
