@@ -160,7 +160,7 @@ def check_limit(value, name):
     """Return a limit to draw as a float, or None where there is none."""
     if value is None:
         return None
-    if not isinstance(value, Real) or np.isnan(value):
+    if not isinstance(value, Real) or np.isnan(float(value)):
         raise ValueError(f"{name} must be a number or None; got {brief(value)}.")
     return float(value)
 

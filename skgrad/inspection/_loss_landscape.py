@@ -13,15 +13,13 @@ from ..feature_extraction import (
     LayerActivationTransformer,
 )
 from ._display import check_matplotlib, check_numbers, take_axes
+from ._draw_landscape import draw_classes, levels, mark
 from ._plane import Plane, cross_entropy, directions, one_input
 
 _LABELS = {
     "others_mean": "mean cosine of the classes\nthat are not predicted (mean of S1)",
     "loss": "cross-entropy towards the\nclass predicted for the input",
 }
-# The class of the input, or the first, is drawn without hatches.
-_HATCHES = ("", "//", "\\\\", "..", "xx", "--", "||", "++", "oo", "**")
-_N_LEVELS = 20
 
 
 class LossLandscapeDisplay:
@@ -315,12 +313,12 @@ class LossLandscapeDisplay:
             self.first,
             self.second,
             self.heights.T,
-            levels=_levels(self.heights),
+            levels=levels(self.heights),
             cmap="viridis",
         )
         label = _LABELS.get(self.quantity, self.quantity)
         ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.85)
-        handles = [*self._draw_classes(ax), *self._mark(ax)]
+        handles = [*draw_classes(self, ax), *mark(self, ax)]
         unit = "" if self.length is None else f" (1 = {self.length:.3g})"
         where = "the direction" if self.target is None else "the way to the target"
         ax.set_xlabel(f"along {where}{unit}")
@@ -339,72 +337,6 @@ class LossLandscapeDisplay:
             handleheight=1.2,
         )
         return self
-
-    def _draw_classes(self, ax):
-        """Draw borders between classes and hatches; return what names them."""
-        from matplotlib.patches import Patch
-
-        handles, seen = [], np.unique(self.classes).tolist()
-        # That of the input, nearest to 0, first.
-        middle = np.abs(self.first).argmin(), np.abs(self.second).argmin()
-        seen.sort(key=lambda k: (k != self.classes[middle], k))
-        for i, k in enumerate(seen):
-            inside, hatch = (self.classes == k).T, _HATCHES[i % len(_HATCHES)]
-            handles.append(
-                Patch(facecolor="white", edgecolor="black", hatch=hatch, lw=0.5)
-            )
-            handles[-1].set_label(f"predicted {k}")
-            if len(seen) == 1:
-                break
-            if hatch:
-                hatched = ax.contourf(
-                    self.first,
-                    self.second,
-                    inside,
-                    levels=(0.5, 1.5),
-                    colors="none",
-                    hatches=[hatch],
-                )
-                hatched.set_edgecolor((0, 0, 0, 0.6))
-                hatched.set_linewidth(0)
-            ax.contour(
-                self.first,
-                self.second,
-                inside,
-                levels=(0.5,),
-                colors="black",
-                linewidths=1,
-            )
-        return handles
-
-    def _mark(self, ax):
-        """Mark the input and the target, where they lie in the picture."""
-        marks = {"input": (0.0, "o")}
-        if self.target is not None:
-            marks["target"] = (self.target, "X")
-        return [
-            ax.plot(
-                at,
-                0.0,
-                marker,
-                color="white",
-                markeredgecolor="black",
-                markersize=9,
-                label=name,
-            )[0]
-            for name, (at, marker) in marks.items()
-            if self.first[0] <= at <= self.first[-1]
-        ]
-
-
-def _levels(heights):
-    """Return round heights to change the colour at."""
-    from matplotlib.ticker import MaxNLocator
-
-    low, high = heights.min(), heights.max()
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # flat, or up to rounding
-        low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
-    return MaxNLocator(_N_LEVELS).tick_values(low, high)
 
 
 def _steps(values, name):
