@@ -79,6 +79,7 @@ def test_lines_of_the_readme_run(monkeypatch, tmp_path):
     # The refit left the anomalies out.
     assert set(names["search"].predict(names["X_ood"])) == {-1}
     mpl.use("Agg")
+    plt.close("all")  # what other tests left
     exec(see, names)
     assert len(plt.get_fignums()) == 2
     plt.close("all")

@@ -178,7 +178,9 @@ class Spread:
     """
 
     def __init__(self, in_distribution):
-        values = np.clip(in_distribution, -FARTHEST, FARTHEST)
+        # float32 has no such numbers.
+        values = np.asarray(in_distribution, dtype=np.float64)
+        values = np.clip(values, -FARTHEST, FARTHEST)
         low, self.median, high = np.percentile(values, (25, 50, 75))
         # Equal values have no spread: then their own unit is as good as any.
         self.size = high - low or 1.0

@@ -119,3 +119,10 @@ def test_labels_are_called_as_the_user_calls_them():
 def test_wrong_thresholds_are_refused(threshold):
     with pytest.raises(ValueError, match="threshold must be a number or None; got"):
         ScoreDistributionDisplay.from_predictions(Y, SCORES, threshold=threshold)
+
+
+def test_single_precision_is_drawn_too():
+    parts = {"in_distribution": SCORES[:4], "anomaly": SCORES[4:]}
+    parts = {name: scores.astype(np.float32) for name, scores in parts.items()}
+    display = ScoreDistributionDisplay(**parts, threshold=1.0).plot()
+    assert display.false_alarm_rate == 0.25
