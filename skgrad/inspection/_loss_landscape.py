@@ -12,6 +12,7 @@ from ..feature_extraction import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
+from ..torch_engine.inputs import called
 from ._display import check_matplotlib, check_numbers, take_axes
 from ._draw_landscape import draw_classes, levels, mark
 from ._plane import Plane, cross_entropy, directions, one_input
@@ -191,10 +192,14 @@ class LossLandscapeDisplay:
             model, "logits", batch_size=batch_size, device=device
         )
         try:
-            values = np.asarray(logits.fit_transform(points), dtype=np.float64)
+            with called("x"):
+                values = np.asarray(logits.fit_transform(points), dtype=np.float64)
         except (RuntimeError, ValueError) as error:
-            if len(x) == 1 and x.ndim > 1:
-                error.add_note("If x is no input but a batch with one, give x[0].")
+            if x.ndim > 1:
+                error.add_note(
+                    f"x must be one input without a batch axis; got shape {x.shape}. "
+                    "If it is a batch, give one of it, such as x[0]."
+                )
             raise
         n_classes = values.shape[1]
         if quantity == "others_mean":

@@ -1,5 +1,7 @@
 """Landscapes whose heights are known, the directions, and what is refused."""
 
+import re
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -169,12 +171,14 @@ def test_mean_of_others_needs_others():
         from_estimator(two_classes(), [1.0, 2.0], n_grid=2)
 
 
-def test_batch_of_one_is_pointed_out():
+@pytest.mark.parametrize("n", [1, 3])
+def test_batch_is_pointed_out(n):
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(18, 3))
     assert from_estimator(net, np.ones((1, 5, 5)), n_grid=2).heights.shape == (2, 2)
-    with pytest.raises((RuntimeError, ValueError)) as caught:
-        from_estimator(net, np.ones((1, 1, 5, 5)), n_grid=2)
-    assert "but a batch with one, give x[0]" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="model cannot take x: it failed") as caught:
+        from_estimator(net, np.ones((n, 1, 5, 5)), n_grid=2)
+    note = rf"x must be one input.*got shape \({n}, 1, 5, 5\)\. .*give one of it"
+    assert re.search(note, caught.value.__notes__[0])
 
 
 @pytest.mark.parametrize(
