@@ -147,11 +147,13 @@ def check_numbers(values, name, *, n_axes=None, finite=False):
         raise ValueError(f"{name} must have {n_axes} axes; got shape {values.shape}.")
     if np.isnan(values).any():
         raise ValueError(
-            f"{name} must hold numbers; got NaN in {np.isnan(values).sum()} places."
+            f"{name} must hold numbers; got NaN in {np.isnan(values).sum()} of "
+            f"{values.size} values."
         )
     if finite and np.isinf(values).any():
         raise ValueError(
-            f"{name} must be finite; got infinity in {np.isinf(values).sum()} places."
+            f"{name} must be finite; got infinity in {np.isinf(values).sum()} of "
+            f"{values.size} values."
         )
     return values
 

@@ -122,7 +122,7 @@ def test_many_bars_and_one_are_readable():
     [
         ({"names": ["a"]}, "names must hold one name for each .* got 1 names for 5"),
         ({"contributions": VALUES[None]}, "contributions must have 1 axes"),
-        ({"contributions": VALUES * np.nan}, "got NaN in 5 places"),
+        ({"contributions": VALUES * np.nan}, "got NaN in 5 of 5 values"),
         ({"usual": VALUES}, "usual must have 2 axes"),
         ({"usual": VALUES[None, :3]}, r"for each of the 5 names; got shape \(1, 3\)"),
         ({"top_n": 0}, "top_n must be a number of bars, 1 or more; got 0"),

@@ -79,7 +79,7 @@ def test_no_anomalies_and_no_threshold_are_fine():
         ([0, 1], [1.0, 2.0], r"y_true must hold \+1 .* got shape \(2,\) .*\[0, 1\]"),
         ([1, 1, 1], [1.0, 2.0], r"for each of the 2 inputs; got shape \(3,\)"),
         ([-1, -1], [1.0, 2.0], "y_true must label some inputs"),
-        ([1, -1], [1.0, np.nan], "y_score must hold numbers; got NaN in 1 places"),
+        ([1, -1], [1.0, np.nan], "y_score must hold numbers; got NaN in 1 of 2 values"),
         ([1, -1], ["a", "b"], "y_score must hold numbers; got dtype"),
         ([1, -1], [[1.0], [2.0]], r"y_score must have 1 axes; got shape \(2, 1\)"),
     ],
