@@ -62,6 +62,7 @@ html_title = "skgrad"
 html_static_path = ["_static"]
 html_css_files = ["skgrad.css"]
 html_show_sourcelink = False
+html_sidebars = {"getting_started": []}  # has no pages below it
 html_theme_options = {
     "logo": {"text": "skgrad"},
     "navbar_end": ["theme-switcher"],
