@@ -97,7 +97,7 @@ def test_figures_of_the_guide_are_on_pages_of_results():
 @pytest.mark.parametrize(
     "page", PAGES, ids=lambda p: p.relative_to(DOC).with_suffix("").as_posix()
 )
-def test_code_of_a_page_runs(page, monkeypatch, tmp_path):
+def test_code_of_a_page_runs(page, monkeypatch, tmp_path, capsys):
     """Run the blocks of a page one after the other, as a reader would."""
     mpl.use("Agg")
     monkeypatch.chdir(tmp_path)
@@ -111,13 +111,31 @@ def test_code_of_a_page_runs(page, monkeypatch, tmp_path):
 
     monkeypatch.setattr(evaluation, "train_digits_network", train_once)
     names: dict = {"__name__": page.stem}
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
-    for number, block in enumerate(blocks, start=1):
-        code = compile(block, f"{page.name}, block {number}", "exec")
+    blocks = re.findall(
+        r"```python\n(.*?)```(?:\n+```text\n(.*?)```)?", page.read_text(), re.S
+    )
+    for number, (block, shown) in enumerate(blocks, start=1):
+        where = f"{page.name}, block {number}"
         try:
-            exec(code, names)
+            exec(compile(block, where, "exec"), names)
         finally:
             plt.close("all")
+        printed = capsys.readouterr().out
+        if shown:
+            check_output(printed, shown, where)
+
+
+# Here they are equal; with the oldest versions they differ by up to 0.08.
+RTOL, ATOL = 0.1, 0.25
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def check_output(printed, shown, where):
+    """Compare words exactly, and numbers as other processors may change them."""
+    words = [NUMBER.sub("#", text).split() for text in (printed, shown)]
+    assert words[0] == words[1], f"{where} prints:\n{printed}"
+    numbers = [np.array(NUMBER.findall(t), dtype=float) for t in (printed, shown)]
+    np.testing.assert_allclose(*numbers, rtol=RTOL, atol=ATOL, err_msg=where)
 
 
 def commands():
