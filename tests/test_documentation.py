@@ -15,6 +15,7 @@ import pytest
 
 import skgrad
 from skgrad import evaluation
+from skgrad.__main__ import main as main_job
 from skgrad.datasets import load_digits_images
 from skgrad.evaluation import train_digits_network
 
@@ -151,8 +152,8 @@ def commands():
 
 def run(words, monkeypatch):
     """Run a module or a script of this project as Python's command line does."""
-    if words[0] == "-m":
-        runpy.run_module(words[1], run_name="__main__")
+    if words[:2] == ["-m", "skgrad"]:
+        main_job()
     else:
         script = DOC.parent / words[0]
         monkeypatch.syspath_prepend(str(script.parent))
