@@ -1,4 +1,4 @@
-"""Inputs as arrays, and what must not be among them."""
+"""Inputs as arrays, what must not be among them, and means of what is there."""
 
 import numpy as np
 import torch
@@ -120,3 +120,16 @@ def row_prints(X, dtype=None):
     """Return each input as bytes, to compare them by."""
     # Adding zero makes a zero of -0.0, which equals it in all but the bits.
     return [(row + 0).tobytes() for row in np.asarray(X, dtype=dtype)]
+
+
+def nan_mean(values, axis=-1):
+    """Average what is not NaN; NaN, and no warning, where nothing is."""
+    there = ~np.isnan(values)
+    return divide_or_nan(np.where(there, values, 0).sum(axis), there.sum(axis))
+
+
+def divide_or_nan(sums, counts):
+    """Return sums / counts; NaN, and no warning, where there is none."""
+    return np.divide(
+        sums, counts, out=np.full(np.shape(sums), np.nan), where=np.asarray(counts) > 0
+    )

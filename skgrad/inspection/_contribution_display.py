@@ -16,7 +16,7 @@ from ._display import (
     take_axes,
 )
 from ._mixable import as_one_input, one_sample
-from ._score_distribution import decisions
+from ._score_distribution import decisions, detector_name
 
 # The band that holds what is usual.
 _USUAL = (5, 95)
@@ -174,14 +174,14 @@ class ContributionDisplay:
         check_matplotlib(f"{cls.__name__}.from_estimator")
         x = as_one_input(x, X_id)
         game = Game.of(estimator, X_id, n_permutations, random_state)
-        found = game.explain(game.mixable.features(x, "x"), groups)
+        values = game.mixable.features(x, "x")
+        found = game.explain(values, groups)
         usual = None
         if n_usual:
             # The last of the draws: the first are those that inputs are compared with.
             rows = game.ranking[::-1][:n_usual]
             usual = game.explain(game.mixable.values[rows], groups).contributions
-        threshold = _threshold(estimator, x, X_id, game, found)
-        last = estimator[-1] if hasattr(estimator, "named_steps") else estimator
+        threshold = _threshold(estimator, x, X_id, game, values, found)
         return cls.from_predictions(
             found.contributions[0],
             found.groups,
@@ -189,7 +189,7 @@ class ContributionDisplay:
             alarm_at=float((found.reference_scores[0] - threshold) / found.spread),
             top_n=top_n,
             ax=ax,
-            name=type(last).__name__ if name is None else name,
+            name=detector_name(estimator) if name is None else name,
         )
 
     @classmethod
@@ -320,13 +320,13 @@ class ContributionDisplay:
         return f"{name}\n{text}" if name else text
 
 
-def _threshold(estimator, x, X_id, game, found):
+def _threshold(estimator, x, X_id, game, values, found):
     """Return the score below which inputs like x are rejected."""
     score, decision = found.scores[0], decisions(estimator, x)[0]
     if np.spacing(abs(score)) < _EXACT * found.spread and np.isfinite(decision):
         return score - decision
     # So far out the difference would be lost in rounding.
-    row = int(game.references(game.mixable.features(x, "x"))[0, 0])
+    row = int(game.references(values)[0, 0])
     return game.scores[row] - decisions(estimator, one_sample(X_id, row))[0]
 
 

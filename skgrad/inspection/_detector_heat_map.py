@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import metrics
+from .._arrays import nan_mean
 from .._messages import brief, did_you_mean
 from ..detectors._scores import in_distribution_scores
 from ..torch_engine.inputs import called
@@ -83,10 +84,7 @@ class DetectorHeatMapDisplay:
     @property
     def means(self):
         """Mean of each row over the cells that have a number; NaN if none has."""
-        there = ~np.isnan(self.values)
-        counts = there.sum(axis=1)
-        sums = np.where(there, self.values, 0).sum(axis=1)
-        return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return nan_mean(self.values)
 
     @classmethod
     def from_estimator(cls, estimators, X_id, X_anomaly, *, metric="auroc", ax=None):

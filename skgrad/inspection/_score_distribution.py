@@ -109,8 +109,7 @@ class ScoreDistributionDisplay:
         check_matplotlib(f"{cls.__name__}.from_estimator")
         scores = decisions(estimator, X)
         y = check_labels(y, len(scores), "y")
-        last = estimator[-1] if hasattr(estimator, "named_steps") else estimator
-        name = type(last).__name__ if name is None else name
+        name = detector_name(estimator) if name is None else name
         return cls.from_predictions(y, scores, threshold=0.0, ax=ax, name=name)
 
     @classmethod
@@ -220,6 +219,12 @@ class ScoreDistributionDisplay:
                 at, color="black", ls="--", label="threshold: rejected to its left"
             )
         _label_axis(ax)
+
+
+def detector_name(estimator):
+    """Return what pictures call a detector: the class of a pipeline's last step."""
+    last = estimator[-1] if hasattr(estimator, "named_steps") else estimator
+    return type(last).__name__
 
 
 def decisions(estimator, X):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..._arrays import divide_or_nan, nan_mean
 from ..._messages import brief
 
 
@@ -85,7 +86,7 @@ class Summary:
             if not np.isnan(value):
                 sums[self.place(result)] += value
                 counts[self.place(result)] += 1
-        return _divide(sums, counts)
+        return divide_or_nan(sums, counts)
 
     def mean(self, figure):
         """Average over seeds too; shape (n_detectors, n_anomalies)."""
@@ -99,24 +100,12 @@ class Summary:
         return picked
 
 
-def nan_mean(values, axis=-1):
-    """Average what is not NaN; NaN, and no warning, where nothing is."""
-    there = ~np.isnan(values)
-    return _divide(np.where(there, values, 0).sum(axis), there.sum(axis))
-
-
 def nan_spread(values):
     """Sample standard deviation over the last axis; NaN for less than two values."""
     there = ~np.isnan(values)
     n = there.sum(-1)
     off = np.where(there, values - nan_mean(values)[..., None], 0)
-    return np.sqrt(_divide((off**2).sum(-1), np.where(n > 1, n - 1, 0)))
-
-
-def _divide(sums, counts):
-    return np.divide(
-        sums, counts, out=np.full(np.shape(sums), np.nan), where=np.asarray(counts) > 0
-    )
+    return np.sqrt(divide_or_nan((off**2).sum(-1), np.where(n > 1, n - 1, 0)))
 
 
 def _figure_of(result, name):
