@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from ..torch_engine.input_gradients import recorded_logits
 from ..torch_engine.model_state import check_finite, unwrap_model
 from ..torch_engine.smooth_relu import SmoothReLU

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import validate_params
 
+from .._compat import validate_params
 from .._messages import brief
 from ._library import (
     LIMITS,

@@ -6,10 +6,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from .._compat import Interval
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.inputs import as_batchable

@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from sklearn.utils._param_validation import validate_params
-
+from .._compat import validate_params
 from ._balls import LinfBall
 from ._base import CONSTRAINTS, POSITIVE, run_attack
 from ._descent import N_STEPS, descend

@@ -2,8 +2,7 @@
 
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, validate_params
-
+from .._compat import Interval, validate_params
 from ._foolbox import run_foolbox
 from ._library import LIMITS, import_library
 

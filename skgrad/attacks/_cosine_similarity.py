@@ -5,9 +5,9 @@ from numbers import Real
 
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 from torch.nn import functional as F  # noqa: N812
 
+from .._compat import Interval, validate_params
 from ..torch_engine.input_gradients import Maps, cosine_statistics, recorded_logits
 from ..torch_engine.model_state import check_finite
 from ..torch_engine.recorded_features import recorded_cosines

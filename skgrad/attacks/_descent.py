@@ -4,8 +4,8 @@ from functools import partial
 from numbers import Integral
 
 import torch
-from sklearn.utils._param_validation import Interval
 
+from .._compat import Interval
 from ..torch_engine.cotangents import class_cotangent, squared_error_cotangent
 
 # Losses by name, as their gradients at the logits up to a positive factor.

@@ -1,7 +1,6 @@
 """The fast gradient sign method."""
 
-from sklearn.utils._param_validation import validate_params
-
+from .._compat import validate_params
 from ._base import CONSTRAINTS, POSITIVE, run_attack
 from ._descent import toward_goal
 

@@ -4,8 +4,8 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from .._messages import brief
 from ._library import (
     LIMITS,

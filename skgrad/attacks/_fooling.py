@@ -6,8 +6,8 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from ._base import run_attack
 from ._library import LIMITS, seed_each
 

@@ -2,8 +2,7 @@
 
 from math import ceil
 
-from sklearn.utils._param_validation import validate_params
-
+from .._compat import validate_params
 from ._base import CONSTRAINTS, POSITIVE
 from ._bim import bim
 from ._descent import N_STEPS

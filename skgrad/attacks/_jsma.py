@@ -2,8 +2,7 @@
 
 from numbers import Real
 
-from sklearn.utils._param_validation import Interval, validate_params
-
+from .._compat import Interval, validate_params
 from ._art import art_attack
 from ._library import LIMITS
 

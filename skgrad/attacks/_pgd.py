@@ -3,8 +3,8 @@
 from functools import partial
 
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._compat import StrOptions, validate_params
 from ._balls import BALLS, NORM
 from ._base import CONSTRAINTS, POSITIVE, run_attack
 from ._descent import LOSSES, N_STEPS, descend, toward_goal

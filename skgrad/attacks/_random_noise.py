@@ -1,8 +1,8 @@
 """Uniform noise around inputs."""
 
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import validate_params
 
+from .._compat import validate_params
 from ._balls import BALLS, NORM
 from ._base import CONSTRAINTS, POSITIVE, run_attack
 

@@ -5,9 +5,9 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 from torch.nn.functional import affine_grid, grid_sample
 
+from .._compat import Interval, validate_params
 from .._labels import one_per_sample
 from .._messages import brief
 from ..torch_engine.inputs import as_batchable

@@ -1,8 +1,8 @@
 """Negative images."""
 
 import torch
-from sklearn.utils._param_validation import validate_params
 
+from .._compat import validate_params
 from .._messages import brief
 from ._base import CONSTRAINTS, run_attack
 

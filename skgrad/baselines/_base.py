@@ -4,12 +4,12 @@ from abc import abstractmethod
 from functools import partial
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
 from .._all_or_nothing import all_or_nothing
+from .._compat import fit_context
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,
@@ -56,7 +56,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         Both are of the kind of X; ``anomalies`` is None where y named none.
         """
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Fit the detector on in-distribution inputs.
 

@@ -6,8 +6,8 @@ from numbers import Real
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._compat import Interval, StrOptions
 from ..detectors._combined import log_p_values
 from ..detectors._decision import split_rows, take
 from ..detectors._scaling import AnyFloatScaler

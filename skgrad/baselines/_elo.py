@@ -4,9 +4,9 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import ConcatDataset, Dataset
 
+from .._compat import Interval, StrOptions
 from ..detectors._per_class_svdd import make_svdd
 from ..model_selection import MostDiscriminativeLayer
 from ..torch_engine.activations import POOLINGS, as_names

@@ -6,8 +6,8 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy.ndimage import median_filter
-from sklearn.utils._param_validation import Interval
 
+from .._compat import Interval
 from .._messages import brief
 from ..attacks._bounds import check_within, checked_bounds
 from ..detectors._decision import take

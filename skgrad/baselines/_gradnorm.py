@@ -2,8 +2,7 @@
 
 from numbers import Real
 
-from sklearn.utils._param_validation import Interval
-
+from .._compat import Interval
 from ..torch_engine.cotangents import wide
 from ..torch_engine.head import find_linear_head, head_input
 from ._base import BaseModelDetector

@@ -4,8 +4,8 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval
 
+from .._compat import Interval
 from ..torch_engine.activations import LOGITS
 from ..torch_engine.dropout import dropout_layers, shared_dropout
 from ..torch_engine.model_state import as_logits

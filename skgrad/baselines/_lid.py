@@ -4,8 +4,8 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._compat import Interval, StrOptions
 from ..detectors._decision import take
 from ..torch_engine.activations import POOLINGS
 from ..torch_engine.model_state import model_dtype

@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 import torch
 from scipy.linalg import solve_triangular
-from sklearn.utils._param_validation import Interval
 
+from .._compat import Interval
 from ..torch_engine.activations import layer_input_gradient
 from ._combination import BaseCombination
 from ._layers import BaseLayersDetector, distances

@@ -5,8 +5,8 @@ from numbers import Real
 
 import torch
 from sklearn.pipeline import make_pipeline
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from ..detectors import Energy, MaxLogit, MaxSoftmaxProbability
 from ..feature_extraction import LayerActivationTransformer
 from ..torch_engine.dropout import dropout_layers

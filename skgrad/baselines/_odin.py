@@ -3,8 +3,8 @@
 from numbers import Real
 
 import torch
-from sklearn.utils._param_validation import Interval
 
+from .._compat import Interval
 from ..torch_engine.cotangents import class_cotangent
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import as_logits

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
+from .._compat import Interval, validate_params
 from .._labels import one_per_sample
 from .._optional import import_package
 from ..torch_engine.batching import batches, prepare_batch

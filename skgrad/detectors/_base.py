@@ -3,11 +3,11 @@
 from abc import abstractmethod
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._all_or_nothing import all_or_nothing
+from .._compat import fit_context
 from ._blocks import column_names
 from ._decision import (
     PER_CLASS,
@@ -38,7 +38,7 @@ class BaseNoveltyDetector(BaseDecision):
         """Return the classes that the network predicted."""
         raise NotImplementedError
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Fit the detector on in-distribution data.
 

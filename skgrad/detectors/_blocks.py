@@ -15,8 +15,8 @@ from itertools import groupby
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import _get_feature_names
 
+from .._compat import get_feature_names
 from .._messages import brief
 from ..torch_engine.activations import LOGITS
 
@@ -24,7 +24,7 @@ from ..torch_engine.activations import LOGITS
 def column_names(X):
     """Return the column names of X as a list, or None if it has none."""
     names = getattr(X, "feature_names", None)
-    names = _get_feature_names(X) if names is None else names
+    names = get_feature_names(X) if names is None else names
     return None if names is None else list(names)
 
 

@@ -4,9 +4,9 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._compat import Interval, StrOptions
 from .._messages import brief
 from ._base import BaseNoveltyDetector, fit_to_score
 from ._blocks import block_names, find_blocks

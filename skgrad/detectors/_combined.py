@@ -4,9 +4,8 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.metaestimators import _BaseComposition
 
+from .._compat import BaseComposition, Interval
 from .._messages import brief, listed
 from ..feature_extraction import FeatureArray
 from ..torch_engine.activations import LOGITS
@@ -20,7 +19,7 @@ from ._scores import as_outlier_detector, in_distribution_scores
 _TAIL = 0.2
 
 
-class CombinedDetector(_BaseComposition, BaseNoveltyDetector):
+class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     r"""Several detectors as one: Fisher's combination of their p-values.
 
     What one detector misses another sees. Their scores have different units, so each

@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 from scipy.stats import false_discovery_control
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from .._labels import one_per_sample
 from .._messages import warn
 

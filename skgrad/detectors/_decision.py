@@ -6,10 +6,10 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.svm import OneClassSVM
-from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils import check_random_state
 from torch.utils.data import Dataset, IterableDataset, Subset
 
+from .._compat import Interval, StrOptions, safe_indexing
 from .._labels import one_per_sample
 from .._messages import brief, warn
 from ..torch_engine.samples import take_samples
@@ -257,7 +257,7 @@ def take(X, rows):
         return take_samples(X, rows)
     if isinstance(X, Dataset):
         return Subset(X, rows.tolist())
-    return _safe_indexing(X, rows)
+    return safe_indexing(X, rows)
 
 
 def seed(estimator, random_state):

@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.covariance import LedoitWolf
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._compat import Interval, StrOptions
 from ._base import BaseNoveltyDetector
 from ._class_conditional import ClassConditionalDetector
 from ._scaling import AnyFloatScaler

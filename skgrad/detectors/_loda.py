@@ -3,10 +3,9 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._compat import Interval, StrOptions, fit_context
 from ._base import BaseNoveltyDetector
 from ._histograms import Histograms
 
@@ -115,7 +114,7 @@ class LODA(BaseNoveltyDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Learn from another batch of in-distribution data.
 

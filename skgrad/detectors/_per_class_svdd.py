@@ -4,8 +4,8 @@ from numbers import Real
 
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import OneClassSVM
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._compat import Interval, StrOptions
 from ._base import BaseNoveltyDetector
 from ._class_conditional import ClassConditionalDetector
 from ._decision import seed

@@ -4,17 +4,14 @@ import copy
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, _fit_context, clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags, indexable
-from sklearn.utils.validation import (
-    _num_samples,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.utils.data import Dataset
 
 from .._all_or_nothing import all_or_nothing
+from .._compat import fit_context, num_samples
 from .._labels import distinct, one_per_sample
 from ._base import fit_to_score
 from ._blocks import column_names, find_blocks
@@ -163,7 +160,7 @@ class ConformalDetector(BaseDecision):
         return tags
 
     # The detector validates its own parameters and those that it holds.
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
         """Fit the detector and hold out samples for the decision.
 
@@ -207,7 +204,7 @@ class ConformalDetector(BaseDecision):
 
     def _rows(self, X, y, supervised):
         """Return the in-distribution rows, and those of a classifier's anomalies."""
-        n_samples = _num_samples(X)
+        n_samples = num_samples(X)
         if not supervised:
             rows = in_distribution_rows(n_samples, y)
             others = np.empty(0, dtype=np.intp)

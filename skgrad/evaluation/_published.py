@@ -2,8 +2,7 @@
 
 from importlib.resources import files
 
-from sklearn.utils._param_validation import StrOptions, validate_params
-
+from .._compat import StrOptions, validate_params
 from ._evaluation import import_pandas
 
 FILES = {

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from torch import nn
 from torch.nn.functional import pad
 from torch.utils.data import default_collate
 
 from .._arrays import as_array, check_finite, check_labels, check_not_empty
+from .._compat import Interval, StrOptions, validate_params
 from .._optional import import_package
 from ..torch_engine.model_state import check_device
 from ..torch_engine.restoring import seeded_training

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import StrOptions
 
+from .._compat import StrOptions
 from .._messages import warn
 from ..torch_engine.activations import (
     LOGITS,

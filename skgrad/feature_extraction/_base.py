@@ -5,11 +5,12 @@ from abc import abstractmethod
 from functools import partial
 
 import joblib
-from sklearn.base import TransformerMixin, _fit_context
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
 from .._all_or_nothing import all_or_nothing
+from .._compat import check_feature_names_in, fit_context
 from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, on_device, placement, unwrap_model
 from ._feature_array import FeatureArray
@@ -53,7 +54,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     def _features(self, module, batch, n_classes):
         """Return the features of a batch, a tensor (n_samples, n_features_out)."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Check the model and the inputs, and name the features.
 
@@ -158,7 +159,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         """
         check_is_fitted(self, "n_classes_")
         if input_features is not None:
-            _check_feature_names_in(self, input_features)
+            check_feature_names_in(self, input_features)
         return self._feature_names.copy()
 
     def _checked_features(self, module, batch):

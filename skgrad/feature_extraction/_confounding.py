@@ -4,8 +4,8 @@ from functools import partial
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 
+from .._compat import StrOptions
 from .._messages import brief
 from ..torch_engine.cotangents import LABELS, LOSSES, label_cotangents
 from ..torch_engine.gradient_routes import parameter_routes

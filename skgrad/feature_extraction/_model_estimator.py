@@ -9,11 +9,11 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 from torch import nn
 from torch.utils.data import Dataset
 
+from .._compat import Interval
 from .._messages import brief, warn
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.inputs import as_batchable

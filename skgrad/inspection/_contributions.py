@@ -6,8 +6,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from ..detectors import CombinedDetector
 from ._column_groups import group_columns
 from ._display import Spread

@@ -4,11 +4,10 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from .._arrays import as_array, check_not_empty
+from .._compat import CONVOLUTIONS, Interval, StrOptions, validate_params
 from .._messages import did_you_mean, listed
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
@@ -18,7 +17,7 @@ from ..torch_engine.activations import as_names
 from ..torch_engine.model_state import unwrap_model
 
 # What is measured by default.
-_KINDS = (_ConvNd, nn.Linear)
+_KINDS = (*CONVOLUTIONS, nn.Linear)
 
 
 @validate_params(

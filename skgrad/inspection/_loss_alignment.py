@@ -5,9 +5,9 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
 from .._arrays import as_array, check_labels, check_not_empty
+from .._compat import Interval, validate_params
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.loss_alignment import gradient_alignment
 from ..torch_engine.model_state import (

@@ -4,9 +4,9 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, validate_params
 
 from .._arrays import as_array, check_labels, check_not_empty
+from .._compat import Interval, validate_params
 from .._messages import brief
 from ..feature_extraction import LayerActivationTransformer
 from ._display import check_matplotlib, check_numbers, take_axes

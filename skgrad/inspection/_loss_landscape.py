@@ -5,8 +5,8 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._compat import Interval, StrOptions, validate_params
 from .._messages import brief
 from ..feature_extraction import (
     CosineSimilarityMatrixTransformer,

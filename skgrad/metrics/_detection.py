@@ -4,8 +4,8 @@ from numbers import Real
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from .._labels import distinct, one_per_sample
 from .._messages import brief
 

@@ -4,11 +4,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 
 from .._all_or_nothing import all_or_nothing
+from .._compat import Interval, fit_context
 from .._messages import brief, warn
 from ..detectors._decision import anomaly_labels
 from ..detectors._per_class_svdd import make_svdd
@@ -192,7 +191,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         self.max_samples = max_samples
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Choose the layer.
 

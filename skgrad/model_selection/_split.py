@@ -9,8 +9,8 @@ from sklearn.model_selection import (
     StratifiedKFold,
 )
 from sklearn.utils import check_random_state, indexable
-from sklearn.utils.validation import _num_samples
 
+from .._compat import num_samples
 from .._labels import distinct, one_per_sample
 
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
@@ -144,10 +144,10 @@ class NoveltyKFold(BaseCrossValidator):
             raise TypeError(f"X must have a length; got {type(X).__name__}.")
         (X,) = indexable(X)
         groups = _checked_groups(groups, len(y))
-        if X is not None and _num_samples(X) != len(y):
+        if X is not None and num_samples(X) != len(y):
             raise ValueError(
                 "y must have one label per sample of X; found input variables with "
-                f"inconsistent numbers of samples: [{_num_samples(X)}, {len(y)}]."
+                f"inconsistent numbers of samples: [{num_samples(X)}, {len(y)}]."
             )
         self._check_counts(y)
         folds = list(self._folds(y, groups))

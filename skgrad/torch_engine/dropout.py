@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
+
+from .._compat import DROPOUTS
 
 
 def dropout_layers(module: nn.Module) -> list[str]:
@@ -29,7 +30,7 @@ def dropout_layers(module: nn.Module) -> list[str]:
     return [
         name
         for name, part in module.named_modules()
-        if isinstance(part, _DropoutNd) and part.p > 0
+        if isinstance(part, DROPOUTS) and part.p > 0
     ]
 
 

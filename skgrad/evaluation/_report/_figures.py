@@ -4,8 +4,8 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.metrics import roc_curve
-from sklearn.utils._param_validation import Interval, validate_params
 
+from ..._compat import Interval, validate_params
 from ..._optional import import_package
 from ...inspection import DetectorHeatMapDisplay
 from ._summary import Summary, nan_mean

@@ -5,8 +5,8 @@ import io
 from html import escape
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from ..._compat import validate_params
 from ..._files import write_text
 from ...inspection._detector_heat_map import METRIC_NAMES
 from ._distributions import plot_score_distributions

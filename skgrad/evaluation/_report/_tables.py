@@ -5,8 +5,8 @@ import re
 from html import escape
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from ..._compat import validate_params
 from ..._files import replacing, write_text
 from ._summary import Summary, nan_mean, nan_spread
 
