@@ -31,6 +31,7 @@ _HOMES = {
     "make_geometric_gradient_detector": "detectors",
     "make_recommended_detector": "detectors",
     "make_uniform_detector": "detectors",
+    "predict_logits": "feature_extraction",
     "save": "persistence",
 }
 _ROOMS = (

@@ -1,73 +1,9 @@
 """Inputs as arrays, what must not be among them, and means of what is there."""
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
-
-from ._labels import distinct, one_per_sample
-from .torch_engine.inputs import NO_SAMPLES, as_batchable, called
-from .torch_engine.samples import count_samples, take_samples
 
 # Some data sets hold a few inputs in both parts by themselves.
 _MOST_SEEN = 0.1
-
-
-def as_array(X, name):
-    """Return inputs as one array (n_samples, *input_shape); data sets are read."""
-    with called(name):
-        if getattr(X, "shape", (1,))[:1] != (0,):  # no anomalies are fine
-            X = as_batchable(X)
-        if isinstance(X, Dataset):
-            n_samples = count_samples(X)
-            if not n_samples:
-                raise ValueError(NO_SAMPLES)
-            X = take_samples(X, np.arange(n_samples))
-    if isinstance(X, torch.Tensor):
-        bare = X.detach().cpu()
-        X = (bare.float() if bare.dtype == torch.bfloat16 else bare).numpy()
-    X = np.asarray(X)
-    if X.dtype.kind == "O" or X.dtype == np.longdouble:  # torch takes neither
-        X = X.astype(np.float64)
-    if X.ndim < 2 or X.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{name} must be numbers of shape (n_samples, *input_shape); got shape "
-            f"{X.shape} of dtype {X.dtype}."
-        )
-    return X
-
-
-def check_not_empty(X, name, what):
-    """Refuse an empty part of the data, without which nothing can be judged."""
-    if not len(X):
-        raise ValueError(f"{name} must hold {what}, at least one; got none.")
-
-
-def check_finite(X, name):
-    """Refuse NaN and infinity, and say where the first is."""
-    good = np.isfinite(X).all(axis=tuple(range(1, X.ndim)))
-    if not good.all():
-        raise ValueError(
-            f"{name} must be finite; got NaN or infinity in {np.sum(~good)} of "
-            f"{len(X)} inputs, first in number {np.argmin(good)}. Leave them out."
-        )
-
-
-def check_labels(y, X, name):
-    """Return the classes of X, or None."""
-    if y is None:
-        return None
-    y = one_per_sample(y, name)
-    if y.shape != (len(X),):
-        raise ValueError(
-            f"{name} must hold one class for each of the {len(X)} inputs; got shape "
-            f"{y.shape}."
-        )
-    if y.dtype.kind not in "biuf" or not (y == np.floor(y)).all():
-        raise ValueError(
-            f"{name} must hold classes as whole numbers, as the model's logits are "
-            f"numbered; got {distinct(y)[:5]} of dtype {y.dtype}."
-        )
-    return y
 
 
 def check_held_out(X_test, X_fit):

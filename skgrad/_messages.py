@@ -6,7 +6,8 @@ Warnings point to the line of the user's code that led to them.
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -58,6 +59,20 @@ def did_you_mean(
         return ""
     *first, last = (repr(small[one]) for one in close)
     return f" Did you mean {', '.join(first)}{' or ' if first else ''}{last}?"
+
+
+@contextmanager
+def naming(parameter: str) -> Iterator[None]:
+    """Add to errors which parameter of the caller the ``X`` of the message is.
+
+    For calls of estimators of others, which know their own ``X`` alone. Checks of our
+    own take the name as an argument.
+    """
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"The X of this message is {parameter}.")
+        raise
 
 
 def warn(message: str, category: type[Warning]) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .._compat import Interval
+from .._validation import check_inputs
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
-from ..torch_engine.inputs import as_batchable
 from ..torch_engine.memory import Pieces
 from ..torch_engine.model_state import (
     as_logits,
@@ -225,7 +225,7 @@ def run_attack(
     """
     module = on_device(unwrap_model(model), device)
     place = placement(module)
-    X = as_batchable(X)
+    X = check_inputs(X)
     if isinstance(X, Dataset):
         raise TypeError("X must be an array or tensor; got a Dataset. Stack it first.")
     goals = Goals(y, target, len(X), random_state)

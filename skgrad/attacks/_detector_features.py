@@ -4,11 +4,11 @@ from functools import partial
 
 import torch
 from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._messages import brief
+from .._unwrap import unwrap
 from ..detectors._wrapper import ConformalDetector
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
@@ -45,16 +45,9 @@ def find_pipeline(detector):
     Pipeline
         With two steps or more.
     """
-    while True:
-        if isinstance(detector, ConformalDetector):
-            check_is_fitted(detector)
-            detector = detector.detector_
-        elif isinstance(detector, FrozenEstimator):
-            detector = detector.estimator
-        elif hasattr(detector, "best_estimator_"):
-            detector = detector.best_estimator_
-        else:
-            break
+    if isinstance(detector, ConformalDetector):
+        check_is_fitted(detector)
+    detector = unwrap(detector)
     if not isinstance(detector, Pipeline) or len(detector) < 2:
         raise TypeError(f"{_LEGAL}; got {brief(detector)}.")
     return detector

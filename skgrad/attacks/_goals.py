@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._labels import one_per_sample
 from .._messages import brief
+from .._validation import to_array
 from ..torch_engine.model_state import forward
 
 # What ``target`` may be besides classes.
@@ -73,7 +73,7 @@ _LEGAL_TARGETS = (
 
 
 def _checked_target(target, n_samples):
-    labels = one_per_sample(target, "target")
+    labels = to_array(target, "target")
     if labels.ndim == 0 and labels.dtype.kind in "iu":
         labels = np.full(n_samples, labels)
     if not _are_classes(labels, n_samples):
@@ -85,7 +85,7 @@ def _checked_target(target, n_samples):
 
 
 def _checked_y(y, n_samples):
-    labels = one_per_sample(y, "y")
+    labels = to_array(y, "y")
     if not _are_classes(labels, n_samples):
         raise ValueError(
             f"y must be None or {n_samples} integer classes, one per sample of X; "

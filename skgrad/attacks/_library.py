@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from .._messages import brief, did_you_mean, listed
 from .._optional import import_package
-from ..torch_engine.inputs import as_batchable
+from .._validation import check_inputs
 from ..torch_engine.model_state import as_logits, check_recorded, placement
 from ..torch_engine.restoring import seed_torch
 from ._balls import per_sample
@@ -155,7 +155,7 @@ def told_by(what, x):
 
 def seed_each(X, random_state):
     """Draw a seed for each input: what is drawn for one does not depend on others."""
-    X = as_batchable(X)
+    X = check_inputs(X)
     # A Dataset is refused later, in the words of X.
     n_samples = 0 if isinstance(X, Dataset) else len(X)
     return random_state.randint(2**31 - 1, size=n_samples)

@@ -8,9 +8,8 @@ from sklearn.utils import check_random_state
 from torch.nn.functional import affine_grid, grid_sample
 
 from .._compat import Interval, validate_params
-from .._labels import one_per_sample
 from .._messages import brief
-from ..torch_engine.inputs import as_batchable
+from .._validation import check_inputs, to_array
 from ..torch_engine.model_state import at_least_float32
 from ._base import CONSTRAINTS, run_attack
 
@@ -89,7 +88,7 @@ def rotate(
     >>> rotate(model, [[[[0.0, 1.0], [0.0, 0.0]]]], angle=[90]).X_adv.round().tolist()
     [[[[1.0, 0.0], [0.0, 0.0]]]]
     """
-    X = as_batchable(X)
+    X = check_inputs(X)
     angles = None if isinstance(angle, Real) else _checked_angles(angle, len(X))
     generator = check_random_state(random_state)
 
@@ -154,7 +153,7 @@ def _filling(fill, batch):
 
 def _checked_angles(angle, n_samples):
     try:
-        angles = one_per_sample(angle, "angle")
+        angles = to_array(angle, "angle")
     except ValueError as error:
         raise ValueError(
             f"angle must be a number of degrees, or one for each sample of X: {error}"

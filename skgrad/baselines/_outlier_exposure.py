@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from .._compat import Interval, validate_params
-from .._labels import one_per_sample
+from .._messages import naming
 from .._optional import import_package
+from .._validation import as_tensor, check_inputs, to_array
 from ..torch_engine.batching import batches, prepare_batch
-from ..torch_engine.inputs import as_batchable, as_tensor, called
 from ..torch_engine.model_state import (
     as_logits,
     check_device,
@@ -241,7 +241,7 @@ def _checked_data(X, name):
     if X is None or (hasattr(X, "__len__") and not issparse(X) and len(X) == 0):
         raise ValueError(f"{name} must hold at least one sample; got none.")
     try:
-        X = as_batchable(X)
+        X = check_inputs(X)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} cannot be used: {error}") from error
     if isinstance(X, IterableDataset):
@@ -262,7 +262,7 @@ def _checked_data(X, name):
 
 def _read(X, name):
     """Cut X into batches; what cannot be read is called by its name."""
-    with called(name):
+    with naming(name):
         yield from batches(X, 512)
 
 
@@ -286,7 +286,7 @@ def _check_batches(X, name, module, shape=None):
 
 def _checked_labels(y, n_samples, n_classes):
     labels = y.cpu() if isinstance(y, torch.Tensor) else y
-    labels = one_per_sample(labels, "y")
+    labels = to_array(labels, "y")
     if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"y must be {n_samples} integer classes, one per sample of X; got "

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._compat import Interval, validate_params
-from .._labels import one_per_sample
+from .._validation import to_array
 
 # Detectors get the first of a permutation, networks the last of it.
 _N_TRAIN = 50_000
@@ -109,7 +109,7 @@ def split_ecg(y, *, n_train=200, n_fit=150, random_state=0):
     >>> len(parts.test)
     2
     """
-    y = one_per_sample(y, "y")
+    y = to_array(y, "y")
     if n_train + n_fit >= len(y):
         raise ValueError(
             f"n_train + n_fit must be less than the {len(y)} series in y, so that some "

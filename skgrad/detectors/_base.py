@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._all_or_nothing import all_or_nothing
 from .._compat import fit_context
-from ._blocks import column_names
+from .._validation import check_matrix, column_names
 from ._decision import (
     PER_CLASS,
     BaseDecision,
@@ -16,7 +16,6 @@ from ._decision import (
     in_distribution_rows,
     split_rows,
 )
-from ._matrix import as_matrix
 
 
 class BaseNoveltyDetector(BaseDecision):
@@ -84,7 +83,7 @@ class BaseNoveltyDetector(BaseDecision):
     def _check_training_data(self, X, y, *, fewest=2, first=True):
         """Validate X, and leave out the rows that y labels as anomalies."""
         names = column_names(X)
-        X = validate_data(self, as_matrix(X), dtype=np.float64, reset=first)
+        X = validate_data(self, check_matrix(X), dtype=np.float64, reset=first)
         if first:
             self._column_names = names
         self._check_names(names)
@@ -95,7 +94,7 @@ class BaseNoveltyDetector(BaseDecision):
     def _validated(self, X):
         check_is_fitted(self)
         names = column_names(X)
-        X = validate_data(self, as_matrix(X), dtype=np.float64, reset=False)
+        X = validate_data(self, check_matrix(X), dtype=np.float64, reset=False)
         self._check_names(names)
         return X
 

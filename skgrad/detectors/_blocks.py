@@ -16,16 +16,8 @@ from numbers import Integral
 
 import numpy as np
 
-from .._compat import get_feature_names
 from .._messages import brief
 from ..torch_engine.activations import LOGITS
-
-
-def column_names(X):
-    """Return the column names of X as a list, or None if it has none."""
-    names = getattr(X, "feature_names", None)
-    names = get_feature_names(X) if names is None else names
-    return None if names is None else list(names)
 
 
 def find_blocks(n_columns, names, blocks):

@@ -7,8 +7,8 @@ from scipy.stats import false_discovery_control
 from sklearn.utils import column_or_1d
 
 from .._compat import Interval, validate_params
-from .._labels import one_per_sample
 from .._messages import warn
+from .._validation import to_array
 
 
 class TooFewSamplesWarning(UserWarning):
@@ -198,7 +198,7 @@ def select_by_fdr(p_values, fdr=0.1):
 def checked_scores(name, values, min_size=1):
     """Return the values as a vector of floats without NaN."""
     try:
-        values = column_or_1d(one_per_sample(values, name), dtype=float)
+        values = column_or_1d(to_array(values, name), dtype=float)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{name} must be numbers of shape (n_samples,): {error}"

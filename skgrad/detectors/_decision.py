@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from .._compat import Interval, StrOptions, safe_indexing
-from .._labels import one_per_sample
 from .._messages import brief, warn
+from .._validation import to_array
 from ..torch_engine.samples import take_samples
 from ._conformal import (
     TooFewSamplesWarning,
@@ -205,7 +205,7 @@ def anomaly_labels(y, n_samples):
     ndarray of shape (n_samples,)
         +1 for in-distribution samples, -1 for anomalies.
     """
-    y = np.ones(n_samples) if y is None else one_per_sample(y, "y")
+    y = np.ones(n_samples) if y is None else to_array(y, "y")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
     if y.ndim != 1 or y.dtype.kind not in "iufO" or set(y.tolist()) - {-1, 1}:

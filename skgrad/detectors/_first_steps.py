@@ -1,10 +1,9 @@
 """Which parts of a detector are handed its inputs, and whether they read Datasets."""
 
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from torch.utils.data import Dataset
+
+from .._unwrap import first_steps
 
 
 def check_reads(detector, X):
@@ -32,17 +31,3 @@ def _takes_arrays_alone(first):
     of_sklearn = type(first).__module__.startswith("sklearn.")
     # A function may take anything.
     return of_sklearn and not isinstance(first, FunctionTransformer)
-
-
-def first_steps(estimator):
-    """Return the estimators that are handed X as it is; a word where there is none."""
-    if isinstance(estimator, Pipeline):
-        steps = [step for _, step in estimator.steps]
-        steps = [step for step in steps if step not in (None, "passthrough")]
-        return first_steps(steps[0]) if steps else []
-    if isinstance(estimator, FeatureUnion):
-        parts = [part for _, part in estimator.transformer_list if part != "drop"]
-        return [first for part in parts for first in first_steps(part)]
-    if isinstance(estimator, FrozenEstimator | BaseSearchCV):
-        return first_steps(estimator.estimator)
-    return [estimator]

@@ -13,13 +13,12 @@ from torch import nn
 
 from .._all_or_nothing import all_or_nothing
 from .._compat import Interval, fit_context
-from .._labels import one_per_sample
 from .._messages import brief
 from .._optional import import_package
+from .._validation import check_matrix, to_array
 from ..feature_extraction._references import is_leaving_out
 from ..torch_engine.restoring import generators_kept, seeded_training
 from ..torch_engine.training import fit_net
-from ._matrix import as_matrix
 from ._scaling import AnyFloatScaler
 
 
@@ -142,9 +141,9 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
         """
         with all_or_nothing(self):
             # None is told in scikit-learn's words.
-            y = None if y is None else one_per_sample(y, "y")
+            y = None if y is None else to_array(y, "y")
             X, y = validate_data(
-                self, as_matrix(X), y, dtype=np.float64, ensure_min_samples=2
+                self, check_matrix(X), y, dtype=np.float64, ensure_min_samples=2
             )
             y = self._encode(y)
             random_state = check_random_state(self.random_state)
@@ -173,7 +172,7 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
             Probabilities in the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = validate_data(self, as_matrix(X), dtype=np.float64, reset=False)
+        X = validate_data(self, check_matrix(X), dtype=np.float64, reset=False)
         # Sound inputs lie within a few units; beyond a million only the side counts,
         # and the layers cannot overflow.
         X = np.clip(self.scaler_.transform(X), -1e6, 1e6)

@@ -100,16 +100,6 @@ class PyODDetector(BaseNoveltyDetector):
         return -anomaly_score.astype(np.float64).reshape(len(X))
 
 
-def ends_in_pyod(estimator):
-    """Tell whether a pipeline, search or frozen estimator ends in one of PyOD."""
-    if hasattr(estimator, "steps"):
-        inner = estimator.steps[-1][1]
-    else:
-        inner = getattr(estimator, "best_estimator_", None)
-        inner = getattr(estimator, "estimator", None) if inner is None else inner
-    return is_pyod(inner) or (inner is not None and ends_in_pyod(inner))
-
-
 def is_pyod(estimator):
     """Tell whether it is a detector of PyOD, without importing that."""
     return any(

@@ -4,8 +4,9 @@ import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
 
 from .._messages import brief, call_it
+from .._unwrap import last_step
 from ._first_steps import check_reads
-from ._pyod import PyODDetector, ends_in_pyod, is_pyod
+from ._pyod import PyODDetector, is_pyod
 
 
 def in_distribution_scores(estimator, X, *, anomaly_label=None):
@@ -102,7 +103,7 @@ def as_outlier_detector(detector):
 
 def check_no_bare_pyod(estimator):
     """Refuse detectors of PyOD with their own sign, wherever they hide."""
-    if is_pyod(estimator) or ends_in_pyod(estimator):
+    if is_pyod(last_step(estimator)):
         raise TypeError(
             "estimator must score in-distribution inputs higher; PyOD does the "
             f"opposite in {brief(estimator)}. Wrap PyOD's detector itself before it is "

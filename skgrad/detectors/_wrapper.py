@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from .._all_or_nothing import all_or_nothing
 from .._compat import fit_context, num_samples
-from .._labels import distinct, one_per_sample
+from .._validation import column_names, distinct, to_array
 from ._base import fit_to_score
-from ._blocks import column_names, find_blocks
+from ._blocks import find_blocks
 from ._decision import (
     PER_CLASS,
     BaseDecision,
@@ -118,6 +118,8 @@ class ConformalDetector(BaseDecision):
     [0.01]
     """
 
+    # See `skgrad._unwrap`.
+    _wrapped = "detector_"
     _parameter_constraints: dict = {
         **BaseDecision._parameter_constraints,
         "detector": "no_validation",  # by as_outlier_detector
@@ -214,7 +216,7 @@ class ConformalDetector(BaseDecision):
                 "the target y is None. It tells in-distribution samples from anomalies."
             )
         else:
-            y = one_per_sample(y, "y")
+            y = to_array(y, "y")
             if y.shape != (n_samples,):
                 raise ValueError(
                     "y must have one label per sample of X; found input variables with "

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._arrays import as_array
-from .._labels import one_per_sample
 from .._messages import brief
+from .._validation import to_array
 from ..attacks import AttackResult
+from ..torch_engine.samples import read_array
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class AnomalySet:
     seconds: float = np.nan
 
     def __post_init__(self):
-        object.__setattr__(self, "X", as_array(self.X, "X"))
+        object.__setattr__(self, "X", read_array(self.X, "X"))
         if self.sources is None:
             return
-        sources = one_per_sample(self.sources, "sources")
+        sources = to_array(self.sources, "sources")
         if sources.shape != (len(self.X),) or (
             len(sources) and sources.dtype.kind not in "iu"
         ):

@@ -6,18 +6,12 @@ import joblib
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from .._arrays import (
-    as_array,
-    check_all_new,
-    check_finite,
-    check_held_out,
-    check_labels,
-    check_new,
-    check_not_empty,
-)
+from .._arrays import check_all_new, check_held_out, check_new
+from .._validation import check_classes, check_finite, check_not_empty
 from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._base import BaseModelTransformer
 from ..torch_engine.model_state import placement, unwrap_model
+from ..torch_engine.samples import read_array
 from ._anomaly_set import as_anomaly_sets
 
 
@@ -43,7 +37,7 @@ class Inputs:
             model, "logits", input_shape=input_shape
         )
         share_features(self._logits, self.features)
-        self.X_test = as_array(X_test, "X_test")
+        self.X_test = read_array(X_test, "X_test")
         check_not_empty(self.X_test, "X_test", "in-distribution inputs")
         check_finite(self.X_test, "X_test")
         self.anomalies = as_anomaly_sets(anomalies, len(self.X_test))
@@ -51,8 +45,8 @@ class Inputs:
             check_finite(found.X, f"anomalies[{kind!r}]")
         self._logits.fit(self.X_test)
         self.classes = self.predict(self.X_test)
-        y_test = check_labels(y_test, self.X_test, "y_test")
-        self.X_fit = None if X_fit is None else as_array(X_fit, "X_fit")
+        y_test = self._checked_classes(y_test, self.X_test, "y_test")
+        self.X_fit = None if X_fit is None else read_array(X_fit, "X_fit")
         self.allowed = np.ones(len(self.X_test), dtype=bool)
         if self.X_fit is not None:
             check_not_empty(self.X_fit, "X_fit", "in-distribution inputs")
@@ -114,7 +108,11 @@ class Inputs:
                 "y_fit must be None without X_fit, whose classes it holds; got some. "
                 "Give X_fit too, or the classes of X_test as y_test."
             )
-        return check_labels(y_fit, self.X_fit, "y_fit")
+        return self._checked_classes(y_fit, self.X_fit, "y_fit")
+
+    @staticmethod
+    def _checked_classes(y, X, name):
+        return None if y is None else check_classes(y, len(X), name)
 
     def _keep_correct(self, y_test, y_fit, protocol):
         """Cut the inputs to fit on down to those classified correctly."""

@@ -10,11 +10,11 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .. import attacks as at
-from .._arrays import as_array, check_labels
-from .._labels import one_per_sample
 from .._messages import brief, did_you_mean
+from .._validation import check_classes, to_array
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import LayerActivationTransformer
+from ..torch_engine.samples import read_array
 from ._anomaly_set import AnomalySet
 from ._names import find_shown, letters
 from ._store import Store
@@ -211,11 +211,11 @@ def make_anomalies(
     """
     threat = threat or Threat()
     names = [_checked_kind(kind) for kind in kinds]
-    X = as_array(X, "X")
-    y = check_labels(one_per_sample(y, "y"), X, "y")
+    X = read_array(X, "X")
+    y = check_classes(y, len(X), "y")
     logits = LayerActivationTransformer(model, "logits")
     right = logits.fit_transform(X).argmax(axis=1) == y
-    sources = None if sources is None else one_per_sample(sources, "sources")
+    sources = None if sources is None else to_array(sources, "sources")
     store, step = Store(cache, "anomalies"), on_step or (lambda line: None)
     known = store.key(logits, joblib.hash((X, y)), threat)
     made = {}

@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn.functional import pad
 from torch.utils.data import default_collate
 
-from .._arrays import as_array, check_finite, check_labels, check_not_empty
 from .._compat import Interval, StrOptions, validate_params
 from .._optional import import_package
+from .._validation import check_classes, check_finite, check_not_empty
 from ..torch_engine.model_state import check_device
 from ..torch_engine.restoring import seeded_training
+from ..torch_engine.samples import read_array
 from ..torch_engine.training import fit_net
 
 _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -193,12 +194,12 @@ def _make_schedule(schedule, max_epochs, n_batches):
 
 
 def _check_labelled(X, y):
-    X = as_array(X, "X").astype(np.float32)
+    X = read_array(X, "X").astype(np.float32)
     check_not_empty(X, "X", "inputs, of shape (n_samples, *input_shape)")
     check_finite(X, "X")
     if y is None:
         raise ValueError("y must hold one class for each of the inputs in X; got None.")
-    y = check_labels(y, X, "y")
+    y = check_classes(y, len(X), "y")
     if y.dtype.kind not in "iu" or y.min() < 0:
         raise ValueError(
             "y must hold classes numbered from 0; got "

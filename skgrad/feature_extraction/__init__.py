@@ -4,10 +4,12 @@ from ._activations import LayerActivationTransformer
 from ._confounding import ConfoundingGradientTransformer
 from ._cosine import CosineSimilarityMatrixTransformer
 from ._feature_array import FeatureArray
+from ._predict_logits import predict_logits
 
 __all__ = [
     "ConfoundingGradientTransformer",
     "CosineSimilarityMatrixTransformer",
     "FeatureArray",
     "LayerActivationTransformer",
+    "predict_logits",
 ]

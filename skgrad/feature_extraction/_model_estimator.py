@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 
 from .._compat import Interval
 from .._messages import brief, warn
+from .._validation import check_inputs
 from ..torch_engine.batching import batches, prepare_batch
-from ..torch_engine.inputs import as_batchable
 from ..torch_engine.model_state import forward, placement
 from ._portable import PortableModel, is_portable
 from ._references import REFERENCE, is_leaving_out, with_network, without_network
@@ -73,7 +73,7 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
 
         Values are checked batch by batch, dtypes are cast there.
         """
-        X = as_batchable(X)
+        X = check_inputs(X)
         if isinstance(X, Dataset):
             return X
         shape = tuple(X.shape[1:])

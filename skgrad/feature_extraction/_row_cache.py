@@ -26,8 +26,8 @@ import torch
 from .. import __version__
 from .._files import read_arrays
 from .._messages import brief, warn
+from .._validation import no_samples
 from ..torch_engine.batching import Adaptive, batches, prepare_batch, progress_bar
-from ..torch_engine.inputs import NO_SAMPLES
 
 try:
     import fcntl
@@ -95,7 +95,7 @@ def map_batches_once(
         if missing:
             _compute_first(batch_size, missing, compute, store)
     if not wanted:
-        raise ValueError(NO_SAMPLES)
+        raise ValueError(no_samples())
     return torch.from_numpy(store.take(wanted))
 
 

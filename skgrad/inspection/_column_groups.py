@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from .._labels import one_per_sample
 from .._messages import brief
+from .._validation import to_array
 from ..torch_engine.activations import LOGITS
 
 # A column of CosineSimilarityMatrixTransformer, and one of each class's gradients.
@@ -36,7 +36,7 @@ def group_columns(names, n_columns, groups):
     if isinstance(groups, str):
         of_columns = _by_rule(names, n_columns, groups)
     else:
-        of_columns = one_per_sample(groups, "groups")
+        of_columns = to_array(groups, "groups")
         if of_columns.shape != (n_columns,):
             raise ValueError(
                 "groups must hold one name for each of the "

@@ -5,8 +5,8 @@ from numbers import Integral
 import numpy as np
 
 from .._compat import Interval, validate_params
-from .._labels import one_per_sample
 from .._messages import brief
+from .._validation import to_array
 from ._contributions import Game
 from ._display import (
     COLORS,
@@ -232,7 +232,7 @@ class ContributionDisplay:
         contributions = check_numbers(
             contributions, "contributions", n_axes=1, finite=True
         )
-        names = [str(group) for group in one_per_sample(names, "names").tolist()]
+        names = [str(group) for group in to_array(names, "names").tolist()]
         if not names or len(names) != len(contributions):
             raise ValueError(
                 "names must hold one name for each of the contributions, one or more; "

@@ -8,10 +8,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, check_random_state
 
 from .._compat import Interval, validate_params
+from .._unwrap import last_step
 from ..detectors import CombinedDetector
 from ._column_groups import group_columns
 from ._display import Spread
-from ._mixable import Mixable, last_step, make_mixable
+from ._mixable import Mixable, make_mixable
 from ._shapley import make_plans
 
 # Values in the mixed rows that are scored at once: 32 MB in float64.

@@ -7,12 +7,13 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from torch import nn
 
-from .._arrays import as_array, check_finite
 from .._messages import brief, call_it
+from .._validation import check_finite
 from ..feature_extraction import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
+from ..torch_engine.samples import read_array
 from ._display import check_matplotlib, check_numbers, take_grid
 from ._draw_inputs import way_to_draw
 
@@ -122,7 +123,7 @@ class CosineSimilarityDisplay:
         transformer = clone(transformer).set_params(output="matrix", **changes)
         for steps in before:
             X = steps.transform(X)
-        X = as_array(X, "X")
+        X = read_array(X, "X")
         cosines = np.asarray(transformer.fit_transform(X))
         n_maps = transformer.top_n or transformer.n_classes_
         logits = _logits(transformer, X)
@@ -179,7 +180,7 @@ class CosineSimilarityDisplay:
         if predicted is not None:
             predicted = _whole(predicted, "predicted", (n_inputs,))
         if inputs is not None:
-            inputs = as_array(inputs, "inputs")
+            inputs = read_array(inputs, "inputs")
             _check_count(inputs, "inputs", n_inputs)
             check_finite(inputs, "inputs")
         if titles is not None:

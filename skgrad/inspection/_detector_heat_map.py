@@ -6,9 +6,8 @@ import numpy as np
 
 from .. import metrics
 from .._arrays import nan_mean
-from .._messages import brief, did_you_mean
+from .._messages import brief, did_you_mean, naming
 from ..detectors._scores import in_distribution_scores
-from ..torch_engine.inputs import called
 from ._display import check_matplotlib, check_numbers, take_axes
 
 # What axes call a metric.
@@ -118,11 +117,11 @@ class DetectorHeatMapDisplay:
         kinds = {kind: X for kind, X in X_anomaly.items() if len(X)}
         scores_id, scores_anomaly = {}, {}
         for name, detector in estimators.items():
-            with called("X_id"):
+            with naming("X_id"):
                 scores_id[name] = in_distribution_scores(detector, X_id)
             scores_anomaly[name] = dict.fromkeys(X_anomaly, ())
             for kind, X in kinds.items():
-                with called(f"X_anomaly[{kind!r}]"):
+                with naming(f"X_anomaly[{kind!r}]"):
                     scores_anomaly[name][kind] = in_distribution_scores(detector, X)
         return cls.from_predictions(scores_id, scores_anomaly, metric=metric, ax=ax)
 

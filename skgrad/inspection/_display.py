@@ -4,9 +4,9 @@ from numbers import Real
 
 import numpy as np
 
-from .._labels import distinct, one_per_sample
 from .._messages import brief
 from .._optional import import_package
+from .._validation import distinct, to_array
 
 # Infinite values are drawn too, and have no differences.
 FARTHEST, _EDGE = 1e200, 1e12
@@ -115,7 +115,7 @@ def check_labels(y, n_samples, name, *, both=False):
     ndarray of shape (n_samples,)
         The labels.
     """
-    y = one_per_sample(y, name)
+    y = to_array(y, name)
     if y.shape != (n_samples,) or set(distinct(y)) - {1, -1}:
         raise ValueError(
             f"{name} must hold +1 (in-distribution) or -1 (anomaly) for each of the "
@@ -137,7 +137,7 @@ def check_labels(y, n_samples, name, *, both=False):
 
 def check_numbers(values, name, *, n_axes=None, finite=False):
     """Return values as a float array without NaN, or name the parameter."""
-    values = one_per_sample(values, name)
+    values = to_array(values, name)
     if values.dtype.kind not in "biuf":
         raise ValueError(
             f"{name} must hold numbers; got dtype {values.dtype}: {brief(values)}."

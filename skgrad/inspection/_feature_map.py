@@ -9,9 +9,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._labels import one_per_sample
 from .._messages import brief, listed
 from .._optional import import_package
+from .._validation import to_array
 from ..detectors._scaling import AnyFloatScaler
 from ._display import COLORS, check_matplotlib, check_numbers, take_axes
 
@@ -238,7 +238,7 @@ def _features(estimator, X):
 
 def _labels(y, n_samples):
     """Return the kind of each input as text."""
-    y = one_per_sample(y, "y")
+    y = to_array(y, "y")
     text = y.dtype.kind in "UO" and all(isinstance(label, str) for label in y.flat)
     signs = y.dtype.kind in "if" and np.isin(y, (1, -1)).all()
     if y.shape != (n_samples,) or not (text or signs):

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._arrays import as_array, check_not_empty
 from .._compat import CONVOLUTIONS, Interval, StrOptions, validate_params
 from .._messages import did_you_mean, listed
+from .._validation import check_not_empty
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
     LayerActivationTransformer,
 )
 from ..torch_engine.activations import as_names
 from ..torch_engine.model_state import unwrap_model
+from ..torch_engine.samples import read_array
 
 # What is measured by default.
 _KINDS = (*CONVOLUTIONS, nn.Linear)
@@ -104,7 +105,7 @@ def layer_norms(
     >>> norms.shape, layers
     ((2, 2), ['0', '1'])
     """
-    X = as_array(X, "X")
+    X = read_array(X, "X")
     check_not_empty(X, "X", "inputs")
     layers = _find_layers(unwrap_model(model), layers, quantity)
     options = {"batch_size": batch_size, "device": device}

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._labels import one_per_sample
 from .._messages import brief, listed
+from .._validation import to_array
 from ..detectors import ClassConditionalDetector
 from ..metrics import auroc
 from ._display import (
@@ -289,7 +289,7 @@ def _rows_of_kinds(y, kinds):
     """Return for each kind of anomaly its rows and those in-distribution."""
     if kinds is None:
         return {"anomaly": np.full(len(y), True)}
-    kinds = one_per_sample(kinds, "kinds")
+    kinds = to_array(kinds, "kinds")
     if kinds.shape != y.shape:
         raise ValueError(
             f"kinds must hold one name for each of the {len(y)} inputs; got shape "

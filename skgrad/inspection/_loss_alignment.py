@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._arrays import as_array, check_labels, check_not_empty
 from .._compat import Interval, validate_params
+from .._validation import check_classes, check_not_empty
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.loss_alignment import gradient_alignment
 from ..torch_engine.model_state import (
@@ -18,6 +18,7 @@ from ..torch_engine.model_state import (
     placement,
     unwrap_model,
 )
+from ..torch_engine.samples import read_array
 
 
 @validate_params(
@@ -117,9 +118,9 @@ def loss_alignment(
     >>> zeta.round(3).tolist()
     [[1.0, 1.0, 1.0]]
     """
-    X = as_array(X, "X")
+    X = read_array(X, "X")
     check_not_empty(X, "X", "inputs")
-    y = check_labels(y, X, "y")
+    y = None if y is None else check_classes(y, len(X), "y")
     module = on_device(unwrap_model(model), device)
     place, random_state = placement(module), check_random_state(random_state)
     X = prepare_batch(X, input_shape=None, **place)

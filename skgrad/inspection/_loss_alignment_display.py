@@ -5,10 +5,11 @@ from numbers import Integral
 import numpy as np
 import torch
 
-from .._arrays import as_array, check_labels, check_not_empty
 from .._compat import Interval, validate_params
 from .._messages import brief
+from .._validation import check_classes, check_not_empty
 from ..feature_extraction import LayerActivationTransformer
+from ..torch_engine.samples import read_array
 from ._display import check_matplotlib, check_numbers, take_axes
 from ._loss_alignment import loss_alignment
 
@@ -134,14 +135,14 @@ class LossAlignmentDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         sigmas = _checked_sigmas(sigmas)
-        X = as_array(X, "X")
+        X = read_array(X, "X")
         check_not_empty(X, "X", "inputs")
         if y is None:
             raise ValueError(
                 "y must hold the true classes of X, by which predictions are correct "
                 "or not; got None."
             )
-        y = check_labels(y, X, "y")
+        y = None if y is None else check_classes(y, len(X), "y")
         where = {"batch_size": batch_size, "device": device}
         logits = LayerActivationTransformer(model, "logits", **where).fit_transform(X)
         predicted = np.asarray(logits).argmax(axis=1)

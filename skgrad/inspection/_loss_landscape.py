@@ -7,12 +7,11 @@ import torch
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, StrOptions, validate_params
-from .._messages import brief
+from .._messages import brief, naming
 from ..feature_extraction import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
-from ..torch_engine.inputs import called
 from ._display import check_matplotlib, check_numbers, take_axes
 from ._draw_landscape import draw_classes, levels, mark
 from ._plane import Plane, cross_entropy, directions, one_input
@@ -192,7 +191,7 @@ class LossLandscapeDisplay:
             model, "logits", batch_size=batch_size, device=device
         )
         try:
-            with called("x"):
+            with naming("x"):
                 values = np.asarray(logits.fit_transform(points), dtype=np.float64)
         except (RuntimeError, ValueError) as error:
             if x.ndim > 1:

@@ -4,20 +4,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from .._labels import one_per_sample
-from .._messages import brief
-from ..detectors import ConformalDetector
-from ..detectors._blocks import column_names, find_blocks
+from .._messages import brief, naming
+from .._unwrap import last_step, unwrap
+from .._validation import column_names, to_array
+from ..detectors._blocks import find_blocks
 from ..detectors._scores import check_estimator, in_distribution_scores
 from ..feature_extraction import FeatureArray
 from ..feature_extraction._base import BaseModelTransformer
-from ..torch_engine.inputs import called
 from ..torch_engine.samples import take_samples
 from ._display import FARTHEST
 
@@ -74,7 +71,7 @@ def make_mixable(estimator, X_id):
     """Cut a fitted detector behind its last step that holds a network."""
     check_estimator(estimator)
     check_is_fitted(estimator)
-    prepare, detector = _cut(_inside(estimator), X_id)
+    prepare, detector = _cut(unwrap(estimator), X_id)
     features = _features(prepare, X_id, "X_id")
     values = _as_values(features, "X_id")
     if not len(values):
@@ -85,7 +82,7 @@ def make_mixable(estimator, X_id):
 def _features(prepare, X, name):
     if prepare is None:
         return X
-    with called(name):
+    with naming(name):
         return prepare.transform(X)
 
 
@@ -97,23 +94,6 @@ def _names(prepare, features):
         names = None
     known = names is not None and len(names) == np.shape(features)[1]
     return names if known else column_names(features)
-
-
-def last_step(detector):
-    """Return the detector at the end of a pipeline."""
-    return _inside(detector[-1] if isinstance(detector, Pipeline) else detector)
-
-
-def _inside(estimator):
-    """Return what scores inside of wrappers and searches."""
-    for kind, name in (
-        (ConformalDetector, "detector_"),
-        (FrozenEstimator, "estimator"),
-        (BaseSearchCV, "best_estimator_"),
-    ):
-        if isinstance(estimator, kind):
-            return _inside(getattr(estimator, name))
-    return estimator
 
 
 def _cut(estimator, X):
@@ -136,7 +116,7 @@ def _holds_network(step):
 
 
 def _as_values(features, name):
-    values = one_per_sample(features, name)
+    values = to_array(features, name)
     if values.ndim != 2:
         raise ValueError(
             "estimator must be a pipeline whose transformers give a matrix of "

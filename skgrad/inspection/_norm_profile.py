@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._labels import one_per_sample
-from ..torch_engine.inputs import called
+from .._messages import naming
+from .._validation import to_array
 from ._display import COLORS, check_matplotlib, check_numbers, take_axes
 from ._layer_norms import layer_norms
 
@@ -147,7 +147,7 @@ class NormProfileDisplay:
             "device": device,
         }
         norms, names = layer_norms(model, X, **options)
-        with called("X_id"):
+        with naming("X_id"):
             norms_id, _ = layer_norms(model, X_id, **options)
         return cls.from_predictions(
             norms, norms_id, names, quantity=quantity, labels=labels, ax=ax, name=name
@@ -190,7 +190,7 @@ class NormProfileDisplay:
             The display, drawn.
         """
         check_matplotlib(f"{cls.__name__}.from_predictions")
-        names = [str(layer) for layer in one_per_sample(names, "names").tolist()]
+        names = [str(layer) for layer in to_array(names, "names").tolist()]
         parts = {"norms": norms, "norms_id": norms_id}
         for part, values in parts.items():
             parts[part] = check_numbers(values, part, n_axes=2, finite=True)
@@ -201,7 +201,7 @@ class NormProfileDisplay:
                     f"in it for each of the {len(names)} names; got shape {shape}."
                 )
         if labels is not None:
-            labels = [str(label) for label in one_per_sample(labels, "labels").tolist()]
+            labels = [str(label) for label in to_array(labels, "labels").tolist()]
             if len(labels) != len(parts["norms"]):
                 raise ValueError(
                     f"labels must name each of the {len(parts['norms'])} inputs; got "

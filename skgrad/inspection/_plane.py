@@ -4,8 +4,8 @@ import numpy as np
 from scipy.special import logsumexp
 from torch.utils.data import Dataset
 
-from .._arrays import as_array
-from .._labels import one_per_sample
+from .._validation import to_array
+from ..torch_engine.samples import read_array
 
 
 class Plane(Dataset):
@@ -27,10 +27,10 @@ class Plane(Dataset):
 
 def one_input(x, name):
     """Return one input as an array of float64, or name the parameter."""
-    x = one_per_sample(x, name)
+    x = to_array(x, name)
     if x.ndim == 0:
         raise ValueError(f"{name} must be one input, of the model's shape; got {x!r}.")
-    x = as_array(x[None], name)[0]
+    x = read_array(x[None], name)[0]
     if not np.isfinite(x).all():
         raise ValueError(
             f"{name} must be finite; got NaN or infinity in {(~np.isfinite(x)).sum()} "

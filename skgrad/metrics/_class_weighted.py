@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._labels import one_per_sample
+from .._validation import to_array
 from ._detection import check_judged, check_metric
 
 
@@ -58,7 +58,7 @@ def class_weighted(metric, y_true, y_score, predicted, **options):
     """
     check_metric(metric)
     y_true, y_score = check_judged(y_true, y_score)
-    predicted = one_per_sample(predicted, "predicted")
+    predicted = to_array(predicted, "predicted")
     if predicted.shape != y_true.shape:
         raise ValueError(
             "predicted must hold one class per sample, of the shape of y_true "

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from .._compat import Interval, validate_params
-from .._labels import distinct, one_per_sample
 from .._messages import brief
+from .._validation import distinct, to_array
 
 _ARRAYS = {"y_true": ["array-like"], "y_score": ["array-like"]}
 
@@ -180,8 +180,8 @@ def check_metric(metric):
 
 def check_judged(y_true, y_score):
     """Check that labels are +1 and -1, both there, and that scores are numbers."""
-    y_true = one_per_sample(y_true, "y_true")
-    y_score = one_per_sample(y_score, "y_score")
+    y_true = to_array(y_true, "y_true")
+    y_score = to_array(y_score, "y_score")
     if y_true.ndim != 1 or y_score.shape != y_true.shape:
         raise ValueError(
             "y_true and y_score must be of one shape (n_samples,); got "

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from .._labels import distinct, one_per_sample
+from .._validation import distinct, to_array
 from ..detectors._scores import (
     anomaly_index,
     check_estimator,
@@ -90,7 +90,7 @@ class DetectionScorer:
         check_estimator(estimator)
         if y is None:
             raise ValueError("y must be given, to tell anomalies; got None.")
-        y = one_per_sample(y, "y")
+        y = to_array(y, "y")
         if is_classifier(estimator):
             check_is_fitted(estimator)
             _check_labels(y, estimator.classes_.tolist())

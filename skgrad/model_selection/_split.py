@@ -11,7 +11,7 @@ from sklearn.model_selection import (
 from sklearn.utils import check_random_state, indexable
 
 from .._compat import num_samples
-from .._labels import distinct, one_per_sample
+from .._validation import distinct, to_array
 
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 
@@ -199,7 +199,7 @@ def _checked_groups(groups, n_samples):
     """Return groups as an array, one per row."""
     if groups is None:
         return None
-    groups = one_per_sample(groups, "groups")
+    groups = to_array(groups, "groups")
     if groups.shape != (n_samples,):
         raise ValueError(
             f"groups must hold one group per sample, {n_samples} here; got shape "
@@ -221,7 +221,7 @@ def _checked_labels(y):
         raise ValueError(
             "y must be given: +1 for in-distribution rows, -1 for anomalies; got None."
         )
-    y = one_per_sample(y, "y")
+    y = to_array(y, "y")
     if y.ndim != 1:
         raise ValueError(f"y must be of shape (n_samples,); got shape {y.shape}.")
     labels = distinct(y)

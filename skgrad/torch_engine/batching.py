@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from .inputs import NO_SAMPLES, Data, stacked
+from .._validation import Data, no_samples, stack_samples
 from .memory import Pieces, is_out_of_memory
 
 
@@ -69,7 +69,7 @@ def map_batches(
             results.append(compute(raw))
             bar.update(len(raw))
     if not results:
-        raise ValueError(NO_SAMPLES)
+        raise ValueError(no_samples())
     return _joined(results)
 
 
@@ -147,7 +147,7 @@ def batches(data: Data, batch_size: int) -> Iterator[Any]:
 
 def _inputs_only(items: list[Any]) -> Tensor:
     """Make a batch of the x in x or (x, y)."""
-    return stacked(
+    return stack_samples(
         [
             item[0] if isinstance(item, (tuple, list)) and item else item
             for item in items

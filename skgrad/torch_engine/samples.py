@@ -1,14 +1,15 @@
 """Reading some samples of arrays, tensors and data sets."""
 
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
+from .._validation import Data, check_inputs, no_samples, to_numpy
 from .batching import batches
-from .inputs import Data
 
 
 def count_samples(X: Data) -> int:
@@ -25,6 +26,34 @@ def take_samples(X: Data, rows: np.ndarray) -> np.ndarray | Tensor:
     if isinstance(X, Dataset):
         return torch.cat(list(batches(Subset(X, rows.tolist()), batch_size=128)))
     return X[rows]
+
+
+def read_array(X: Any, name: str) -> np.ndarray:
+    """Return inputs as one array (n_samples, *input_shape), without any also if empty.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or Dataset
+        The inputs; all of a Dataset is read.
+    name : str
+        The parameter's name in messages.
+    """
+    if getattr(X, "shape", (1,))[:1] != (0,):
+        X = check_inputs(X, name=name)
+    if isinstance(X, Dataset):
+        n_samples = count_samples(X)
+        if not n_samples:
+            raise ValueError(no_samples(name))
+        X = take_samples(X, np.arange(n_samples))
+    X = to_numpy(X) if isinstance(X, Tensor) else np.asarray(X)
+    if X.dtype.kind == "O" or X.dtype == np.longdouble:  # torch takes neither
+        X = X.astype(np.float64)
+    if X.ndim < 2 or X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} must be numbers of shape (n_samples, *input_shape); got shape "
+            f"{X.shape} of dtype {X.dtype}."
+        )
+    return X
 
 
 def _take_from_stream(X: IterableDataset, rows: np.ndarray) -> Tensor:

@@ -8,8 +8,8 @@ from PIL import Image
 from scipy.sparse import csr_array
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from skgrad._validation import check_inputs
 from skgrad.torch_engine.batching import batches, map_batches
-from skgrad.torch_engine.inputs import as_batchable
 
 X = np.arange(30, dtype=np.float32).reshape(5, 2, 3)
 
@@ -61,7 +61,7 @@ def test_memmap_is_read_only_batch_by_batch(tmp_path):
     path = tmp_path / "x.npy"
     np.save(path, X)
     memmap = np.load(path, mmap_mode="r")
-    assert as_batchable(memmap) is memmap
+    assert check_inputs(memmap) is memmap
     assert all(isinstance(batch, np.memmap) for batch in batches(memmap, 2))
     assert_array_equal(gather(memmap), X)
 
@@ -137,7 +137,7 @@ def test_empty_dataset_is_refused():
 )
 def test_what_cannot_be_cut_is_refused(data, message):
     with pytest.raises(ValueError, match=message):
-        as_batchable(data)
+        check_inputs(data)
 
 
 class Items(Dataset):
@@ -192,7 +192,7 @@ def test_stream_that_cannot_be_read_twice_is_refused():
             return self.stream
 
     with pytest.raises(ValueError, match="X must start anew each time"):
-        as_batchable(Once())
+        check_inputs(Once())
 
 
 @pytest.mark.parametrize(
@@ -209,21 +209,21 @@ def test_what_holds_no_samples_is_refused(data, way_out):
     with pytest.raises(
         TypeError, match=rf"X must be an array, a tensor, nested lists.*{way_out}"
     ):
-        as_batchable(data)
+        check_inputs(data)
 
 
 def test_sparse_and_object_arrays():
     with pytest.raises(TypeError, match=r"X must be dense; got sparse.*toarray"):
-        as_batchable(csr_array(np.eye(2)))
+        check_inputs(csr_array(np.eye(2)))
     with pytest.raises(ValueError, match=r"X must be numeric.*dtype object"):
-        as_batchable(np.array([[None, "x"]], dtype=object))
+        check_inputs(np.array([[None, "x"]], dtype=object))
     numbers = np.array([[1, 2.5]], dtype=object)
-    assert_array_equal(gather(as_batchable(numbers)), [[1, 2.5]])
+    assert_array_equal(gather(check_inputs(numbers)), [[1, 2.5]])
 
 
 def test_lists_of_tensors_are_stacked():
     rows = [torch.ones(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.bfloat16)]
-    assert_array_equal(gather(as_batchable(rows)), [[1, 1], [0, 0]])
+    assert_array_equal(gather(check_inputs(rows)), [[1, 1], [0, 0]])
 
 
 def test_batches_are_copies():

@@ -1,0 +1,87 @@
+"""Look inside pipelines, unions, searches and wrappers."""
+
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+
+def unwrap(estimator):
+    """Return what scores inside of searches, frozen estimators and ConformalDetector.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted, if it is a search or a ConformalDetector.
+
+    Returns
+    -------
+    estimator
+        The first one inside that is none of these: a pipeline or a plain detector.
+    """
+    while True:
+        inner = _inner(estimator)
+        if inner is None:
+            return estimator
+        estimator = inner
+
+
+def _inner(estimator):
+    """Return the estimator that a wrapper delegates to, None for all others."""
+    if hasattr(estimator, "best_estimator_"):  # a fitted search
+        return estimator.best_estimator_
+    # FrozenEstimator, a search that is not fitted, and our own wrappers.
+    name = getattr(estimator, "_wrapped", None)
+    if name is None and _is_scikit_learn_wrapper(estimator):
+        name = "estimator"
+    return getattr(estimator, name, None) if name else None
+
+
+def _is_scikit_learn_wrapper(estimator):
+    module = type(estimator).__module__
+    return module.startswith(("sklearn.frozen", "sklearn.model_selection"))
+
+
+def last_step(estimator):
+    """Return the detector at the end of pipelines, however they are wrapped."""
+    estimator = unwrap(estimator)
+    while isinstance(estimator, Pipeline):
+        estimator = unwrap(estimator[-1])
+    return estimator
+
+
+def first_steps(estimator):
+    """Return the estimators that receive X as it is.
+
+    A step that is a word, such as the ``"mean"`` of a KDE, is returned as it is.
+    """
+    estimator = unwrap(estimator)
+    if isinstance(estimator, Pipeline):
+        steps = [step for _, step in estimator.steps]
+        steps = [step for step in steps if step not in (None, "passthrough")]
+        return first_steps(steps[0]) if steps else []
+    if isinstance(estimator, FeatureUnion):
+        parts = [part for _, part in estimator.transformer_list if part != "drop"]
+        return [first for part in parts for first in first_steps(part)]
+    return [estimator]
+
+
+def split_pipeline(pipeline, condition):
+    """Cut a pipeline behind the last step that meets a condition.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline, fitted or not.
+    condition : callable
+        Takes a step, returns True or False. The last step is not asked.
+
+    Returns
+    -------
+    head : Pipeline or None
+        The steps up to and with that one; None if no step meets the condition.
+    tail : Pipeline
+        The steps after it.
+    """
+    steps = [step for _, step in pipeline.steps[:-1]]
+    found = [number for number, step in enumerate(steps, 1) if condition(step)]
+    if not found:
+        return None, pipeline
+    return pipeline[: found[-1]], pipeline[found[-1] :]

@@ -1,0 +1,409 @@
+"""The only checks of what users give: inputs, matrices, labels and column names.
+
+Each check takes the name of the parameter, so that a message speaks of what the user
+wrote, and returns the value in the form in which the package uses it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from ._compat import get_feature_names
+from ._messages import brief
+
+Data = np.ndarray | Tensor | Dataset
+
+# numpy's letters for the dtypes of text, raw bytes and times.
+_NOT_NUMERIC = "USVMm"
+
+
+# Inputs of a network
+
+
+def check_inputs(X: Any, *, name: str = "X") -> Any:
+    """Return inputs of a network in a form that can be cut into batches.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or Dataset
+        The inputs. Lists become arrays; nothing else is converted or copied.
+    name : str, default="X"
+        The parameter's name in messages.
+
+    Returns
+    -------
+    array, data frame, Tensor or Dataset
+        Unless it is a Dataset: numeric, not empty, at least two-dimensional.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` holds no samples, or is sparse.
+    ValueError
+        If ``X`` is ragged, not numeric, complex, has no sample or no second axis, an
+        axis of length 0, or is a stream that cannot be read twice.
+    """
+    if isinstance(X, Dataset):
+        return _check_dataset(X, name)
+    if issparse(X):
+        raise TypeError(f"{name} must be dense; got sparse data. Use {name}.toarray().")
+    if not hasattr(X, "shape"):
+        X = _from_list(X, name)
+    _check_numeric(X, name)
+    if isinstance(X, Tensor):
+        _check_dense(X, name)
+    if len(X.shape) < 2 or X.shape[0] == 0:
+        raise ValueError(
+            f"{name} must be of shape (n_samples, *input_shape) with at least one "
+            f"sample; got shape {tuple(X.shape)}. Reshape your data: a single sample x "
+            "is x[None]. Class labels are not inputs."
+        )
+    if 0 in X.shape:
+        raise ValueError(
+            f"{name} must hold samples of at least one value; got 0 feature(s) "
+            f"(shape={tuple(X.shape)}) while a minimum of 1 is required. Look for an "
+            "empty slice or selection of columns."
+        )
+    return X
+
+
+def _check_dense(X: Tensor, name: str) -> None:
+    if X.layout != torch.strided or X.is_meta:
+        way_out = "Load its values first" if X.is_meta else "Use to_dense()"
+        raise ValueError(
+            f"{name} must be a dense tensor with values; got layout {X.layout} on "
+            f"{X.device}. {way_out}."
+        )
+
+
+def _check_numeric(X: Any, name: str) -> None:
+    """Raise unless X holds real numbers, all of them known."""
+    dtype = getattr(X, "dtype", "object")
+    if _kind(X) in _NOT_NUMERIC or not _converts(X, name):
+        raise ValueError(
+            f"{name} must be numeric, of shape (n_samples, *input_shape); got dtype "
+            f"{dtype}. Load and encode the inputs as the model was trained on them."
+        )
+    if _kind(X) == "c":
+        raise ValueError(
+            f"{name} must be real. Complex data not supported: got {dtype}."
+        )
+    if np.ma.is_masked(X):
+        # numpy would pass on what lies under the mask.
+        raise ValueError(
+            f"{name} must have no masked values; got {np.ma.count_masked(X)} of them. "
+            f"Fill them with {name}.filled(value), or leave such samples out."
+        )
+
+
+def _kind(X: Any) -> str:
+    """Return numpy's letter for the kind of dtype of X, "f" where it has none."""
+    if isinstance(X, Tensor):
+        return "c" if X.is_complex() else "f"
+    if hasattr(X, "dtypes"):  # a data frame, whose columns may be of any kind
+        return "O"
+    return getattr(getattr(X, "dtype", None), "kind", "f")
+
+
+def _converts(X: Any, name: str) -> bool:
+    """Return True unless X is of objects that are not numbers."""
+    if _kind(X) != "O":
+        return True
+    try:
+        np.asarray(X, dtype=float)
+    except ValueError:
+        return False
+    except TypeError as error:
+        if "NAType" in str(error):  # pandas' missing number, reported as NaN later
+            return True
+        raise TypeError(f"{name} must hold numbers: {error}") from error
+    return True
+
+
+def _check_dataset(dataset: Dataset, name: str) -> Dataset:
+    if isinstance(dataset, IterableDataset):
+        if iter(dataset) is iter(dataset):
+            raise ValueError(
+                f"{name} must start again each time it is iterated; this "
+                "IterableDataset gives the same iterator again. Return a new one from "
+                "__iter__."
+            )
+    elif not hasattr(dataset, "__len__"):
+        raise TypeError(
+            f"{name} must have a length; {type(dataset).__name__} has no __len__. Add "
+            "one, or make it an IterableDataset."
+        )
+    return dataset
+
+
+def _from_list(X: Any, name: str) -> np.ndarray | Tensor:
+    if isinstance(X, (list, tuple)) and X and isinstance(X[0], Tensor):
+        return stack_samples(X, name=name)
+    if not (isinstance(X, (list, tuple, str, bytes)) or hasattr(X, "__array__")):
+        raise TypeError(
+            f"{name} must be an array, a tensor, nested lists or a torch Dataset; got "
+            f"{type(X).__name__}. {_instead_of(X)}"
+        )
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be rectangular, every sample of the same shape; got a ragged "
+            f"{type(X).__name__}. Pad or crop the samples to one shape; of pairs "
+            "(x, y), give the x."
+        ) from error
+
+
+def _instead_of(X: Any) -> str:
+    """Return a sentence on what to give in place of an X that holds no samples."""
+    if isinstance(X, DataLoader):
+        return "Give its dataset: skgrad makes its own batches."
+    if isinstance(X, Mapping):
+        return "Give the entry that holds the inputs."
+    if hasattr(X, "getpixel"):  # an image of PIL
+        return "Give transform(x)[None], with the transform of the model's training."
+    return "Collect the samples in one of these."
+
+
+def stack_samples(samples: Sequence[Any], *, name: str = "X") -> Tensor:
+    """Make one batch of samples, each an array, a tensor or a number."""
+    for sample in samples:
+        numeric = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
+        if not numeric or _kind(sample) in _NOT_NUMERIC + "O":
+            raise TypeError(
+                f"{name} must hold or yield numeric arrays or tensors, as x or (x, y); "
+                f"got {type(sample).__name__}. Give a Dataset a transform that returns "
+                "tensors."
+            )
+    tensors = [as_tensor(sample) for sample in samples]
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        same_axes = len({len(shape) for shape in shapes}) == 1
+        raise ValueError(
+            f"{name} must hold samples of one shape; got "
+            f"{' and '.join(map(str, sorted(shapes)[:3]))}. "
+            + ("Pad or crop them." if same_axes else "Of a pair (x, y), give x alone.")
+        )
+    return torch.stack(tensors)
+
+
+def as_tensor(sample: Any) -> Tensor:
+    """Return a sample as a tensor; an array is copied."""
+    if isinstance(sample, np.ndarray):
+        # A native copy: torch takes no other byte order, strides or read-only memory.
+        native = sample.dtype.newbyteorder("=")
+        return torch.from_numpy(np.array(sample, dtype=native, order="C"))
+    return torch.as_tensor(sample)
+
+
+def no_samples(name: str = "X") -> str:
+    """Return the message for a data set that turned out to be empty."""
+    return f"{name} must hold at least one sample; got an empty data set."
+
+
+def check_finite(X: np.ndarray, name: str) -> None:
+    """Raise if an array of inputs holds NaN or infinity, and say where the first is."""
+    finite = np.isfinite(X).all(axis=tuple(range(1, X.ndim)))
+    if not finite.all():
+        raise ValueError(
+            f"{name} must be finite; got NaN or infinity in {np.sum(~finite)} of "
+            f"{len(X)} inputs, first in number {np.argmin(finite)}. Leave them out."
+        )
+
+
+def check_not_empty(X: Any, name: str, content: str) -> None:
+    """Raise if a part of the data that is needed is empty."""
+    if not len(X):
+        raise ValueError(f"{name} must hold {content}, at least one; got none.")
+
+
+# Matrices of features
+
+
+def check_matrix(X: Any, *, name: str = "X") -> Any:
+    """Return a feature matrix as scikit-learn takes it.
+
+    Parameters
+    ----------
+    X : array-like, data frame or Tensor
+        The features.
+    name : str, default="X"
+        The parameter's name in messages.
+
+    Returns
+    -------
+    ndarray or data frame of shape (n_samples, n_features)
+        Real numbers, not checked for NaN and infinity.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a torch Dataset, sparse, or holds no samples.
+    ValueError
+        If it has another shape, or does not hold real numbers.
+    """
+    valid = f"{name} must be a matrix of features, of shape (n_samples, n_features)"
+    transformer_hint = (
+        "For inputs of a model, put a transformer such as LayerActivationTransformer "
+        "before the detector."
+    )
+    if isinstance(X, Dataset):
+        raise TypeError(
+            f"{valid}; got the Dataset {type(X).__name__}. {transformer_hint}"
+        )
+    shape = getattr(X, "shape", None)
+    if shape is not None and len(shape) == 1:
+        raise ValueError(
+            f"{valid}; got shape {tuple(shape)}. Reshape your data: one sample x is "
+            "x[None], one feature x[:, None]."
+        )
+    X = check_inputs(X, name=name)
+    if len(X.shape) != 2:
+        raise ValueError(f"{valid}; got shape {tuple(X.shape)}. {transformer_hint}")
+    return to_numpy(X) if isinstance(X, Tensor) else X
+
+
+def column_names(X: Any) -> list | None:
+    """Return the column names of a FeatureArray or data frame, None if it has none."""
+    names = getattr(X, "feature_names", None)
+    names = get_feature_names(X) if names is None else names
+    return None if names is None else list(names)
+
+
+# Labels, scores and other values, one per sample
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """Return a tensor of any device and dtype as an array, bfloat16 as float32.
+
+    numpy has no bfloat16, and takes no tensor that autograd watches.
+    """
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(
+        force=True
+    )
+
+
+def to_array(values: Any, name: str) -> np.ndarray:
+    """Return values, one or more per sample, as an array.
+
+    Parameters
+    ----------
+    values : array-like or Tensor
+        Labels, scores, groups and the like.
+    name : str
+        The parameter's name in messages.
+
+    Raises
+    ------
+    TypeError
+        If they are a Dataset.
+    ValueError
+        If they are ragged, masked, or a tensor without values.
+    """
+    if isinstance(values, Dataset):  # numpy would iterate over it, perhaps forever
+        raise TypeError(
+            f"{name} must be an array of one value per sample; got the Dataset "
+            f"{type(values).__name__}. Stack its values first."
+        )
+    if np.ma.is_masked(values):  # numpy would pass on what lies under the mask
+        raise ValueError(
+            f"{name} must have no masked values; got {np.ma.count_masked(values)} of "
+            "them. Leave such samples out."
+        )
+    if isinstance(values, Tensor):
+        _check_dense(values, name)
+        return to_numpy(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must hold one value per sample; got a ragged "
+            f"{type(values).__name__}."
+        ) from error
+
+
+def distinct(labels: np.ndarray) -> list:
+    """Return the distinct labels of an array, also those of mixed types."""
+    try:
+        return np.unique(labels).tolist()
+    except TypeError:  # text among numbers has no order
+        return sorted(map(str, set(map(str, labels.ravel().tolist()))))
+
+
+def check_per_sample(values: Any, n_samples: int, name: str) -> np.ndarray:
+    """Return values as an array of shape (n_samples,)."""
+    values = to_array(values, name)
+    if values.shape != (n_samples,):
+        raise ValueError(
+            f"{name} must hold one value for each of the {n_samples} samples, shape "
+            f"({n_samples},); got shape {values.shape}."
+        )
+    return values
+
+
+def check_classes(
+    y: Any, n_samples: int, name: str, *, n_classes: int | None = None
+) -> np.ndarray:
+    """Return class labels, whole numbers, as an array of int64 (n_samples,).
+
+    With ``n_classes`` they must lie between 0 and ``n_classes - 1``.
+    """
+    y = check_per_sample(y, n_samples, name)
+    if y.dtype.kind not in "biuf" or not (y == np.floor(y)).all():
+        raise ValueError(
+            f"{name} must hold classes as whole numbers, as the model's logits are "
+            f"numbered; got {distinct(y)[:5]} of dtype {y.dtype}."
+        )
+    y = y.astype(np.int64)
+    if n_classes is not None and n_samples and (y.min() < 0 or y.max() >= n_classes):
+        raise ValueError(
+            f"{name} must hold classes 0 to {n_classes - 1}, as the model has "
+            f"{n_classes} logits; got {y.min()} to {y.max()}."
+        )
+    return y
+
+
+def check_signs(y: Any, n_samples: int, name: str, *, both: bool = False) -> np.ndarray:
+    """Return labels +1 and -1 as an array (n_samples,), some of them +1.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        +1 for in-distribution inputs, -1 for anomalies.
+    n_samples : int
+        How many there must be.
+    name : str
+        The parameter's name in messages.
+    both : bool, default=False
+        Whether some must be -1, too.
+    """
+    y = to_array(y, name)
+    labels = distinct(y)
+    if y.shape != (n_samples,) or set(labels) - {1, -1}:
+        raise ValueError(
+            f"{name} must hold +1 (in-distribution) or -1 (anomaly) for each of the "
+            f"{n_samples} inputs; got shape {y.shape} with values "
+            f"{brief(labels[:5])}.{_signs_hint(labels)}"
+        )
+    for sign, kind in ((1, "in-distribution"), (-1, "anomalies")):
+        if (sign == 1 or both) and sign not in labels:
+            raise ValueError(
+                f"{name} must label some inputs {sign:+d}, {kind}; all {n_samples} are "
+                f"{-sign:+d}."
+            )
+    return y.astype(np.int64)
+
+
+def _signs_hint(labels: list) -> str:
+    if labels == [0, 1]:
+        return (
+            " Where 0 means in-distribution, give np.where(y == 0, 1, -1); where 1 "
+            "does, np.where(y == 1, 1, -1)."
+        )
+    return ""
