@@ -116,3 +116,32 @@ def _selects_rows(key):
 
 def _axis(args, kwargs):
     return args[1] if len(args) > 1 else kwargs.get("axis", 0)
+
+
+def in_container_of(template, values):
+    """Return values in the kind of container that a template is, with its names.
+
+    Detectors find the logits by column names and check the names seen in fit, so an
+    array that was computed from their features has to come back in the same form.
+
+    Parameters
+    ----------
+    template : FeatureArray, data frame, ndarray or None
+        A feature matrix as the detector takes it.
+    values : ndarray of shape (n_samples, n_features)
+        The matrix to return. An array of objects takes the dtypes of a data frame.
+
+    Returns
+    -------
+    FeatureArray, data frame or ndarray of shape (n_samples, n_features)
+        ``values`` itself if the template has no column names.
+    """
+    names = getattr(template, "feature_names", None)
+    if names is not None:
+        return FeatureArray(values, names)
+    if hasattr(template, "iloc"):  # pandas, where column names may repeat
+        frame = type(template)(values, columns=template.columns)
+        return frame.astype(template.dtypes) if values.dtype == object else frame
+    if hasattr(template, "columns"):  # polars
+        return type(template)(dict(zip(template.columns, values.T, strict=True)))
+    return values

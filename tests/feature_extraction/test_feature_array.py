@@ -5,10 +5,12 @@ import pickle
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
 from skgrad.feature_extraction import FeatureArray
+from skgrad.feature_extraction._feature_array import in_container_of
 
 X = FeatureArray(np.arange(6.0).reshape(3, 2), ["a", "b"])
 
@@ -94,3 +96,28 @@ def _through_joblib(folder):
 def test_names_must_fit(values, names):
     with pytest.raises(ValueError, match="feature_names must hold one name per column"):
         FeatureArray(values, names)
+
+
+class OtherFrame(dict):
+    """A data frame without pandas' iloc, made of a dict of columns as polars does."""
+
+    columns = property(list)
+
+
+def test_values_come_back_in_the_container_of_a_template():
+    values = np.array([[1.5, 2.0]])
+    assert in_container_of(X, values).feature_names.tolist() == ["a", "b"]
+    for frame_type in (pd.DataFrame, OtherFrame):
+        template = frame_type({"a": [1, 2], "b": [3, 4]})
+        frame = in_container_of(template, values)
+        assert isinstance(frame, frame_type)
+        assert list(frame.columns) == ["a", "b"]
+        assert_array_equal([frame["a"][0], frame["b"][0]], values[0])
+    for template in (None, np.ones((3, 2))):
+        assert in_container_of(template, values) is values
+
+
+def test_objects_take_the_dtypes_of_the_data_frame():
+    template = pd.DataFrame({"a": [1], "b": pd.Series(["x"], dtype="category")})
+    frame = in_container_of(template, np.array([[2, "x"]], dtype=object))
+    assert frame.dtypes.tolist() == template.dtypes.tolist()
