@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detecting import MAKERS, draw
 from doors import DOORS
 from networks import BatchNormNet, images, seeded
+from novelty_detectors import MAKERS, draw
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 from torch import nn

@@ -103,22 +103,6 @@ def quiet(name):
         return DOORS[name](plain(), X)
 
 
-class Writing(nn.Module):
-    """A network that keeps its last inputs and counts, as a careless one does."""
-
-    def __init__(self):
-        super().__init__()
-        self.inside = seeded(BatchNormNet, dtype=torch.float64)
-        self.n_passes = 0
-        self.register_buffer("seen", torch.zeros(1))
-
-    def forward(self, x):
-        self.last, self.n_passes = x, self.n_passes + 1
-        self.seen += 1
-        self.inside.conv.outputs = self.inside.conv(x)
-        return self.inside(x)
-
-
 # One of each kind: the others share their way in and out.
 SOME = (
     *("parameter gradients", "input gradients", "activations", "ODIN", "GradNorm"),

@@ -7,8 +7,8 @@ from inspect import signature
 
 import joblib
 import numpy as np
-from detecting import MAKERS as OVER_FEATURES
 from networks import BatchNormNet, images, seeded
+from novelty_detectors import MAKERS as OVER_FEATURES
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from torch.nn.parameter import is_lazy

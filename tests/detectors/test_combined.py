@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from detecting import draw
+from novelty_detectors import draw
 from numpy.testing import assert_allclose, assert_array_equal
 from pyod.models.knn import KNN
-from recording import RecordsFit
+from recording_detectors import RecordsFit
 from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from detecting import MAKERS, PER_CLASS, draw
 from networks import LeNet, images, seeded
+from novelty_detectors import MAKERS, PER_CLASS, draw
 from numpy.testing import assert_allclose, assert_array_equal
 from pyod.models.knn import KNN
 from scipy.stats import binom

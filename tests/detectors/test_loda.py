@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from recording import RecordsFit
+from recording_detectors import RecordsFit
 
 from skgrad import LODA
 

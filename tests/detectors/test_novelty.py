@@ -6,7 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from detecting import MAKERS, OWN, draw
+from novelty_detectors import MAKERS, OWN, draw
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone, is_outlier_detector
 from sklearn.pipeline import make_pipeline

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pyod.models.knn import KNN
-from recording import RecordsFit
+from recording_detectors import RecordsFit
 from sklearn.covariance import EllipticEnvelope, ledoit_wolf
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError

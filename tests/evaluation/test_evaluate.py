@@ -6,10 +6,19 @@ import judging
 import numpy as np
 import pytest
 import torch
-from judging import FITTED, SCORED, Distance, Taught, forget, ids_of, linear_model, rows
 from networks import Recording, images
 from numpy.testing import assert_array_equal
 from pyod.models.knn import KNN
+from recording_detectors import (
+    FITTED,
+    SCORED,
+    Distance,
+    Taught,
+    forget,
+    ids_of,
+    linear_model,
+    rows,
+)
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from judging import Distance, linear_model, rows
 from networks import images
 from numpy.testing import assert_array_equal
+from recording_detectors import Distance, linear_model, rows
 from sklearn.pipeline import make_pipeline
 from torch import nn
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from judging import linear_model
 from numpy.testing import assert_array_equal
+from recording_detectors import linear_model
 
 from skgrad.attacks import pgd
 from skgrad.evaluation import (

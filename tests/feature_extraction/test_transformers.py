@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from model_state import assert_same_state, state_of
 from networks import AnyWidth, BatchNormNet, LeNet, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
@@ -19,7 +20,6 @@ from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from states import assert_same_state, state_of
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 

@@ -9,8 +9,8 @@ import doing_it_again
 import numpy as np
 import pytest
 import torch
-from detecting import MAKERS, draw
 from networks import BatchNormNet, images, seeded
+from novelty_detectors import MAKERS, draw
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skgrad.attacks import pgd, random_noise

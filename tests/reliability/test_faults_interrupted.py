@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from judging import Distance, linear_model, rows
+from recording_detectors import Distance, linear_model, rows
 
 from skgrad import _files
 from skgrad.evaluation import _fitting, evaluate

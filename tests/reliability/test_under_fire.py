@@ -5,8 +5,6 @@ clear error; and a complete comparison of the model and of the process's setting
 follows.
 """
 
-import multiprocessing
-import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +14,9 @@ import pytest
 import torch
 from doors import DOORS
 from fire import KIND, PLACES, SOME, Fuse, Trigger, X, fused, plain, quiet
+from model_state import assert_same_state, state_of
 from networks import BatchNormNet, seeded
 from numpy.testing import assert_allclose
-from states import assert_same_state, state_of
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
@@ -146,28 +144,6 @@ def test_data_that_break_off(name, data, counted):
     assert_same_state(before, state_of(model))
 
 
-class Struck(nn.ReLU):
-    """A layer that an interrupt strikes when it is put back into training mode."""
-
-    strikes = 0
-
-    def __setattr__(self, name, value):
-        if name == "training" and value and self.strikes:
-            Struck.strikes -= 1
-            raise KeyboardInterrupt
-        super().__setattr__(name, value)
-
-
-def test_interrupt_of_the_restoring_itself(counted):
-    counted(KIND, "KeyboardInterrupt while the model is put back", "put back, told")
-    model = nn.Sequential(nn.Linear(2, 2), Struck(), nn.Dropout())
-    before = state_of(model)
-    Struck.strikes = 1
-    with pytest.raises(KeyboardInterrupt), frozen(model):
-        pass
-    assert_same_state(before, state_of(model))
-
-
 def test_interrupt_of_training(counted):
     counted(KIND, "KeyboardInterrupt while a network is trained", "came through")
     trigger = Trigger()
@@ -175,41 +151,6 @@ def test_interrupt_of_training(counted):
     network = nn.Sequential(Fuse("first", trigger), nn.Flatten(), nn.Linear(72, 3))
     with pytest.raises(KeyboardInterrupt, match="cosmic ray"):
         train_network(network, X, np.arange(24) % 3, max_epochs=3)
-
-
-def in_child(model, before, expected):
-    """Check in a forked process that the model is put back, and can be used."""
-    # multiprocessing seeds the child's random numbers anew.
-    found = state_of(model) | {"process": before["process"]}
-    assert_same_state(before, found)
-    assert_allclose(DOORS["parameter gradients"](model, X), expected, rtol=1e-9)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_fork_while_a_thread_holds_the_model(counted):
-    counted(KIND, "a fork while another thread scores", "put back, right answer")
-    expected, model = quiet("parameter gradients"), plain()
-    before = state_of(model)
-    entered, leave = threading.Event(), threading.Event()
-
-    def hold():
-        with frozen(model, parameter_gradients=True):
-            entered.set()
-            leave.wait(60)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    entered.wait(60)
-    child = multiprocessing.get_context("fork").Process(
-        target=in_child, args=(model, before, expected)
-    )
-    child.start()
-    child.join(60)
-    leave.set()
-    thread.join()
-    assert child.exitcode == 0
-    assert_same_state(before, state_of(model))
 
 
 def test_a_pickle_waits_for_the_thread_that_holds_the_model(counted):

@@ -33,7 +33,7 @@ KINDS, SCORES = np.repeat([1, -1], 12), np.linspace(0, 1, 24)
 NET = seeded(BatchNormNet).eval()
 ENDLESS = Yields(24, lambda index: index % 3)
 REFUSALS = (ValueError, TypeError, OSError, NotFittedError)
-pytestmark = pytest.mark.usefixtures("guard")
+pytestmark = pytest.mark.usefixtures("time_limit")
 
 
 def refused(call, parameter, *arguments):

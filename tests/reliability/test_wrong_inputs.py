@@ -19,7 +19,7 @@ from wrong_doors import ATTACKS, FUNCTIONS, IMAGES, OVER_ROWS, ROWS, doors, netw
 from skgrad import ConformalDetector, LayerActivationTransformer
 
 REFUSALS = (ValueError, TypeError, NotFittedError)
-pytestmark = pytest.mark.usefixtures("guard")
+pytestmark = pytest.mark.usefixtures("time_limit")
 
 
 ENTRIES = {X.ndim: catalogue(X) for X in (IMAGES, ROWS)}

@@ -83,3 +83,11 @@ def rows(n_samples, seed=0, shift=0.0):
 def ids_of(X):
     """Return each input as bytes."""
     return [row.tobytes() for row in np.asarray(X, dtype=np.float32)]
+
+
+class RecordsFit:
+    """Mixed into a detector, keeps the rows that it was fitted on."""
+
+    def _fit_scores(self, X, names, random_state):
+        self.seen_ = X
+        super()._fit_scores(X, names, random_state)

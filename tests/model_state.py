@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch.nn.modules import module as global_hooks
 
-from skgrad.torch_engine.restoring import LOCK
-
 _HOOKS = (
     *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
     *("_state_dict_hooks", "_load_state_dict_pre_hooks"),
@@ -15,10 +13,9 @@ _HOOKS = (
 
 
 def state_of(model):
-    """Take down what a call must not change."""
+    """Return what a call must not change."""
     return {
         "modules": [(id(part), part.training) for part in model.modules()],
-        "attributes": [_attributes(part) for part in model.modules()],
         "tensors": {name: _tensor(t) for name, t in _tensors(model)},
         "hooks": [
             {name: list(getattr(part, name).items()) for name in _HOOKS}
@@ -30,7 +27,7 @@ def state_of(model):
 
 def assert_same_state(before, after):
     """Compare two states, part by part."""
-    for part in ("modules", "attributes", "hooks"):
+    for part in ("modules", "hooks"):
         assert before[part] == after[part], part
     assert before["tensors"].keys() == after["tensors"].keys()
     for name, (old_facts, old_values) in before["tensors"].items():
@@ -40,12 +37,6 @@ def assert_same_state(before, after):
             assert torch.equal(old, new), name
     for name, old in before["process"].items():
         assert old == after["process"][name], name
-
-
-def _attributes(part):
-    # The modules and tensors have their own places, and training is a mode.
-    own = {"_parameters", "_buffers", "_modules", "training"}
-    return {name: id(value) for name, value in vars(part).items() if name not in own}
 
 
 def _tensors(model):
@@ -78,5 +69,4 @@ def _process():
             list(getattr(global_hooks, name).items())
             for name in ("_global_forward_hooks", "_global_forward_pre_hooks")
         ],
-        "lock": LOCK._is_owned(),
     }
