@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from .._compat import StrOptions
+from ..torch_engine.input_gradients import unit
 from ..torch_engine.model_state import at_least_float32
 
 
@@ -34,15 +35,13 @@ class L2Ball:
 
     def direction(self, gradient):
         """Return the step of size 1 that gains most, 0 where there is no gradient."""
-        wide = at_least_float32(gradient)
-        # Scaled by the largest entry first: squares of tiny gradients underflow.
-        wide = wide / _or_one(per_sample(wide.abs().flatten(1).amax(dim=1), wide))
-        return (wide / _or_one(_lengths(wide))).to(gradient)
+        return unit(at_least_float32(gradient)).to(gradient)
 
     def project(self, x, centre):
         """Return the nearest points of the ball around ``centre``."""
         change = at_least_float32(x - centre)
-        lengths = _or_one(_lengths(change))
+        lengths = per_sample(torch.linalg.vector_norm(change.flatten(1), dim=1), x)
+        # At the centre the quotient is infinite, and the change stays 0.
         return centre + (change * (self.eps / lengths).clamp(max=1)).to(x)
 
     def draw(self, generator, x):
@@ -63,14 +62,6 @@ def _as(change, x):
     return torch.from_numpy(change).to(x)
 
 
-def _lengths(x):
-    return per_sample(torch.linalg.vector_norm(x.flatten(1), dim=1), x)
-
-
 def per_sample(values, x):
     """Give one value per sample the axes of x."""
     return values.view(-1, *[1] * (x.ndim - 1))
-
-
-def _or_one(divisor):
-    return torch.where(divisor == 0, 1, divisor)

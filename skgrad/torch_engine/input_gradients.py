@@ -203,10 +203,16 @@ def unit_map(values: Tensor, maps: Maps) -> Tensor:
     """
     if maps.channel_reduction == "max":
         values = values.amax(dim=1)
-    values = values.flatten(1)
+    return unit(values.flatten(1))
+
+
+def unit(values: Tensor) -> Tensor:
+    """Bring each sample of ``values`` to Euclidean length 1; zeros stay zeros."""
+    flat = values.flatten(1)
     # Scaled by the largest entry first: squares of tiny gradients underflow.
-    values = values / _or_one(values.detach().abs().amax(dim=1, keepdim=True))
-    return values / _or_one(torch.linalg.vector_norm(values, dim=1, keepdim=True))
+    flat = flat / _or_one(flat.detach().abs().amax(dim=1, keepdim=True))
+    flat = flat / _or_one(torch.linalg.vector_norm(flat, dim=1, keepdim=True))
+    return flat.view_as(values)
 
 
 def _class_gradients(
