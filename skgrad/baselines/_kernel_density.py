@@ -200,9 +200,9 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
             rows = random_state.permutation(len(features))[:_FOR_BANDWIDTH]
             self.bandwidth_ = likeliest_bandwidth(features[rows], predicted[rows])
         self.modelled_classes_ = np.unique(predicted)
-        self._all = torch.from_numpy(features)
+        self._all = features
         self._members = {
-            label: torch.from_numpy(features[predicted == label])
+            label: features[predicted == label]
             for label in self.modelled_classes_.tolist()
         }
 
@@ -219,7 +219,8 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         result = features.new_empty(len(features))
         for label in predicted.unique().tolist():
             rows = predicted == label
-            members = self._members.get(label, self._all).to(features.device)
+            members = torch.from_numpy(self._members.get(label, self._all))
+            members = members.to(features.device)
             result[rows] = log_kernel_density(features[rows], members, self.bandwidth_)
         return result
 

@@ -182,7 +182,7 @@ class LID(BaseLayersDetector, BaseCombination):
         rows = np.sort(random_state.permutation(n_samples)[: self.n_reference])
         blocks, _ = self._gather(module, take(X, rows), self.pooling)
         self.n_reference_ = len(rows)
-        self._references = [torch.from_numpy(block) for block in blocks.values()]
+        self._references = list(blocks.values())
 
     def _features(self, module, batch):
         blocks = self._activations(module, batch, self.pooling)
@@ -192,7 +192,10 @@ class LID(BaseLayersDetector, BaseCombination):
         rounding = (30 if dtype.itemsize >= 4 else 3) * torch.finfo(dtype).eps
         columns = [
             local_dimensionality(
-                block, reference.to(block.device), self.n_neighbors, rounding=rounding
+                block,
+                torch.from_numpy(reference).to(block.device),
+                self.n_neighbors,
+                rounding=rounding,
             )
             for block, reference in zip(blocks, self._references, strict=True)
         ]

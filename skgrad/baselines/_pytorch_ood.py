@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from .._messages import brief, did_you_mean
 from .._optional import import_package
-from ..feature_extraction._references import is_leaving_out
+from .._validation import to_numpy
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
 from ..torch_engine.model_state import (
@@ -283,15 +283,20 @@ class PyTorchOODDetector(BaseModelDetector):
         # Some hold functions that cannot be pickled.
         if "detector_" in state and not state["detector_"].requires_fit:
             state["detector_"] = None
-        if is_leaving_out() and "module_" in state:
-            state["module_"] = None  # a copy of the network, made again from it
+        return state
+
+    def _to_saved(self, state, networks):
+        state = super()._to_saved(state, networks)
+        if "module_" in state:
+            # A copy of the network, made again from it.
+            state |= {"module_": None, "_samples": to_numpy(self._samples)}
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if state.get("module_", self) is None:
             self._copy(on_device(unwrap_model(self.model), self.device))
-            self._samples = self._samples.to(**placement(self.module_))
+            self._samples = torch.as_tensor(self._samples, **placement(self.module_))
         if state.get("detector_", self) is None:
             self.detector_ = self._make()
 

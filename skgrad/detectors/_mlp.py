@@ -15,14 +15,14 @@ from .._all_or_nothing import all_or_nothing
 from .._compat import Interval, fit_context
 from .._messages import brief
 from .._optional import import_package
-from .._validation import check_matrix, to_array
-from ..feature_extraction._references import is_leaving_out
+from .._validation import check_matrix, to_array, to_numpy
+from ..feature_extraction._saved_state import SavedStateMixin
 from ..torch_engine.restoring import generators_kept, seeded_training
 from ..torch_engine.training import fit_net
 from ._scaling import AnyFloatScaler
 
 
-class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
+class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
     """Two-layer perceptron that tells anomalies from in-distribution inputs.
 
     The detector of paper A is supervised: it is trained on in-distribution inputs and
@@ -258,12 +258,10 @@ class MLPAnomalyClassifier(ClassifierMixin, BaseEstimator):
 
     # In a file of `skgrad.save`, the net is its weights.
 
-    def __getstate__(self):
-        state = super().__getstate__()
-        if is_leaving_out() and "net_" in state:
+    def _to_saved(self, state, networks):
+        if "net_" in state:
             weights = self.net_.module_.state_dict()
-            weights = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
-            state = {**state, "net_": weights}
+            state["net_"] = {name: to_numpy(value) for name, value in weights.items()}
         return state
 
     def __setstate__(self, state):

@@ -19,11 +19,11 @@ from .._validation import check_inputs
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import forward, placement
 from ._portable import PortableModel, is_portable
-from ._references import REFERENCE, is_leaving_out, with_network, without_network
+from ._saved_state import SavedStateMixin
 from ._shown_model import asked_by_a_writer, shown
 
 
-class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
+class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of the estimators that hold a torch model and take its inputs."""
 
     _parameter_constraints: dict = {
@@ -129,22 +129,26 @@ class BaseModelEstimator(BaseEstimator, metaclass=ABCMeta):
         return fresh
 
     def __getstate__(self):
-        state = dict(super().__getstate__())
-        if is_leaving_out():
-            return without_network(state)
+        state = super().__getstate__()
         # Anything else is no model; `fit` is the place to say so.
-        module = getattr(self.model, "module_", self.model)
+        module = getattr(state["model"], "module_", state["model"])
         if isinstance(module, nn.Module) and is_portable(module):
             state["model"] = PortableModel.of(self.model)
         return state
 
     def __setstate__(self, state):
-        if REFERENCE in state:
-            state = with_network(state)
         # A shallow copy hands the state over as it is, without pickling it.
         if isinstance(state["model"], PortableModel):
             state = {**state, "model": state["model"].model}
         super().__setstate__(state)
+
+    def _to_saved(self, state, networks):
+        # A folder and a device belong to one machine.
+        local = {name: None for name in ("memory", "device") if name in state}
+        return {**state, **local, "model": networks.identify(self.model)}
+
+    def _from_saved(self, state, networks):
+        return {**state, "model": networks.find(state["model"])}
 
 
 def checked_input_shape(input_shape):
