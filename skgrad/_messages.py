@@ -71,7 +71,8 @@ def naming(parameter: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"The X of this message is {parameter}.")
+        if parameter != "X":
+            error.add_note(f"The X of this message is {parameter}.")
         raise
 
 

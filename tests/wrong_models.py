@@ -1,4 +1,4 @@
-"""The catalogue of models: what people hand over as a network."""
+"""Models as people pass them: valid ones and wrong ones."""
 
 import torch
 from networks import BatchNormNet, seeded
@@ -22,7 +22,7 @@ class Returns(nn.Module):
         return self.function(self.base(x))
 
 
-class Nothing(nn.Module):
+class NoParameters(nn.Module):
     """A network without parameters."""
 
     def forward(self, x):
@@ -49,10 +49,13 @@ def of_inference_mode():
         return BatchNormNet()
 
 
-# How it is made, and what the message says. None: as right as the plain network.
-MODELS = {
-    "in train mode": (lambda: seeded(BatchNormNet).train(), None),
-    "returns (logits, more)": (lambda: Returns(lambda z: (z, "more")), None),
+# Models that give the results of the plain network.
+VALID = {
+    "in train mode": lambda: seeded(BatchNormNet).train(),
+    "returns (logits, more)": lambda: Returns(lambda z: (z, "more")),
+}
+# Models that raise: how they are made, and what the message says.
+WRONG = {
     "None": (lambda: None, "model must be a torch.nn.Module.*NoneType"),
     "class, not instance": (
         lambda: BatchNormNet,
@@ -95,7 +98,7 @@ MODELS = {
         "model returned NaN or inf",
     ),
 }
-# Only what takes gradients, or parameters, can tell.
+# Only entry points that take gradients, or parameters, can see these.
 WITHOUT_GRADIENT = {
     "detached logits": (lambda: Returns(torch.detach), "model must let autograd"),
     "made by numpy": (
@@ -103,7 +106,7 @@ WITHOUT_GRADIENT = {
         "model must let autograd",
     ),
 }
-OF_PARAMETERS = {"without parameters": (Nothing, "model must have parameters")}
+WITHOUT_PARAMETERS = (NoParameters, "model must have parameters")
 PROBABILITIES = {
     "returns probabilities": lambda: Returns(lambda z: z.softmax(1)),
     "returns log-probabilities": lambda: Returns(lambda z: z.log_softmax(1)),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
+from .._messages import naming
 from .._validation import Data, check_inputs, no_samples, to_numpy
 from .batching import batches
 
@@ -41,10 +42,11 @@ def read_array(X: Any, name: str) -> np.ndarray:
     if getattr(X, "shape", (1,))[:1] != (0,):
         X = check_inputs(X, name=name)
     if isinstance(X, Dataset):
-        n_samples = count_samples(X)
-        if not n_samples:
-            raise ValueError(no_samples(name))
-        X = take_samples(X, np.arange(n_samples))
+        with naming(name):
+            n_samples = count_samples(X)
+            if not n_samples:
+                raise ValueError(no_samples())
+            X = take_samples(X, np.arange(n_samples))
     X = to_numpy(X) if isinstance(X, Tensor) else np.asarray(X)
     if X.dtype.kind == "O" or X.dtype == np.longdouble:  # torch takes neither
         X = X.astype(np.float64)

@@ -1,143 +1,212 @@
-"""The catalogue of wrong inputs: all public doors x all that people hand over as X.
+"""Inputs X: all cases once per validator, one of each kind at every entry point.
 
-Each is answered by the right result, that of the plain array, or by an error that
-names the parameter and what came; and after a refusal nothing is changed.
+An input gives the result of the plain array that it equals, or an error that names the
+parameter and what came; after an error nothing is changed.
 """
 
 import re
+from functools import cache, partial
 
+import joblib
 import numpy as np
 import pytest
+from entry_points import (
+    ATTACKS,
+    ENTRY_POINTS,
+    FEATURE_ESTIMATORS,
+    FUNCTIONS,
+    IMAGES,
+    LIBRARY_ENTRY_POINTS,
+    MODEL_ESTIMATORS,
+    ROWS,
+    first_answer,
+    labels_for,
+    methods_of,
+    network,
+)
+from model_state import assert_same_state, state_of
 from numpy.testing import assert_allclose
 from pyod.models.knn import KNN
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from wrong_data import Right, Wrong, Yields, catalogue
-from wrong_doors import ATTACKS, FUNCTIONS, IMAGES, OVER_ROWS, ROWS, doors, network
+from wrong_inputs import Fails, Valid, Wrong, Yields, all_inputs, one_of_each_kind
 
 from skgrad import ConformalDetector, LayerActivationTransformer
+from skgrad.baselines import ODIN
 
-REFUSALS = (ValueError, TypeError, NotFittedError)
+ERRORS = (ValueError, TypeError, NotFittedError)
 pytestmark = pytest.mark.usefixtures("time_limit")
+MODEL = network()
 
 
-ENTRIES = {X.ndim: catalogue(X) for X in (IMAGES, ROWS)}
-# Whose values are checked elsewhere, or make another detector of too few images.
-NOT_TRIED = {
-    "AnomalySet": {
-        "NaN",
-        "infinity",
-        "-infinity",
-        "NaN among objects",
-        "None among objects",
-        "tensor, NaN",
-        "Dataset with NaN",
-        "empty",
-    },
-    "evaluate(anomalies)": {"empty"},
-    "evaluate(X_fit)": {
-        "None",
-        "integers",
-        "uint8",
-        "booleans",
-        "tensor, integers",
-        "tensor, booleans",
-        "broadcast view",
-    },
-}
-PAIRS = [
-    (door, case)
-    for door in doors()
-    for case in ENTRIES[2 if door in OVER_ROWS else 4]
-    if case not in NOT_TRIED.get(door, ())
-]
+def error_of(call, X):
+    """Return the error that a wrong input raises, and check that it changes nothing."""
+    before = state_of(MODEL)
+    with pytest.raises(ERRORS) as caught:
+        call(X)
+    assert_same_state(before, state_of(MODEL))
+    return "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
 
 
-# Frames and plain arrays are asked of the same detector.
-@pytest.mark.filterwarnings("ignore:X (has|does not have) .*feature names")
-@pytest.mark.parametrize(("name", "case"), PAIRS)
-def test_inputs(name, case, counted):
-    door = doors()[name]()
-    entry = due(name, case, ENTRIES[door.good.ndim][case])
-    before = door.good.tobytes()
-    if isinstance(entry, Right):
-        check_right(door, entry)
-        counted("Wrong inputs", case, "right answer")
-    else:
-        for error in refusals(door, entry.given):
-            check_words(error, door.parameter, entry.match)
-            counted("Wrong inputs", case, f"refused, {type(error).__name__}")
-    assert door.good.tobytes() == before
-
-
-def due(name, case, entry):
-    """Return what is due at this door, where it is not what is due at most."""
-    if "Dataset" in case and (name in OVER_ROWS or name in ATTACKS):
-        return Wrong(entry.given, "Dataset")
-    if name.startswith("fine_tune") and "Iterable" in case:
-        return Wrong(entry.given, "stream|start anew")
-    if case == "Dataset of numbers" and name in FUNCTIONS:
-        match = r"single numbers|got \(\)|got shape \(24,\)|samples of shape \(\)"
-        return Wrong(entry.given, match)
-    if case.startswith("empty") or case == "Dataset, empty":
-        return Wrong(entry.given, r"at least one|n_samples ?= ?0")
-    return entry
-
-
-def check_right(door, entry):
-    """Compare what becomes of an input with what becomes of the plain array."""
-    first = next(iter(door.ask.values()))
-    for call in (door.learn, first) if door.learn else (first,):
-        given, plain = np.asarray(call(entry.given)), np.asarray(call(entry.twin))
-        assert_allclose(given, plain, rtol=1e-4, atol=1e-5)
-
-
-def refusals(door, given):
-    """Knock at all doors with a wrong input; return the errors, all is as before."""
-    before, errors = door.seen(), []
-    calls = list(door.ask.values())
-    for call in [door.relearn, *calls] if door.relearn else calls:
-        with pytest.raises(REFUSALS) as caught:
-            call(given)
-        errors.append(caught.value)
-    assert door.seen() == before
-    return errors
-
-
-def check_words(error, parameter, match):
-    """Check that a message names the parameter, and says what came."""
-    message = str(error)
-    assert re.search(rf"\b{re.escape(parameter)}\b", message), message
+def check_message(message, parameter, match=""):
+    """Check that a message names the parameter, and what came."""
+    assert re.search(rf"\b({parameter})\b", message), message
     assert re.search(match, message, re.DOTALL), message
     assert len(message) < 700
 
 
-def pipelines():
+# One entry point for each function that validates X.
+VALIDATORS = {
+    "of a model's estimators": MODEL_ESTIMATORS["LayerActivationTransformer"],
+    "of features": FEATURE_ESTIMATORS["LODA"],
+    "of attacks": ATTACKS["random_noise"],
+    "of whole arrays": FUNCTIONS["AnomalySet"][0],
+}
+ENTRIES = {X.ndim: all_inputs(X) for X in (IMAGES, ROWS)}
+# An AnomalySet may be empty, and evaluate says whether it holds NaN.
+NOT_HERE = re.compile(r"empty$|NaN|infinity|None among objects")
+PAIRS = [
+    (validator, case)
+    for validator in VALIDATORS
+    for case in ENTRIES[2 if validator == "of features" else 4]
+    if not (validator == "of whole arrays" and NOT_HERE.search(case))
+    or case == "Dataset, empty"
+]
+
+
+@cache
+def calls(validator):
+    """Return functions of X for a validator, each with whether it learns from X."""
+    if validator == "of whole arrays":
+        return [(partial(VALIDATORS[validator], MODEL), False)]
+    if validator == "of attacks":
+        attack = partial(VALIDATORS[validator], MODEL, random_state=0)
+        return [(lambda X: attack(X).X_adv, False)]
+    over_rows = validator == "of features"
+    make, plain = VALIDATORS[validator], ROWS if over_rows else IMAGES
+    fitted = (make() if over_rows else make(MODEL)).fit(plain)
+    again = clone(fitted)
+    methods = [(method, False) for method in methods_of(fitted).values()]
+    return [(lambda X: first_answer(clone(again).fit(X), plain), True), *methods]
+
+
+# Data frames and plain arrays come to the same detector.
+@pytest.mark.filterwarnings("ignore:X (has|does not have) .*feature names")
+@pytest.mark.parametrize(("validator", "case"), PAIRS)
+def test_all_inputs(validator, case):
+    plain = ROWS if validator == "of features" else IMAGES
+    before = plain.tobytes()
+    entry = expected(validator, case, ENTRIES[plain.ndim][case])
+    if isinstance(entry, Valid):
+        for call, _ in calls(validator)[:2]:
+            given, twin = np.asarray(call(entry.X)), np.asarray(call(entry.twin))
+            assert_allclose(given, twin, rtol=1e-4, atol=1e-5)
+    else:
+        for call, _ in calls(validator):
+            check_message(error_of(call, entry.X), "X", entry.match)
+    assert plain.tobytes() == before
+
+
+def expected(validator, case, entry):
+    """Return what is expected of this validator, where it is not the usual."""
+    if "Dataset" in case and validator in ("of features", "of attacks"):
+        return Wrong(entry.X, "Dataset")
+    if case == "Dataset of numbers" and validator == "of whole arrays":
+        return Wrong(entry.X, r"got shape \(24,\)")
+    if case.startswith("empty") or case == "Dataset, empty":
+        return Wrong(entry.X, r"at least one|n_samples ?= ?0")
+    return entry
+
+
+def check_estimator(make, plain):
+    """Pass wrong inputs to fit and to all methods of an estimator."""
+    estimator = make()
+    y = labels_for(estimator)
+    fitted = clone(estimator).fit(plain, y)
+    before = joblib.hash(first_answer(fitted, plain)), repr(fitted.get_params())
+    for case, X in one_of_each_kind(plain).items():
+        refit = partial(fitted.fit, y=y) if y is not None else fitted.fit
+        # A detector of features may be fitted with any number of columns.
+        fits_too = plain.ndim == 2 and case == "too many channels"
+        for call in [*[refit] * (not fits_too), *methods_of(fitted).values()]:
+            check_message(error_of(call, X), "X")
+    after = joblib.hash(first_answer(fitted, plain)), repr(fitted.get_params())
+    assert after == before
+
+
+@pytest.mark.parametrize("name", MODEL_ESTIMATORS)
+def test_estimators_around_models(name):
+    check_estimator(partial(MODEL_ESTIMATORS[name], MODEL), IMAGES)
+
+
+@pytest.mark.parametrize("name", FEATURE_ESTIMATORS)
+def test_estimators_of_features(name):
+    check_estimator(FEATURE_ESTIMATORS[name], ROWS)
+
+
+@pytest.mark.parametrize("name", [*ATTACKS, *LIBRARY_ENTRY_POINTS])
+def test_attacks(name):
+    attack = partial((ENTRY_POINTS | LIBRARY_ENTRY_POINTS)[name], MODEL)
+    for X in one_of_each_kind(IMAGES).values():
+        check_message(error_of(attack, X), "X")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name):
+    function, parameter = FUNCTIONS[name]
+    for case, X in one_of_each_kind(IMAGES).items():
+        if (name, case) not in VALID_HERE:
+            # What does not fit the model is found when its X is given.
+            names = f"{parameter}|X" if case == "too many channels" else parameter
+            check_message(error_of(partial(function, MODEL), X), names)
+
+
+VALID_HERE = {
+    ("evaluate, X_fit", "None"),
+    ("AnomalySet", "NaN"),
+    ("AnomalySet", "too many channels"),
+}
+
+
+def around_detectors():
     forest = IsolationForest(n_estimators=2)
-    features = LayerActivationTransformer(network(), "logits")
-    both = FeatureUnion([("features", features), ("raw", "passthrough")])
-    takes = {"forest": forest, "PyOD": KNN(), "scaled": make_pipeline(None, forest)}
-    return takes | {"both": make_pipeline(both, forest)}
+    both = FeatureUnion(
+        [
+            ("features", LayerActivationTransformer(MODEL, "logits")),
+            ("raw", "passthrough"),
+        ]
+    )
+    makes = {"forest": forest, "PyOD": KNN(), "scaled": make_pipeline(None, forest)}
+    return makes | {"both": make_pipeline(both, forest)}
 
 
-@pytest.mark.parametrize("name", pipelines())
-def test_datasets_around_detectors(name, counted):
+@pytest.mark.parametrize("name", around_detectors())
+def test_datasets_around_detectors(name):
     # numpy would iterate for ever over a Dataset without IndexError.
     endless = Yields(len(IMAGES), lambda index: IMAGES[0])
-    detector = ConformalDetector(pipelines()[name])
+    detector = ConformalDetector(around_detectors()[name])
     with pytest.raises(TypeError, match=r"X must be .* got the Dataset"):
         detector.fit(endless)
     assert not hasattr(detector, "detector_")
-    counted("Wrong inputs", "Dataset around detectors", "refused, TypeError")
 
 
-def test_datasets_around_pipelines_that_read_them(counted):
-    features = LayerActivationTransformer(network(), "logits")
+def test_datasets_around_pipelines_that_read_them():
+    features = LayerActivationTransformer(MODEL, "logits")
     parts = FeatureUnion([("features", features), ("more", "drop")])
     endless = Yields(len(IMAGES), lambda index: IMAGES[index % len(IMAGES)])
     for first in (features, parts):
         inner = make_pipeline(first, IsolationForest(n_estimators=2))
         detector = ConformalDetector(inner, target_fpr=0.5, random_state=0).fit(endless)
         assert_allclose(detector.score_samples(endless), detector.score_samples(IMAGES))
-        counted("Wrong inputs", "Dataset around detectors", "right answer")
+
+
+@pytest.mark.parametrize("make", [LayerActivationTransformer, ODIN])
+def test_errors_of_datasets_come_through(make):
+    options = {"target_fpr": 0.5} if make is ODIN else {}
+    fitted = make(MODEL, **options).fit(IMAGES)
+    before = first_answer(fitted, IMAGES).tobytes()
+    with pytest.raises(OSError, match="image file is truncated"):
+        first_answer(fitted, Fails(IMAGES))
+    assert first_answer(fitted, IMAGES).tobytes() == before

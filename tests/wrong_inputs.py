@@ -1,7 +1,6 @@
-"""The catalogue of X: what people hand over as inputs, and how it must be answered.
+"""Inputs X as people pass them: valid ones and wrong ones.
 
-Each entry makes an input from a plain float32 array of images or rows, and says what
-is due: a twin, the plain array that gives the same answer, or a refusal.
+Each is made from a float32 array of images or rows.
 """
 
 from dataclasses import dataclass
@@ -22,23 +21,23 @@ from torch.utils.data import (
 
 
 @dataclass(frozen=True)
-class Right:
-    """The input ``given`` means the same as the plain array ``twin``."""
+class Valid:
+    """The input ``X`` gives the result of the plain array ``twin``."""
 
-    given: object
+    X: object
     twin: np.ndarray
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """The input is refused, in words that match ``match``, for what is said or came."""
+    """The input ``X`` raises an error whose message matches ``match``."""
 
-    given: object
+    X: object
     match: str
 
 
 class Fails(Dataset):
-    """Cannot read its last sample."""
+    """A Dataset that cannot read its last sample."""
 
     def __init__(self, X):
         self.X = torch.from_numpy(X)
@@ -53,7 +52,7 @@ class Fails(Dataset):
 
 
 class Yields(Dataset):
-    """Gives for each index what a function gives."""
+    """A Dataset whose samples are what a function returns for their index."""
 
     def __init__(self, n_samples, function):
         self.n_samples, self.function = n_samples, function
@@ -65,7 +64,7 @@ class Yields(Dataset):
         return self.function(index)
 
 
-class Once(IterableDataset):
+class ReadOnce(IterableDataset):
     """A stream that cannot be read twice."""
 
     def __init__(self, X):
@@ -75,8 +74,8 @@ class Once(IterableDataset):
         return self.rows
 
 
-class Again(IterableDataset):
-    """A stream that can."""
+class ReadAgain(IterableDataset):
+    """A stream that can be read twice."""
 
     def __init__(self, X):
         self.X = X
@@ -104,42 +103,42 @@ def in_inference_mode(X):
 
 
 def arrays(X):
-    """Return inputs that are legal wherever arrays are."""
+    """Return inputs that are valid wherever arrays are."""
     bits = (X > 0.5).astype(np.float32)
     backwards = np.ascontiguousarray(X[::-1, ..., ::-1])[::-1, ..., ::-1]
     return {
-        "float64": Right(X.astype(np.float64), X),
-        "float16": Right(X.astype(np.float16), X),
-        "longdouble": Right(X.astype(np.longdouble), X),
-        "big-endian": Right(X.astype(">f4"), X),
-        "integers": Right(bits.astype(np.int64), bits),
-        "uint8": Right(bits.astype(np.uint8), bits),
-        "booleans": Right(bits.astype(bool), bits),
-        "objects, all numbers": Right(X.astype(object), X),
-        "nested lists": Right(X.tolist(), X),
-        "list of arrays": Right(list(X), X),
-        "tuple of arrays": Right(tuple(X), X),
-        "Fortran order": Right(np.asfortranarray(X), X),
-        "negative strides": Right(backwards, X),
-        "read-only": Right(readonly(X), X),
-        "memmap": Right(memmap(X), X),
-        "broadcast view": Right(
+        "float64": Valid(X.astype(np.float64), X),
+        "float16": Valid(X.astype(np.float16), X),
+        "longdouble": Valid(X.astype(np.longdouble), X),
+        "big-endian": Valid(X.astype(">f4"), X),
+        "integers": Valid(bits.astype(np.int64), bits),
+        "uint8": Valid(bits.astype(np.uint8), bits),
+        "booleans": Valid(bits.astype(bool), bits),
+        "objects, all numbers": Valid(X.astype(object), X),
+        "nested lists": Valid(X.tolist(), X),
+        "list of arrays": Valid(list(X), X),
+        "tuple of arrays": Valid(tuple(X), X),
+        "Fortran order": Valid(np.asfortranarray(X), X),
+        "negative strides": Valid(backwards, X),
+        "read-only": Valid(readonly(X), X),
+        "memmap": Valid(memmap(X), X),
+        "broadcast view": Valid(
             np.broadcast_to(X[:, :1], X.shape), np.repeat(X[:, :1], X.shape[1], 1)
         ),
-        "masked array, nothing masked": Right(np.ma.MaskedArray(X), X),
-        "tensor": Right(torch.from_numpy(X), X),
-        "tensor, float64": Right(torch.from_numpy(X).double(), X),
-        "tensor, float16": Right(torch.from_numpy(X).half(), X),
-        "tensor, bfloat16": Right(torch.from_numpy(X).bfloat16(), X),
-        "tensor, integers": Right(torch.from_numpy(bits).long(), bits),
-        "tensor, booleans": Right(torch.from_numpy(bits).bool(), bits),
-        "tensor, not contiguous": Right(torch.from_numpy(X).mT.contiguous().mT, X)
+        "masked array, nothing masked": Valid(np.ma.MaskedArray(X), X),
+        "tensor": Valid(torch.from_numpy(X), X),
+        "tensor, float64": Valid(torch.from_numpy(X).double(), X),
+        "tensor, float16": Valid(torch.from_numpy(X).half(), X),
+        "tensor, bfloat16": Valid(torch.from_numpy(X).bfloat16(), X),
+        "tensor, integers": Valid(torch.from_numpy(bits).long(), bits),
+        "tensor, booleans": Valid(torch.from_numpy(bits).bool(), bits),
+        "tensor, not contiguous": Valid(torch.from_numpy(X).mT.contiguous().mT, X)
         if X.ndim > 2
-        else Right(torch.from_numpy(X.T.copy()).T, X),
-        "tensor that requires grad": Right(torch.from_numpy(X).requires_grad_(), X),
-        "tensor with a history": Right(torch.from_numpy(X).requires_grad_() * 1, X),
-        "tensor of inference mode": Right(in_inference_mode(X), X),
-        "list of tensors": Right(list(torch.from_numpy(X)), X),
+        else Valid(torch.from_numpy(X.T.copy()).T, X),
+        "tensor that requires grad": Valid(torch.from_numpy(X).requires_grad_(), X),
+        "tensor with a history": Valid(torch.from_numpy(X).requires_grad_() * 1, X),
+        "tensor of inference mode": Valid(in_inference_mode(X), X),
+        "list of tensors": Valid(list(torch.from_numpy(X)), X),
     }
 
 
@@ -149,8 +148,8 @@ def frames(X):
     missing = frame.astype("Float64")
     missing.iloc[1, 1] = pd.NA
     return {
-        "data frame": Right(frame, X),
-        "data frame, nullable": Right(frame.astype("Float64"), X),
+        "data frame": Valid(frame, X),
+        "data frame, nullable": Valid(frame.astype("Float64"), X),
         "data frame, missing value": Wrong(missing, "NaN"),
         "data frame, text column": Wrong(
             frame.astype(object).assign(c1="cat"), "numeric.*object"
@@ -159,20 +158,22 @@ def frames(X):
 
 
 def datasets(X):
-    """Return torch Datasets, legal where a model reads batch by batch."""
+    """Return torch Datasets, valid where a model reads batch by batch."""
     tensor = torch.from_numpy(X)
     labels = torch.zeros(len(X), dtype=torch.long)
     text = "must hold or yield numeric.*str"
     return {
-        "Dataset of x": Right(TensorDataset(tensor), X),
-        "Dataset of (x, y)": Right(TensorDataset(tensor, labels), X),
-        "Dataset of arrays": Right(Yields(len(X), lambda i: X[i]), X),
-        "Subset of a Dataset": Right(Subset(TensorDataset(tensor), range(len(X))), X),
-        "ConcatDataset": Right(
+        "Dataset of x": Valid(TensorDataset(tensor), X),
+        "Dataset of (x, y)": Valid(TensorDataset(tensor, labels), X),
+        "Dataset of arrays": Valid(Yields(len(X), lambda i: X[i]), X),
+        "Subset of a Dataset": Valid(Subset(TensorDataset(tensor), range(len(X))), X),
+        "ConcatDataset": Valid(
             ConcatDataset([TensorDataset(tensor[:5]), TensorDataset(tensor[5:])]), X
         ),
-        "IterableDataset": Right(Again(X), X),
-        "IterableDataset, one reading": Wrong(Once(X), "start anew.*Return a new one"),
+        "IterableDataset": Valid(ReadAgain(X), X),
+        "IterableDataset, one reading": Wrong(
+            ReadOnce(X), "start again.*Return a new one"
+        ),
         "Dataset, empty": Wrong(TensorDataset(tensor[:0]), "at least one.*got.*empty"),
         "Dataset, ragged": Wrong(
             Yields(len(X), lambda i: X[i][: 1 + i % 2]), "one shape; got .* and"
@@ -190,14 +191,15 @@ def datasets(X):
     }
 
 
-def spoilt(X, value, dtype=np.float64):
+def with_value(X, value, dtype=np.float64):
+    """Return X with a value in its second sample."""
     X = X.astype(dtype)
     X[1, ..., 0] = value
     return X
 
 
 def wrong_numbers(X):
-    """Return arrays of numbers that are none of use, or of a wrong shape."""
+    """Return arrays of unusable numbers or of a wrong shape."""
     return {
         "scalar": Wrong(1.0, "got float"),
         "one sample without its axis": Wrong(
@@ -208,25 +210,25 @@ def wrong_numbers(X):
         "no features": Wrong(X.reshape(len(X), -1)[:, :0], r"0 feature"),
         "ragged list": Wrong([[1.0, 2.0], [3.0]], "ragged list"),
         "complex": Wrong(X.astype(complex), "(?i)complex"),
-        "NaN": Wrong(spoilt(X, np.nan), "NaN"),
-        "infinity": Wrong(spoilt(X, np.inf), "infinity"),
-        "-infinity": Wrong(spoilt(X, -np.inf), "infinity"),
-        "NaN among objects": Wrong(spoilt(X, np.nan, object), "NaN"),
-        "None among objects": Wrong(spoilt(X, None, object), "NaN"),
+        "NaN": Wrong(with_value(X, np.nan), "NaN"),
+        "infinity": Wrong(with_value(X, np.inf), "infinity"),
+        "-infinity": Wrong(with_value(X, -np.inf), "infinity"),
+        "NaN among objects": Wrong(with_value(X, np.nan, object), "NaN"),
+        "None among objects": Wrong(with_value(X, None, object), "NaN"),
         "masked array": Wrong(np.ma.masked_less(X, 0.3), "mask"),
         "sparse matrix": Wrong(sp.csr_matrix(X.reshape(len(X), -1)), "(?i)sparse"),
         "sparse array": Wrong(sp.coo_array(X.reshape(len(X), -1)), "(?i)sparse"),
         "tensor, complex": Wrong(torch.from_numpy(X).cfloat(), "(?i)complex"),
         "tensor, sparse": Wrong(torch.from_numpy(X).to_sparse(), "sparse.*to_dense"),
         "tensor, meta device": Wrong(torch.from_numpy(X).to("meta"), "meta"),
-        "tensor, NaN": Wrong(torch.from_numpy(spoilt(X, np.nan)), "NaN"),
+        "tensor, NaN": Wrong(torch.from_numpy(with_value(X, np.nan)), "NaN"),
     }
 
 
 def wrong_kinds(X):
-    """Return what holds no numbers."""
+    """Return objects that hold no numbers."""
     text = X.astype(str)
-    mixed = spoilt(X, "a cat", object)
+    mixed = with_value(X, "a cat", object)
     days = np.zeros(X.shape, "datetime64[D]")
     return {
         "None": Wrong(None, "NoneType|none"),
@@ -249,7 +251,18 @@ def wrong_kinds(X):
     }
 
 
-def catalogue(X):
-    """Return all inputs that can be made of X, by name."""
+def all_inputs(X):
+    """Return all inputs that are made from X, by name."""
     entries = arrays(X) | wrong_numbers(X) | wrong_kinds(X) | datasets(X)
     return entries | frames(X) if X.ndim == 2 else entries
+
+
+def one_of_each_kind(X):
+    """Return a few wrong inputs that any validator must reject, by name."""
+    return {
+        "None": None,
+        "NaN": with_value(X, np.nan),
+        "ragged": [[1.0, 2.0], [3.0]],
+        "Dataset of text": Yields(len(X), lambda i: "a cat"),
+        "too many channels": np.repeat(X, 2, axis=1),
+    }
