@@ -148,9 +148,6 @@ def seen_by_the_checks(monkeypatch):
     ESTIMATORS + ND_ESTIMATORS, expected_failed_checks=expected_failures
 )
 def test_sklearn_checks(estimator, check, seen_by_the_checks):
-    name = type(estimator).__name__
-    form = "n-D" if name.endswith("OfColumns") else "2-D"
-    case = f"{name.removesuffix('OfColumns')}, {form}"
     check(estimator)
 
 
