@@ -60,6 +60,13 @@ METHODS = (
     "log_p_values",
 )
 
+
+def _confounding_gradient_detector(model):
+    pipeline = make_confounding_gradient_detector(model, **SEED)
+    pipeline[-1].set_params(max_epochs=3)
+    return pipeline
+
+
 # Estimators and pipelines around a model.
 MODEL_ESTIMATORS = {
     "ConfoundingGradientTransformer": ConfoundingGradientTransformer,
@@ -74,9 +81,7 @@ MODEL_ESTIMATORS = {
     "KernelDensityUncertainty": partial(KernelDensityUncertainty, n_passes=3, **HALVES),
     "ELO": partial(ELO, layers="conv", **HALVES),
     "make_recommended_detector": partial(make_recommended_detector, **RATE),
-    "make_confounding_gradient_detector": partial(
-        make_confounding_gradient_detector, **SEED
-    ),
+    "make_confounding_gradient_detector": _confounding_gradient_detector,
     "make_geometric_gradient_detector": partial(
         make_geometric_gradient_detector, **RATE
     ),

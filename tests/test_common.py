@@ -84,7 +84,7 @@ ESTIMATORS = [
     KernelDensityUncertainty(AnyWidthDropout(), n_passes=5, **HALVES),
     KernelDensityUncertainty(AnyWidth(), n_passes=0, **HALVES),
     ELO(AnyWidth(), layers="bend", **HALVES),
-    MLPAnomalyClassifier(max_epochs=50, patience=50, validation_fraction=0.1),
+    MLPAnomalyClassifier(max_epochs=10, learning_rate=0.1, validation_fraction=0.1),
 ]
 if find_spec("pytorch_ood"):
     ESTIMATORS.append(PyTorchOODDetector(AnyWidth(), "MaxLogit", **HALVES))

@@ -1,0 +1,353 @@
+"""Whatever happens in a network and around it, it is left as it was.
+
+Each test compares the whole state of the network and of the process before and after.
+"""
+
+import threading
+from collections import OrderedDict
+from contextlib import contextmanager, nullcontext
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from entry_points import ENTRY_POINTS, IMAGES, LIBRARY_ENTRY_POINTS, network
+from model_state import assert_same_state, state_of
+from networks import seeded
+from numpy.testing import assert_allclose
+from torch import nn
+from torch.utils.data import Dataset, IterableDataset
+
+from skgrad import ConfoundingGradientTransformer
+
+X = IMAGES.astype(np.float64)
+# One of each kind: the others share how they treat the network.
+SOME = (
+    *("ConfoundingGradientTransformer", "CosineSimilarityMatrixTransformer"),
+    *("LayerActivationTransformer", "ODIN", "GradNorm", "Mahalanobis"),
+    *("KernelDensityUncertainty", "pgd", "cosine_similarity_attack"),
+    *("evaluate, X_test", "make_anomalies", "loss_alignment"),
+)
+
+
+class Failure:
+    """Which layer fails, at which of its calls, and with which error."""
+
+    def __init__(self):
+        self.prepare(None)
+
+    def prepare(self, layer, call=None, error=None, *, backward=False):
+        self.layer, self.call, self.error = layer, call, error
+        self.backward, self.n_calls = backward, 0
+
+    def count(self):
+        self.n_calls += 1
+        if self.n_calls == self.call:
+            raise self.error
+
+    def __deepcopy__(self, memo):
+        return self  # copies of a network count together
+
+
+class FailingLayer(nn.Module):
+    """The identity, unless it is this layer that fails."""
+
+    def __init__(self, name, failure):
+        super().__init__()
+        self.name, self.failure = name, failure
+
+    def forward(self, x):
+        if self.failure.layer != self.name:
+            return x
+        if self.failure.backward:
+            return FailingGradient.apply(x, self.failure)
+        self.failure.count()
+        return x
+
+
+class FailingGradient(torch.autograd.Function):
+    """The identity, whose gradient may fail."""
+
+    @staticmethod
+    def forward(ctx, x, failure):
+        ctx.failure = failure
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.failure.count()
+        return gradient, None
+
+
+class Pool(nn.Module):
+    def forward(self, x):
+        return x.mean(dim=(2, 3))
+
+
+def in_use(model):
+    """Bring a network into a state in the middle of its user's work."""
+    model.double().train()
+    model(torch.from_numpy(X)).sum().backward()
+    model.norm.eval()
+    model.head.bias.requires_grad_(False)
+    model.conv.register_forward_hook(lambda *_: None)
+    return model
+
+
+def plain():
+    return in_use(network())
+
+
+def failing(failure):
+    """Make a network in use with three layers that can fail."""
+
+    def make():
+        first, middle, last = (
+            FailingLayer(name, failure) for name in ("first", "middle", "last")
+        )
+        layers = OrderedDict(first=first, conv=nn.Conv2d(2, 4, 3, padding=1))
+        layers.update(norm=nn.BatchNorm2d(4), bend=nn.Tanh(), middle=middle)
+        layers.update(pool=Pool(), drop=nn.Dropout(0.5), head=nn.Linear(4, 3))
+        return nn.Sequential(layers | OrderedDict(last=last))
+
+    return in_use(seeded(make))
+
+
+@cache
+def usual(name):
+    """Return what an entry point gives without anything special."""
+    with torch.random.fork_rng(devices=[]):  # of the dropout in use
+        return ENTRY_POINTS[name](plain(), X)
+
+
+def close(result, expected, message=""):
+    assert_allclose(result, expected, rtol=1e-9, atol=1e-12, err_msg=message)
+
+
+# Errors inside of the network
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_errors_inside_of_the_network(name, backward):
+    failure = Failure()
+    model = failing(failure)
+    before = state_of(model)
+    for layer in ["middle"] if backward else ["first", "middle", "last"]:
+        failure.prepare(layer, backward=backward)
+        expected = ENTRY_POINTS[name](model, X)
+        assert_same_state(before, state_of(model))
+        for call, error in errors_at(layer, failure.n_calls):
+            failure.prepare(layer, call, error, backward=backward)
+            result = run(name, model)
+            # An error while the engine records calls may be forgiven: autograd alone
+            # gives the same. An interrupt never is.
+            if result is not None:
+                assert isinstance(error, Exception)
+                close(result, expected)
+            assert_same_state(before, state_of(model))
+
+
+def errors_at(layer, n_calls):
+    """Yield at which calls of a layer which errors are raised."""
+    if n_calls:
+        middle = n_calls // 2 + 1
+        call = {"first": 1, "middle": middle, "last": n_calls}[layer]
+        yield call, RuntimeError("cosmic ray")
+        if layer == "middle":
+            yield n_calls, KeyboardInterrupt("cosmic ray")
+
+
+def run(name, model):
+    """Return the result of an entry point, None if the error came through."""
+    error = model.first.failure.error
+    kinds = (RuntimeError, ValueError) if isinstance(error, Exception) else type(error)
+    try:
+        return ENTRY_POINTS[name](model, X)
+    except kinds as error_of_call:
+        raised = error_of_call
+    assert "cosmic ray" in str(raised)
+    assert raised is error or isinstance(error, Exception)
+    return None
+
+
+class FailingDataset(Dataset):
+    """Cannot read its tenth sample."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        if index == 10:
+            raise OSError("disk on fire")
+        return torch.from_numpy(X[index])
+
+
+class FailingStream(IterableDataset):
+    """Fails after ten samples."""
+
+    def __iter__(self):
+        yield from torch.from_numpy(X[:10])
+        raise OSError("disk on fire")
+
+
+@pytest.mark.parametrize("data", [FailingDataset, FailingStream])
+@pytest.mark.parametrize("name", ["ConfoundingGradientTransformer", "ODIN", "LID"])
+def test_data_that_fail(name, data):
+    model = plain()
+    before = state_of(model)
+    with pytest.raises(OSError, match="disk on fire"):
+        ENTRY_POINTS[name](model, data())
+    assert_same_state(before, state_of(model))
+
+
+# What is around the call
+
+
+@contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextmanager
+def global_hooks():
+    """Set hooks on all modules, as profilers do."""
+    register = nn.modules.module.register_module_forward_hook
+    before = nn.modules.module.register_module_forward_pre_hook
+    with register(lambda *_: None), before(lambda *_: None):
+        yield
+
+
+def with_hooks(model):
+    """Give a network hooks of every kind, which change nothing."""
+    for part in model.modules():
+        part.register_forward_hook(lambda *_: None)
+        part.register_forward_pre_hook(lambda *_: None)
+        part.register_full_backward_hook(lambda *_: None)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(lambda gradient: None)
+            parameter.register_post_accumulate_grad_hook(lambda parameter: None)
+    return model
+
+
+def as_it_is(model):
+    return model
+
+
+# The context of the call, and what becomes of the model before.
+CIRCUMSTANCES = {
+    "within no_grad": (torch.no_grad, as_it_is),
+    "within inference_mode": (torch.inference_mode, as_it_is),
+    "within autocast": (lambda: torch.autocast("cpu", torch.bfloat16), as_it_is),
+    "default dtype float64": (default_dtype, as_it_is),
+    "deterministic algorithms": (deterministic, as_it_is),
+    "anomaly mode": (lambda: torch.autograd.set_detect_anomaly(True), as_it_is),
+    "hooks on all modules": (global_hooks, as_it_is),
+    "hooks of every kind": (nullcontext, with_hooks),
+    "DataParallel": (nullcontext, nn.DataParallel),
+    "compiled, eager": (nullcontext, lambda m: torch.compile(m, backend="eager")),
+    # Nothing is compiled, so this needs no compiler.
+    "compiled, inductor": (nullcontext, torch.compile),
+    "compiled in place": (nullcontext, lambda m: m.compile(backend="eager") or m),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+# As in the user's own backward pass, torch says so where X needs no gradient.
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
+def test_circumstances(circumstance):
+    around, change = CIRCUMSTANCES[circumstance]
+    model = change(plain())
+    before = state_of(model)
+    for name in SOME:
+        with around():
+            result = ENTRY_POINTS[name](model, X)
+        close(result, usual(name), name)
+    assert_same_state(before, state_of(model))
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_tensors_that_require_grad(name):
+    model, x = plain(), torch.from_numpy(X).clone().requires_grad_()
+    before = state_of(model)
+    close(ENTRY_POINTS[name](model, x), usual(name))
+    assert_same_state(before, state_of(model))
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("name", LIBRARY_ENTRY_POINTS)
+def test_attacks_of_other_libraries(name):
+    model = in_use(network()).float()
+    before = state_of(model)
+    LIBRARY_ENTRY_POINTS[name](model, IMAGES)
+    assert_same_state(before, state_of(model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision(dtype):
+    model = plain().to(dtype)
+    before = state_of(model)
+    # The variance over a few passes with dropout is mostly rounding.
+    for name in sorted({*SOME} - {"KernelDensityUncertainty"}):
+        result, expected = ENTRY_POINTS[name](model, X), usual(name)
+        assert np.isfinite(result).all(), name
+        if result.shape == expected.shape:
+            error = np.abs(result - expected).max() / np.abs(expected).max()
+            assert error < (0.15 if dtype == torch.float16 else 0.3), name
+    assert_same_state(before, state_of(model))
+
+
+def test_hooks_of_the_user_run_and_stay():
+    model, ran = plain(), []
+    model.conv.register_forward_hook(lambda *_: ran.append("module"))
+    model.head.weight.register_hook(lambda _: ran.append("parameter"))
+    ConfoundingGradientTransformer(model).fit(X).transform(X)
+    assert set(ran) == {"module", "parameter"}
+    ran.clear()
+    model(torch.from_numpy(X)).sum().backward()
+    assert ran == ["module", "parameter"]
+
+
+def test_weights_that_two_models_share():
+    model = plain()
+    other = nn.Sequential(model.conv, nn.ReLU(), Pool(), model.head)
+    before = state_of(model), state_of(other)
+    for one in (model, other):
+        ConfoundingGradientTransformer(one).fit(X).transform(X)
+        assert_same_state(before[0], state_of(model))
+        assert_same_state(before[1], state_of(other))
+
+
+def test_threads_on_one_model():
+    model = plain()
+    before = state_of(model)
+    results = {}
+    names = [*SOME, "fine_tune_with_outliers, X", *SOME[:4]]
+
+    def work(first):
+        for place in range(first, len(names), 4):
+            results[place] = ENTRY_POINTS[names[place]](model, X)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place, name in enumerate(names):
+        close(results[place], usual(name), name)
+    assert_same_state(before, state_of(model))
