@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from .._all_or_nothing import all_or_nothing
 from .._compat import fit_context
+from .._rollback import restored_on_error
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,
@@ -77,7 +77,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             The fitted detector.
         """
         module = on_device(unwrap_model(self.model), self.device)
-        with all_or_nothing(self):
+        with restored_on_error(self):
             X = self._check_inputs(X, reset=True)
             n_samples = count_samples(X)
             rows = in_distribution_rows(n_samples, y)

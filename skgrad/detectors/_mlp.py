@@ -11,10 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from .._all_or_nothing import all_or_nothing
 from .._compat import Interval, fit_context
 from .._messages import brief
 from .._optional import import_package
+from .._rollback import restored_on_error
 from .._validation import check_matrix, to_array, to_numpy
 from ..feature_extraction._saved_state import SavedStateMixin
 from ..torch_engine.restoring import generators_restored
@@ -139,7 +139,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         self : object
             The fitted classifier.
         """
-        with all_or_nothing(self):
+        with restored_on_error(self):
             # None is told in scikit-learn's words.
             y = None if y is None else to_array(y, "y")
             X, y = validate_data(

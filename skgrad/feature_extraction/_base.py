@@ -8,8 +8,8 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from torch.utils.data import Dataset
 
 from .. import __version__
-from .._all_or_nothing import all_or_nothing
 from .._compat import HasMethods, check_feature_names_in, fit_context
+from .._rollback import restored_on_error
 from ..torch_engine.batching import map_batches
 from ..torch_engine.fingerprint import network_identity
 from ..torch_engine.model_state import frozen, placement
@@ -66,7 +66,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         self : object
             The fitted transformer.
         """
-        with all_or_nothing(self):
+        with restored_on_error(self):
             self._fit(X)
         return self
 
