@@ -238,7 +238,7 @@ def check_logits(drawn, scale, shift):
         close(scores(make, logits + shift), scores(make, logits) + shift)
     close(scores(MaxLogit, logits * scale), scores(MaxLogit, logits) * scale)
     # ODIN without a step is the softmax at a temperature.
-    odin = ODIN(model, temperature=scale, epsilon=0, **HALVES)
+    odin = ODIN(model, temperature=scale, eps=0, **HALVES)
     cold = np.exp(logits / scale)
     found = odin.fit(X).score_samples(X)
     expected = (cold / cold.sum(axis=1, keepdims=True)).max(axis=1)
