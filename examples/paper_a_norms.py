@@ -42,9 +42,7 @@ def compare_norms(setting, anomalies, attacks, seed, args):
     for kind, X in groups.items():
         X = X[: args.n_norms]
         measured = {
-            source: layer_norms(
-                setting.model, X, quantity=name, layers=layers, memory=args.cache
-            )[0]
+            source: layer_norms(setting.model, X, quantity=name, layers=layers)[0]
             for source, name in SOURCES.items()
         }
         for i, layer in enumerate(layers):

@@ -67,7 +67,7 @@ def figure_1(setting, anomalies, args):
     inputs = np.stack(list(shown.values()))
     transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.cache)
     display = CosineSimilarityDisplay.from_estimator(
-        transformer, inputs, titles=list(shown)
+        transformer, inputs, input_names=list(shown)
     )
     return save(display.figure_, "paper_b_fig_1", args)
 

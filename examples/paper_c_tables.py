@@ -226,12 +226,14 @@ def draw_weights(plain, path):
         display = LayerWeightDisplay(
             weights=mean.index.to_numpy(),
             curves={kind: mean[kind].to_numpy() for kind in mean},
-            names=["the layer", "the logits"],
+            blocks=["the layer", "the logits"],
             block="the logits",
             metric="AUROC, weighted by class",
         )
         title = f"{runs[0].setting.name}, {runs[0].setting.network}"
-        display.plot(ax, name=title, styles=styles)
+        display.plot(ax).ax_.set_title(title)
+        for line in [*ax.lines, *ax.get_legend().get_lines()]:
+            line.set(**styles.get(line.get_label(), {}))
     figure.savefig(path, dpi=110)
 
 

@@ -148,7 +148,7 @@ for ax, quantity in zip(axes, ("gradients", "activations"), strict=True):
         np.stack(list(alarms.values())),
         good,
         quantity=quantity,
-        labels=list(alarms),
+        input_names=list(alarms),
         ax=ax,
         name=quantity,
     )

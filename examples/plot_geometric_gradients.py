@@ -80,7 +80,7 @@ shown = {
     "attacked digit": attack.X_adv[first],
 }
 CosineSimilarityDisplay.from_estimator(
-    net, np.stack(list(shown.values())), titles=list(shown)
+    net, np.stack(list(shown.values())), input_names=list(shown)
 )
 plt.show()
 

@@ -250,6 +250,6 @@ NormProfileDisplay.from_predictions(
     np.sqrt(squared / usual),
     gradients.get_feature_names_out(),
     quantity="gradients,\nmedian = 1",
-    labels=felt,
+    input_names=felt,
 )
 plt.show()

@@ -85,3 +85,48 @@ def split_pipeline(pipeline, condition):
     if not found:
         return None, pipeline
     return pipeline[: found[-1]], pipeline[found[-1] :]
+
+
+def find_step(estimator, kind, before=()):
+    """Return the first step of a class, however deep in pipelines and unions.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Where to look.
+    kind : type
+        The class of the step.
+    before : tuple of Pipeline
+        The steps that X has passed already.
+
+    Returns
+    -------
+    step : estimator or None
+        The step; None if there is none.
+    before : tuple of Pipeline
+        What transforms X on its way to the step, in order.
+    """
+    estimator = unwrap(estimator)
+    if isinstance(estimator, kind):
+        return estimator, before
+    parts = []
+    if isinstance(estimator, Pipeline):
+        for number, (_, step) in enumerate(estimator.steps):
+            parts.append((step, (*before, estimator[:number]) if number else before))
+    elif isinstance(estimator, FeatureUnion):
+        parts = [(part, before) for _, part in estimator.transformer_list]
+    for part, passed in parts:
+        step, passed = find_step(part, kind, passed)
+        if step is not None:
+            return step, passed
+    return None, ()
+
+
+def transform_to_last_step(estimator, X):
+    """Return X as the last step of fitted pipelines receives it."""
+    estimator = unwrap(estimator)
+    while isinstance(estimator, Pipeline):
+        if len(estimator.steps) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = unwrap(estimator[-1])
+    return X

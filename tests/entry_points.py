@@ -76,7 +76,7 @@ MODEL_ESTIMATORS = {
     "ODIN": partial(ODIN, **HALVES),
     "GradNorm": partial(GradNorm, **HALVES),
     "FeatureSqueezing": partial(FeatureSqueezing, bit_depth=4, **HALVES),
-    "Mahalanobis": partial(Mahalanobis, layers="all", eps=0.01, **HALVES),
+    "Mahalanobis": partial(Mahalanobis, layers="all", epsilon=0.01, **HALVES),
     "LID": partial(LID, n_neighbors=3, **HALVES),
     "KernelDensityUncertainty": partial(KernelDensityUncertainty, n_passes=3, **HALVES),
     "ELO": partial(ELO, layers="conv", **HALVES),
@@ -240,9 +240,9 @@ FUNCTIONS = {
     "layer_norms, gradients": (partial(_layer_norms, "gradients"), "X"),
     "layer_norms, activations": (partial(_layer_norms, "activations"), "X"),
     "score_contributions, X": (_score_contributions, "X"),
-    "score_contributions, X_id": (
+    "score_contributions, X_test": (
         lambda model, X: _score_contributions(model, X_test=X),
-        "X_id",
+        "X_test",
     ),
     "AnomalySet": (lambda model, X: evaluation.AnomalySet(X).X, "X"),
 }

@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
+from .._all_or_nothing import all_or_nothing
 from .._compat import fit_context
-from .._rollback import restored_on_error
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,
@@ -25,11 +25,11 @@ from ..torch_engine.samples import count_samples
 
 
 class BaseModelDetector(BaseDecision, BaseModelEstimator):
-    """Base of the detectors that take the inputs of a model, not its features.
+    """Base of the detectors that take the inputs of a model and score them themselves.
 
-    A subclass implements `_features`, computed for each input; `_score`, if that is not
-    the score itself; and `_learn`, if there is something to learn. The model is frozen
-    around all of them.
+    A subclass writes `_features`, what is computed of each input; `_score`, if that is
+    not the score itself; and `_learn`, if there is something to learn. The model is
+    held still around all of them.
     """
 
     _parameter_constraints: dict = {
@@ -41,19 +41,19 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
 
     @abstractmethod
     def _features(self, module, batch):
-        """Return a Tensor (n_samples, ...) for a batch, each row independently."""
+        """Return a Tensor (n_samples, ...) for a batch, each row by itself."""
 
     def _score(self, features):
         """Return scores (n_samples,), higher = more in-distribution."""
         return features
 
     def _check_rows(self, module, X, rows):
-        """Check the in-distribution rows of X, including those held out."""
+        """Check the in-distribution rows of X, also those that are held out."""
 
     def _learn(self, module, X, anomalies, random_state):
         """Learn from in-distribution inputs, and from anomalies if there are any.
 
-        Both come in the container of X; ``anomalies`` is None if y labels none.
+        Both are of the kind of X; ``anomalies`` is None where y named none.
         """
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -67,8 +67,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
             The inputs, finite and scaled as in the training of the model.
         y : array-like of shape (n_samples,), default=None
-            If it holds only +1 and -1, rows labelled -1 are known anomalies, which are
-            left out unless the detector learns from them. Anything else is ignored.
+            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies:
+            left out, but by a detector that is told to learn from them. Anything else
+            is ignored.
 
         Returns
         -------
@@ -76,7 +77,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             The fitted detector.
         """
         module = on_device(unwrap_model(self.model), self.device)
-        with restored_on_error(self):
+        with all_or_nothing(self):
             X = self._check_inputs(X, reset=True)
             n_samples = count_samples(X)
             rows = in_distribution_rows(n_samples, y)

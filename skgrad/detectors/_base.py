@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._all_or_nothing import all_or_nothing
 from .._compat import fit_context
-from .._rollback import restored_on_error
 from .._validation import check_matrix, column_names
 from ._decision import (
     PER_CLASS,
@@ -57,7 +57,7 @@ class BaseNoveltyDetector(BaseDecision):
         self : object
             The fitted detector.
         """
-        with restored_on_error(self):
+        with all_or_nothing(self):
             X, names = self._check_training_data(X, y)
             random_state = check_random_state(self.random_state)
             fit, held_out = split_rows(

@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.utils.data import Dataset
 
+from .._all_or_nothing import all_or_nothing
 from .._compat import fit_context, num_samples
-from .._rollback import restored_on_error
 from .._validation import column_names, distinct, to_array
 from ._base import fit_to_score
 from ._blocks import find_blocks
@@ -183,7 +183,7 @@ class ConformalDetector(BaseDecision):
         """
         supervised = is_estimator(self.detector) and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
-        with restored_on_error(self):
+        with all_or_nothing(self):
             check_reads(detector, X)
             (X,) = indexable(X)
             self._check_form(X, reset=True)

@@ -1,6 +1,5 @@
 """Detectors against anomalies under the papers' protocols, as tables and reports."""
 
-from ..inspection import loss_alignment
 from ._anomaly_set import AnomalySet
 from ._bootstrap import bootstrap_intervals
 from ._detectors_by_name import DETECTOR_KINDS, find_detector, make_detectors
@@ -48,7 +47,6 @@ __all__ = [
     "load_network",
     "load_published_results",
     "load_safetensors",
-    "loss_alignment",
     "make_anomalies",
     "make_detectors",
     "plot_heat_map",

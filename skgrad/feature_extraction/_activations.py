@@ -109,6 +109,8 @@ class LayerActivationTransformer(BaseModelTransformer):
         "pooling": [StrOptions(set(POOLINGS))],
     }
 
+    _learnt: tuple = ("layers_",)
+
     def __init__(
         self,
         model,

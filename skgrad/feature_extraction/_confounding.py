@@ -138,6 +138,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         "log": ["boolean"],
     }
     _parameter_gradients = True
+    _learnt = ("routes_", "_routes")
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Which columns of a feature matrix are explained together, and how they are called."""
+"""The columns of a feature matrix that are explained together, and their names."""
 
 import re
 
@@ -15,7 +15,7 @@ _NUMBERED = re.compile(r"\A(.+)_\d+\Z", re.DOTALL)
 
 
 def group_columns(names, n_columns, groups):
-    """Tell which columns form a group.
+    """Assign columns to groups.
 
     Parameters
     ----------
@@ -24,44 +24,42 @@ def group_columns(names, n_columns, groups):
     n_columns : int
         Number of columns.
     groups : {"layer", "feature"} or array-like of str of shape (n_columns,)
-        How to group them, or the group of each.
+        The rule, or the group of each column.
 
     Returns
     -------
     labels : list of str
         Names of the groups, in the order of their first columns.
     owners : ndarray of int of shape (n_columns,)
-        Which group each column belongs to.
+        The group of each column, as an index of the labels.
     """
-    if isinstance(groups, str):
+    if not isinstance(groups, str):
+        array = to_array(groups, "groups")
+        of_columns = array.tolist() if array.shape == (n_columns,) else None
+    elif groups in ("layer", "feature"):
         of_columns = _by_rule(names, n_columns, groups)
     else:
-        of_columns = to_array(groups, "groups")
-        if of_columns.shape != (n_columns,):
-            raise ValueError(
-                "groups must hold one name for each of the "
-                f"{n_columns} columns, or be 'layer', 'feature' or 'part'; got shape "
-                f"{of_columns.shape}."
-            )
-        of_columns = [str(group) for group in of_columns.tolist()]
+        of_columns = None
+    if of_columns is None:
+        raise ValueError(
+            "groups must be 'layer', 'feature', 'part' or one name for each of the "
+            f"{n_columns} columns; got {brief(groups)}."
+        )
+    of_columns = [str(group) for group in of_columns]
     labels = list(dict.fromkeys(of_columns))
     places = {label: i for i, label in enumerate(labels)}
     return labels, np.array([places[group] for group in of_columns])
 
 
 def _by_rule(names, n_columns, rule):
-    if rule not in ("layer", "feature"):
-        raise ValueError(
-            "groups must be 'layer', 'feature', 'part' or one name for each of the "
-            f"{n_columns} columns; got {brief(rule)}."
-        )
     if names is None:
         return [f"column {i}" for i in range(n_columns)]
     names = [str(name) for name in names]
     if rule == "feature":
         return names
     found = [_layer_of(name) for name in names]
-    # Of two networks side by side the logits are two things.
+    # All transformers of one network return the same logits, so these are one group;
+    # the logits of two networks side by side are two.
     sources = {prefix for prefix, layer in found if layer == LOGITS}
     return [
         layer
@@ -72,11 +70,11 @@ def _by_rule(names, n_columns, rule):
 
 
 def _layer_of(name):
-    """Split a column's name into the step it comes from and what it tells about."""
+    """Split a column name into the prefix of its step and the layer."""
     prefix, _, column = name.rpartition("__")
     if cosine := _COSINE.match(column):
         top, *pair = cosine.groups()
-        low, high = sorted(map(int, pair))  # the matrix has every pair twice
+        low, high = sorted(map(int, pair))  # a whole matrix has every pair twice
         return prefix, f"{'ranks' if top else 'classes'} {low} and {high}"
     column = _EACH_CLASS.sub("", column)
     if numbered := _NUMBERED.match(column):

@@ -1,27 +1,27 @@
 """What raised an alarm: the contributions to one input's score as bars."""
 
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 
 from .._compat import Interval, validate_params
-from .._messages import brief
-from .._validation import to_array
-from ._contributions import Game
+from ._contributions import ShapleyGame
 from ._display import (
     COLORS,
-    check_limit,
+    Display,
     check_matplotlib,
+    check_names,
     check_numbers,
-    take_axes,
+    check_threshold,
 )
-from ._mixable import as_one_input, one_sample
 from ._score_distribution import decisions, detector_name
+from ._split_detector import as_one_input, one_sample
 
-# The band that holds what is usual.
-_USUAL = (5, 95)
-# Round numbers, those first that are wanted most, and how far apart they stand at
-# least, in widths of the picture.
+# Percentiles of the grey bands.
+_BAND = (5, 95)
+# Round numbers for the ticks, the preferred ones first, and the least distance between
+# two of them, in widths of the axes.
 _TICKS = [0.0] + [
     sign * digit * 10.0**k
     for digit, powers in ((1, range(13)), (5, range(-1, 12)), (2, range(-1, 12)))
@@ -29,47 +29,44 @@ _TICKS = [0.0] + [
     for sign in (1, -1)
 ]
 _APART = 0.09
-# How exact a threshold is at least, in interquartile ranges.
+# The largest rounding error of a threshold, in interquartile ranges.
 _EXACT = 1e-6
-# The room that a digit takes beside a bar.
+# Room for one character beside a bar, in widths of the axes.
 _ROOM = 0.035
 
 
-class ContributionDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class ContributionDisplay(Display):
     """What raised the alarm for one input: contributions to a detector's score.
 
     One bar per group of features, such as a layer, the largest first. Red bars to the
     right lowered the score of the input, blue ones to the left raised it. The grey band
-    behind each tells what is usual among in-distribution inputs.
-
-    It is recommended to use `from_estimator` or `from_predictions`.
+    behind each shows what is usual among in-distribution inputs.
 
     Parameters
     ----------
     contributions : ndarray of shape (n_groups,)
         Contributions in interquartile ranges of the in-distribution scores, positive
         where they raised the alarm.
-    names : list of str
+    groups : list of str
         Names of the groups.
-    usual : ndarray of shape (n_inputs, n_groups), default=None
-        The same of in-distribution inputs. None draws no bands.
-    alarm_at : float, default=None
-        Inputs are rejected whose contributions add up to more. None tells none.
+    contributions_id : ndarray of shape (n_in_distribution, n_groups), default=None
+        The same of in-distribution inputs, for the bands. None draws no bands.
+    threshold : float, default=None
+        Inputs are rejected whose contributions add up to more. None writes none.
     top_n : int, default=10
-        How many bars are drawn; all other groups are added up in one more.
+        Number of bars; all other groups are added up in one more.
     name : str, default=None
         Name of the detector, for the title.
 
     Attributes
     ----------
-    ax_ : matplotlib.axes.Axes
-        Axes with the picture, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
+    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
+        Where it was drawn.
 
     See Also
     --------
-    score_contributions : The numbers, what they mean and what they do not.
+    score_contributions : The numbers, their meaning and their limits.
     NormProfileDisplay : The norms of an input's gradients over the layers.
 
     Notes
@@ -78,48 +75,39 @@ class ContributionDisplay:
     linear near 0 and logarithmic far away, so their lengths do not add up; the numbers
     beside them do, to the total in the title.
 
-    Cost: that of :func:`score_contributions` for ``1 + n_usual`` inputs. Of deep
-    networks it is the bands that take time, a minute and more on one core for the
-    recommended detector around a ResNet-18, with 46 groups; a smaller ``n_usual``, or
-    0, is quick.
+    Cost: that of :func:`score_contributions` for ``1 + n_band`` inputs. For deep
+    networks the bands take most of the time, a minute or more on one core for the
+    recommended detector around a ResNet-18, with 46 groups; a smaller ``n_band``, or 0,
+    is quick.
 
     Examples
     --------
     >>> from skgrad.inspection import ContributionDisplay
     >>> display = ContributionDisplay.from_predictions(
-    ...     [0.2, 5.1, -0.3], ["conv1", "conv2", "logits"], alarm_at=1.7
+    ...     [0.2, 5.1, -0.3], ["conv1", "conv2", "logits"], threshold=1.7
     ... )
     >>> round(display.total, 6)
     5.0
     """
 
-    def __init__(
-        self,
-        *,
-        contributions,
-        names,
-        usual=None,
-        alarm_at=None,
-        top_n=10,
-        name=None,
-    ):
-        self.contributions = contributions
-        self.names = names
-        self.usual = usual
-        self.alarm_at = alarm_at
-        self.top_n = top_n
-        self.name = name
+    contributions: np.ndarray
+    groups: list
+    contributions_id: np.ndarray | None = None
+    threshold: float | None = None
+    top_n: int = 10
+    name: str | None = None
 
     @property
     def total(self):
-        """How far the score lies below that of inputs alike, in the same units."""
+        """How far the score lies below those of in-distribution inputs."""
         return float(np.sum(self.contributions))
 
     @classmethod
     @validate_params(
         {
-            "n_usual": [Interval(Integral, 0, None, closed="left")],
+            "n_band": [Interval(Integral, 0, None, closed="left")],
             "n_permutations": [Interval(Integral, 1, None, closed="left")],
+            "top_n": [Interval(Integral, 1, None, closed="left")],
             "groups": [str, "array-like"],
             "random_state": ["random_state"],
         },
@@ -129,11 +117,11 @@ class ContributionDisplay:
         cls,
         estimator,
         x,
-        X_id,
+        X_test,
         *,
         groups="layer",
         n_permutations=50,
-        n_usual=50,
+        n_band=50,
         top_n=10,
         random_state=None,
         ax=None,
@@ -148,17 +136,17 @@ class ContributionDisplay:
             :func:`score_contributions` takes them.
         x : array-like of shape input_shape or (1, *input_shape)
             The input.
-        X_id : array-like of shape (n_in_distribution, *input_shape)
-            In-distribution inputs, best ones that the estimator was not fitted on.
+        X_test : array-like of shape (n_in_distribution, *input_shape)
+            In-distribution inputs, preferably ones that the estimator was not fitted
+            on.
         groups : {"layer", "feature", "part"} or array-like of str, default="layer"
             What is explained as one, see :func:`score_contributions`.
         n_permutations : int, default=50
             Number of in-distribution inputs that each input is compared with.
-        n_usual : int, default=50
-            For how many in-distribution inputs the contributions are computed as well,
-            to draw what is usual. 0 draws no bands.
+        n_band : int, default=50
+            Number of in-distribution inputs behind the grey bands. 0 draws none.
         top_n : int, default=10
-            How many bars are drawn; all other groups are added up in one more.
+            Number of bars; all other groups are added up in one more.
         random_state : int, RandomState instance or None, default=None
             Draws in-distribution inputs and orders of the groups.
         ax : matplotlib.axes.Axes, default=None
@@ -172,52 +160,59 @@ class ContributionDisplay:
             The display, drawn.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        x = as_one_input(x, X_id)
-        game = Game.of(estimator, X_id, n_permutations, random_state)
-        values = game.mixable.features(x, "x")
+        x = as_one_input(x, X_test)
+        game = ShapleyGame.from_detector(
+            estimator, X_test, n_permutations, random_state
+        )
+        values = game.detector.features(x, "x")
         found = game.explain(values, groups)
-        usual = None
-        if n_usual:
-            # The last of the draws: the first are those that inputs are compared with.
-            rows = game.ranking[::-1][:n_usual]
-            usual = game.explain(game.mixable.values[rows], groups).contributions
-        threshold = _threshold(estimator, x, X_id, game, values, found)
+        of_band = None
+        if n_band:
+            # The last of the ranking, as inputs are compared with the first.
+            rows = game.ranking[::-1][:n_band]
+            of_band = game.explain(game.detector.values[rows], groups).contributions
+        threshold = _score_threshold(estimator, x, X_test, game, values, found)
         return cls.from_predictions(
             found.contributions[0],
             found.groups,
-            usual=usual,
-            alarm_at=float((found.reference_scores[0] - threshold) / found.spread),
+            contributions_id=of_band,
+            threshold=float((found.reference_scores[0] - threshold) / found.spread),
             top_n=top_n,
             ax=ax,
             name=detector_name(estimator) if name is None else name,
         )
 
     @classmethod
+    @validate_params(
+        {"top_n": [Interval(Integral, 1, None, closed="left")]},
+        prefer_skip_nested_validation=True,
+    )
     def from_predictions(
         cls,
         contributions,
-        names,
+        groups,
         *,
-        usual=None,
-        alarm_at=None,
+        contributions_id=None,
+        threshold=None,
         top_n=10,
         ax=None,
         name=None,
     ):
-        """Draw contributions that are there already.
+        """Draw given contributions.
 
         Parameters
         ----------
         contributions : array-like of shape (n_groups,)
             Contributions, positive where they raised the alarm.
-        names : array-like of str of shape (n_groups,)
+        groups : array-like of str of shape (n_groups,)
             Names of the groups.
-        usual : array-like of shape (n_inputs, n_groups), default=None
+        contributions_id : array-like of shape (n_in_distribution, n_groups), \
+                default=None
             Contributions of in-distribution inputs; None draws no bands.
-        alarm_at : float, default=None
-            Inputs are rejected whose contributions add up to more; None tells none.
+        threshold : float, default=None
+            Inputs are rejected whose contributions add up to more; None writes none.
         top_n : int, default=10
-            How many bars are drawn; all other groups are added up in one more.
+            Number of bars; all other groups are added up in one more.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
         name : str, default=None
@@ -228,55 +223,31 @@ class ContributionDisplay:
         ContributionDisplay
             The display, drawn.
         """
-        check_matplotlib(f"{cls.__name__}.from_predictions")
-        contributions = check_numbers(
-            contributions, "contributions", n_axes=1, finite=True
-        )
-        names = [str(group) for group in to_array(names, "names").tolist()]
-        if not names or len(names) != len(contributions):
-            raise ValueError(
-                "names must hold one name for each of the contributions, one or more; "
-                f"got {len(names)} names for {len(contributions)} contributions."
-            )
-        if usual is not None:
-            usual = check_numbers(usual, "usual", n_axes=2, finite=True)
-            if not len(usual) or usual.shape[1] != len(names):
-                raise ValueError(
-                    "usual must hold one or more rows of one contribution for each of "
-                    f"the {len(names)} names; got shape {usual.shape}."
-                )
-        if not isinstance(top_n, Integral) or top_n < 1:
-            raise ValueError(
-                f"top_n must be a number of bars, 1 or more; got {brief(top_n)}."
+        contributions = check_numbers(contributions, "contributions", ("n_groups",))
+        n_groups = len(contributions)
+        if contributions_id is not None:
+            contributions_id = check_numbers(
+                contributions_id, "contributions_id", ("n_in_distribution", n_groups)
             )
         display = cls(
             contributions=contributions,
-            names=names,
-            usual=usual,
-            alarm_at=check_limit(alarm_at, "alarm_at"),
+            groups=check_names(groups, "groups", n_groups, "contributions"),
+            contributions_id=contributions_id,
+            threshold=check_threshold(threshold),
             top_n=int(top_n),
             name=name,
         )
         return display.plot(ax)
 
-    def plot(self, ax=None, *, name=None):
-        """Draw the picture.
+    @property
+    def size(self):
+        """Width and height of a new figure in inches."""
+        return 6.4, 1.8 + 0.3 * min(len(self.groups), self.top_n + 1)
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-        name : str, default=None
-            Name of the detector; None takes the display's.
-
-        Returns
-        -------
-        ContributionDisplay
-            The display, with ``ax_`` and ``figure_``.
-        """
-        names, values, bands = self._bars()
-        ax = take_axes(self, ax, figsize=(6.4, 1.8 + 0.3 * len(names)))
-        places = np.arange(len(names))
+    def _draw(self):
+        ax = self.ax_
+        labels, values, bands = self._bars()
+        places = np.arange(len(labels))
         if bands is not None:
             low, high = np.arcsinh(bands)
             ax.barh(places, high - low, 0.9, low, color="0.85")
@@ -284,50 +255,50 @@ class ContributionDisplay:
         ax.barh(places, np.arcsinh(values), 0.5, color=colors)
         ax.axvline(0, color="black", linewidth=0.8)
         _write_numbers(ax, values)
-        ax.set_yticks(places, names)
+        ax.set_yticks(places, labels)
         ax.invert_yaxis()
         _set_ticks(ax)
         label = "contribution to the alarm, in interquartile ranges\n"
         label += "of the in-distribution scores (asinh scale)"
         if bands is not None:
-            label += "\ngrey: {} to {} % of in-distribution inputs".format(*_USUAL)
+            label += "\ngrey: {} to {} % of in-distribution inputs".format(*_BAND)
         ax.set_xlabel(label)
-        ax.set_title(self._title(self.name if name is None else name))
-        return self
+        ax.set_title(self._title())
 
     def _bars(self):
-        """Return names, values and bands of the bars, what is left out in the last."""
+        """Return labels, values and bands of the bars, the other groups as the last."""
         order = np.argsort(-np.abs(self.contributions), kind="stable")
         shown, others = np.split(order, [self.top_n])
         if len(others) == 1:  # its name takes no more room than "1 other"
             shown, others = order, order[:0]
-        names = [self.names[i] for i in shown]
-        groups = [[i] for i in shown.tolist()]
+        labels = [self.groups[i] for i in shown]
+        members = [[i] for i in shown.tolist()]
         if len(others):
-            names.append(f"{len(others)} others")
-            groups.append(others.tolist())
-        values = np.array([self.contributions[group].sum() for group in groups])
-        if self.usual is None:
-            return names, values, None
-        usual = [self.usual[:, group].sum(axis=1) for group in groups]
-        return names, values, np.percentile(usual, _USUAL, axis=1)
+            labels.append(f"{len(others)} others")
+            members.append(others.tolist())
+        values = np.array([self.contributions[group].sum() for group in members])
+        if self.contributions_id is None:
+            return labels, values, None
+        sums = [self.contributions_id[:, group].sum(axis=1) for group in members]
+        return labels, values, np.percentile(sums, _BAND, axis=1)
 
-    def _title(self, name):
+    def _title(self):
         text = f"{self.total:.2f} in all"
-        if self.alarm_at is not None:
-            verdict = "rejected" if self.total > self.alarm_at else "accepted"
-            text = f"{verdict}: {text}, rejected above {self.alarm_at:.2f}"
-        return f"{name}\n{text}" if name else text
+        if self.threshold is not None:
+            verdict = "rejected" if self.total > self.threshold else "accepted"
+            text = f"{verdict}: {text}, rejected above {self.threshold:.2f}"
+        return f"{self.name}\n{text}" if self.name else text
 
 
-def _threshold(estimator, x, X_id, game, values, found):
+def _score_threshold(estimator, x, X_test, game, values, found):
     """Return the score below which inputs like x are rejected."""
     score, decision = found.scores[0], decisions(estimator, x)[0]
     if np.spacing(abs(score)) < _EXACT * found.spread and np.isfinite(decision):
         return score - decision
-    # So far out the difference would be lost in rounding.
+    # The score is so large that rounding would swallow the difference; that of an
+    # in-distribution input is not.
     row = int(game.references(values)[0, 0])
-    return game.scores[row] - decisions(estimator, one_sample(X_id, row))[0]
+    return game.scores[row] - decisions(estimator, one_sample(X_test, row))[0]
 
 
 def _write_numbers(ax, values):
@@ -357,9 +328,7 @@ def _set_ticks(ax):
     ticks: list[float] = []
     for tick in _TICKS:
         place = np.arcsinh(tick)
-        distances = [abs(place - np.arcsinh(other)) for other in ticks]
-        if low <= place <= high and min(distances, default=high) > _APART * (
-            high - low
-        ):
+        nearest = min((abs(place - np.arcsinh(t)) for t in ticks), default=np.inf)
+        if low <= place <= high and nearest > _APART * (high - low):
             ticks.append(tick)
     ax.set_xticks(np.arcsinh(ticks), [f"{tick:g}" for tick in ticks])

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, check_random_state
 
 from .._compat import Interval, validate_params
-from .._unwrap import last_step
+from .._unwrap import last_step, transform_to_last_step
 from ..detectors import CombinedDetector
+from ..feature_extraction._feature_array import in_container_of
 from ._column_groups import group_columns
 from ._display import Spread
-from ._mixable import Mixable, make_mixable
 from ._shapley import make_plans
+from ._split_detector import SplitDetector, split_detector
 
 # Values in the mixed rows that are scored at once: 32 MB in float64.
 _MOST_VALUES = 2**22
@@ -21,9 +21,9 @@ _MOST_VALUES = 2**22
 
 @validate_params(
     {
-        "estimator": "no_validation",  # refused with more to say
+        "estimator": "no_validation",  # split_detector names what is valid
         "X": "no_validation",
-        "X_id": "no_validation",
+        "X_test": "no_validation",
         "groups": [str, "array-like"],
         "n_permutations": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -31,23 +31,23 @@ _MOST_VALUES = 2**22
     prefer_skip_nested_validation=True,
 )
 def score_contributions(
-    estimator, X, X_id, *, groups="layer", n_permutations=50, random_state=None
+    estimator, X, X_test, *, groups="layer", n_permutations=50, random_state=None
 ):
-    r"""Tell which groups of features lowered a detector's score, and by how much.
+    r"""Compute which groups of features lowered a detector's score, and by how much.
 
     Some features of an input are exchanged for those of an in-distribution input, and
     the detector scores the mixture: what brings the score back up had lowered it. With
     G groups of columns, a score s, an input x and in-distribution inputs r, let
     :math:`v_r(A)` be the score of the mixture that has the columns of the groups in A
     from x and all others from r. The contribution of group g is its Shapley value, the
-    mean over all orders in which the groups of x may come in,
+    mean over all orders in which the groups of x may join,
 
     .. math:: \phi_g = -\frac{1}{\mathrm{IQR}} \, \operatorname{mean}_r \sum_{A \not\ni
               g} \frac{|A|! \, (G - |A| - 1)!}{G!}
               \left( v_r(A \cup \{g\}) - v_r(A) \right),
 
-    in interquartile ranges (IQR) of the scores of ``X_id``. Positive ones raised the
-    alarm, negative ones spoke against it. They add up exactly to how far the score lies
+    in interquartile ranges (IQR) of the scores of ``X_test``. Positive ones raised the
+    alarm, negative ones lowered it. They add up exactly to how far the score lies
     below that of the inputs r: :math:`\sum_g \phi_g = (\operatorname{mean}_r s(r) -
     s(x)) / \mathrm{IQR}`.
 
@@ -59,13 +59,13 @@ def score_contributions(
         last step that holds a network; where none does, the columns of ``X``.
     X : array-like of shape (n_samples, *input_shape)
         Inputs to explain, as the estimator takes them.
-    X_id : array-like of shape (n_in_distribution, *input_shape)
-        In-distribution inputs, best ones that the estimator was not fitted on.
+    X_test : array-like of shape (n_in_distribution, *input_shape)
+        In-distribution inputs, preferably ones that the estimator was not fitted on.
     groups : {"layer", "feature", "part"} or array-like of str, default="layer"
         What is explained as one:
 
         - "layer": the columns of one layer, by the names that the transformers give.
-          Within a :class:`sklearn.pipeline.FeatureUnion` they are called
+          Within a :class:`sklearn.pipeline.FeatureUnion` a group is named
           ``<step>: <layer>``. Each pair of classes of
           :class:`~skgrad.CosineSimilarityMatrixTransformer` is a group, each of its
           statistics too, and each column that bears no layer's name;
@@ -75,8 +75,7 @@ def score_contributions(
         - a name for each column.
     n_permutations : int, default=50
         Number of in-distribution inputs r per input. With more than 5 groups each has
-        an order of its own, drawn at random, that is also reversed; with up to 5 all
-        orders are taken.
+        a random order, which is also reversed; with up to 5 all orders are taken.
     random_state : int, RandomState instance or None, default=None
         Draws the inputs r and the orders.
 
@@ -94,12 +93,12 @@ def score_contributions(
         reference_scores : ndarray of shape (n_samples,)
             Mean scores of the in-distribution inputs that each was compared with.
         spread : float
-            The interquartile range of the scores of ``X_id``.
+            The interquartile range of the scores of ``X_test``.
 
     Raises
     ------
     ValueError
-        If an argument is not legal, or the features are no matrix.
+        If an argument is not valid, or the features are not a matrix.
 
     See Also
     --------
@@ -107,20 +106,19 @@ def score_contributions(
 
     Notes
     -----
-    Inputs r are those of ``X_id`` that the network predicts as it does x, where the
-    logits are among the features and there are any; else any. All inputs are compared
-    by the same draws, so what comes out for one does not depend on the others.
+    Inputs r are those of ``X_test`` with the same predicted class as x, where the
+    logits are among the features and there are any; otherwise all. All inputs are
+    compared by the same draws, so the result for one does not depend on the others.
 
-    Cost: the features of ``X`` and ``X_id`` are computed once. Then the detector alone
-    scores ``2 * n_groups * n_permutations`` mixed rows per input, or ``2**n_groups *
-    n_permutations`` with up to 5 groups, a bounded number at once.
+    Cost: the features of ``X`` and ``X_test`` are computed once. Then the detector
+    alone scores ``2 * n_groups * n_permutations`` mixed rows per input, or
+    ``2**n_groups * n_permutations`` with up to 5 groups, in blocks of bounded size.
 
-    What they do not mean: features depend on each other, and mixtures of two inputs
-    are like none that the network ever computes. A detector that looks at their
-    correlations may find a mixture more anomalous than either. So a contribution tells
-    what the *detector* reacted to. It does not tell what in the input caused it, nor
-    what would happen if that layer were different. Of two layers that carry the same
-    information each gets a share.
+    Limits: features depend on each other, and mixtures of two inputs are unlike
+    anything that the network computes. A detector of correlations may find a mixture
+    more anomalous than either input. So a contribution describes what the *detector*
+    reacted to. It does not describe what in the input caused it, nor what would happen
+    if that layer were different. Two layers that carry the same information share it.
 
     References
     ----------
@@ -136,35 +134,39 @@ def score_contributions(
     >>> import numpy as np
     >>> from sklearn.covariance import EllipticEnvelope
     >>> from skgrad.inspection import score_contributions
-    >>> X_id = np.random.default_rng(0).normal(size=(400, 3))
-    >>> detector = EllipticEnvelope(random_state=0).fit(X_id)
-    >>> found = score_contributions(detector, [[0, 9, 1]], X_id, random_state=0)
+    >>> X_test = np.random.default_rng(0).normal(size=(400, 3))
+    >>> detector = EllipticEnvelope(random_state=0).fit(X_test)
+    >>> found = score_contributions(detector, [[0, 9, 1]], X_test, random_state=0)
     >>> found.groups[int(found.contributions.argmax())]
     'column 1'
     """
-    game = Game.of(estimator, X_id, n_permutations, random_state)
-    return game.explain(game.mixable.features(X), groups)
+    game = ShapleyGame.from_detector(estimator, X_test, n_permutations, random_state)
+    return game.explain(game.detector.features(X), groups)
 
 
 @dataclass
-class Game:
-    """A detector, its in-distribution inputs, and how they are drawn."""
+class ShapleyGame:
+    """A detector, its in-distribution inputs, and how they are drawn.
 
-    mixable: Mixable
+    The players are groups of columns; the worth of a coalition is the score of a row
+    that has its columns from the input and all others from an in-distribution one.
+    """
+
+    detector: SplitDetector
     n_permutations: int
     ranking: np.ndarray  # the in-distribution inputs in the order they are drawn
     seed: int  # of the orders
     scores: np.ndarray
 
     @classmethod
-    def of(cls, estimator, X_id, n_permutations, random_state):
-        """Compute what all inputs share."""
-        mixable = make_mixable(estimator, X_id)
+    def from_detector(cls, estimator, X_test, n_permutations, random_state):
+        """Compute what the games of all inputs share."""
+        detector = split_detector(estimator, X_test)
         random_state = check_random_state(random_state)
-        ranking = random_state.permutation(len(mixable.values))
+        ranking = random_state.permutation(len(detector.values))
         seed = random_state.randint(np.iinfo(np.int32).max)
-        scores = mixable.scores(mixable.values)
-        return cls(mixable, n_permutations, ranking, seed, scores)
+        scores = detector.scores(detector.values)
+        return cls(detector, n_permutations, ranking, seed, scores)
 
     def explain(self, values, groups):
         """Return the contributions to the scores of these features."""
@@ -177,58 +179,59 @@ class Game:
         return Bunch(
             contributions=falls / spread,
             groups=labels,
-            scores=self.mixable.scores(values),
+            scores=self.detector.scores(values),
             reference_scores=self.scores[rows].mean(axis=1),
             spread=float(spread),
         )
 
     def references(self, values):
-        """Return which in-distribution inputs each input is compared with."""
-        known = self.mixable.classes(self.mixable.values)[self.ranking]
+        """Return the in-distribution inputs that each input is compared with."""
+        known = self.detector.predicted_classes(self.detector.values)[self.ranking]
         rows = []
-        for predicted in self.mixable.classes(values):
-            alike = self.ranking[known == predicted]
-            alike = alike if len(alike) else self.ranking
-            rows.append(np.resize(alike, self.n_permutations))
+        for predicted in self.detector.predicted_classes(values):
+            same_class = self.ranking[known == predicted]
+            same_class = same_class if len(same_class) else self.ranking
+            # Repeated if they are fewer than the permutations.
+            rows.append(np.resize(same_class, self.n_permutations))
         return np.array(rows).reshape(len(values), self.n_permutations)
 
     def _falls_by_column(self, values, rows, groups):
         """Return how far each group of columns lowers the scores."""
         n_columns = values.shape[1]
-        labels, owners = group_columns(self.mixable.names, n_columns, groups)
+        labels, owners = group_columns(self.detector.names, n_columns, groups)
         random_state = np.random.RandomState(self.seed)
         plans = make_plans(len(labels), self.n_permutations, random_state)
-        # Which columns each coalition takes from the input.
-        masks = [taking_part[:, owners] for taking_part, _ in plans]
+        # The columns that each coalition takes from the input.
+        masks = [members[:, owners] for members, _ in plans]
         falls = np.zeros((len(values), len(labels)))
         pairs = [(i, k) for i in range(len(values)) for k in range(len(plans))]
         at_once = max(_MOST_VALUES // masks[0].size, 1)
         for start in range(0, len(pairs), at_once):
-            part = pairs[start : start + at_once]
+            block = pairs[start : start + at_once]
             mixed = [
-                np.where(masks[k], values[i], self.mixable.values[rows[i, k]])
-                for i, k in part
+                np.where(masks[k], values[i], self.detector.values[rows[i, k]])
+                for i, k in block
             ]
-            worths = self.mixable.scores(np.concatenate(mixed))
-            for (i, k), worth in zip(part, worths.reshape(len(part), -1), strict=True):
+            worths = self.detector.scores(np.concatenate(mixed))
+            worths = worths.reshape(len(block), -1)
+            for (i, k), worth in zip(block, worths, strict=True):
+                # Minus, as a contribution is positive where it lowers the score.
                 falls[i] -= plans[k][1] @ worth / len(plans)
         return labels, falls
 
     def _falls_by_part(self, values, rows):
         """Return how far each part of a combined detector lowers the scores."""
-        combined = last_step(self.mixable.detector)
+        combined = last_step(self.detector.tail)
         if not isinstance(combined, CombinedDetector):
             raise ValueError(
                 "groups='part' needs a CombinedDetector as last step, such as that of "
                 f"make_recommended_detector; got {type(combined).__name__}. Use "
                 "groups='layer'."
             )
-        usual = self._log_p_values(combined, self.mixable.values)
-        falls = usual[rows].mean(axis=1) - self._log_p_values(combined, values)
+        known = self._log_p_values(combined, self.detector.values)
+        falls = known[rows].mean(axis=1) - self._log_p_values(combined, values)
         return list(combined.detectors_), combined._weights * falls
 
     def _log_p_values(self, combined, values):
-        X, detector = self.mixable.dressed(values), self.mixable.detector
-        if isinstance(detector, Pipeline) and len(detector) > 1:
-            X = detector[:-1].transform(X)
-        return combined.log_p_values(X)
+        X = in_container_of(self.detector.template, values)
+        return combined.log_p_values(transform_to_last_step(self.detector.tail, X))

@@ -1,36 +1,40 @@
 """Inputs and the cosine similarity matrices of their saliency maps (paper B)."""
 
+from dataclasses import dataclass
 from textwrap import fill
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from torch import nn
 
 from .._messages import brief, call_it
+from .._unwrap import find_step
 from .._validation import check_finite
-from ..feature_extraction import (
-    CosineSimilarityMatrixTransformer,
-    LayerActivationTransformer,
-)
+from ..feature_extraction import CosineSimilarityMatrixTransformer, predict_logits
 from ..torch_engine.samples import read_array
-from ._display import check_matplotlib, check_numbers, take_grid
-from ._draw_inputs import way_to_draw
+from ._display import (
+    Display,
+    check_matplotlib,
+    check_names,
+    check_numbers,
+)
+from ._draw_inputs import drawing_function
 
-# More cannot be read; so many stand in one row.
-_MOST, _ABREAST = 12, 6
-# More classes than this are not all written at the axes.
-_WRITTEN = 12
+# More inputs cannot be read; so many stand in one row.
+_MOST_INPUTS, _MOST_COLUMNS = 12, 6
+# Of more classes than this not all are written at the axes.
+_MOST_CLASSES = 12
+# Cosines may exceed 1 a little by rounding.
+_LARGEST = 1.01
 
 
-class CosineSimilarityDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class CosineSimilarityDisplay(Display):
     """Inputs, and the cosines between the saliency maps of all classes, below each.
 
-    Where a network is sure for good reasons, the maps of all classes but the predicted
-    one agree with each other (red) and oppose that of the predicted class (blue, in its
-    row and column, which are framed). For an untrustworthy input the pattern dissolves.
-
-    It is recommended to use `from_estimator` or `from_predictions`.
+    For a trustworthy prediction the maps of all classes but the predicted one agree
+    with each other (red) and oppose that of the predicted class (blue, in its row and
+    column, which are framed). For an untrustworthy input the pattern dissolves.
 
     Parameters
     ----------
@@ -41,8 +45,8 @@ class CosineSimilarityDisplay:
         and rows are drawn. Of other shapes, or None, only the matrices are.
     predicted : ndarray of int of shape (n_inputs,), default=None
         The class predicted for each; None marks none.
-    titles : list of str, default=None
-        What to write over each.
+    input_names : list of str, default=None
+        Names of the inputs, written over each.
     classes : ndarray of int of shape (n_inputs, n_maps), default=None
         The classes of the rows of each matrix; None numbers them from 0.
 
@@ -50,9 +54,9 @@ class CosineSimilarityDisplay:
     ----------
     axes_ : ndarray of Axes
         The grid: a row of inputs, where they are drawn, over a row of matrices. More
-        than 6 inputs take two of such rows.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
+        than 6 inputs take two such rows.
+    ax_, figure_ : matplotlib Axes and Figure
+        The first panel, and the figure.
 
     See Also
     --------
@@ -78,35 +82,26 @@ class CosineSimilarityDisplay:
     (1, 2, 2)
     """
 
-    def __init__(
-        self, *, matrices, inputs=None, predicted=None, titles=None, classes=None
-    ):
-        self.matrices = matrices
-        self.inputs = inputs
-        self.predicted = predicted
-        self.titles = titles
-        self.classes = classes
+    matrices: np.ndarray
+    inputs: np.ndarray | None = None
+    predicted: np.ndarray | None = None
+    input_names: list | None = None
+    classes: np.ndarray | None = None
 
     @classmethod
-    def from_estimator(
-        cls, estimator, X, *, titles=None, batch_size=None, device=None, ax=None
-    ):
+    def from_estimator(cls, estimator, X, *, input_names=None, ax=None):
         """Compute the matrices of a few inputs, and draw them.
 
         Parameters
         ----------
         estimator : torch.nn.Module, skorch net, transformer or Pipeline
-            The network; a `CosineSimilarityMatrixTransformer`, whose settings are
-            taken but for its ``output``; or a pipeline with such a transformer, fitted
-            if steps stand before it. It is left as it is.
+            The network; a `CosineSimilarityMatrixTransformer`, of which all settings
+            but ``output`` are used; or a pipeline with such a transformer, fitted if
+            steps stand before it. It is never changed.
         X : array-like of shape (n_inputs, *input_shape)
             At most 12 inputs, as the estimator takes them.
-        titles : list of str, default=None
-            What to write over each.
-        batch_size : int, default=None
-            Inputs per forward pass; None is the transformer's own, or 128.
-        device : str or torch.device, default=None
-            Where to compute; None is the transformer's own, or the model's.
+        input_names : array-like of str of shape (n_inputs,), default=None
+            Names of the inputs, written over each.
         ax : matplotlib.axes.Axes, default=None
             Axes whose place to take; None makes a figure.
 
@@ -117,24 +112,26 @@ class CosineSimilarityDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         _check_few(len(X) if hasattr(X, "__len__") else 0, "X")
-        transformer, before = _transformer_in(estimator)
-        changes = {"batch_size": batch_size, "device": device}
-        changes = {name: value for name, value in changes.items() if value is not None}
-        transformer = clone(transformer).set_params(output="matrix", **changes)
+        transformer, before = _find_transformer(estimator)
+        transformer = clone(transformer).set_params(output="matrix")
         for steps in before:
             X = steps.transform(X)
         X = read_array(X, "X")
         cosines = np.asarray(transformer.fit_transform(X))
         n_maps = transformer.top_n or transformer.n_classes_
-        logits = _logits(transformer, X)
+        options = {
+            name: getattr(transformer, name)
+            for name in ("input_shape", "batch_size", "device")
+        }
+        logits = predict_logits(transformer.model, X, **options)
         classes = None
-        if transformer.top_n:
+        if transformer.top_n:  # the classes of the largest logits, in this order
             classes = np.argsort(-logits, axis=1, kind="stable")[:, :n_maps]
         return cls.from_predictions(
             cosines.reshape(-1, n_maps, n_maps),
             inputs=X.reshape(-1, *transformer.input_shape_),
             predicted=logits.argmax(axis=1),
-            titles=titles,
+            input_names=input_names,
             classes=classes,
             ax=ax,
         )
@@ -146,11 +143,11 @@ class CosineSimilarityDisplay:
         *,
         inputs=None,
         predicted=None,
-        titles=None,
+        input_names=None,
         classes=None,
         ax=None,
     ):
-        """Draw matrices that are there already.
+        """Draw given matrices.
 
         Parameters
         ----------
@@ -160,8 +157,8 @@ class CosineSimilarityDisplay:
             The inputs; None draws the matrices alone.
         predicted : array-like of int of shape (n_inputs,), default=None
             The class predicted for each; None marks none.
-        titles : list of str, default=None
-            What to write over each.
+        input_names : array-like of str of shape (n_inputs,), default=None
+            Names of the inputs, written over each.
         classes : array-like of int of shape (n_inputs, n_maps), default=None
             The classes of the rows of each matrix; None numbers them from 0.
         ax : matplotlib.axes.Axes, default=None
@@ -172,195 +169,125 @@ class CosineSimilarityDisplay:
         CosineSimilarityDisplay
             The display, drawn.
         """
-        check_matplotlib(f"{cls.__name__}.from_predictions")
-        matrices = _checked_matrices(matrices)
-        n_inputs, n_maps = matrices.shape[:2]
+        shape = ("n_inputs", "n_maps", "n_maps")
+        matrices = check_numbers(
+            matrices, "matrices", shape, low=-_LARGEST, high=_LARGEST
+        )
+        n_inputs, n_maps, n_columns = matrices.shape
+        if n_maps != n_columns:
+            raise ValueError(f"matrices must be square; got shape {matrices.shape}.")
+        _check_few(n_inputs, "matrices")
         if classes is not None:
-            classes = _whole(classes, "classes", (n_inputs, n_maps))
+            classes = check_numbers(classes, "classes", (n_inputs, n_maps), whole=True)
         if predicted is not None:
-            predicted = _whole(predicted, "predicted", (n_inputs,))
+            predicted = check_numbers(predicted, "predicted", (n_inputs,), whole=True)
         if inputs is not None:
             inputs = read_array(inputs, "inputs")
-            _check_count(inputs, "inputs", n_inputs)
+            if len(inputs) != n_inputs:
+                raise ValueError(
+                    f"inputs must hold one for each of the {n_inputs} matrices; got "
+                    f"{len(inputs)}."
+                )
             check_finite(inputs, "inputs")
-        if titles is not None:
-            titles = _checked_titles(titles, n_inputs)
+        if input_names is not None:
+            input_names = check_names(input_names, "input_names", n_inputs, "inputs")
         display = cls(
             matrices=matrices,
             inputs=inputs,
             predicted=predicted,
-            titles=titles,
+            input_names=input_names,
             classes=classes,
         )
         return display.plot(ax)
 
-    def plot(self, ax=None):
-        """Draw the picture.
+    def _bands(self):
+        """Return the number of bands, of columns, and of rows of panels in a band."""
+        n_bands = -(-len(self.matrices) // _MOST_COLUMNS)
+        n_columns = -(-len(self.matrices) // n_bands)
+        return n_bands, n_columns, 2 if drawing_function(self.inputs) else 1
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Axes whose place to take; None makes a figure.
+    def _grid_shape(self):
+        n_bands, n_columns, n_rows = self._bands()
+        return n_bands * n_rows, n_columns
 
-        Returns
-        -------
-        CosineSimilarityDisplay
-            The display, with ``axes_`` and ``figure_``.
-        """
-        n_inputs, draw = len(self.matrices), way_to_draw(self.inputs)
-        n_bands = -(-n_inputs // _ABREAST)
-        n_columns, per_band = -(-n_inputs // n_bands), 2 if draw else 1
-        axes = take_grid(
-            self,
-            ax,
-            n_bands * per_band,
-            n_columns,
-            figsize=(1.9 * n_columns + 1.6, n_bands * (2.1 * per_band + 0.5)),
-        )
-        for unused in axes[-per_band:, n_columns - n_bands * n_columns + n_inputs :]:
-            for one in unused:
-                one.set_axis_off()
-        for i in range(n_inputs):
-            band, column = divmod(i, n_columns)
-            cells = axes[band * per_band : (band + 1) * per_band, column]
+    @property
+    def size(self):
+        """Width and height of a new figure in inches."""
+        n_bands, n_columns, n_rows = self._bands()
+        return 1.9 * n_columns + 1.6, n_bands * (2.1 * n_rows + 0.5)
+
+    def _draw(self):
+        n_bands, n_columns, n_rows = self._bands()
+        draw_input = drawing_function(self.inputs)
+        # One column of panels per input, band after band.
+        bands = self.axes_.reshape(n_bands, n_rows, n_columns)
+        panels = bands.transpose(0, 2, 1).reshape(-1, n_rows)
+        for i, cells in enumerate(panels):
+            if i >= len(self.matrices):
+                for unused in cells:
+                    unused.set_axis_off()
+                continue
             cells[0].set_title(self._heading(i), fontsize=9)
-            if draw:
-                draw(cells[0], self.inputs, i)
-            drawn = self._draw_matrix(cells[-1], i)
+            if draw_input:
+                draw_input(cells[0], self.inputs, i)
+            image = self._draw_matrix(cells[-1], i)
             cells[-1].set_xlabel("class", fontsize=9)
-            if column == 0:
+            if i % n_columns == 0:
                 cells[-1].set_ylabel("class", fontsize=9)
-        axes[0, 0].figure.colorbar(
-            drawn,
-            ax=list(axes[per_band - 1 :: per_band].flat),
+        self.figure_.colorbar(
+            image,
+            ax=list(panels[:, -1]),
             label="cosine",
             ticks=(-1, -0.5, 0, 0.5, 1),
             aspect=20 * n_bands,
         )
-        return self
 
     def _heading(self, i):
-        lines = [fill(self.titles[i], 24)] if self.titles is not None else []
+        lines = [] if self.input_names is None else [fill(self.input_names[i], 24)]
         if self.predicted is not None:
             lines.append(f"predicted {self.predicted[i]}")
         return "\n".join(lines)
 
     def _draw_matrix(self, ax, i):
         """Draw one matrix, with a frame around what belongs to the predicted class."""
+        from matplotlib.patches import Rectangle
+
         matrix, n_maps = self.matrices[i], self.matrices.shape[1]
-        drawn = ax.imshow(matrix, cmap="coolwarm", vmin=-1, vmax=1)
+        image = ax.imshow(matrix, cmap="coolwarm", vmin=-1, vmax=1)
         classes = np.arange(n_maps) if self.classes is None else self.classes[i]
-        ticks = np.arange(0, n_maps, 1 if n_maps <= _WRITTEN else -(-n_maps // 6))
+        step = 1 if n_maps <= _MOST_CLASSES else -(-n_maps // 6)
+        ticks = np.arange(0, n_maps, step)
         names = [str(classes[tick]) for tick in ticks]
-        steep = max(map(len, names)) > 2
-        ax.set_xticks(ticks, names, fontsize=7, rotation=90 if steep else 0)
+        vertical = max(map(len, names)) > 2
+        ax.set_xticks(ticks, names, fontsize=7, rotation=90 if vertical else 0)
         ax.set_yticks(ticks, names, fontsize=7)
         if self.predicted is not None:
-            for at in np.flatnonzero(classes == self.predicted[i]):
-                for place, size in (
-                    ((-0.5, at - 0.5), (n_maps, 1)),
-                    ((at - 0.5, -0.5), (1, n_maps)),
-                ):
-                    ax.add_patch(_frame(place, size, min(1.2, 25 / n_maps)))
-        return drawn
+            frame = {"fill": False, "edgecolor": "black", "lw": min(1.2, 25 / n_maps)}
+            for at in np.flatnonzero(classes == self.predicted[i]) - 0.5:
+                ax.add_patch(Rectangle((-0.5, at), n_maps, 1, **frame))
+                ax.add_patch(Rectangle((at, -0.5), 1, n_maps, **frame))
+        return image
 
 
-def _frame(place, size, linewidth):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(place, *size, fill=False, edgecolor="black", linewidth=linewidth)
-
-
-def _transformer_in(estimator):
+def _find_transformer(estimator):
     """Return the transformer of an estimator, and the fitted steps before it."""
-    found = _search(estimator, ())
+    found, before = find_step(estimator, CosineSimilarityMatrixTransformer)
     if found is not None:
-        return found
+        return found, before
     is_net = hasattr(estimator, "module_") or hasattr(estimator, "initialize")
     if isinstance(estimator, nn.Module) or is_net:
         return CosineSimilarityMatrixTransformer(estimator), ()
     raise TypeError(
         "estimator must be a torch model, a fitted skorch net, a "
         "CosineSimilarityMatrixTransformer or a Pipeline with one; got "
-        f"{type(estimator).__name__}: {brief(estimator)}.{call_it(estimator)} Of a "
-        "search give best_estimator_; of any other detector give its model."
+        f"{type(estimator).__name__}: {brief(estimator)}.{call_it(estimator)} Of any "
+        "other detector give its model."
     )
 
 
-def _search(estimator, before):
-    if isinstance(estimator, CosineSimilarityMatrixTransformer):
-        return estimator, before
-    if not isinstance(estimator, Pipeline):
-        return None
-    for i, (_, step) in enumerate(estimator.steps):
-        found = _search(step, (*before, estimator[:i]) if i else before)
-        if found is not None:
-            return found
-    return None
-
-
-def _logits(transformer, X):
-    options = {
-        name: getattr(transformer, name)
-        for name in ("input_shape", "batch_size", "device")
-    }
-    reader = LayerActivationTransformer(transformer.model, "logits", **options)
-    return np.asarray(reader.fit_transform(X))
-
-
 def _check_few(n_inputs, name):
-    if n_inputs > _MOST:
+    if n_inputs > _MOST_INPUTS:
         raise ValueError(
-            f"{name} must hold at most {_MOST} inputs, more cannot be read; got "
+            f"{name} must hold at most {_MOST_INPUTS} inputs, more cannot be read; got "
             f"{n_inputs}. Give some of them, such as {name}[:6]."
         )
-
-
-def _checked_matrices(matrices):
-    matrices = check_numbers(matrices, "matrices")
-    if (
-        matrices.ndim != 3
-        or matrices.shape[1] != matrices.shape[2]
-        or not matrices.size
-    ):
-        raise ValueError(
-            "matrices must be of shape (n_inputs, n_maps, n_maps), with at least one "
-            f"input; got {matrices.shape}. One matrix m is m[None]; flat rows of "
-            "output='matrix' are reshaped by matrices.reshape(-1, n_maps, n_maps)."
-        )
-    _check_few(len(matrices), "matrices")
-    # Cosines may be a little out by rounding.
-    if np.abs(matrices).max() > 1.01:
-        raise ValueError(
-            "matrices must hold cosines from -1 to 1; got values from "
-            f"{matrices.min():.4g} to {matrices.max():.4g}."
-        )
-    return matrices
-
-
-def _check_count(values, name, n_inputs):
-    if len(values) != n_inputs:
-        raise ValueError(
-            f"{name} must hold one for each of the {n_inputs} matrices; got "
-            f"{len(values)}."
-        )
-
-
-def _whole(values, name, shape):
-    """Return classes as whole numbers, or name the parameter."""
-    values = check_numbers(values, name)
-    if values.shape != shape or not (values == np.floor(values)).all():
-        raise ValueError(
-            f"{name} must hold classes as whole numbers, of shape {shape}; got shape "
-            f"{values.shape}: {brief(values)}."
-        )
-    return values.astype(np.int64)
-
-
-def _checked_titles(titles, n_inputs):
-    if isinstance(titles, str) or not all(isinstance(title, str) for title in titles):
-        raise TypeError(
-            f"titles must be a list of str, one for each input; got {brief(titles)}."
-        )
-    _check_count(titles, "titles", n_inputs)
-    return [str(title) for title in titles]

@@ -1,6 +1,7 @@
-"""How well many detectors tell many kinds of anomaly, as a coloured table."""
+"""How well many detectors find many kinds of anomaly, as a coloured table."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,9 +9,9 @@ from .. import metrics
 from .._arrays import nan_mean
 from .._messages import brief, did_you_mean, naming
 from ..detectors._scores import in_distribution_scores
-from ._display import check_matplotlib, check_numbers, take_axes
+from ._display import Display, check_matplotlib, check_numbers
 
-# What axes call a metric.
+# Names of the metrics in pictures and reports.
 METRIC_NAMES = {
     "auroc": "AUROC",
     "tnr_at_95tpr": "TNR@95TPR",
@@ -19,20 +20,20 @@ METRIC_NAMES = {
     "detection_accuracy": "detection accuracy",
     "rejected_anomalies": "rejected anomalies",
 }
-# Chance is a half in these: below it is another colour.
+# Chance is a half for these: what is below has another colour.
 _FROM_CHANCE = ("auroc", "detection_accuracy")
-# Size of the numbers in points, their share of a cell's width, and the last legible.
-_FONT, _FONT_PER_CELL, _SMALLEST = 8, 0.3, 4
-_WRITTEN = {"tnr_at_tpr": "tnr_at_95tpr"}
+# Size of the numbers in points, at most and at least, and their share of a cell.
+_LARGEST, _SMALLEST, _SHARE = 8, 4, 0.3
 _METRICS = ("auroc", "tnr_at_tpr", "aupr_in", "aupr_out", "detection_accuracy")
+# The function takes any TPR; its default is 95 %.
+_AT_DEFAULT = {"tnr_at_tpr": "tnr_at_95tpr"}
 
 
-class DetectorHeatMapDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class DetectorHeatMapDisplay(Display):
     """A metric of every detector and kind of anomaly as a coloured table.
 
-    Its use is to see at once which detector is blind to which kind: a mean hides that.
-
-    It is recommended to use `from_estimator` or `from_predictions`.
+    It shows at once which detector is blind to which kind: a mean hides that.
 
     Parameters
     ----------
@@ -47,14 +48,11 @@ class DetectorHeatMapDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib.axes.Axes
-        Axes with the picture, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
+    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
+        Where it was drawn.
 
     See Also
     --------
-    skgrad.evaluation.plot_heat_map : The same of an evaluation, over seeds and folds.
     ScoreDistributionDisplay : One detector and all its scores.
 
     Notes
@@ -74,11 +72,10 @@ class DetectorHeatMapDisplay:
     [[1.0], [0.5]]
     """
 
-    def __init__(self, *, values, detectors, anomalies, metric="auroc"):
-        self.values = values
-        self.detectors = detectors
-        self.anomalies = anomalies
-        self.metric = metric
+    values: np.ndarray
+    detectors: list
+    anomalies: list
+    metric: str = "auroc"
 
     @property
     def means(self):
@@ -86,15 +83,15 @@ class DetectorHeatMapDisplay:
         return nan_mean(self.values)
 
     @classmethod
-    def from_estimator(cls, estimators, X_id, X_anomaly, *, metric="auroc", ax=None):
-        """Draw how fitted detectors tell kinds of anomaly.
+    def from_estimator(cls, estimators, X_test, X_anomaly, *, metric="auroc", ax=None):
+        """Draw how well fitted detectors find kinds of anomaly.
 
         Parameters
         ----------
         estimators : dict of str to estimator
             Fitted outlier detectors or binary classifiers, or pipelines that end in
             one, by name.
-        X_id : array-like of shape (n_samples, *input_shape)
+        X_test : array-like of shape (n_samples, *input_shape)
             In-distribution inputs that they were not fitted on.
         X_anomaly : dict of str to array-like of shape (n_anomalies, *input_shape)
             Anomalies by their kind; of a kind without any the cells are empty.
@@ -113,21 +110,21 @@ class DetectorHeatMapDisplay:
         check_matplotlib(f"{cls.__name__}.from_estimator")
         _check_dict(estimators, "estimators", "detectors by name")
         _check_dict(X_anomaly, "X_anomaly", "anomalies by their kind")
-        _checked_metric(metric)
-        kinds = {kind: X for kind, X in X_anomaly.items() if len(X)}
+        _check_metric(metric)
         scores_id, scores_anomaly = {}, {}
         for name, detector in estimators.items():
-            with naming("X_id"):
-                scores_id[name] = in_distribution_scores(detector, X_id)
+            with naming("X_test"):
+                scores_id[name] = in_distribution_scores(detector, X_test)
             scores_anomaly[name] = dict.fromkeys(X_anomaly, ())
-            for kind, X in kinds.items():
-                with naming(f"X_anomaly[{kind!r}]"):
-                    scores_anomaly[name][kind] = in_distribution_scores(detector, X)
+            for kind, X in X_anomaly.items():
+                if len(X):
+                    with naming(f"X_anomaly[{kind!r}]"):
+                        scores_anomaly[name][kind] = in_distribution_scores(detector, X)
         return cls.from_predictions(scores_id, scores_anomaly, metric=metric, ax=ax)
 
     @classmethod
     def from_predictions(cls, scores_id, scores_anomaly, *, metric="auroc", ax=None):
-        """Draw scores that are there already.
+        """Draw given scores.
 
         Parameters
         ----------
@@ -147,10 +144,9 @@ class DetectorHeatMapDisplay:
         DetectorHeatMapDisplay
             The display, drawn.
         """
-        check_matplotlib(f"{cls.__name__}.from_predictions")
         _check_dict(scores_id, "scores_id", "scores by detector")
         _check_dict(scores_anomaly, "scores_anomaly", "dicts of scores by detector")
-        judge, name = _checked_metric(metric)
+        function, name = _check_metric(metric)
         kinds: dict = {}
         for detector, found in scores_anomaly.items():
             if detector not in scores_id:
@@ -162,12 +158,14 @@ class DetectorHeatMapDisplay:
             kinds |= dict.fromkeys(found)
         values = np.full((len(scores_id), len(kinds)), np.nan)
         for row, detector in enumerate(scores_id):
+            known = _check_scores(scores_id[detector], f"scores_id[{detector!r}]")
             found = scores_anomaly.get(detector, {})
             for column, kind in enumerate(kinds):
                 if np.size(found.get(kind, ())):
-                    values[row, column] = _judged(
-                        judge, scores_id[detector], found[kind], detector, kind
-                    )
+                    where = f"scores_anomaly[{detector!r}][{kind!r}]"
+                    scores = _check_scores(found[kind], where)
+                    y = np.repeat([1, -1], [len(known), len(scores)])
+                    values[row, column] = function(y, np.concatenate([known, scores]))
         display = cls(
             values=values,
             detectors=[str(detector) for detector in scores_id],
@@ -178,37 +176,13 @@ class DetectorHeatMapDisplay:
 
     @property
     def size(self):
-        """Width and height in inches of a figure of its own."""
+        """Width and height of a new figure in inches."""
         n_rows, n_columns = self.values.shape
         names = max(map(len, self.detectors)) * 0.085
         return 0.46 * (n_columns + 2) + names + 1.3, 0.27 * n_rows + 2.2
 
-    def plot(self, ax=None):
-        """Draw the picture.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure, the larger the more there is in it.
-
-        Returns
-        -------
-        DetectorHeatMapDisplay
-            The display, with ``ax_`` and ``figure_``.
-        """
-        ax = take_axes(self, ax, figsize=self.size)
-        self.draw(ax)
-        ax.set_xlabel("kind of anomaly; apart: the mean")
-        return self
-
-    def draw(self, ax):
-        """Draw table and colours into axes of a figure of any kind.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes
-            Where to draw.
-        """
+    def _draw(self):
+        ax = self.ax_
         # Means stand apart, behind an empty column.
         gap = np.full((len(self.values), 1), np.nan)
         table = 100 * np.hstack([self.values, gap, self.means[:, None]])
@@ -232,6 +206,7 @@ class DetectorHeatMapDisplay:
         ax.set_yticks(range(len(table)), self.detectors)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
+        ax.set_xlabel("kind of anomaly; apart: the mean")
         bar = ax.figure.colorbar(
             image, ax=ax, extend="min", shrink=0.8, aspect=30, pad=0.01
         )
@@ -246,26 +221,21 @@ def _check_dict(given, name, of_what):
         )
 
 
-def _checked_metric(metric):
+def _check_scores(scores, name):
+    return check_numbers(scores, name, ("n_samples",), finite=False)
+
+
+def _check_metric(metric):
     """Return the function and its name."""
     if callable(metric):
         name = getattr(metric, "__name__", "metric")
-        return metric, _WRITTEN.get(name, name)
+        return metric, _AT_DEFAULT.get(name, name)
     if metric not in _METRICS:
         raise ValueError(
             f"metric must be one of {list(_METRICS)}, or a function of y_true and "
             f"y_score; got {brief(metric)}.{did_you_mean(metric, _METRICS)}"
         )
-    return getattr(metrics, metric), _WRITTEN.get(metric, metric)
-
-
-def _judged(judge, normal, anomalous, detector, kind):
-    """Return the metric of one cell."""
-    normal = check_numbers(normal, f"scores_id[{detector!r}]", n_axes=1)
-    name = f"scores_anomaly[{detector!r}][{kind!r}]"
-    anomalous = check_numbers(anomalous, name, n_axes=1)
-    y = np.repeat([1, -1], [len(normal), len(anomalous)])
-    return float(judge(y, np.concatenate([normal, anomalous])))
+    return getattr(metrics, metric), _AT_DEFAULT.get(metric, metric)
 
 
 def _colors():
@@ -274,21 +244,22 @@ def _colors():
     return colormaps["viridis"].with_extremes(under="#7a1f3d", bad="white")
 
 
-def _write_numbers(axes, image, table):
+def _write_numbers(ax, image, table):
     """Write each number on its cell, light on dark and dark on light."""
-    inches = axes.get_window_extent().width / axes.figure.dpi
-    size = min(_FONT, _FONT_PER_CELL * 72 * inches / table.shape[1])
-    if size < _SMALLEST:  # the colours must do
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    size = min(_LARGEST, _SHARE * 72 * inches / table.shape[1])
+    if size < _SMALLEST:  # no longer legible
         return
     for (row, column), value in np.ndenumerate(table):
         if np.isnan(value):
             continue
         red, green, blue, _ = image.cmap(image.norm(value))
+        # The luma of ITU-R BT.601: how bright the colour looks.
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        axes.text(
+        ax.text(
             column,
             row,
-            # 99.96 is not 100.0: no rounding up to perfection.
+            # 99.96 is not rounded up to a perfect 100.0.
             "100" if value == 100 else f"{min(value, 99.94):.1f}",
             ha="center",
             va="center",

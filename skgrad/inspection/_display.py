@@ -1,4 +1,4 @@
-"""What all displays share: axes to draw in, units of spread, checks of what came."""
+"""What all displays share: their axes, units of spread, checks of their data."""
 
 from numbers import Real
 
@@ -6,172 +6,178 @@ import numpy as np
 
 from .._messages import brief
 from .._optional import import_package
-from .._validation import distinct, to_array
+from .._validation import to_array
 
-# Infinite values are drawn too, and have no differences.
+# Infinite scores are drawn too. They are cut at a number whose differences and
+# percentiles are finite, and in units of spread at a smaller one that still plots.
 FARTHEST, _EDGE = 1e200, 1e12
 # One colour for each kind of input, in every picture.
 COLORS = {"in-distribution": "tab:blue", "anomaly": "tab:red"}
 
 
-def check_matplotlib(who):
-    """Return pyplot, or say who needs it and how to get it."""
-    return import_package("matplotlib.pyplot", f"{who} needs", "plot")
+class Display:
+    """Base of all displays: ``plot`` makes the axes, ``_draw`` fills them.
 
-
-def take_axes(display, ax, **options):
-    """Give a display axes to draw in, and remember them as its ``ax_``, ``figure_``.
-
-    Parameters
-    ----------
-    display : object
-        The display.
-    ax : matplotlib.axes.Axes or None
-        The user's axes; None makes a figure of its own.
-    **options : dict
-        For :func:`matplotlib.pyplot.subplots`, if a figure is made.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes.
+    Displays are dataclasses of plain data. They are not compared, as arrays have no
+    single truth value.
     """
-    pyplot = check_matplotlib(f"{type(display).__name__}.plot")
-    if ax is None:
-        _, ax = pyplot.subplots(**{"layout": "constrained", **options})
-    display.ax_, display.figure_ = _checked_axes(ax), ax.figure
-    return ax
 
+    def plot(self, ax=None):
+        """Draw the picture.
 
-def take_grid(display, ax, n_rows, n_columns, *, figsize=None, **options):
-    """Give a display a grid of axes, and remember it as its ``axes_``, ``figure_``.
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a figure. Several panels take the place of these
+            axes.
 
-    Parameters
-    ----------
-    display : object
-        The display.
-    ax : matplotlib.axes.Axes or None
-        Where the user wants the grid: it is laid into the place of these axes, which
-        are emptied. None makes a figure of its own.
-    n_rows, n_columns : int
-        Size of the grid.
-    figsize : tuple of float, default=None
-        Width and height in inches, if a figure is made.
-    **options : dict
-        For :meth:`matplotlib.gridspec.GridSpec.subplots`.
+        Returns
+        -------
+        Display
+            The display itself, with its axes and figure as attributes.
+        """
+        pyplot = check_matplotlib(f"{type(self).__name__}.plot")
+        n_rows, n_columns = self._grid_shape()
+        if ax is not None:
+            _check_axes(ax)
+            self.figure_ = ax.figure
+        else:
+            self.figure_ = pyplot.figure(figsize=self.size, layout="constrained")
+        if n_rows * n_columns == 1:
+            ax = self.figure_.subplots() if ax is None else ax
+            self.axes_ = np.array([[ax]])
+        else:
+            grid = self._make_grid(ax, n_rows, n_columns)
+            self.axes_ = grid.subplots(squeeze=False)
+        self.ax_ = self.axes_[0, 0]
+        self._draw()
+        return self
 
-    Returns
-    -------
-    ndarray of Axes of shape (n_rows, n_columns)
-        The grid.
-    """
-    pyplot = check_matplotlib(f"{type(display).__name__}.plot")
-    if ax is None:
-        figure = pyplot.figure(figsize=figsize, layout="constrained")
-        grid = figure.add_gridspec(n_rows, n_columns)
-    else:
-        figure, place = _checked_axes(ax).figure, ax.get_subplotspec()
+    @property
+    def size(self):
+        """Width and height of a new figure in inches."""
+        return 6.4, 4.0
+
+    def _grid_shape(self):
+        """Return the number of rows and columns of panels."""
+        return 1, 1
+
+    def _draw(self):
+        """Fill the axes."""
+        raise NotImplementedError
+
+    def _make_grid(self, ax, n_rows, n_columns):
+        if ax is None:
+            return self.figure_.add_gridspec(n_rows, n_columns)
+        place = ax.get_subplotspec()
         if place is None:
             raise ValueError(
                 "ax must stand in a grid, as that of plt.subplots does, so that "
                 f"{n_rows} x {n_columns} panels fit in its place; these do not. Leave "
-                "ax out for a figure of its own."
+                "ax out for a new figure."
             )
+        # The axes stay as an empty frame: a figure that was given keeps its layout.
         ax.clear()
         ax.set_axis_off()
-        grid = place.subgridspec(n_rows, n_columns)
-    display.axes_ = grid.subplots(squeeze=False, **options)
-    display.figure_ = figure
-    return display.axes_
+        return place.subgridspec(n_rows, n_columns)
 
 
-def _checked_axes(ax):
+def check_matplotlib(caller):
+    """Return pyplot, or raise an error that says who needs it and how to get it."""
+    return import_package("matplotlib.pyplot", f"{caller} needs", "plot")
+
+
+def _check_axes(ax):
     from matplotlib.axes import Axes
 
     if not isinstance(ax, Axes):
         raise TypeError(
-            "ax must be axes of matplotlib, or None for a figure of its own; got "
+            "ax must be axes of matplotlib, or None for a new figure; got "
             f"{brief(ax)}. Of an array of axes give one."
         )
-    return ax
 
 
-def check_labels(y, n_samples, name, *, both=False):
-    """Return labels +1 and -1, one per sample, some of them +1.
+def check_numbers(
+    values, name, shape=None, *, low=-np.inf, high=np.inf, finite=True, whole=False
+):
+    """Return values as a float array of a shape, without NaN.
 
     Parameters
     ----------
-    y : array-like of shape (n_samples,)
-        +1 for in-distribution inputs, -1 for anomalies.
-    n_samples : int
-        How many there must be.
+    values : array-like
+        The values.
     name : str
         The parameter, for messages.
-    both : bool, default=False
-        Whether some must be -1, too.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        The labels.
+    shape : tuple of int or str, default=None
+        The length of each axis; a word stands for any length of at least 1.
+    low, high : float
+        Limits of the values, inclusive.
+    finite : bool, default=True
+        Whether infinity is rejected, too.
+    whole : bool, default=False
+        Whether the values must be whole numbers; they are returned as int64.
     """
-    y = to_array(y, name)
-    if y.shape != (n_samples,) or set(distinct(y)) - {1, -1}:
-        raise ValueError(
-            f"{name} must hold +1 (in-distribution) or -1 (anomaly) for each of the "
-            f"{n_samples} inputs; got shape {y.shape} with values "
-            f"{brief(distinct(y)[:5])}."
-        )
-    if not (y == 1).any():
-        raise ValueError(
-            f"{name} must label some inputs +1, in-distribution: spreads are theirs. "
-            f"All {n_samples} are -1."
-        )
-    if both and not (y == -1).any():
-        raise ValueError(
-            f"{name} must label some inputs -1, anomalies, to tell; all {n_samples} "
-            "are +1."
-        )
-    return y
-
-
-def check_numbers(values, name, *, n_axes=None, finite=False):
-    """Return values as a float array without NaN, or name the parameter."""
     values = to_array(values, name)
     if values.dtype.kind not in "biuf":
         raise ValueError(
             f"{name} must hold numbers; got dtype {values.dtype}: {brief(values)}."
         )
     values = values.astype(np.float64)
-    if n_axes is not None and values.ndim != n_axes:
-        raise ValueError(f"{name} must have {n_axes} axes; got shape {values.shape}.")
-    if np.isnan(values).any():
+    if shape is not None and not _fits(values.shape, shape):
+        written = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
         raise ValueError(
-            f"{name} must hold numbers; got NaN in {np.isnan(values).sum()} of "
-            f"{values.size} values."
+            f"{name} must be of shape ({written}), no axis empty; got {values.shape}."
         )
-    if finite and np.isinf(values).any():
+    wrong = np.isnan(values) | (finite & np.isinf(values))
+    if wrong.any():
         raise ValueError(
-            f"{name} must be finite; got infinity in {np.isinf(values).sum()} of "
-            f"{values.size} values."
+            f"{name} must hold numbers, {'finite' if finite else 'not NaN'}; got NaN "
+            f"or infinity in {wrong.sum()} of {values.size} values."
         )
-    return values
+    if ((values < low) | (values > high)).any():
+        raise ValueError(
+            f"{name} must lie between {low:g} and {high:g}; got values from "
+            f"{values.min():.4g} to {values.max():.4g}."
+        )
+    if not whole:
+        return values
+    if not (values == np.floor(values)).all():
+        raise ValueError(f"{name} must hold whole numbers; got {brief(values)}.")
+    return values.astype(np.int64)
 
 
-def check_limit(value, name):
-    """Return a limit to draw as a float, or None where there is none."""
-    if value is None:
+def _fits(found, shape):
+    """Return True if a shape is as asked for."""
+    if len(found) != len(shape):
+        return False
+    pairs = zip(found, shape, strict=True)
+    return all(n == m if isinstance(m, int) else n > 0 for n, m in pairs)
+
+
+def check_names(names, name, n_names, of_what):
+    """Return names as a list of str, one for each of some things."""
+    array = to_array(names, name)
+    if array.shape != (n_names,):
+        raise ValueError(
+            f"{name} must hold one name for each of the {n_names} {of_what}; got "
+            f"{brief(names)}."
+        )
+    return [str(one) for one in array.tolist()]
+
+
+def check_threshold(threshold):
+    """Return a threshold to draw as a float, or None where there is none."""
+    if threshold is None:
         return None
-    if not isinstance(value, Real) or np.isnan(float(value)):
-        raise ValueError(f"{name} must be a number or None; got {brief(value)}.")
-    return float(value)
+    if not isinstance(threshold, Real) or np.isnan(float(threshold)):
+        raise ValueError(f"threshold must be a number or None; got {brief(threshold)}.")
+    return float(threshold)
 
 
 class Spread:
-    """Units that scores of any detector share.
+    """The unit that scores of all detectors share: interquartile ranges.
 
-    The distance from the in-distribution median in in-distribution interquartile
-    ranges.
+    Values are measured as distances from the in-distribution median.
 
     Parameters
     ----------
@@ -180,7 +186,7 @@ class Spread:
     """
 
     def __init__(self, in_distribution):
-        # float32 has no such numbers.
+        # In float64, as float32 cannot hold the cut values.
         values = np.asarray(in_distribution, dtype=np.float64)
         values = np.clip(values, -FARTHEST, FARTHEST)
         low, self.median, high = np.percentile(values, (25, 50, 75))
@@ -188,7 +194,7 @@ class Spread:
         self.size = high - low or 1.0
 
     def measure(self, values):
-        """Return values in these units; what lies immensely far out, at its edge."""
+        """Return values in these units, cut where they are too far out to be drawn."""
         values = np.clip(np.asarray(values, dtype=np.float64), -FARTHEST, FARTHEST)
-        with np.errstate(over="ignore"):  # in ever so small units
+        with np.errstate(over="ignore"):  # where the unit is tiny
             return np.clip((values - self.median) / self.size, -_EDGE, _EDGE)

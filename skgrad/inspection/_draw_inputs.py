@@ -3,8 +3,8 @@
 import numpy as np
 
 
-def way_to_draw(inputs):
-    """Return a function that draws input i of some into axes; None for no way."""
+def drawing_function(inputs):
+    """Return a function that draws input i into axes; None if no picture fits."""
     if inputs is None:
         return None
     shape = inputs.shape[1:]
@@ -18,7 +18,7 @@ def _draw_image(ax, inputs, i):
     if 0 <= low <= high <= 1:
         low, high = 0, 1
     image = inputs[i].transpose(1, 2, 0).astype(float)
-    if image.shape[2] == 3:  # matplotlib wants colours in [0, 1]
+    if image.shape[2] == 3:  # matplotlib takes colours in [0, 1] only
         image = (image - low) / ((high - low) or 1)
     ax.imshow(image, cmap="gray", vmin=low, vmax=high)
     ax.set_axis_off()
@@ -35,7 +35,7 @@ def _draw_row(ax, inputs, i):
 
 
 def _finish_small(ax, inputs, label):
-    """Bring axes to the size of a matrix, and to the values of their neighbours."""
+    """Give axes the size of a matrix, and the limits of their neighbours."""
     low, high = min(float(inputs.min()), 0), max(float(inputs.max()), 0)
     margin = 0.05 * (high - low) or 1
     ax.set_ylim(low - margin, high + margin)

@@ -1,4 +1,4 @@
-"""What is drawn upon a landscape: borders of classes, marks, colours."""
+"""What is drawn over a landscape: borders of classes, marks, colours."""
 
 import numpy as np
 
@@ -8,12 +8,13 @@ _N_LEVELS = 20
 
 
 def draw_classes(display, ax):
-    """Draw borders between classes and hatches; return what names them."""
+    """Draw borders of classes and hatches; return handles for the legend."""
     from matplotlib.patches import Patch
 
+    x, y = display.first, display.second
     handles, seen = [], np.unique(display.classes).tolist()
-    # That of the input, nearest to 0, first.
-    middle = np.abs(display.first).argmin(), np.abs(display.second).argmin()
+    # The class of the input, at the point nearest to 0, first.
+    middle = np.abs(x).argmin(), np.abs(y).argmin()
     seen.sort(key=lambda k: (k != display.classes[middle], k))
     for i, k in enumerate(seen):
         inside, hatch = (display.classes == k).T, _HATCHES[i % len(_HATCHES)]
@@ -23,48 +24,29 @@ def draw_classes(display, ax):
             break
         if hatch:
             hatched = ax.contourf(
-                display.first,
-                display.second,
-                inside,
-                levels=(0.5, 1.5),
-                colors="none",
-                hatches=[hatch],
+                x, y, inside, levels=(0.5, 1.5), colors="none", hatches=[hatch]
             )
             hatched.set_edgecolor((0, 0, 0, 0.6))
             hatched.set_linewidth(0)
-        ax.contour(
-            display.first,
-            display.second,
-            inside,
-            levels=(0.5,),
-            colors="black",
-            linewidths=1,
-        )
+        ax.contour(x, y, inside, levels=(0.5,), colors="black", linewidths=1)
     return handles
 
 
-def mark(display, ax):
+def draw_marks(display, ax):
     """Mark the input and the target, where they lie in the picture."""
     marks = {"input": (0.0, "o")}
     if display.target is not None:
         marks["target"] = (display.target, "X")
+    style = {"color": "white", "markeredgecolor": "black", "markersize": 9}
     return [
-        ax.plot(
-            at,
-            0.0,
-            marker,
-            color="white",
-            markeredgecolor="black",
-            markersize=9,
-            label=name,
-        )[0]
+        ax.plot(at, 0.0, marker, label=name, **style)[0]
         for name, (at, marker) in marks.items()
         if display.first[0] <= at <= display.first[-1]
     ]
 
 
-def levels(heights):
-    """Return round heights to change the colour at."""
+def choose_levels(heights):
+    """Return round heights at which the colour changes."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = heights.min(), heights.max()

@@ -17,13 +17,13 @@ from ..torch_engine.activations import as_names
 from ..torch_engine.model_state import unwrap_model
 from ..torch_engine.samples import read_array
 
-# What is measured by default.
+# The layers that are measured by default.
 _KINDS = (*CONVOLUTIONS, nn.Linear)
 
 
 @validate_params(
     {
-        "model": "no_validation",  # the transformers' messages say more
+        "model": "no_validation",  # checked by the transformers
         "X": "no_validation",
         "quantity": [StrOptions({"gradients", "activations"})],
         "layers": [str, "array-like", None],
@@ -33,24 +33,17 @@ _KINDS = (*CONVOLUTIONS, nn.Linear)
     prefer_skip_nested_validation=True,
 )
 def layer_norms(
-    model,
-    X,
-    *,
-    quantity="gradients",
-    layers=None,
-    batch_size=128,
-    device=None,
-    memory=None,
+    model, X, *, quantity="gradients", layers=None, batch_size=128, device=None
 ):
     """Measure the gradients or the activations of each layer by their norms.
 
-    Paper A compares the two as features: where a network was not trained to be sure,
-    its gradients under a confounding label are large.
+    Paper A compares the two as features: for an input that is unlike the training data,
+    the gradients under a confounding label are large.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
         The inputs.
     quantity : {"gradients", "activations"}, default="gradients"
@@ -62,9 +55,8 @@ def layer_norms(
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
-    memory : str, path-like or joblib.Memory, default=None
-        Folder that keeps the gradient norms of each sample; activations are not kept.
+        Where to compute; None is the model's own device. Another one works on a private
+        copy.
 
     Returns
     -------
@@ -85,7 +77,7 @@ def layer_norms(
 
     Notes
     -----
-    Cost: one forward pass per batch, of gradients a backward pass as well, of
+    Cost: one forward pass per batch, for gradients a backward pass as well, for
     activations one forward pass per layer: only one layer's output is in memory.
 
     The gradient of a layer is that of its parameter ``weight``; of a layer without one,
@@ -108,32 +100,33 @@ def layer_norms(
     X = read_array(X, "X")
     check_not_empty(X, "X", "inputs")
     layers = _find_layers(unwrap_model(model), layers, quantity)
-    options = {"batch_size": batch_size, "device": device}
-    if quantity == "gradients":
-        options["memory"] = memory
-        return _gradient_norms(model, X, layers, options), layers
-    return _activation_norms(model, X, layers, options), layers
+    norms = _gradient_norms if quantity == "gradients" else _activation_norms
+    return norms(model, X, layers, {"batch_size": batch_size, "device": device}), layers
 
 
 def _find_layers(module, layers, quantity):
-    if layers is None:
-        named = [(name, part) for name, part in module.named_modules() if name]
-        layers = [name for name, part in named if isinstance(part, _KINDS)]
-        if quantity == "activations":
-            # Attention reads the weight of its last layer without calling it.
-            uncalled = {
-                f"{name}.out_proj"
-                for name, part in named
-                if isinstance(part, nn.MultiheadAttention)
-            }
-            layers = [name for name in layers if name not in uncalled]
-        if not layers:
-            raise ValueError(
-                "layers must be given for a model without convolutions and linear "
-                f"layers inside, such as this {type(module).__name__}. A layer that "
-                "is a model by itself is wrapped: torch.nn.Sequential(layer)."
-            )
-    return as_names(layers, "layers")
+    if layers is not None:
+        return as_names(layers, "layers")
+    named = [(name, part) for name, part in module.named_modules() if name]
+    # Attention reads the weight of its last layer without calling it, so that layer
+    # has a gradient and no activations.
+    uncalled = {
+        f"{name}.out_proj"
+        for name, part in named
+        if isinstance(part, nn.MultiheadAttention) and quantity == "activations"
+    }
+    layers = [
+        name
+        for name, part in named
+        if isinstance(part, _KINDS) and name not in uncalled
+    ]
+    if not layers:
+        raise ValueError(
+            "layers must be given for a model without convolutions and linear "
+            f"layers inside, such as this {type(module).__name__}. A layer that "
+            "is a model by itself is wrapped: torch.nn.Sequential(layer)."
+        )
+    return layers
 
 
 def _gradient_norms(model, X, layers, options):
@@ -141,11 +134,12 @@ def _gradient_norms(model, X, layers, options):
     squared = np.asarray(transformer.fit_transform(X), dtype=np.float64)
     names = transformer.get_feature_names_out().tolist()
     columns = [_own_columns(names, layer) for layer in layers]
+    # Squared norms of the parameters of a layer add up to that of all of them.
     return np.sqrt(np.column_stack([squared[:, own].sum(axis=1) for own in columns]))
 
 
 def _own_columns(names, layer):
-    """Return which columns hold the gradient of a layer."""
+    """Return the columns that hold the gradient of a layer."""
     if f"{layer}.weight" in names:
         return [names.index(f"{layer}.weight")]
     own = [i for i, name in enumerate(names) if name.rpartition(".")[0] == layer]

@@ -1,29 +1,31 @@
-"""How well each candidate layer tells anomalies, and which was chosen (paper C)."""
+"""How well each candidate layer finds anomalies, and the chosen one (paper C)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._compat import StrOptions, validate_params
 from .._messages import brief, listed
+from .._unwrap import find_step
 from ..model_selection import MostDiscriminativeLayer
-from ._display import check_matplotlib, check_numbers, take_axes
+from ._display import Display, check_matplotlib, check_numbers
 
 _METRICS = {"auroc": "AUROC", "error": "detection error"}
-# Longer names are cut at their beginning: what tells layers apart is their end.
+_METRIC = {"metric": [StrOptions(set(_METRICS))]}
+# Longer names are cut at their beginning, as those of layers differ at their end.
 _LONGEST = 32
 _CHOSEN, _OTHER = "tab:red", "tab:blue"
 
 
-class LayerScoreDisplay:
-    """How well each candidate layer tells anomalies, with the chosen one marked.
+@dataclass(kw_only=True, eq=False, repr=False)
+class LayerScoreDisplay(Display):
+    """How well each candidate layer finds anomalies, with the chosen one marked.
 
     The picture of a choice by `MostDiscriminativeLayer`: if one layer stands out the
     choice is sure, and if many are alike it matters little. It shows how the layers do
     on the samples that the choice was made by, which flatters the chosen one.
-
-    It is recommended to use `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class LayerScoreDisplay:
     values : ndarray of shape (n_layers,)
         The metric of each, in [0, 1].
     chosen : str, default=None
-        The layer that was taken; None marks none.
+        The chosen layer; None marks none.
     metric : {"auroc", "error"}, default="auroc"
         What the values are: areas under the ROC curve, higher is better, or detection
         errors, lower is better.
@@ -41,10 +43,8 @@ class LayerScoreDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib.axes.Axes
-        Axes with the picture, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
+    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
+        Where it was drawn.
 
     See Also
     --------
@@ -67,14 +67,14 @@ class LayerScoreDisplay:
     'layer chosen: 97.0 %'
     """
 
-    def __init__(self, *, layers, values, chosen=None, metric="auroc", anomalies=None):
-        self.layers = layers
-        self.values = values
-        self.chosen = chosen
-        self.metric = metric
-        self.anomalies = anomalies
+    layers: list
+    values: np.ndarray
+    chosen: str | None = None
+    metric: str = "auroc"
+    anomalies: str | None = None
 
     @classmethod
+    @validate_params(_METRIC, prefer_skip_nested_validation=True)
     def from_estimator(cls, estimator, *, metric="auroc", ax=None):
         """Draw the choice of a fitted `MostDiscriminativeLayer`.
 
@@ -94,35 +94,35 @@ class LayerScoreDisplay:
             The display, drawn.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        choice = next(_choices(estimator), None)
+        choice, _ = find_step(estimator, MostDiscriminativeLayer)
         if choice is None:
             raise TypeError(
                 "estimator must be a fitted MostDiscriminativeLayer, or a pipeline "
                 f"that contains one; got {brief(estimator)}."
             )
         check_is_fitted(choice)
-        _check_metric(metric)
-        display = cls(
-            layers=list(choice.candidates_),
-            values=_values(choice.aurocs_ if metric == "auroc" else choice.errors_),
-            chosen=choice.layer_,
+        values = choice.aurocs_ if metric == "auroc" else choice.errors_
+        return cls.from_predictions(
+            {layer: values[layer] for layer in choice.candidates_},
+            choice.layer_,
             metric=metric,
             anomalies=choice.anomalies_used_,
+            ax=ax,
         )
-        return display.plot(ax)
 
     @classmethod
+    @validate_params(_METRIC, prefer_skip_nested_validation=True)
     def from_predictions(
         cls, values, chosen=None, *, metric="auroc", anomalies=None, ax=None
     ):
-        """Draw values that are there already.
+        """Draw given values.
 
         Parameters
         ----------
         values : dict of str to float
             The metric of each layer, in [0, 1]; early layers first.
         chosen : str, default=None
-            The layer that was taken; None marks none.
+            The chosen layer; None marks none.
         metric : {"auroc", "error"}, default="auroc"
             What the values are.
         anomalies : str, default=None
@@ -135,8 +135,6 @@ class LayerScoreDisplay:
         LayerScoreDisplay
             The display, drawn.
         """
-        check_matplotlib(f"{cls.__name__}.from_predictions")
-        _check_metric(metric)
         if not isinstance(values, Mapping) or not values:
             raise TypeError(
                 "values must be a dict of layer names to numbers, not empty; got "
@@ -150,36 +148,29 @@ class LayerScoreDisplay:
             )
         display = cls(
             layers=layers,
-            values=_values(values),
+            values=check_numbers(
+                list(values.values()), "values", ("n_layers",), low=0, high=1
+            ),
             chosen=chosen,
             metric=metric,
             anomalies=anomalies,
         )
         return display.plot(ax)
 
-    def plot(self, ax=None):
-        """Draw the picture.
+    @property
+    def size(self):
+        """Width and height of a new figure in inches."""
+        return 6.4, min(max(0.22 * len(self.layers) + 1.3, 2.4), 16)
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure, the higher the more layers there are.
-
-        Returns
-        -------
-        LayerScoreDisplay
-            The display, with ``ax_`` and ``figure_``.
-        """
-        n_layers = len(self.layers)
-        height = min(max(0.22 * n_layers + 1.3, 2.4), 16)
-        ax = take_axes(self, ax, figsize=(6.4, height))
+    def _draw(self):
+        ax, n_layers = self.ax_, len(self.layers)
         percent, places = 100 * np.asarray(self.values), np.arange(n_layers)
         chosen = np.array([layer == self.chosen for layer in self.layers])
         colors = np.where(chosen, _CHOSEN, _OTHER)
         ax.axvline(50, color="black", lw=0.8, ls=":")
         ax.hlines(places, 50, percent, color=colors, lw=2)
         ax.scatter(percent, places, color=colors, s=np.where(chosen, 60, 25), zorder=3)
-        ax.set_ylim(n_layers - 0.4, -0.6)  # the first above
+        ax.set_ylim(n_layers - 0.4, -0.6)  # the first layer at the top
         self._label_layers(ax, chosen)
         better = "higher" if self.metric == "auroc" else "lower"
         ax.set_xlabel(
@@ -187,8 +178,10 @@ class LayerScoreDisplay:
         )
         ax.grid(axis="x", alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.set_title(self._title(percent, chosen), fontsize="medium")
-        return self
+        # Without the name of the layer, which may be long and is written in bold.
+        parts = [f"layer chosen: {value:.1f} %" for value in percent[chosen]]
+        parts += [f"anomalies {self.anomalies}"] if self.anomalies else []
+        ax.set_title("\n".join(parts), fontsize="medium")
 
     def _label_layers(self, ax, chosen):
         """Write as many names as there is room for, always that of the chosen one."""
@@ -198,7 +191,7 @@ class LayerScoreDisplay:
         step = max(1, int(np.ceil(1.2 * size / room)))
         at = {place for place in range(len(chosen)) if place % step == 0}
         if chosen.any():
-            # Its neighbours make room.
+            # The names next to it are left out where they would overlap with it.
             here = int(chosen.argmax())
             at = {place for place in at if abs(place - here) >= step} | {here}
         places = sorted(at)
@@ -207,44 +200,6 @@ class LayerScoreDisplay:
         for place, label in zip(places, ax.get_yticklabels(), strict=True):
             if chosen[place]:
                 label.set(color=_CHOSEN, fontweight="bold")
-
-    def _title(self, percent, chosen):
-        parts = []
-        if chosen.any():
-            # The name would be too long for many axes, and is in bold at their side.
-            parts.append(f"layer chosen: {percent[chosen][0]:.1f} %")
-        if self.anomalies:
-            parts.append(f"anomalies {self.anomalies}")
-        return "\n".join(parts)
-
-
-def _choices(estimator):
-    """Find the choices of a layer, however deep in pipelines and unions."""
-    if isinstance(estimator, MostDiscriminativeLayer):
-        yield estimator
-    elif isinstance(estimator, Pipeline):
-        for _, step in estimator.steps:
-            yield from _choices(step)
-    elif isinstance(estimator, FeatureUnion):
-        for _, step in estimator.transformer_list:
-            yield from _choices(step)
-
-
-def _values(by_layer):
-    values = check_numbers(list(by_layer.values()), "values", n_axes=1)
-    if ((values < 0) | (values > 1)).any():
-        raise ValueError(
-            "values must lie between 0 and 1, they are shares; got "
-            f"{brief(values.tolist())}."
-        )
-    return values
-
-
-def _check_metric(metric):
-    if not isinstance(metric, str) or metric not in _METRICS:
-        raise ValueError(
-            f"metric must be one of {listed(list(_METRICS))}; got {brief(metric)}."
-        )
 
 
 def _shortened(name):

@@ -23,7 +23,7 @@ from ..torch_engine.samples import read_array
 
 @validate_params(
     {
-        "model": "no_validation",  # the engine's message says more
+        "model": "no_validation",  # checked by the engine
         "X": "no_validation",
         "y": "no_validation",
         "sigma": [Interval(Real, 0, None, closed="neither")],
@@ -45,10 +45,10 @@ def loss_alignment(
     device=None,
     random_state=None,
 ):
-    r"""Ask at noisy copies of inputs whether descent of the loss leads back.
+    r"""Measure at noisy copies of inputs how well descent of the loss leads back.
 
-    An input lies in a local minimum of the loss towards a class if and only if, all
-    around and close by, the way back to it is one of descent (paper B, Theorem 1). With
+    An input lies in a local minimum of the loss towards a class if and only if the way
+    back to it is one of descent from everywhere near it (paper B, Theorem 1). With
     the cross-entropy :math:`\mathcal{L}(F(\cdot), i)` towards class i and noisy copies
     :math:`\tilde x = x + \sigma n` of an input x, n standard normal, this returns
 
@@ -59,7 +59,7 @@ def loss_alignment(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
         The inputs x.
     y : array-like of int of shape (n_samples,), default=None
@@ -71,7 +71,8 @@ def loss_alignment(
     batch_size : int, default=128
         Copies per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a private
+        copy.
     random_state : int, RandomState instance or None, default=None
         Draws the noise.
 
@@ -85,7 +86,7 @@ def loss_alignment(
     Raises
     ------
     ValueError
-        If an argument is not legal.
+        If an argument is not valid.
 
     See Also
     --------
@@ -93,9 +94,9 @@ def loss_alignment(
 
     Notes
     -----
-    Cost: a forward and a backward pass per copy. The noise is not clipped to legal
-    values, as the paper mentions none. In float32, ``sigma`` should not be under a
-    hundred-thousandth of the values of X, or rounding decides.
+    Cost: a forward and a backward pass per copy. The copies are not clipped to valid
+    inputs, as the paper mentions no clipping. In float32, ``sigma`` should be at least
+    a hundred-thousandth of the values of X, or rounding decides.
 
     References
     ----------
@@ -104,7 +105,7 @@ def loss_alignment(
 
     Examples
     --------
-    A bowl, whose lowest loss towards class 0 lies at 0: all ways back lead down.
+    A bowl, whose lowest loss towards class 0 is at 0: all ways back lead down.
 
     >>> import torch
     >>> from skgrad.inspection import loss_alignment
@@ -120,14 +121,20 @@ def loss_alignment(
     """
     X = read_array(X, "X")
     check_not_empty(X, "X", "inputs")
-    y = None if y is None else check_classes(y, len(X), "y")
     module = on_device(unwrap_model(model), device)
     place, random_state = placement(module), check_random_state(random_state)
     X = prepare_batch(X, input_shape=None, **place)
     with frozen(module):
-        classes = _classes(module, X, y, batch_size)
+        if y is None:
+            logits = [forward(module, part) for part in X.split(batch_size)]
+            classes = torch.cat(logits).argmax(dim=1)
+        else:
+            n_classes = forward(module, X[:2]).shape[1]
+            y = check_classes(y, len(X), "y", n_classes=n_classes)
+            classes = torch.from_numpy(y).to(X.device)
         rows = []
         for x, label in zip(X, classes, strict=True):
+            # Drawn input by input, so that those of later inputs change nothing.
             noise = random_state.normal(scale=sigma, size=(n_injections, *x.shape))
             nearby = x + torch.from_numpy(noise).to(x)
             parts = [
@@ -136,17 +143,3 @@ def loss_alignment(
             ]
             rows.append(at_least_float32(torch.cat(parts)).cpu().numpy())
     return np.stack(rows)
-
-
-def _classes(module, X, y, batch_size):
-    """Return the classes, checked, of y or as the model predicts them."""
-    if y is None:
-        logits = [forward(module, part) for part in X.split(batch_size)]
-        return torch.cat(logits).argmax(dim=1)
-    n_classes = forward(module, X[:2]).shape[1]
-    if y.dtype.kind not in "iu" or not 0 <= y.min() <= y.max() < n_classes:
-        raise ValueError(
-            f"y must hold classes of the model, integers from 0 to {n_classes - 1}; "
-            f"got {np.unique(y)[:5].tolist()} of dtype {y.dtype}."
-        )
-    return torch.from_numpy(y.astype(np.int64)).to(X.device)

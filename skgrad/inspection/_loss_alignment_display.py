@@ -1,5 +1,6 @@
 """Violins of zeta, of inputs in minima of the loss and others (paper B, Fig. 3)."""
 
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -8,24 +9,28 @@ import torch
 from .._compat import Interval, validate_params
 from .._messages import brief
 from .._validation import check_classes, check_not_empty
-from ..feature_extraction import LayerActivationTransformer
+from ..feature_extraction import predict_logits
 from ..torch_engine.samples import read_array
-from ._display import check_matplotlib, check_numbers, take_axes
+from ._display import COLORS, Display, check_matplotlib, check_numbers
 from ._loss_alignment import loss_alignment
 
-# How violins of correct and incorrect predictions are told apart.
-_KINDS = {True: ("correctly", "tab:blue", -0.2), False: ("incorrectly", "tab:red", 0.2)}
+# Colours and offsets of the violins of correct and incorrect predictions.
+_STYLES = {
+    True: ("correctly", COLORS["in-distribution"], -0.2),
+    False: ("incorrectly", COLORS["anomaly"], 0.2),
+}
+# Cosines may exceed 1 a little by rounding.
+_LARGEST = 1.01
 
 
-class LossAlignmentDisplay:
-    """How well descent of the loss leads back to inputs, from ever farther away.
+@dataclass(kw_only=True, eq=False, repr=False)
+class LossAlignmentDisplay(Display):
+    """How well descent of the loss leads back to inputs, from several distances.
 
     Violins of zeta, which `loss_alignment` computes at noisy copies of inputs: all
     values of at least 0 close by mean that an input lies in a local minimum of the loss
     towards its predicted class (paper B, Theorem 1). Inputs that are classified
-    correctly are shown apart from the others.
-
-    It is recommended to use `from_estimator` or `from_predictions`.
+    correctly and incorrectly have separate violins.
 
     Parameters
     ----------
@@ -38,10 +43,8 @@ class LossAlignmentDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib.axes.Axes
-        Axes with the picture, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
+    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
+        Where it was drawn.
 
     See Also
     --------
@@ -50,8 +53,8 @@ class LossAlignmentDisplay:
 
     Notes
     -----
-    Each violin holds all noisy copies of all inputs of its kind; the line in it is
-    their median.
+    Each violin holds all noisy copies of all its inputs; the line in it is their
+    median.
 
     References
     ----------
@@ -70,23 +73,17 @@ class LossAlignmentDisplay:
     'zeta'
     """
 
-    def __init__(self, *, zeta, correct, sigmas):
-        self.zeta = zeta
-        self.correct = correct
-        self.sigmas = sigmas
+    zeta: np.ndarray
+    correct: np.ndarray
+    sigmas: np.ndarray
 
     @classmethod
     @validate_params(
         {
-            "model": "no_validation",  # the engine's message says more
-            "X": "no_validation",
-            "y": "no_validation",
-            "sigmas": "no_validation",  # _checked_sigmas says more
             "n_injections": [Interval(Integral, 1, None, closed="left")],
             "batch_size": [Interval(Integral, 1, None, closed="left")],
             "device": [str, torch.device, None],
             "random_state": ["random_state"],
-            "ax": "no_validation",
         },
         prefer_skip_nested_validation=True,
     )
@@ -110,7 +107,8 @@ class LossAlignmentDisplay:
         Parameters
         ----------
         model : torch.nn.Module or fitted skorch net
-            A classifier that returns logits. It is never changed.
+            A classifier that returns logits (n_samples, n_classes). It is never
+            changed.
         X : array-like of shape (n_inputs, *input_shape)
             Inputs, a few dozen.
         y : array-like of int of shape (n_inputs,)
@@ -122,9 +120,10 @@ class LossAlignmentDisplay:
         batch_size : int, default=128
             Copies per pass.
         device : str or torch.device, default=None
-            Where to compute. None is the model's own device.
+            Where to compute; None is the model's own device. Another one works on a
+            private copy.
         random_state : int, RandomState instance or None, default=None
-            Draws the noise; an int draws the same for each sigma, but for its size.
+            Draws the noise; an int draws the same for each sigma, up to its size.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -134,41 +133,23 @@ class LossAlignmentDisplay:
             The display, drawn.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        sigmas = _checked_sigmas(sigmas)
+        sigmas = _check_sigmas(sigmas)
         X = read_array(X, "X")
         check_not_empty(X, "X", "inputs")
-        if y is None:
-            raise ValueError(
-                "y must hold the true classes of X, by which predictions are correct "
-                "or not; got None."
-            )
-        y = None if y is None else check_classes(y, len(X), "y")
-        where = {"batch_size": batch_size, "device": device}
-        logits = LayerActivationTransformer(model, "logits", **where).fit_transform(X)
-        predicted = np.asarray(logits).argmax(axis=1)
-        n_classes = np.shape(logits)[1]
-        if not 0 <= y.min() <= y.max() < n_classes:
-            raise ValueError(
-                f"y must hold classes of the model, integers from 0 to {n_classes - 1};"
-                f" got {np.unique(y)[:5].tolist()}."
-            )
+        options = {"batch_size": batch_size, "device": device}
+        logits = predict_logits(model, X, **options)
+        y = check_classes(y, len(X), "y", n_classes=logits.shape[1])
+        predicted = logits.argmax(axis=1)
+        options |= {"n_injections": n_injections, "random_state": random_state}
         zeta = [
-            loss_alignment(
-                model,
-                X,
-                predicted,
-                sigma=sigma,
-                n_injections=n_injections,
-                random_state=random_state,
-                **where,
-            )
+            loss_alignment(model, X, predicted, sigma=sigma, **options)
             for sigma in sigmas.tolist()
         ]
         return cls.from_predictions(np.stack(zeta), predicted == y, sigmas, ax=ax)
 
     @classmethod
     def from_predictions(cls, zeta, correct, sigmas, *, ax=None):
-        """Draw values of zeta that are there already.
+        """Draw given values of zeta.
 
         Parameters
         ----------
@@ -186,52 +167,30 @@ class LossAlignmentDisplay:
         LossAlignmentDisplay
             The display, drawn.
         """
-        check_matplotlib(f"{cls.__name__}.from_predictions")
-        sigmas = _checked_sigmas(sigmas)
-        zeta = check_numbers(zeta, "zeta")
-        if zeta.ndim != 3 or not zeta.size or len(zeta) != len(sigmas):
-            raise ValueError(
-                "zeta must be of shape (n_sigmas, n_inputs, n_injections), with "
-                f"{len(sigmas)} sigmas and at least one input; got {zeta.shape}. Stack "
-                "what loss_alignment returns for each sigma."
-            )
-        if np.abs(zeta).max() > 1.01:  # a little by rounding
-            raise ValueError(
-                "zeta must hold cosines from -1 to 1; got values from "
-                f"{zeta.min():.4g} to {zeta.max():.4g}."
-            )
-        correct = check_numbers(correct, "correct")
-        if correct.shape != zeta.shape[1:2] or not np.isin(correct, (0, 1)).all():
-            raise ValueError(
-                f"correct must hold True or False for each of the {zeta.shape[1]} "
-                f"inputs; got shape {correct.shape}: {brief(correct)}."
-            )
+        sigmas = _check_sigmas(sigmas)
+        shape = (len(sigmas), "n_inputs", "n_injections")
+        zeta = check_numbers(zeta, "zeta", shape, low=-_LARGEST, high=_LARGEST)
+        correct = check_numbers(
+            correct, "correct", (zeta.shape[1],), low=0, high=1, whole=True
+        )
         return cls(zeta=zeta, correct=correct == 1, sigmas=sigmas).plot(ax)
 
-    def plot(self, ax=None):
-        """Draw the picture.
+    @property
+    def size(self):
+        """Width and height of a new figure in inches."""
+        return 6.4, 3.8
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        LossAlignmentDisplay
-            The display, with ``ax_`` and ``figure_``.
-        """
-        ax = take_axes(self, ax, figsize=(6.4, 3.8))
-        places = np.arange(len(self.sigmas))
-        handles, alone = [], len(np.unique(self.correct)) == 1
-        for is_correct, (name, colour, shift) in _KINDS.items():
+    def _draw(self):
+        ax, places, handles = self.ax_, np.arange(len(self.sigmas)), []
+        both = len(np.unique(self.correct)) == 2
+        for is_correct, (adverb, color, offset) in _STYLES.items():
             part = self.zeta[:, self.correct == is_correct]
-            if part.shape[1]:
-                handles.append(
-                    _violins(ax, part, places + (0 if alone else shift), colour)
-                )
-                count = f"{part.shape[1]} input{'s' if part.shape[1] > 1 else ''}"
-                handles[-1].set_label(f"classified {name} ({count})")
+            n_inputs = part.shape[1]
+            if n_inputs:
+                violin = _violins(ax, part, places + offset * both, color)
+                count = f"{n_inputs} input{'s' if n_inputs > 1 else ''}"
+                violin.set_label(f"classified {adverb} ({count})")
+                handles.append(violin)
         ax.axhline(0, color="gray", linewidth=0.8)
         ax.set_xticks(places, [f"{sigma:g}" for sigma in self.sigmas])
         ax.set_xlabel("standard deviation of the noise, in units of the inputs")
@@ -243,30 +202,24 @@ class LossAlignmentDisplay:
             bbox_to_anchor=(0.5, 1.0),
             ncols=2,
         )
-        return self
 
 
-def _violins(ax, values, places, colour):
+def _violins(ax, values, places, color):
     """Draw a violin per sigma, and return one of them for the legend."""
     drawn = ax.violinplot(
         [part.ravel() for part in values], places, widths=0.38, showmedians=True
     )
     for body in drawn["bodies"]:
-        body.set_color(colour)
+        body.set_color(color)
     for line in ("cmedians", "cbars", "cmins", "cmaxes"):
-        drawn[line].set_color(colour)
+        drawn[line].set_color(color)
     return drawn["bodies"][0]
 
 
-def _checked_sigmas(sigmas):
-    sigmas = np.atleast_1d(check_numbers(sigmas, "sigmas"))
-    if (
-        sigmas.ndim != 1
-        or not len(sigmas)
-        or not (np.isfinite(sigmas) & (sigmas > 0)).all()
-    ):
+def _check_sigmas(sigmas):
+    sigmas = check_numbers(np.atleast_1d(sigmas), "sigmas", ("n_sigmas",))
+    if (sigmas <= 0).any():
         raise ValueError(
-            "sigmas must hold standard deviations, finite and above 0, one or more; "
-            f"got {brief(sigmas)}."
+            f"sigmas must hold standard deviations above 0; got {brief(sigmas)}."
         )
     return sigmas

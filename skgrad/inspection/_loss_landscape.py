@@ -1,5 +1,6 @@
 """The landscape around one input, along a direction and across (paper B, Fig. 4)."""
 
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,29 +9,27 @@ from sklearn.utils import check_random_state
 
 from .._compat import Interval, StrOptions, validate_params
 from .._messages import brief, naming
-from ..feature_extraction import (
-    CosineSimilarityMatrixTransformer,
-    LayerActivationTransformer,
-)
-from ._display import check_matplotlib, check_numbers, take_axes
-from ._draw_landscape import draw_classes, levels, mark
+from ..feature_extraction import CosineSimilarityMatrixTransformer, predict_logits
+from ._display import Display, check_matplotlib, check_numbers
+from ._draw_landscape import choose_levels, draw_classes, draw_marks
 from ._plane import Plane, cross_entropy, directions, one_input
 
 _LABELS = {
     "others_mean": "mean cosine of the classes\nthat are not predicted (mean of S1)",
     "loss": "cross-entropy towards the\nclass predicted for the input",
 }
+# How far the picture goes to each side, in lengths of the direction.
+_EXTENT = 1.5
 
 
-class LossLandscapeDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class LossLandscapeDisplay(Display):
     """The landscape around one input, and the class predicted at each point of it.
 
     A plane is laid through an input: along a direction, for example to what an attack
     made of the input, and across, along a second direction of the same length that is
     orthogonal to it. The colour of a point is its height, the hatches its predicted
     class.
-
-    It is recommended to use `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -43,19 +42,16 @@ class LossLandscapeDisplay:
     classes : ndarray of int of shape (n_first, n_second)
         The class predicted at each point.
     quantity : str, default="others_mean"
-        What the height is: "others_mean", "loss", or other words for the colour bar.
+        What the height is: "others_mean", "loss", or a label for the colour bar.
     target : float, default=None
         Where on the first direction to mark a target; None marks none.
     length : float, default=None
-        Euclidean length of the direction, in units of the input, to be written at
-        the axes.
+        Euclidean length of the direction, in units of the input, for the axes.
 
     Attributes
     ----------
-    ax_ : matplotlib.axes.Axes
-        Axes with the picture, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
+    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
+        Where it was drawn.
 
     See Also
     --------
@@ -65,7 +61,7 @@ class LossLandscapeDisplay:
     Notes
     -----
     A plane is a small part of what surrounds an input: draw more than one before you
-    believe what you see.
+    draw conclusions.
 
     References
     ----------
@@ -83,40 +79,22 @@ class LossLandscapeDisplay:
     (5, 5)
     """
 
-    def __init__(
-        self,
-        *,
-        first,
-        second,
-        heights,
-        classes,
-        quantity="others_mean",
-        target=None,
-        length=None,
-    ):
-        self.first = first
-        self.second = second
-        self.heights = heights
-        self.classes = classes
-        self.quantity = quantity
-        self.target = target
-        self.length = length
+    first: np.ndarray
+    second: np.ndarray
+    heights: np.ndarray
+    classes: np.ndarray
+    quantity: str = "others_mean"
+    target: float | None = None
+    length: float | None = None
 
     @classmethod
     @validate_params(
         {
-            "model": "no_validation",  # the engine's message says more
-            "x": "no_validation",
-            "towards": "no_validation",
-            "across": "no_validation",
             "quantity": [StrOptions({"others_mean", "loss"})],
-            "length": [Interval(Real, 0, None, closed="neither"), None],
             "n_grid": [Interval(Integral, 2, None, closed="left")],
-            "extent": [Interval(Real, 0, None, closed="neither")],
             "batch_size": [Interval(Integral, 1, None, closed="left")],
             "device": [str, torch.device, None],
             "random_state": ["random_state"],
-            "ax": "no_validation",
         },
         prefer_skip_nested_validation=True,
     )
@@ -128,9 +106,7 @@ class LossLandscapeDisplay:
         towards=None,
         across=None,
         quantity="others_mean",
-        length=None,
         n_grid=41,
-        extent=1.5,
         batch_size=128,
         device=None,
         random_state=None,
@@ -139,18 +115,20 @@ class LossLandscapeDisplay:
         """Compute the landscape around an input, and draw it.
 
         Cost: ``n_grid**2`` forward passes for "loss"; for "others_mean" as many more,
-        each with a backward pass for every class. The points are not clipped to legal
-        values, so that the plane stays one.
+        each with a backward pass for every class. The points are not clipped to valid
+        inputs, so that they stay in a plane.
 
         Parameters
         ----------
         model : torch.nn.Module or fitted skorch net
-            A classifier that returns logits. It is never changed.
+            A classifier that returns logits (n_samples, n_classes). It is never
+            changed.
         x : array-like of shape input_shape
             One input, such as ``X[0]``.
         towards : array-like of shape input_shape, default=None
             Another input, which the direction leads to, such as an adversarial one made
-            of x. None draws a direction at random.
+            of x. None draws a random direction, a quarter as long as x, or of length 1
+            where x is 0 everywhere.
         across : array-like of shape input_shape, default=None
             A direction, whose part orthogonal to the first leads across. None draws
             one at random.
@@ -158,18 +136,13 @@ class LossLandscapeDisplay:
             The height: the mean cosine between the saliency maps of the classes that
             are not predicted at the point (paper B, the mean of S1; 3 or more classes),
             or the cross-entropy towards the class predicted for x.
-        length : float, default=None
-            Euclidean length of both directions, in units of x. None is the distance
-            from x to ``towards``; of a random direction a quarter of the length of x,
-            or 1 where x is 0 everywhere.
         n_grid : int, default=41
             Points along each direction.
-        extent : float, default=1.5
-            How far the picture goes to each side, in lengths of the direction.
         batch_size : int, default=128
-            Points per forward pass.
+            Points per pass.
         device : str or torch.device, default=None
-            Where to compute. None is the model's own device.
+            Where to compute; None is the model's own device. Another one works on a
+            private copy.
         random_state : int, RandomState instance or None, default=None
             Draws the random directions.
         ax : matplotlib.axes.Axes, default=None
@@ -183,44 +156,30 @@ class LossLandscapeDisplay:
         check_matplotlib(f"{cls.__name__}.from_estimator")
         x = one_input(x, "x")
         along, beside, target = directions(
-            x, towards, across, length, check_random_state(random_state)
+            x, towards, across, check_random_state(random_state)
         )
-        steps = np.linspace(-extent, extent, n_grid)
+        steps = np.linspace(-_EXTENT, _EXTENT, n_grid)
         points = Plane(x, along, beside, steps)
-        logits = LayerActivationTransformer(
-            model, "logits", batch_size=batch_size, device=device
-        )
-        try:
-            with naming("x"):
-                values = np.asarray(logits.fit_transform(points), dtype=np.float64)
-        except (RuntimeError, ValueError) as error:
-            if x.ndim > 1:
-                error.add_note(
-                    f"x must be one input without a batch axis; got shape {x.shape}. "
-                    "If it is a batch, give one of it, such as x[0]."
-                )
-            raise
-        n_classes = values.shape[1]
-        if quantity == "others_mean":
-            if n_classes < 3:
-                raise ValueError(
-                    "quantity='others_mean' needs 3 or more classes, as it compares "
-                    f"those that are not predicted; the model has {n_classes}. Use "
-                    "quantity='loss'."
-                )
-            cosines = CosineSimilarityMatrixTransformer(
-                model, batch_size=batch_size, device=device
-            )
+        options = {"batch_size": batch_size, "device": device}
+        logits = _predict_logits(model, x, points, options)
+        if quantity == "loss":
+            # The first point is x itself.
+            heights = cross_entropy(logits, logits[0].argmax())
+        elif logits.shape[1] >= 3:
+            cosines = CosineSimilarityMatrixTransformer(model, **options)
+            # The first of its columns is the mean of S1.
             heights = np.asarray(cosines.fit_transform(points))[:, 0]
         else:
-            heights = cross_entropy(values, values[0].argmax())
-        # The first point is x itself.
-        heights, classes = heights[1:], values[1:].argmax(axis=1)
+            raise ValueError(
+                "quantity='others_mean' needs 3 or more classes, as it compares those "
+                f"that are not predicted; the model has {logits.shape[1]}. Use "
+                "quantity='loss'."
+            )
         return cls.from_predictions(
             steps,
             steps,
-            heights.reshape(n_grid, n_grid),
-            classes.reshape(n_grid, n_grid),
+            heights[1:].reshape(n_grid, n_grid),
+            logits[1:].argmax(axis=1).reshape(n_grid, n_grid),
             quantity=quantity,
             target=target,
             length=float(np.linalg.norm(along)),
@@ -230,14 +189,9 @@ class LossLandscapeDisplay:
     @classmethod
     @validate_params(
         {
-            "first": "no_validation",
-            "second": "no_validation",
-            "heights": "no_validation",
-            "classes": "no_validation",
             "quantity": [str],
             "target": [Real, None],
             "length": [Interval(Real, 0, None, closed="neither"), None],
-            "ax": "no_validation",
         },
         prefer_skip_nested_validation=True,
     )
@@ -253,7 +207,7 @@ class LossLandscapeDisplay:
         length=None,
         ax=None,
     ):
-        """Draw heights and classes that are there already.
+        """Draw given heights and classes.
 
         Parameters
         ----------
@@ -266,12 +220,11 @@ class LossLandscapeDisplay:
         classes : array-like of int of shape (n_first, n_second)
             The class predicted at each point.
         quantity : str, default="others_mean"
-            What the height is: "others_mean", "loss", or other words for the colour
-            bar.
+            What the height is: "others_mean", "loss", or a label for the colour bar.
         target : float, default=None
             Where on the first direction to mark a target; None marks none.
         length : float, default=None
-            Euclidean length of the direction, to be written at the axes.
+            Euclidean length of the direction, for the axes.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -280,49 +233,36 @@ class LossLandscapeDisplay:
         LossLandscapeDisplay
             The display, drawn.
         """
-        check_matplotlib(f"{cls.__name__}.from_predictions")
-        first, second = _steps(first, "first"), _steps(second, "second")
+        first, second = _check_steps(first, "first"), _check_steps(second, "second")
         shape = (len(first), len(second))
-        classes = _grid(classes, "classes", shape)
-        if not (classes == np.floor(classes)).all():
-            raise ValueError(
-                f"classes must hold whole numbers; got {brief(np.unique(classes)[:5])}."
-            )
         display = cls(
             first=first,
             second=second,
-            heights=_grid(heights, "heights", shape),
-            classes=classes.astype(np.int64),
+            heights=check_numbers(heights, "heights", shape),
+            classes=check_numbers(classes, "classes", shape, whole=True),
             quantity=quantity,
             target=target,
             length=length,
         )
         return display.plot(ax)
 
-    def plot(self, ax=None):
-        """Draw the picture.
+    @property
+    def size(self):
+        """Width and height of a new figure in inches."""
+        return 6.4, 5.6
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        LossLandscapeDisplay
-            The display, with ``ax_`` and ``figure_``.
-        """
-        ax = take_axes(self, ax, figsize=(6.4, 5.6))
+    def _draw(self):
+        ax = self.ax_
         drawn = ax.contourf(
             self.first,
             self.second,
             self.heights.T,
-            levels=levels(self.heights),
+            levels=choose_levels(self.heights),
             cmap="viridis",
         )
         label = _LABELS.get(self.quantity, self.quantity)
         ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.85)
-        handles = [*draw_classes(self, ax), *mark(self, ax)]
+        handles = [*draw_classes(self, ax), *draw_marks(self, ax)]
         unit = "" if self.length is None else f" (1 = {self.length:.3g})"
         where = "the direction" if self.target is None else "the way to the target"
         ax.set_xlabel(f"along {where}{unit}")
@@ -340,24 +280,26 @@ class LossLandscapeDisplay:
             handlelength=2.5,
             handleheight=1.2,
         )
-        return self
 
 
-def _steps(values, name):
-    values = check_numbers(values, name, n_axes=1, finite=True)
+def _predict_logits(model, x, points, options):
+    try:
+        with naming("x"):
+            return np.asarray(predict_logits(model, points, **options), np.float64)
+    except (RuntimeError, ValueError) as error:
+        if x.ndim > 1:
+            error.add_note(
+                f"x must be one input without a batch axis; got shape {x.shape}. If it "
+                "is a batch, give one of it, such as x[0]."
+            )
+        raise
+
+
+def _check_steps(values, name):
+    values = check_numbers(values, name, ("n_steps",))
     if len(values) < 2 or not (np.diff(values) > 0).all():
         raise ValueError(
             f"{name} must hold 2 or more steps, in increasing order; got "
             f"{brief(values)}."
-        )
-    return values
-
-
-def _grid(values, name, shape):
-    values = check_numbers(values, name, finite=True)
-    if values.shape != shape:
-        raise ValueError(
-            f"{name} must be of shape (n_first, n_second), here {shape}; got "
-            f"{values.shape}."
         )
     return values

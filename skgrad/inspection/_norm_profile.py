@@ -1,24 +1,30 @@
 """The norms of an input's gradients or activations against what is usual."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .._messages import naming
-from .._validation import to_array
-from ._display import COLORS, check_matplotlib, check_numbers, take_axes
+from ._display import (
+    COLORS,
+    Display,
+    check_matplotlib,
+    check_names,
+    check_numbers,
+)
 from ._layer_norms import layer_norms
 
-_BAND = (5, 95)
-# Lines of so many inputs are told apart; of more they are drawn alike.
+_BAND = (5, 50, 95)
+# The lines of more inputs are drawn alike, as they could not be told apart.
 _FEW = 6
 
 
-class NormProfileDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class NormProfileDisplay(Display):
     """The norms of inputs over the layers, against the in-distribution band.
 
     Each line is one input. Where it leaves the band of the in-distribution inputs, the
-    gradients (or activations) of that layer give it away.
-
-    It is recommended to use `from_estimator` or `from_predictions`.
+    gradients (or activations) of that layer are unusual.
 
     Parameters
     ----------
@@ -26,21 +32,19 @@ class NormProfileDisplay:
         Norms of the inputs to look at.
     norms_id : ndarray of shape (n_in_distribution, n_layers)
         Norms of in-distribution inputs.
-    names : list of str
+    layers : list of str
         Names of the layers.
     quantity : str, default="gradients"
-        What they are the norms of, for the label.
-    labels : list of str, default=None
+        What they are the norms of, for the axis.
+    input_names : list of str, default=None
         Names of the inputs, for the legend.
     name : str, default=None
         The title.
 
     Attributes
     ----------
-    ax_ : matplotlib.axes.Axes
-        Axes with the picture, after `plot`.
-    figure_ : matplotlib.figure.Figure
-        Their figure.
+    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
+        Where it was drawn.
 
     See Also
     --------
@@ -50,9 +54,9 @@ class NormProfileDisplay:
     Notes
     -----
     The band holds the middle nine tenths of the in-distribution inputs in each layer,
-    so that about one of ten good inputs leaves it in any one layer. Norms have the
-    units of the loss per unit of weight, or those of the layer's output. A norm of 0
-    has no place on a logarithmic scale and is drawn at the smallest of the others.
+    so about one in ten in-distribution inputs leaves it in any one layer. Norms have
+    the units of the loss per unit of weight, or those of the layer's output. A norm of
+    0 has no place on a logarithmic scale and is drawn at the smallest of the others.
 
     References
     ----------
@@ -71,40 +75,30 @@ class NormProfileDisplay:
     [[1.05, 10.5], [1.5, 15.0], [1.95, 19.5]]
     """
 
-    def __init__(
-        self,
-        *,
-        norms,
-        norms_id,
-        names,
-        quantity="gradients",
-        labels=None,
-        name=None,
-    ):
-        self.norms = norms
-        self.norms_id = norms_id
-        self.names = names
-        self.quantity = quantity
-        self.labels = labels
-        self.name = name
+    norms: np.ndarray
+    norms_id: np.ndarray
+    layers: list
+    quantity: str = "gradients"
+    input_names: list | None = None
+    name: str | None = None
 
     @property
     def band(self):
         """The 5th, 50th and 95th percentile of the in-distribution norms by layer."""
-        return np.percentile(self.norms_id, (_BAND[0], 50, _BAND[1]), axis=0)
+        return np.percentile(self.norms_id, _BAND, axis=0)
 
     @classmethod
     def from_estimator(
         cls,
         model,
         X,
-        X_id,
+        X_test,
         *,
         quantity="gradients",
         layers=None,
         batch_size=128,
         device=None,
-        labels=None,
+        input_names=None,
         ax=None,
         name=None,
     ):
@@ -113,11 +107,12 @@ class NormProfileDisplay:
         Parameters
         ----------
         model : torch.nn.Module or fitted skorch net
-            A classifier that returns logits. It is never changed.
+            A classifier that returns logits (n_samples, n_classes). It is never
+            changed.
         X : array-like of shape (n_inputs, *input_shape)
             The inputs to look at, one or several.
-        X_id : array-like of shape (n_in_distribution, *input_shape)
-            In-distribution inputs, best ones that the model was not trained on.
+        X_test : array-like of shape (n_in_distribution, *input_shape)
+            In-distribution inputs, preferably ones that the model was not trained on.
         quantity : {"gradients", "activations"}, default="gradients"
             What is measured, see :func:`layer_norms`.
         layers : str or array-like of str, default=None
@@ -126,8 +121,9 @@ class NormProfileDisplay:
         batch_size : int, default=128
             Samples per pass.
         device : str or torch.device, default=None
-            Where to compute. None is the model's own device.
-        labels : array-like of str of shape (n_inputs,), default=None
+            Where to compute; None is the model's own device. Another one works on a
+            private copy.
+        input_names : array-like of str of shape (n_inputs,), default=None
             Names of the inputs, for the legend.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
@@ -146,11 +142,17 @@ class NormProfileDisplay:
             "batch_size": batch_size,
             "device": device,
         }
-        norms, names = layer_norms(model, X, **options)
-        with naming("X_id"):
-            norms_id, _ = layer_norms(model, X_id, **options)
+        norms, layers = layer_norms(model, X, **options)
+        with naming("X_test"):
+            norms_id, _ = layer_norms(model, X_test, **options)
         return cls.from_predictions(
-            norms, norms_id, names, quantity=quantity, labels=labels, ax=ax, name=name
+            norms,
+            norms_id,
+            layers,
+            quantity=quantity,
+            input_names=input_names,
+            ax=ax,
+            name=name,
         )
 
     @classmethod
@@ -158,14 +160,14 @@ class NormProfileDisplay:
         cls,
         norms,
         norms_id,
-        names,
+        layers,
         *,
         quantity="gradients",
-        labels=None,
+        input_names=None,
         ax=None,
         name=None,
     ):
-        """Draw norms that are there already.
+        """Draw given norms.
 
         Parameters
         ----------
@@ -173,11 +175,11 @@ class NormProfileDisplay:
             Norms of the inputs to look at.
         norms_id : array-like of shape (n_in_distribution, n_layers)
             Norms of in-distribution inputs.
-        names : array-like of str of shape (n_layers,)
+        layers : array-like of str of shape (n_layers,)
             Names of the layers.
         quantity : str, default="gradients"
-            What they are the norms of, for the label.
-        labels : array-like of str of shape (n_inputs,), default=None
+            What they are the norms of, for the axis.
+        input_names : array-like of str of shape (n_inputs,), default=None
             Names of the inputs, for the legend.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
@@ -189,63 +191,45 @@ class NormProfileDisplay:
         NormProfileDisplay
             The display, drawn.
         """
-        check_matplotlib(f"{cls.__name__}.from_predictions")
-        names = [str(layer) for layer in to_array(names, "names").tolist()]
-        parts = {"norms": norms, "norms_id": norms_id}
-        for part, values in parts.items():
-            parts[part] = check_numbers(values, part, n_axes=2, finite=True)
-            shape = parts[part].shape
-            if not shape[0] or shape[1:] != (len(names),) or (parts[part] < 0).any():
-                raise ValueError(
-                    f"{part} must hold norms, 0 or more, a row for each input and one "
-                    f"in it for each of the {len(names)} names; got shape {shape}."
-                )
-        if labels is not None:
-            labels = [str(label) for label in to_array(labels, "labels").tolist()]
-            if len(labels) != len(parts["norms"]):
-                raise ValueError(
-                    f"labels must name each of the {len(parts['norms'])} inputs; got "
-                    f"{len(labels)}."
-                )
-        display = cls(**parts, names=names, quantity=quantity, labels=labels, name=name)
+        norms = check_numbers(norms, "norms", ("n_inputs", "n_layers"), low=0)
+        n_inputs, n_layers = norms.shape
+        if input_names is not None:
+            input_names = check_names(input_names, "input_names", n_inputs, "inputs")
+        display = cls(
+            norms=norms,
+            norms_id=check_numbers(
+                norms_id, "norms_id", ("n_in_distribution", n_layers), low=0
+            ),
+            layers=check_names(layers, "layers", n_layers, "columns of norms"),
+            quantity=quantity,
+            input_names=input_names,
+            name=name,
+        )
         return display.plot(ax)
 
-    def plot(self, ax=None, *, name=None):
-        """Draw the picture.
+    @property
+    def size(self):
+        """Width and height of a new figure in inches."""
+        return min(max(6.4, 0.25 * len(self.layers) + 1.5), 14), 3.8
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-        name : str, default=None
-            The title; None takes the display's name.
-
-        Returns
-        -------
-        NormProfileDisplay
-            The display, with ``ax_`` and ``figure_``.
-        """
-        width = min(max(6.4, 0.25 * len(self.names) + 1.5), 14)
-        ax = take_axes(self, ax, figsize=(width, 3.8))
-        floor = self._floor()
-        places = np.arange(len(self.names))
+    def _draw(self):
+        ax, floor = self.ax_, self._floor()
+        places = np.arange(len(self.layers))
         low, median, high = np.maximum(self.band, floor)
         color = COLORS["in-distribution"]
-        label = "in-distribution, {} to {} %".format(*_BAND)
+        label = f"in-distribution, {_BAND[0]} to {_BAND[-1]} %"
         ax.fill_between(places, low, high, color=color, alpha=0.25, label=label)
         ax.plot(places, median, color=color, label="in-distribution median")
-        several = len(self.norms) > 1
         for i, row in enumerate(np.maximum(self.norms, floor)):
-            ax.plot(places, row, marker="o", markersize=4, **self._style(i, several))
+            ax.plot(places, row, marker="o", markersize=4, **self._style(i))
         ax.set_yscale("log")
         ax.set_ylabel(f"norm of the {self.quantity} (log scale)")
         ax.set_xlabel("layer")
-        rotated = {"rotation": 90} if sum(map(len, self.names)) > 60 else {}
-        ax.set_xticks(places, self.names, **rotated)
-        ax.set_title(self.name or "" if name is None else name)
+        rotated = {"rotation": 90} if sum(map(len, self.layers)) > 60 else {}
+        ax.set_xticks(places, self.layers, **rotated)
+        ax.set_title(self.name or "")
         ax.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
-        _make_room(ax)
-        return self
+        _make_room_for_legend(ax)
 
     def _floor(self):
         """Return what zeros are drawn as."""
@@ -253,22 +237,23 @@ class NormProfileDisplay:
         positive = values[values > 0]
         return positive.min() if len(positive) else 1.0
 
-    def _style(self, i, several):
+    def _style(self, i):
         """Return how the line of one input is drawn."""
-        if self.labels is not None and len(self.labels) <= _FEW:
-            color = f"C{i + 1}" if several else COLORS["anomaly"]
-            return {"color": color, "label": self.labels[i]}
-        label = f"{len(self.norms)} inputs" if several else "the input"
-        alpha = 0.4 if len(self.norms) > _FEW else 0.9
-        style = {"color": COLORS["anomaly"], "alpha": alpha}
-        return style if i else {**style, "label": label}
+        n_inputs = len(self.norms)
+        if self.input_names is not None and n_inputs <= _FEW:
+            color = f"C{i + 1}" if n_inputs > 1 else COLORS["anomaly"]
+            return {"color": color, "label": self.input_names[i]}
+        style = {"color": COLORS["anomaly"], "alpha": 0.4 if n_inputs > _FEW else 0.9}
+        if i == 0:  # one entry of the legend for all lines
+            style["label"] = f"{n_inputs} inputs" if n_inputs > 1 else "the input"
+        return style
 
 
-def _make_room(ax):
-    """Let a logarithmic axis go on upwards, so that the legend hides no line."""
+def _make_room_for_legend(ax):
+    """Extend a logarithmic axis upwards, so that the legend hides no line."""
     n_rows = -(-len(ax.get_legend().get_texts()) // 2)
     share = 0.03 + 0.07 * min(n_rows, 8)
     low, high = ax.dataLim.intervaly
-    # No set_ylim: other axes may share this one.
+    # Not by set_ylim, as other axes may share this one.
     ax.update_datalim([(0, high * (high / low) ** (share / (1 - share)))])
     ax.autoscale_view()

@@ -4,12 +4,12 @@ import numpy as np
 from scipy.special import logsumexp
 from torch.utils.data import Dataset
 
-from .._validation import to_array
+from .._validation import check_finite, to_array
 from ..torch_engine.samples import read_array
 
 
 class Plane(Dataset):
-    """An input, and the points of a plane through it, made when they are asked for."""
+    """An input, and the points of a plane through it, computed when they are read."""
 
     def __init__(self, x, along, across, steps):
         self.x, self.along, self.across, self.steps = x, along, across, steps
@@ -26,44 +26,37 @@ class Plane(Dataset):
 
 
 def one_input(x, name):
-    """Return one input as an array of float64, or name the parameter."""
+    """Return one input as an array of float64."""
     x = to_array(x, name)
     if x.ndim == 0:
         raise ValueError(f"{name} must be one input, of the model's shape; got {x!r}.")
-    x = read_array(x[None], name)[0]
-    if not np.isfinite(x).all():
-        raise ValueError(
-            f"{name} must be finite; got NaN or infinity in {(~np.isfinite(x)).sum()} "
-            f"of {x.size} values."
-        )
-    return x.astype(np.float64)
+    X = read_array(x[None], name)
+    check_finite(X, name)
+    return X[0].astype(np.float64)
 
 
-def directions(x, towards, across, length, random_state):
+def directions(x, towards, across, random_state):
     """Return two orthogonal directions of one length, and where the target lies."""
-    shape, target = x.shape, None
+    shape = x.shape
     if towards is None:
-        along = random_state.normal(size=shape)
-        if length is None:
-            length = 0.25 * np.linalg.norm(x) or 1.0
+        along, target = random_state.normal(size=shape), None
+        length = 0.25 * np.linalg.norm(x) or 1.0
+        along *= length / np.linalg.norm(along)
     else:
-        towards = _of_shape(towards, "towards", shape)
-        along = towards - x
-        distance = np.linalg.norm(along)
-        if distance == 0:
+        along, target = _of_shape(towards, "towards", shape) - x, 1.0
+        length = np.linalg.norm(along)
+        if length == 0:
             raise ValueError(
                 "towards must differ from x, so that there is a direction; they are "
                 "equal. Give another input, such as one whose attack succeeded."
             )
-        length = distance if length is None else length
-        target = float(distance / length)
-    along = along * (length / np.linalg.norm(along))
     if across is None:
         across = random_state.normal(size=shape)
     across = _of_shape(across, "across", shape)
     before = np.linalg.norm(across)
+    # Gram-Schmidt: the part of it that is orthogonal to the first direction.
     across = across - (across * along).sum() / length**2 * along
-    # Up to rounding nothing of it is left.
+    # A remainder of this size is rounding.
     if not np.linalg.norm(across) > 1e-9 * before:
         raise ValueError(
             "across must not be parallel to the first direction, and x must hold 2 or "

@@ -4,7 +4,7 @@ from math import factorial
 
 import numpy as np
 
-# Up to so many players all coalitions are looked at: 32 of 5.
+# With up to so many players all coalitions are taken: 32 of 5.
 MOST_EXACT = 5
 
 
@@ -18,51 +18,59 @@ def make_plans(n_players, n_plans, random_state):
     n_plans : int
         Number of plans; each gives an unbiased estimate by itself.
     random_state : RandomState
-        Draws the orders in which the players come in.
+        Draws the orders in which the players join.
 
     Returns
     -------
     list of (ndarray of bool of shape (n_coalitions, G), ndarray of shape \
             (G, n_coalitions))
-        Of each plan who takes part, and the weights: values = weights @ worths.
+        Of each plan the members of each coalition, and the weights:
+        values = weights @ worths.
     """
     if n_players <= MOST_EXACT:
         return [_all_coalitions(n_players)] * n_plans
     return [
-        _there_and_back(random_state.permutation(n_players)) for _ in range(n_plans)
+        _antithetic_orders(random_state.permutation(n_players)) for _ in range(n_plans)
     ]
 
 
 def _all_coalitions(n_players):
-    """Return all coalitions, by which the values are exact."""
+    """Return all coalitions, which give the exact values."""
     numbers = np.arange(2**n_players)
-    taking_part = (numbers[:, None] >> np.arange(n_players)) % 2 == 1
-    sizes = taking_part.sum(axis=1)
-    ways = [
+    members = (numbers[:, None] >> np.arange(n_players)) % 2 == 1
+    sizes = members.sum(axis=1)
+    # |A|! (G - |A| - 1)! / G!, the share of the orders in which A comes first and then
+    # the player, by the size of A.
+    shares = [
         factorial(size) * factorial(n_players - size - 1) / factorial(n_players)
         for size in range(n_players)
     ]
-    joined = np.array([0.0, *ways])[sizes]  # by the last who came
-    missed = np.array([*ways, 0.0])[sizes]
-    return taking_part, np.where(taking_part, joined[:, None], -missed[:, None]).T
+    joined = np.array([0.0, *shares])[sizes]  # as A with the player
+    missed = np.array([*shares, 0.0])[sizes]  # as A without the player
+    return members, np.where(members, joined[:, None], -missed[:, None]).T
 
 
-def _there_and_back(order):
-    """Return the coalitions of one order and of its reverse.
+def _antithetic_orders(order):
+    """Return the coalitions of an order and of its reverse, with their weights.
 
-    What comes early in one comes late in the other, which halves most of the noise.
+    A player that joins early in one order joins late in the other, which removes most
+    of the noise.
     """
     n_players = len(order)
     place = np.argsort(order)
     sizes = np.arange(n_players + 1)[:, None]
     forward = place < sizes
-    backward = n_players - 1 - place < sizes[1:-1]  # the ends are those of forward
+    # The empty and the full coalition are those of the forward order.
+    backward = n_players - 1 - place < sizes[1:-1]
     weights = np.zeros((n_players, 2 * n_players))
     players = np.arange(n_players)
-    # Which rows hold the first 0, 1, ... players to come, either way.
-    there = np.arange(n_players + 1)
-    back = np.r_[0, n_players + 1 : 2 * n_players, n_players]
-    for rows, at in ((there, place), (back, n_players - 1 - place)):
+    # The rows that hold the coalitions of the first 0, 1, ... players, in either order.
+    forward_rows = np.arange(n_players + 1)
+    backward_rows = np.r_[0, n_players + 1 : 2 * n_players, n_players]
+    for rows, at in (
+        (forward_rows, place),
+        (backward_rows, n_players - 1 - place),
+    ):
         weights[players, rows[at + 1]] += 0.5
         weights[players, rows[at]] -= 0.5
     return np.concatenate([forward, backward]), weights

@@ -10,6 +10,7 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 
 from .cotangents import wide
 from .gradient_recorder import Recorder, Use, leaves_in_graph
+from .memory import is_out_of_memory
 from .model_state import as_logits, check_recorded
 
 
@@ -77,9 +78,9 @@ class RuledPass:
             # A checkpoint works by hooks on what is saved for the backward pass.
             with disable_saved_tensors_hooks("not recorded"), self._recorder:
                 output = module(x.clone())
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             # Whatever is wrong with the model itself shows without a recorder too.
             raise NoRulesError from error
         self.logits = as_logits(output, len(x))

@@ -6,8 +6,10 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from .._messages import warn
 from .gradient_pass import NoRulesError, Route, RuledPass
 from .gradient_recorder import Use
+from .memory import is_out_of_memory
 from .model_state import model_dtype
 from .parameter_gradients import (
     Cotangents,
@@ -70,6 +72,16 @@ def parameter_routes(
         ruled.take(routes)
         norms = _owned_norms(ruled, first_loss)
     except NoRulesError:
+        return {}
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        warn(
+            f"Out of memory on {x.device} with 3 samples at a time: gradient norms "
+            "will be computed one sample at a time, which is slow. Free memory and fit "
+            "again, or use a smaller model.",
+            RuntimeWarning,
+        )
         return {}
     exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]
     by_name = dict(zip(parameters, exact.T, strict=True))

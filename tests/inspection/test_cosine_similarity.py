@@ -1,10 +1,9 @@
-"""Cosine matrices beside inputs: whose they are, where they stand, what is refused."""
+"""Cosine matrices beside inputs: their values, their places, what is rejected."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from networks import AnyShape, AnyWidth, BatchNormNet, images, seeded
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,17 +12,9 @@ from torch import nn
 from skgrad import CosineSimilarityMatrixTransformer
 from skgrad.detectors import make_geometric_gradient_detector
 from skgrad.inspection import CosineSimilarityDisplay
-from tests.networks import AnyShape, AnyWidth, BatchNormNet, images, seeded
 
-matplotlib.use("Agg")
 from_estimator = CosineSimilarityDisplay.from_estimator
 from_predictions = CosineSimilarityDisplay.from_predictions
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def linear(n_inputs=6, n_classes=4):
@@ -53,9 +44,8 @@ def test_matrices_are_those_of_the_weights(sign):
     net, X = linear(), rows()
     transformer = CosineSimilarityMatrixTransformer(net, sign=sign, output="upper")
     display = from_estimator(transformer, X)
-    np.testing.assert_allclose(
-        display.matrices, cosines_of(net, X, sign=sign), atol=1e-12
-    )
+    expected = cosines_of(net, X, sign=sign)
+    np.testing.assert_allclose(display.matrices, expected, atol=1e-12)
     with torch.no_grad():
         predicted = net(torch.from_numpy(X)).argmax(dim=1)
     np.testing.assert_array_equal(display.predicted, predicted)
@@ -63,41 +53,38 @@ def test_matrices_are_those_of_the_weights(sign):
     assert display.classes is None
 
 
-def test_transformer_and_model_are_left_as_they_were():
+def test_transformer_and_model_are_unchanged():
     model = BatchNormNet().train()
     transformer = CosineSimilarityMatrixTransformer(model, channel_reduction="max")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    display = from_estimator(transformer, images(2, (2, 5, 5)), batch_size=1)
+    display = from_estimator(transformer, images(2, (2, 5, 5)))
     assert model.training
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert transformer.output == "statistics"
-    assert transformer.batch_size == 128
     assert not hasattr(transformer, "n_classes_")
-    # Its settings count.
+    # Its settings are used.
     whole = from_estimator(model, images(2, (2, 5, 5)))
     assert np.abs(whole.matrices - display.matrices).max() > 0.01
 
 
-def test_steps_before_the_transformer_are_taken():
+def test_steps_before_the_transformer_are_applied():
     net, X = linear(), rows(20)
     scaler = StandardScaler()
     inner = make_pipeline(scaler, CosineSimilarityMatrixTransformer(net))
-    pipeline = make_pipeline(inner, IsolationForest(random_state=0)).fit(X)
+    pipeline = make_pipeline(inner, IsolationForest(n_estimators=2)).fit(X)
     display = from_estimator(pipeline, X[:2])
     np.testing.assert_array_equal(display.inputs, scaler.transform(X[:2]))
     expected = cosines_of(net, scaler.transform(X[:2]), sign=True)
     np.testing.assert_allclose(display.matrices, expected, atol=1e-12)
+    # Where no steps stand before it, nothing needs to be fitted.
+    display = from_estimator(make_geometric_gradient_detector(net), X[:2])
+    assert display.matrices.shape == (2, 4, 4)
 
 
-def test_pipelines_need_no_fit_where_nothing_stands_before():
-    display = from_estimator(make_geometric_gradient_detector(linear()), rows())
-    assert display.matrices.shape == (3, 4, 4)
-
-
-def test_flat_rows_are_drawn_in_the_shape_that_the_model_sees():
+def test_flat_rows_are_drawn_in_the_shape_of_the_model():
     transformer = CosineSimilarityMatrixTransformer(AnyShape(), input_shape=(1, 2, 3))
-    display = from_estimator(transformer, rows())
-    assert display.inputs.shape == (3, 1, 2, 3)
+    display = from_estimator(transformer, rows(1))
+    assert display.inputs.shape == (1, 1, 2, 3)
     assert len(display.axes_[0, 0].images) == 1
 
 
@@ -105,51 +92,53 @@ def test_largest_classes_are_named():
     net = linear(n_classes=8)
     display = from_estimator(CosineSimilarityMatrixTransformer(net, top_n=3), rows())
     assert display.matrices.shape == (3, 3, 3)
-    np.testing.assert_array_equal(display.classes[:, 0], display.predicted)
     with torch.no_grad():
         largest = net(torch.from_numpy(rows())).topk(3).indices
     np.testing.assert_array_equal(display.classes, largest)
+    np.testing.assert_array_equal(display.predicted, largest[:, 0])
     ticks = [tick.get_text() for tick in display.axes_[1, 2].get_yticklabels()]
     assert ticks == [str(k) for k in display.classes[2]]
 
 
 @pytest.mark.parametrize(
-    ("n_inputs", "shape", "n_unused"),
-    [(1, (1, 1), 0), (6, (1, 6), 0), (7, (2, 4), 1), (12, (2, 6), 0)],
+    ("n_inputs", "shape", "n_unused"), [(1, (1, 1), 0), (7, (2, 4), 1)]
 )
 def test_grid_holds_all_inputs(n_inputs, shape, n_unused):
-    matrices = np.zeros((n_inputs, 3, 3))
-    display = from_predictions(matrices)
+    matrices = np.linspace(-1, 1, n_inputs)[:, None, None] * np.ones((n_inputs, 3, 3))
+    display = from_predictions(matrices, predicted=range(n_inputs))
     assert display.axes_.shape == shape
-    assert [len(ax.images) for ax in display.axes_.flat].count(1) == n_inputs
-    assert sum(not ax.axison for ax in display.axes_.flat) == n_unused
-    above = from_predictions(matrices, inputs=np.ones((n_inputs, 1, 2, 2)))
-    assert above.axes_.shape == (2 * shape[0], shape[1])
-    assert all(len(ax.images) == 1 for ax in above.axes_[:2, 0])
+    used = [ax for ax in display.axes_.flat if ax.images]
+    assert len(used) == n_inputs == display.axes_.size - n_unused
+    assert all(not ax.axison for ax in display.axes_.flat if not ax.images)
+    for i, ax in enumerate(used):
+        np.testing.assert_array_equal(ax.images[0].get_array(), matrices[i])
+        assert ax.get_title() == f"predicted {i}"
 
 
-def test_predicted_class_is_framed():
-    display = from_predictions(np.zeros((1, 5, 5)), predicted=[3])
-    row, column = display.axes_[0, 0].patches
-    assert row.get_bbox().bounds == (-0.5, 2.5, 5, 1)
-    assert column.get_bbox().bounds == (2.5, -0.5, 1, 5)
-    assert display.axes_[0, 0].get_title() == "predicted 3"
+def test_frame_is_that_of_the_predicted_class():
+    matrices = np.zeros((2, 3, 3))
+    classes = [[7, 8, 9], [9, 8, 7]]
+    display = from_predictions(matrices, predicted=[8, 9], classes=classes)
+    for ax, at in zip(display.axes_[0], (0.5, -0.5), strict=True):
+        corners = {patch.get_xy() for patch in ax.patches}
+        assert corners == {(-0.5, at), (at, -0.5)}
 
 
-def test_inputs_are_drawn_by_their_shape():
-    def drawn(shape):
-        display = from_predictions(np.zeros((2, 3, 3)), inputs=np.ones((2, *shape)))
-        top = display.axes_[0, 0]
-        counts = len(top.images), len(top.lines), len(top.patches)
-        return display.axes_.shape, counts
-
-    assert drawn((1, 4, 4)) == ((2, 2), (1, 0, 0))
-    assert drawn((3, 4, 4)) == ((2, 2), (1, 0, 0))
-    assert drawn((2, 9)) == ((2, 2), (0, 2, 0))
-    assert drawn((6,)) == ((2, 2), (0, 0, 6))
-    # No way to draw these: matrices alone, whose images are the matrices.
-    assert drawn((2, 4, 4)) == ((1, 2), (1, 0, 0))
-    assert drawn((1, 4, 4, 4)) == ((1, 2), (1, 0, 0))
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [
+        ((3, 4, 4), "images"),
+        ((2, 9), "lines"),
+        ((6,), "patches"),
+        # Matrices alone, as nothing is known about such inputs.
+        ((2, 4, 4), None),
+    ],
+)
+def test_inputs_are_drawn_by_their_shape(shape, drawn):
+    inputs = np.ones((1, *shape), dtype="uint8")
+    display = from_predictions(np.zeros((1, 3, 3)), inputs=inputs)
+    assert display.axes_.shape == ((2, 1) if drawn else (1, 1))
+    assert drawn is None or getattr(display.axes_[0, 0], drawn)
 
 
 def test_colours_beyond_the_unit_interval_are_rescaled():
@@ -159,47 +148,31 @@ def test_colours_beyond_the_unit_interval_are_rescaled():
     assert [(one.min(), one.max()) for one in shown] == [(0, 0), (1, 1)]
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "float16"])
-@pytest.mark.parametrize("shape", [(1, 2, 2), (3, 2, 2), (2, 5), (5,)])
-def test_inputs_of_any_numbers_are_drawn(dtype, shape):
-    inputs = np.ones((1, *shape), dtype=dtype)
-    display = from_predictions(np.zeros((1, 3, 3)), inputs=inputs)
-    display.figure_.canvas.draw()
-    assert display.axes_[0, 0].has_data()
-
-
 @pytest.mark.parametrize(
-    ("change", "error", "match"),
+    ("change", "match"),
     [
-        ({"matrices": np.eye(3)}, ValueError, r"matrices must be .* One matrix m is m"),
-        ({"matrices": np.zeros((2, 9))}, ValueError, "flat rows of output='matrix'"),
-        ({"matrices": np.zeros((0, 3, 3))}, ValueError, "at least one input"),
-        ({"matrices": np.zeros((13, 3, 3))}, ValueError, "at most 12 inputs.* got 13"),
-        ({"matrices": np.full((2, 3, 3), 2)}, ValueError, "cosines from -1 to 1; got"),
-        ({"inputs": np.ones((3, 4))}, ValueError, "inputs must hold one for each of"),
-        ({"inputs": [[1, np.nan]] * 2}, ValueError, "inputs must be finite; got NaN"),
-        ({"predicted": [1]}, ValueError, r"predicted must hold classes .* \(2,\)"),
-        ({"predicted": [0.5, 1]}, ValueError, "predicted must hold classes as whole"),
-        ({"classes": [0, 1, 2]}, ValueError, r"classes must .* shape \(2, 3\)"),
-        ({"titles": ["one"]}, ValueError, "titles must hold one for each of the 2"),
-        ({"titles": "ab"}, TypeError, "titles must be a list of str"),
-        ({"titles": [1, 2]}, TypeError, "titles must be a list of str"),
+        ({"matrices": np.zeros((2, 9))}, r"shape \(n_inputs, n_maps, n_maps\)"),
+        ({"matrices": np.zeros((2, 3, 4))}, "matrices must be square"),
+        ({"matrices": np.zeros((13, 3, 3))}, "at most 12 inputs.* got 13"),
+        ({"matrices": np.full((2, 3, 3), 2)}, "must lie between -1.01 and 1.01"),
+        ({"inputs": np.ones((3, 4))}, "inputs must hold one for each of"),
+        ({"inputs": [[1, np.nan]] * 2}, "inputs must be finite; got NaN"),
+        ({"predicted": [1]}, r"predicted must be of shape \(2,\)"),
+        ({"predicted": [0.5, 1]}, "predicted must hold whole"),
+        ({"classes": [0, 1, 2]}, r"classes must be of shape \(2, 3\)"),
+        ({"input_names": ["one"]}, "input_names must hold one name for each of the 2"),
     ],
 )
-def test_wrong_data_are_refused(change, error, match):
+def test_wrong_data_are_rejected(change, match):
     arguments = {"matrices": np.zeros((2, 3, 3)), **change}
-    with pytest.raises(error, match=match):
+    with pytest.raises(ValueError, match=match):
         from_predictions(arguments.pop("matrices"), **arguments)
 
 
-def test_wrong_estimators_and_inputs_are_refused():
+def test_wrong_estimators_and_inputs_are_rejected():
     with pytest.raises(TypeError, match=r"estimator must be a torch model.*got Isol"):
         from_estimator(IsolationForest(), rows())
     with pytest.raises(TypeError, match=r"Give an instance, IsolationForest\(\)"):
         from_estimator(IsolationForest, rows())
-    with pytest.raises(TypeError, match="estimator must be a torch model"):
-        from_estimator(make_pipeline(StandardScaler(), IsolationForest()), rows())
     with pytest.raises(ValueError, match=r"X must hold at most 12 .* such as X\[:6\]"):
         from_estimator(AnyWidth(), rows(13))
-    with pytest.raises(ValueError, match="'batch_size' parameter"):
-        from_estimator(AnyWidth(), rows(), batch_size=0)

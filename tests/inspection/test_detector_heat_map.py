@@ -1,8 +1,5 @@
 """Heat maps of detectors and anomalies: the numbers in them."""
 
-import re
-
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -14,19 +11,11 @@ from skgrad import LODA
 from skgrad.inspection import DetectorHeatMapDisplay
 from skgrad.metrics import tnr_at_tpr
 
-matplotlib.use("Agg")
-
 ID = {"good": [3, 4, 5, 6], "bad": [1, 2, 3, 4]}
 ANOMALIES = {
     "good": {"near": [2, 5.5], "far": [0, 1]},
     "bad": {"near": [5, 6], "none": []},
 }
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def texts(ax):
@@ -36,7 +25,7 @@ def texts(ax):
     }
 
 
-def test_cells_by_definition():
+def test_cells_are_shares_of_ordered_pairs():
     display = DetectorHeatMapDisplay.from_predictions(ID, ANOMALIES)
     assert display.detectors == ["good", "bad"]
     assert display.anomalies == ["near", "far", "none"]
@@ -59,7 +48,7 @@ def test_cells_by_definition():
 
 def test_detectors_are_scored():
     rng = np.random.default_rng(0)
-    X_id, X_anomaly = rng.normal(size=(50, 3)), 2 * rng.normal(size=(30, 3))
+    X_test, X_anomaly = rng.normal(size=(50, 3)), 2 * rng.normal(size=(30, 3))
     detectors = {
         f"{n} trees": IsolationForest(n_estimators=n, random_state=0).fit(
             rng.normal(size=(50, 3))
@@ -67,10 +56,10 @@ def test_detectors_are_scored():
         for n in (2, 9)
     }
     anomalies = {"wide": X_anomaly, "none": X_anomaly[:0]}
-    display = DetectorHeatMapDisplay.from_estimator(detectors, X_id, anomalies)
+    display = DetectorHeatMapDisplay.from_estimator(detectors, X_test, anomalies)
     y = np.repeat([1, -1], [50, 30])
     for row, detector in enumerate(detectors.values()):
-        scores = detector.score_samples(np.r_[X_id, X_anomaly])
+        scores = detector.score_samples(np.r_[X_test, X_anomaly])
         assert display.values[row, 0] == pytest.approx(roc_auc_score(y, scores))
     assert display.anomalies == ["wide", "none"]
     assert np.isnan(display.values[:, 1]).all()
@@ -84,7 +73,7 @@ def test_another_metric(metric):
     assert display.ax_.images[0].get_clim() == (0, 100)
 
 
-def test_numbers_shrink_with_the_axes_and_go_where_there_is_no_room():
+def test_numbers_shrink_with_the_axes_and_are_left_out_where_too_small():
     rng = np.random.default_rng(0)
     sizes = []
     for n_kinds in (3, 8, 60):
@@ -98,7 +87,7 @@ def test_numbers_shrink_with_the_axes_and_go_where_there_is_no_room():
     assert sizes[0] == 8 > sizes[1] > 4 > sizes[2] == 0
 
 
-def test_a_metric_of_ones_own():
+def test_metric_may_be_a_function():
     def share_below(y, scores):
         return np.mean(scores[y == -1] < 3)
 
@@ -115,40 +104,32 @@ def test_a_metric_of_ones_own():
         (ID, {"good": [1]}, "auroc", TypeError, r"\['good'\] must be a dict of scores"),
         (ID, {"goods": {"a": [1]}}, "auroc", ValueError, "'goods'.* mean 'good'"),
         (ID, ANOMALIES, "auc", ValueError, "metric must be one of.*mean 'auroc'"),
-        (
-            ID,
-            {"bad": {"a": [np.nan]}},
-            "auroc",
-            ValueError,
-            r"\['bad'\]\['a'\] must hold",
-        ),
-        (ID, {"bad": {"a": 3}}, "auroc", ValueError, "must have 1 axes"),
-        ({"bad": [[1]]}, {"bad": {"a": [1]}}, "auroc", ValueError, "must have 1 axes"),
+        (ID, {"bad": {"a": [np.nan]}}, "auroc", ValueError, r"\['bad'\]\['a'\] must"),
+        ({"bad": [[1]]}, {"bad": {"a": [1]}}, "auroc", ValueError, "must be of shape"),
     ],
 )
-def test_wrong_scores_are_refused(scores_id, scores_anomaly, metric, error, match):
+def test_wrong_scores_are_rejected(scores_id, scores_anomaly, metric, error, match):
     with pytest.raises(error, match=match):
         DetectorHeatMapDisplay.from_predictions(
             scores_id, scores_anomaly, metric=metric
         )
 
 
-def test_wrong_estimators_are_refused():
+def test_wrong_estimators_are_rejected():
     X = np.ones((3, 2))
     with pytest.raises(TypeError, match="estimators must be a dict of detectors"):
         DetectorHeatMapDisplay.from_estimator([IsolationForest()], X, {"a": X})
     with pytest.raises(TypeError, match="X_anomaly must be a dict of anomalies"):
         DetectorHeatMapDisplay.from_estimator({"a": IsolationForest()}, X, X)
-    with pytest.raises(TypeError, match="estimator must be a fitted outlier detector"):
-        DetectorHeatMapDisplay.from_estimator({"a": "b"}, X, {"a": X})
 
 
-@pytest.mark.parametrize("name", ["X_id", "X_anomaly['noise']"])
-def test_wrong_inputs_are_called_by_their_names(name):
-    good, wrong = np.eye(30), np.full((2, 30), np.nan)
-    detector = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(good)
-    X_id, noise = (wrong, good) if name == "X_id" else (good, wrong)
-    with pytest.raises(ValueError, match=re.escape(name)):
+@pytest.mark.parametrize("name", ["X_test", "X_anomaly['noise']"])
+def test_errors_name_the_parameter(name):
+    valid, wrong = np.eye(30), np.full((2, 30), np.nan)
+    detector = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(valid)
+    X_test, noise = (wrong, valid) if name == "X_test" else (valid, wrong)
+    with pytest.raises(ValueError, match="X") as caught:
         DetectorHeatMapDisplay.from_estimator(
-            {"LODA": detector}, X_id, {"noise": noise}
+            {"LODA": detector}, X_test, {"noise": noise}
         )
+    assert caught.value.__notes__ == [f"The X of this message is {name}."]

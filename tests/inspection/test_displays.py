@@ -1,47 +1,159 @@
-"""What all displays have in common."""
+"""What all displays have in common, with one example of each."""
 
 import inspect
 import pickle
 import subprocess
 import sys
-from copy import copy
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
-from displays import MAKERS
+from networks import AnyWidth
+from sklearn.covariance import EllipticEnvelope
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from skgrad import inspection
+from skgrad import LODA, MostDiscriminativeLayer, PerClassSVDD, inspection
+from skgrad.inspection._display import check_numbers
 
 DISPLAYS = [name for name in inspection.__all__ if name.endswith("Display")]
+RNG = np.random.default_rng(0)
+X, X_TEST = RNG.normal(size=(120, 5)), RNG.normal(size=(17, 5))
+X_TEST[12:] *= 3
+Y = np.repeat([1, -1], [12, 5])
+KINDS = np.where(np.arange(17) % 2, "odd", "even")
+FOREST = IsolationForest(n_estimators=10, random_state=0).fit(X)
 
 
-@pytest.fixture(autouse=True)
-def no_window():
-    matplotlib.use("Agg")
-    yield
-    plt.close("all")
+def score_distribution():
+    def data(display):
+        scores = np.concatenate([display.scores_id, display.scores_anomaly])
+        return (Y, scores), {"threshold": display.threshold, "name": display.name}
+
+    return (FOREST, X_TEST, Y), {}, data
+
+
+def contribution():
+    options = {"top_n": 3, "n_permutations": 3, "n_band": 5, "random_state": 0}
+
+    def data(display):
+        kept = ("contributions_id", "threshold", "top_n", "name")
+        kept = {name: getattr(display, name) for name in kept}
+        return (display.contributions, display.groups), kept
+
+    return (EllipticEnvelope().fit(X), X_TEST[14], X_TEST[:12]), options, data
+
+
+def cosine_similarity():
+    def data(display):
+        kept = ("inputs", "predicted", "input_names")
+        return (display.matrices,), {name: getattr(display, name) for name in kept}
+
+    names = [f"input {i}" for i in range(2)]
+    return (AnyWidth(), X[:2]), {"input_names": names}, data
+
+
+def detector_heat_map():
+    loda = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(X)
+    detectors = {"forest": FOREST, "LODA": loda}
+    anomalies = {"far": X_TEST[12:], "none": X_TEST[:0]}
+
+    def data(display):
+        scores = {n: d.score_samples(X_TEST) for n, d in detectors.items()}
+        scores_id = {name: part[:12] for name, part in scores.items()}
+        anomaly = {n: {"far": part[12:], "none": []} for n, part in scores.items()}
+        return (scores_id, anomaly), {}
+
+    return (detectors, X_TEST[:12], anomalies), {}, data
+
+
+def feature_map():
+    scaler = StandardScaler().fit(X)
+
+    def data(display):
+        return (scaler.transform(X_TEST), KINDS), {"method": "pca"}
+
+    return (scaler, X_TEST, KINDS), {"method": "pca"}, data
+
+
+def layer_scores():
+    choice = MostDiscriminativeLayer(AnyWidth(), ["bend", "head"], random_state=0)
+
+    def data(display):
+        values = dict(zip(display.layers, display.values, strict=True))
+        return (values, display.chosen), {"anomalies": display.anomalies}
+
+    return (choice.fit(X),), {}, data
+
+
+def layer_weights():
+    detector = PerClassSVDD(blocks=[3, 2], random_state=0).fit(X)
+
+    def data(display):
+        scores = detector.block_scores(X_TEST)
+        return (Y, scores, display.blocks), {"kinds": KINDS, "used": display.used}
+
+    return (detector, X_TEST, Y), {"kinds": KINDS}, data
+
+
+def loss_alignment():
+    options = {"sigmas": [0.1, 0.5], "n_injections": 8, "random_state": 0}
+
+    def data(display):
+        return (display.zeta, display.correct, display.sigmas), {}
+
+    return (AnyWidth(), X[:6], np.arange(6) % 3), options, data
+
+
+def loss_landscape():
+    def data(display):
+        plane = (display.first, display.second, display.heights, display.classes)
+        return plane, {"target": display.target, "length": display.length}
+
+    options = {"towards": X[1], "n_grid": 5, "random_state": 0}
+    return (AnyWidth(), X[0]), options, data
+
+
+def norm_profile():
+    options = {"input_names": ["one", "two"], "name": "a network", "layers": "head"}
+
+    def data(display):
+        kept = ("quantity", "input_names", "name")
+        kept = {name: getattr(display, name) for name in kept}
+        return (display.norms, display.norms_id, display.layers), kept
+
+    return (AnyWidth(), X_TEST[12:14], X_TEST[:12]), options, data
+
+
+# Each returns arguments of from_estimator, and a function of the display that returns
+# those of from_predictions.
+CASES = {
+    "ContributionDisplay": contribution,
+    "CosineSimilarityDisplay": cosine_similarity,
+    "DetectorHeatMapDisplay": detector_heat_map,
+    "FeatureMapDisplay": feature_map,
+    "LayerScoreDisplay": layer_scores,
+    "LayerWeightDisplay": layer_weights,
+    "LossAlignmentDisplay": loss_alignment,
+    "LossLandscapeDisplay": loss_landscape,
+    "NormProfileDisplay": norm_profile,
+    "ScoreDistributionDisplay": score_distribution,
+}
 
 
 @pytest.fixture(params=DISPLAYS, scope="module")
 def case(request):
-    torch.manual_seed(0)
-    return MAKERS[request.param]()
+    args, options, data = CASES[request.param]()
+    cls = getattr(inspection, request.param)
+    display = cls.from_estimator(*args, **options)
+    display.figure_.canvas.draw()
+    return cls, display, args, options, data
 
 
-@pytest.fixture(scope="module")
-def display(case):
-    """Make each display once: no test changes it."""
-    args, options = case.from_estimator
-    return case.display.from_estimator(*args, **options)
-
-
-def data_of(display):
-    """Return what a display was made of, by the names of its parameters."""
-    names = list(inspect.signature(type(display)).parameters)
-    return {name: getattr(display, name) for name in names}
+def fields(display):
+    """Return the data of a display by the names of its parameters."""
+    return {n: getattr(display, n) for n in inspect.signature(type(display)).parameters}
 
 
 def assert_same(one, other):
@@ -51,122 +163,121 @@ def assert_same(one, other):
         assert list(one) == list(other)
         one, other = list(one.values()), list(other.values())
     if isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
         for pair in zip(one, other, strict=True):
             assert_same(*pair)
     else:
         np.testing.assert_array_equal(one, other)
 
 
-def plain(value):
-    """Tell whether a value is data: no estimator, network or axes."""
+def is_plain(value):
+    """Return True for data: no estimator, network or axes."""
     if isinstance(value, dict):
-        return all(isinstance(k, str) and plain(v) for k, v in value.items())
+        return all(isinstance(k, str) and is_plain(v) for k, v in value.items())
     if isinstance(value, (list, tuple)):
-        return all(map(plain, value))
+        return all(map(is_plain, value))
     if isinstance(value, np.ndarray):
-        return value.dtype.kind in "biufU" or all(
-            isinstance(v, str) for v in value.flat
-        )
+        return value.dtype.kind in "biufU"
     return value is None or isinstance(value, (str, bool, int, float))
 
 
-def axes_of(display):
-    return display.axes_.ravel() if hasattr(display, "axes_") else [display.ax_]
-
-
-def test_every_display_has_a_case():
-    assert sorted(MAKERS) == sorted(DISPLAYS)
-
-
-def test_data_are_plain(display):
-    data = data_of(display)
-    assert {name for name, value in data.items() if not plain(value)} == set()
-    # The parameters are documented where they are stored, and keyword-only.
-    signature = inspect.signature(type(display))
+def test_data_are_plain_and_sufficient(case):
+    cls, display, *_ = case
+    data = fields(display)
+    assert {name for name, value in data.items() if not is_plain(value)} == set()
+    signature = inspect.signature(cls)
     assert all(p.kind is p.KEYWORD_ONLY for p in signature.parameters.values())
-
-
-def test_draws_from_its_data_alone(display):
-    again = type(display)(**pickle.loads(pickle.dumps(data_of(display))))
-    assert not hasattr(again, "figure_")
-    assert again.plot() is again
-    assert again.figure_ is not display.figure_
-    for one, other in zip(axes_of(again), axes_of(display), strict=True):
+    copy = cls(**pickle.loads(pickle.dumps(data)))
+    assert not hasattr(copy, "figure_")
+    assert copy.plot() is copy
+    for one, other in zip(copy.axes_.flat, display.axes_.flat, strict=True):
         assert one.get_title() == other.get_title()
         assert one.get_xlim() == other.get_xlim()
 
 
-def test_both_ways_are_the_same(case, display):
-    args, options = case.from_predictions(display)
-    again = case.display.from_predictions(*args, **options)
-    assert_same(data_of(again), data_of(display))
+def test_from_predictions_gives_the_same_display(case):
+    cls, display, _, _, data = case
+    args, options = data(display)
+    again = cls.from_predictions(*args, **options)
+    assert_same(fields(again), fields(display))
 
 
-def test_draws_the_same_into_axes(case, display):
-    once = data_of(display)
+def test_text_lies_inside_the_figure(case):
+    cls, display, *_ = case
+    copy = cls(**fields(display)).plot()
+    copy.figure_.canvas.draw()
+    assert any(ax.has_data() and ax.get_xlabel() for ax in copy.axes_.flat)
+    box = copy.figure_.get_tightbbox()
+    width, height = copy.figure_.get_size_inches()
+    assert -0.1 < box.x0 < box.x1 < width + 0.1
+    assert -0.1 < box.y0 < box.y1 < height + 0.1
+
+
+def test_given_axes_are_used(case):
+    cls, display, args, options, _ = case
     figure, (left, right) = plt.subplots(1, 2, layout="constrained")
-    if case.grid:
-        right.plot([0, 1])  # a grid takes its place
-    args, options = case.from_estimator
-    display = case.display.from_estimator(*args, **options, ax=right)
-    assert_same(data_of(display), once)
-    assert display.figure_ is figure
-    assert not left.has_data()
-    assert plt.get_fignums() == [figure.number]
-    if case.grid:
-        assert not right.has_data()
-        place = right.get_position()
-        figure.canvas.draw()
-        assert all(ax.get_position().x0 > place.x0 - 0.2 for ax in axes_of(display))
-    else:
-        assert display.ax_ is right
-        assert right.has_data()
+    again = cls.from_estimator(*args, **options, ax=right)
+    assert_same(fields(again), fields(display))
     figure.canvas.draw()
+    assert again.figure_ is figure
+    assert plt.get_fignums()[-1] == figure.number
+    assert not left.has_data()
+    if again.axes_.size == 1:
+        assert again.ax_ is right
+    else:  # a grid takes the place of the axes
+        assert not right.axison
+        x0 = right.get_position().x0
+        assert all(ax.get_position().x0 > x0 - 0.2 for ax in again.axes_.flat)
 
 
-def test_something_is_drawn_and_named(display):
-    display = copy(display).plot()  # a figure that is closed is not laid out
-    display.figure_.canvas.draw()
-    drawn = [ax for ax in axes_of(display) if ax.has_data()]
-    assert drawn
-    assert any(ax.get_title() or ax.get_xlabel() or ax.get_ylabel() for ax in drawn)
-    # Nothing that is written lies outside the figure.
-    box = display.figure_.get_tightbbox()
-    width, height = display.figure_.get_size_inches()
-    assert box.x0 > -0.1
-    assert box.y0 > -0.1
-    assert box.x1 < width + 0.1
-    assert box.y1 < height + 0.1
-
-
-def test_wrong_axes_are_refused(display):
-    for wrong in ("here", plt, plt.subplots(1, 2)[1]):
-        with pytest.raises(TypeError, match="ax must be axes of matplotlib"):
-            display.plot(wrong)
-    if hasattr(display, "axes_"):
-        loose = plt.figure().add_axes((0, 0, 1, 1))
-        with pytest.raises(ValueError, match="ax must stand in a grid"):
-            display.plot(loose)
-
-
-def test_figures_need_matplotlib(case, display, monkeypatch):
+def test_missing_matplotlib_is_reported_before_any_work(case, monkeypatch):
+    cls, display, args, options, _ = case
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    args, options = case.from_estimator
-    match = rf"{case.name}.* needs matplotlib, .*skgrad\[plot\]"
-    with pytest.raises(ImportError, match=match):
-        case.display.from_estimator(*args, **options)
-    args, options = case.from_predictions(display)
-    with pytest.raises(ImportError, match=match):
-        case.display.from_predictions(*args, **options)
+    match = rf"{cls.__name__}.* needs matplotlib, .*skgrad\[plot\]"
+    with pytest.raises(ImportError, match="from_estimator needs matplotlib"):
+        cls.from_estimator(*args, **options)
     with pytest.raises(ImportError, match=match):
         display.plot()
 
 
+def test_wrong_axes_are_rejected():
+    display = inspection.CosineSimilarityDisplay(matrices=np.zeros((2, 3, 3)))
+    for wrong in ("here", plt, plt.subplots(1, 2)[1]):
+        with pytest.raises(TypeError, match="ax must be axes of matplotlib"):
+            display.plot(wrong)
+    with pytest.raises(ValueError, match="ax must stand in a grid"):
+        display.plot(plt.figure().add_axes((0, 0, 1, 1)))
+
+
+@pytest.mark.slow
 def test_importing_needs_no_matplotlib():
     code = "import sys, skgrad.inspection; print('matplotlib' in sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "match"),
+    [
+        (["a", "b"], {}, "values must hold numbers; got dtype"),
+        ([1.0, np.nan], {}, "must hold numbers, finite; got NaN or infinity in 1 of 2"),
+        ([1.0, np.inf], {}, "got NaN or infinity in 1 of 2 values"),
+        ([1.0, np.nan], {"finite": False}, "must hold numbers, not NaN"),
+        ([[1.0]], {"shape": ("n",)}, r"values must be of shape \(n,\).*got \(1, 1\)"),
+        ([], {"shape": ("n",)}, r"no axis empty; got \(0,\)"),
+        ([[1, 2]], {"shape": ("n", 3)}, r"shape \(n, 3\), .*got \(1, 2\)"),
+        ([0, 1.2], {"low": 0, "high": 1}, "between 0 and 1; got values from 0 to 1.2"),
+        ([0.5, 1.0], {"whole": True}, "values must hold whole numbers"),
+    ],
+)
+def test_wrong_numbers_are_rejected(values, options, match):
+    with pytest.raises(ValueError, match=match):
+        check_numbers(values, "values", **options)
+
+
+def test_pipelines_are_named_by_their_last_step():
+    pipeline = make_pipeline(StandardScaler(), IsolationForest(n_estimators=2)).fit(X)
+    display = inspection.ScoreDistributionDisplay.from_estimator(pipeline, X_TEST, Y)
+    assert display.ax_.get_title() == "IsolationForest"

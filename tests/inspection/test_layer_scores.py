@@ -1,8 +1,7 @@
-"""Scores of candidate layers: what is marked and labelled, and what is refused."""
+"""Scores of candidate layers: what is marked and labelled, what is rejected."""
 
 from itertools import pairwise
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,15 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skgrad import MostDiscriminativeLayer
 from skgrad.inspection import LayerScoreDisplay
 
-matplotlib.use("Agg")
-
 VALUES = {"conv1": 0.9, "conv2": 0.4, "fc1": 0.75}
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +50,14 @@ def test_values_are_those_of_the_choice(choice, metric, attribute):
     assert display.ax_.get_title() == expected
 
 
-def test_the_choice_is_found_within_others(choice):
+def test_the_choice_is_found_inside_pipelines_and_unions(choice):
     union = FeatureUnion([("scale", StandardScaler()), ("choice", choice)])
     deep = make_pipeline(make_pipeline("passthrough", union), StandardScaler())
     display = LayerScoreDisplay.from_estimator(deep)
     assert display.chosen == choice.layer_
 
 
-def test_the_chosen_one_is_marked():
+def test_the_chosen_layer_is_marked():
     display = LayerScoreDisplay.from_predictions(VALUES, "fc1")
     labels = display.ax_.get_yticklabels()
     assert written(display.ax_) == list(VALUES)
@@ -80,9 +71,7 @@ def test_the_chosen_one_is_marked():
     assert "detection error, % (lower is better" in none.ax_.get_xlabel()
 
 
-@pytest.mark.parametrize(
-    ("n_layers", "small"), [(3, True), (40, False), (40, True), (200, False)]
-)
+@pytest.mark.parametrize(("n_layers", "small"), [(3, True), (40, False), (200, False)])
 def test_names_never_overlap(n_layers, small):
     rng = np.random.default_rng(0)
     values = {
@@ -113,35 +102,18 @@ def test_names_never_overlap(n_layers, small):
     [
         ([0.1], {}, TypeError, "values must be a dict of layer names"),
         ({}, {}, TypeError, r"not empty; got \{\}"),
-        ({"a": 1.2}, {}, ValueError, r"values must lie between 0 and 1.*\[1.2\]"),
-        ({"a": np.nan}, {}, ValueError, "values must hold numbers; got NaN"),
-        ({"a": "b"}, {}, ValueError, "values must hold numbers"),
-        (
-            VALUES,
-            {"chosen": "conv3"},
-            ValueError,
-            "one of the layers, 'conv1'.*'conv3'",
-        ),
-        (VALUES, {"metric": ["auroc"]}, ValueError, "metric must be one of 'auroc'"),
-        (
-            VALUES,
-            {"metric": "f1"},
-            ValueError,
-            "metric must be one of 'auroc', 'error'",
-        ),
+        ({"a": 1.2}, {}, ValueError, "values must lie between 0 and 1"),
+        (VALUES, {"chosen": "conv3"}, ValueError, "one of the layers, 'conv1'"),
+        (VALUES, {"metric": "f1"}, ValueError, "'metric' parameter"),
     ],
 )
-def test_wrong_values_are_refused(values, options, error, match):
+def test_wrong_values_are_rejected(values, options, error, match):
     with pytest.raises(error, match=match):
         LayerScoreDisplay.from_predictions(values, **options)
 
 
-def test_wrong_estimators_are_refused(choice):
+def test_wrong_estimators_are_rejected(choice):
     with pytest.raises(TypeError, match="contains one; got StandardScaler"):
         LayerScoreDisplay.from_estimator(StandardScaler())
-    with pytest.raises(TypeError, match="contains one; got 'conv1'"):
-        LayerScoreDisplay.from_estimator("conv1")
     with pytest.raises(NotFittedError):
         LayerScoreDisplay.from_estimator(MostDiscriminativeLayer(choice.model))
-    with pytest.raises(ValueError, match="metric must be one of"):
-        LayerScoreDisplay.from_estimator(choice, metric="accuracy")

@@ -1,12 +1,12 @@
-"""The test of Theorem 1 of paper B, in landscapes whose gradients are known."""
+"""Theorem 1 of paper B, in landscapes whose gradients are known."""
 
 import numpy as np
 import pytest
 import torch
+from networks import AnyWidth
 from torch import nn
 
-from skgrad.evaluation import loss_alignment
-from tests.networks import AnyWidth
+from skgrad.inspection import loss_alignment
 
 
 class Landscape(nn.Module):
@@ -104,13 +104,13 @@ def test_batch_size_and_later_samples_change_nothing():
     )
 
 
-def test_vanished_gradient_counts_as_zero():
+def test_vanished_gradient_gives_zero():
     model = Landscape(lambda x: 0 * x.sum(dim=1))
     zeta = loss_alignment(model, np.ones((1, 2)), sigma=0.1, n_injections=3)
     np.testing.assert_array_equal(zeta, 0)
 
 
-def test_model_is_left_as_it_was():
+def test_model_is_unchanged():
     model = AnyWidth().train()
     before = torch.get_rng_state()
     loss_alignment(model, np.ones((1, 3)), sigma=0.1, n_injections=2)
@@ -124,14 +124,14 @@ def test_model_is_left_as_it_was():
     [
         ({"sigma": 0.0}, "sigma"),
         ({"n_injections": 0}, "n_injections"),
-        ({"y": [0]}, "one class for each of the 2 inputs"),
-        ({"y": [0, 3]}, "integers from 0 to 2"),
+        ({"y": [0]}, "y must hold one value for each of the 2 samples"),
+        ({"y": [0, 3]}, "y must hold classes 0 to 2"),
         ({"y": [0.5, 1.0]}, "whole numbers"),
         ({"X": np.empty((0, 3))}, "at least one"),
         ({"X": np.full((2, 3), np.nan)}, "finite"),
     ],
 )
-def test_bad_input_is_refused(change, match):
+def test_wrong_input_is_rejected(change, match):
     arguments = {"X": np.ones((2, 3)), "y": [0, 1], "sigma": 0.1, **change}
     with pytest.raises(ValueError, match=match):
         loss_alignment(AnyWidth(), **arguments)

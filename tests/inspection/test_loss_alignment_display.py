@@ -1,26 +1,17 @@
-"""Violins of zeta: of which inputs, towards which class, and what is refused."""
+"""Violins of zeta: of which inputs, towards which class, and what is rejected."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from networks import AnyWidth
 
 from skgrad.inspection import LossAlignmentDisplay, loss_alignment
-from tests.networks import AnyWidth, AnyWidthDropout
 
-matplotlib.use("Agg")
 from_predictions = LossAlignmentDisplay.from_predictions
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 class Bowl(torch.nn.Module):
-    """Class 0 wherever one looks, with the lowest loss at 0."""
+    """Class 0 everywhere, with the lowest loss at 0."""
 
     def forward(self, x):
         height = x.square().sum(dim=1)
@@ -59,7 +50,7 @@ def test_values_are_those_of_loss_alignment():
     assert display.correct.tolist() == [True] * 3 + [False] * 2
 
 
-def test_medians_are_drawn_where_their_sigma_stands():
+def test_medians_are_drawn_at_their_sigma():
     zeta = np.stack([np.full((3, 5), 0.2), np.full((3, 5), -0.4)])
     zeta[:, 2] += 0.1  # the incorrect one
     display = from_predictions(zeta, [True, True, False], [0.1, 1])
@@ -75,35 +66,24 @@ def test_medians_are_drawn_where_their_sigma_stands():
 
 
 @pytest.mark.parametrize(("value", "name"), [(1, "correctly"), (0, "incorrectly")])
-def test_one_kind_alone_is_fine(value, name):
+def test_one_kind_alone_is_drawn(value, name):
     display = from_predictions(np.zeros((1, 2, 3)), [value] * 2, 0.1)
     assert legend(display) == [f"classified {name} (2 inputs)"]
     display.figure_.canvas.draw()
 
 
-def test_model_is_left_as_it_was():
-    model, drawn = AnyWidthDropout().train(), torch.get_rng_state()
-    LossAlignmentDisplay.from_estimator(model, np.ones((2, 3)), [0, 1], n_injections=2)
-    assert model.training
-    assert all(p.grad is None and p.requires_grad for p in model.parameters())
-    assert torch.equal(torch.get_rng_state(), drawn)
-
-
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"y": None}, "y must hold the true classes of X"),
-        ({"y": [0]}, "y must hold one class for each of the 2 inputs"),
-        ({"sigmas": []}, "sigmas must hold standard deviations"),
-        ({"sigmas": [0.1, 0]}, r"sigmas must .* above 0, one or more; got array"),
-        ({"sigmas": [np.inf]}, "sigmas must hold standard deviations, finite"),
-        ({"sigmas": "ab"}, "sigmas must hold numbers"),
+        ({"y": None}, "y must hold"),
+        ({"y": [1, 3]}, "y must hold classes 0 to 2"),
+        ({"sigmas": []}, r"sigmas must be of shape \(n_sigmas,\)"),
+        ({"sigmas": [0.1, 0]}, r"sigmas must hold standard deviations above 0"),
         ({"n_injections": 0}, "'n_injections' parameter of LossAlignmentDisplay.from_"),
-        ({"batch_size": 0}, "'batch_size' parameter of LossAlignmentDisplay.from_est"),
         ({"X": np.empty((0, 3))}, "X must"),
     ],
 )
-def test_wrong_input_is_refused(change, match):
+def test_wrong_input_is_rejected(change, match):
     arguments = {"X": np.ones((2, 3)), "y": [0, 1], "n_injections": 2, **change}
     X, y = arguments.pop("X"), arguments.pop("y")
     with pytest.raises(ValueError, match=match):
@@ -113,22 +93,13 @@ def test_wrong_input_is_refused(change, match):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"zeta": np.zeros((2, 3))}, r"zeta must be of shape .*got \(2, 3\)"),
-        ({"zeta": np.zeros((3, 2, 4))}, "with 2 sigmas"),
-        ({"zeta": np.zeros((2, 0, 4))}, "at least one input"),
-        ({"zeta": np.full((2, 2, 4), 3)}, "zeta must hold cosines from -1 to 1"),
-        ({"correct": [True]}, r"correct must hold True or False for each of the 2"),
-        ({"correct": [1, 2]}, r"correct must hold True or False .*got shape \(2,\)"),
+        ({"zeta": np.zeros((3, 2, 4))}, r"shape \(2, n_inputs, n_injections\)"),
+        ({"zeta": np.full((2, 2, 4), 3)}, "zeta must lie between -1.01 and 1.01"),
+        ({"correct": [True]}, r"correct must be of shape \(2,\)"),
+        ({"correct": [1, 2]}, "correct must lie between 0 and 1"),
     ],
 )
-def test_wrong_data_are_refused(change, match):
+def test_wrong_data_are_rejected(change, match):
     arguments = {"zeta": np.zeros((2, 2, 4)), "correct": [True, False], **change}
     with pytest.raises(ValueError, match=match):
         from_predictions(**arguments, sigmas=[0.1, 0.2])
-
-
-def test_classes_that_the_model_has_not_are_refused():
-    with pytest.raises(ValueError, match="from 0 to 2; got \\[1, 3\\]"):
-        LossAlignmentDisplay.from_estimator(
-            torch.nn.Linear(2, 3), np.eye(2), [1, 3], n_injections=1
-        )

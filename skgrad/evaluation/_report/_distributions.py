@@ -87,11 +87,13 @@ def _draw_panel(panel, result):
     if not len(result.scores_id):  # nothing could be learnt, so nothing was scored
         return
     display = ScoreDistributionDisplay(
-        in_distribution=result.scores_id,
-        anomaly=result.scores_anomaly,
+        scores_id=result.scores_id,
+        scores_anomaly=result.scores_anomaly,
         threshold=result.offset,
     )
-    display.draw(panel, rates=False)
+    display.plot(panel)
+    panel.get_legend().remove()
+    panel.set(xlabel="", ylabel="")
     # Room for the number above the bars.
     panel.set_ylim(top=1.25 * panel.get_ylim()[1])
 
@@ -112,7 +114,12 @@ def _add_legend(figure, panels):
     entries: dict = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
+        # The rates behind a colon are those of one panel.
+        names = [
+            label if label.startswith("threshold") else label.partition(":")[0]
+            for label in labels
+        ]
+        entries |= dict(zip(names, handles, strict=True))
     figure.legend(
         entries.values(),
         entries.keys(),

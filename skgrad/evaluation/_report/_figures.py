@@ -76,7 +76,7 @@ def plot_heat_map(results, *, metric="auroc"):
         metric=metric,
     )
     figure = new_figure(figsize=display.size)
-    display.draw(figure.subplots())
+    display.plot(figure.subplots())
     return figure
 
 
