@@ -15,16 +15,20 @@ import pytest
 
 import skgrad
 from skgrad import evaluation
-from skgrad.__main__ import main as main_job
+from skgrad.__main__ import main
 from skgrad.datasets import load_digits_images
 from skgrad.evaluation import train_digits_network
 
 DOC = Path(__file__).parents[1] / "doc"
-PAGES = [
-    page
+PAGES = {
+    page.relative_to(DOC).with_suffix("").as_posix(): page
     for page in sorted(DOC.rglob("*.md"))
     if "```python" in page.read_text() and "_build" not in page.parts
-]
+}
+SLOW = {"getting_started"} | {
+    f"guide/{name}"
+    for name in ("anomalies", "judging", "pictures_of_inputs", "searching")
+}
 
 
 @functools.cache
@@ -44,7 +48,7 @@ def public_names():
 
 
 def names_on_pages():
-    """Return the names in the tables of the API pages."""
+    """Return the public names in the tables of the API pages."""
     found = []
     for page in sorted((DOC / "api").glob("*.rst")):
         found += [
@@ -73,7 +77,7 @@ SPREAD = re.compile(r"(\d+(?:\.(\d+))?) ± (\d+(?:\.(\d+))?)")
 
 
 def test_figures_of_the_guide_are_on_pages_of_results():
-    """Means with their spread come from runs that somebody can do again."""
+    """Means with their spread come from runs that can be repeated."""
     # The README of the results sums the other pages up.
     pages = {*(DOC / "results").rglob("*.md")} - {DOC / "results" / "README.md"}
     found = "\n".join(page.read_text() for page in pages)
@@ -84,20 +88,22 @@ def test_figures_of_the_guide_are_on_pages_of_results():
         return {tuple(map(round, pair, digits)) for pair in known}
 
     summaries = [*(DOC / "guide").glob("*.md"), DOC / "results" / "README.md"]
-    told = 0
+    n_figures = 0
     for page in [*summaries, DOC.parent / "README.md"]:
         for mean, digits, off, off_digits in SPREAD.findall(page.read_text()):
-            told += 1
+            n_figures += 1
             pair = float(mean), float(off)
             assert pair in rounded(len(digits), len(off_digits)), (page.name, pair)
-    assert told > 100
+    assert n_figures > 100
 
 
 @pytest.mark.parametrize(
-    "page", PAGES, ids=lambda p: p.relative_to(DOC).with_suffix("").as_posix()
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in PAGES],
 )
-def test_code_of_a_page_runs(page, monkeypatch, tmp_path, capsys):
+def test_code_of_a_page_runs(name, monkeypatch, tmp_path, capsys):
     """Run the blocks of a page one after the other, as a reader would."""
+    page = PAGES[name]
     mpl.use("Agg")
     monkeypatch.chdir(tmp_path)
 
@@ -151,7 +157,7 @@ def commands():
 def run(words, monkeypatch):
     """Run a module or a script of this project as Python's command line does."""
     if words[:2] == ["-m", "skgrad"]:
-        main_job()
+        main()
     else:
         script = DOC.parent / words[0]
         monkeypatch.syspath_prepend(str(script.parent))
@@ -161,8 +167,8 @@ def run(words, monkeypatch):
 @pytest.mark.parametrize(
     "command", sorted({command for _, command in commands()}), ids=lambda c: c[:60]
 )
-def test_command_of_a_page_is_one(command, monkeypatch, capsys):
-    """Ask each program for its options; the README's lines are run by CI as a whole."""
+def test_commands_have_the_options_of_the_pages(command, monkeypatch, capsys):
+    """Compare with the help of each program; CI runs the README's lines."""
     python, *words = shlex.split(command)
     assert python == "python"
     if words[:3] == ["-m", "pip", "install"]:
@@ -181,5 +187,5 @@ def test_command_of_a_page_is_one(command, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         run(words, monkeypatch)
     assert not end.value.code
-    told = capsys.readouterr().out
-    assert [option for option in options if option not in told] == []
+    help_text = capsys.readouterr().out
+    assert [option for option in options if option not in help_text] == []

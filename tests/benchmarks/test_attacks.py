@@ -3,6 +3,8 @@
 import runpy
 from pathlib import Path
 
+import pytest
+
 from skgrad.attacks._library import import_library
 
 import_library("foolbox")
@@ -10,6 +12,7 @@ import_library("foolbox")
 PATH = Path(__file__).parents[2] / "benchmarks" / "attacks.py"
 
 
+@pytest.mark.slow
 def test_quick_run_prints_every_row(capsys, monkeypatch):
     # The benchmark sets it, and other tests look whether anything does.
     monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")

@@ -30,6 +30,7 @@ def test_ways_agree(engine):
     assert_allclose(matrices, ways.cosines_by_full_passes(), atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="memory is read as on Linux"
 )
