@@ -395,7 +395,7 @@ def check_signs(y: Any, n_samples: int, name: str, *, both: bool = False) -> np.
         if (sign == 1 or both) and sign not in labels:
             raise ValueError(
                 f"{name} must label some inputs {sign:+d}, {kind}; all {n_samples} are "
-                f"{-sign:+d}."
+                f"{-sign:+d}. In cross-validation, NoveltyKFold tests on both kinds."
             )
     return y.astype(np.int64)
 
@@ -407,3 +407,39 @@ def _signs_hint(labels: list) -> str:
             "does, np.where(y == 1, 1, -1)."
         )
     return ""
+
+
+def check_scores(
+    scores: Any, name: str, n_samples: int | None = None, *, empty: bool = False
+) -> np.ndarray:
+    """Return scores as an array of float64 (n_samples,) without NaN.
+
+    Parameters
+    ----------
+    scores : array-like
+        One number per sample.
+    name : str
+        The parameter's name in messages.
+    n_samples : int, default=None
+        How many there must be; None accepts any number.
+    empty : bool, default=False
+        Whether there may be none.
+    """
+    values = to_array(scores, name)
+    if n_samples is not None:
+        values = check_per_sample(values, n_samples, name)
+    if values.ndim != 1 or values.dtype.kind in _NOT_NUMERIC + "c":
+        raise ValueError(
+            f"{name} must hold numbers, shape (n_samples,); got dtype {values.dtype} "
+            f"of shape {values.shape}."
+        )
+    try:
+        values = values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold numbers: {error}") from error
+    if np.isnan(values).any() or not (len(values) or empty):
+        raise ValueError(
+            f"{name} must hold {'numbers' if empty else 'at least one number'} and no "
+            f"NaN; got {len(values)} values, {np.isnan(values).sum()} of them NaN."
+        )
+    return values

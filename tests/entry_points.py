@@ -85,7 +85,7 @@ MODEL_ESTIMATORS = {
     "make_geometric_gradient_detector": partial(
         make_geometric_gradient_detector, **RATE
     ),
-    "make_uniform_detector": partial(make_uniform_detector, layer="conv", **RATE),
+    "make_uniform_detector": partial(make_uniform_detector, layers="conv", **RATE),
 }
 if find_spec("pytorch_ood"):
     MODEL_ESTIMATORS["PyTorchOODDetector"] = partial(

@@ -8,8 +8,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from .._all_or_nothing import all_or_nothing
-from .._compat import fit_context
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,
@@ -56,49 +54,28 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         Both are of the kind of X; ``anomalies`` is None where y named none.
         """
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Fit the detector on in-distribution inputs.
-
-        A share ``calibration_fraction`` of them is held out to place the threshold.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
-            The inputs, finite and scaled as in the training of the model.
-        y : array-like of shape (n_samples,), default=None
-            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies:
-            left out, but by a detector that is told to learn from them. Anything else
-            is ignored.
-
-        Returns
-        -------
-        self : object
-            The fitted detector.
-        """
+    def _fit(self, X, y):
         module = on_device(unwrap_model(self.model), self.device)
-        with all_or_nothing(self):
-            X = self._check_inputs(X, reset=True)
-            n_samples = count_samples(X)
-            rows = in_distribution_rows(n_samples, y)
-            check_enough(len(rows), 2)
-            anomalous = np.flatnonzero(anomaly_labels(y, n_samples) == -1)
-            random_state = check_random_state(self.random_state)
-            fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
-            with frozen(module, parameter_gradients=self._parameter_gradients):
-                raw, batch = self._first_samples(module, X)
-                self.n_classes_ = probe(module, batch)
-                self.input_shape_ = tuple(batch.shape[1:])
-                self._check_rows(module, X, rows)
-                anomalies = take(X, anomalous) if len(anomalous) else None
-                self._learn(module, take(X, fit), anomalies, random_state)
-                scores = self._scores(module, take(X, held_out))
-            if isinstance(X, Dataset):
-                self._remember_width(raw)
-            self._calibrate(scores, None)
-        return self
+        X = self._check_inputs(X, reset=True)
+        n_samples = count_samples(X)
+        rows = in_distribution_rows(n_samples, y)
+        check_enough(len(rows), 2)
+        anomalous = np.flatnonzero(anomaly_labels(y, n_samples) == -1)
+        random_state = check_random_state(self.random_state)
+        fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
+        with frozen(module, parameter_gradients=self._parameter_gradients):
+            raw, batch = self._first_samples(module, X)
+            self.n_classes_ = probe(module, batch)
+            self.input_shape_ = tuple(batch.shape[1:])
+            self._check_rows(module, X, rows)
+            anomalies = take(X, anomalous) if len(anomalous) else None
+            self._learn(module, take(X, fit), anomalies, random_state)
+            scores = self._scores(module, take(X, held_out))
+        if isinstance(X, Dataset):
+            self._remember_width(raw)
+        self._calibrate(scores, None)
 
-    def _judge(self, X):
+    def _score_and_predict(self, X):
         check_is_fitted(self)
         module = on_device(unwrap_model(self.model), self.device)
         X = self._check_inputs(X, reset=False)

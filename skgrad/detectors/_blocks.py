@@ -1,12 +1,11 @@
-"""Which columns belong to which layer, and which are the logits.
+"""Find the columns of each layer in a feature matrix, and those of the logits.
 
-The one convention: a feature matrix consists of blocks of columns, one per layer.
+A feature matrix consists of blocks of columns, one per layer.
 
-- Where columns have names, those that share all but a last ``_<number>`` and stand
-  together are a block, and the block ``logits`` holds the logits. The transformers
-  name their output so, as FeatureArray or as data frame; FeatureUnion may put its own
-  prefix ``<name>__`` before.
-- Where they have none, ``blocks`` gives the widths of the blocks in order, one of them
+- If columns have names, neighbours that share all but a last ``_<number>`` are a block,
+  and the block ``logits`` holds the logits. The transformers name their output so, as
+  FeatureArray or data frame; FeatureUnion may add its prefix ``<name>__``.
+- If they have none, ``blocks`` gives the widths of the blocks in order, one of them
   -1 for the rest, and the last block holds the logits.
 """
 
@@ -30,7 +29,7 @@ def find_blocks(n_columns, names, blocks):
     names : list of str or None
         Column names, if known.
     blocks : list of int or None
-        Widths of the blocks; None to go by the names.
+        Widths of the blocks; None uses the names.
 
     Returns
     -------
@@ -42,7 +41,8 @@ def find_blocks(n_columns, names, blocks):
     Raises
     ------
     ValueError
-        If the blocks cannot be told, do not fit, or there is no block of logits.
+        If there are neither names nor widths, if the widths do not add up, or if there
+        is not exactly one block of logits.
     """
     if blocks is not None:
         widths = _widths(n_columns, blocks)
@@ -55,18 +55,17 @@ def find_blocks(n_columns, names, blocks):
             raise ValueError(
                 "X must have one block of columns logits_0, logits_1, ...; it has "
                 f"{len(found)} among {names[:3]} ... {names[-3:]}. Give "
-                "LayerActivationTransformer the layer 'logits' once, or say with "
-                "blocks where they are."
+                "LayerActivationTransformer the layer 'logits' once, or set blocks."
             )
         logits = found[0]
     else:
         raise ValueError(
-            "blocks must be given when X has no column names, because they tell which "
-            "columns are the logits: a list of block widths, logits last, such as "
-            "blocks=[-1, 10] for 10 classes, given to the outermost detector. The "
-            "output of LayerActivationTransformer has names, and so does that of "
+            "blocks must be given when X has no column names, to find the logits: a "
+            "list of block widths, logits last, such as blocks=[-1, 10] for 10 "
+            "classes, set on the outermost detector. The output of "
+            "LayerActivationTransformer has names, and so does that of "
             "set_output(transform='pandas'); scalers in between and selected columns "
-            "lose them."
+            "remove them."
         )
     if widths[logits] < 2:
         raise ValueError(
@@ -79,22 +78,7 @@ def find_blocks(n_columns, names, blocks):
 
 
 def block_names(blocks, logits, names):
-    """Name blocks of columns by their layers, or by their place if it is not known.
-
-    Parameters
-    ----------
-    blocks : list of slice
-        Where they are.
-    logits : int
-        Which of them holds the logits.
-    names : list of str or None
-        Column names, if known.
-
-    Returns
-    -------
-    list of str
-        One name per block.
-    """
+    """Return one name per block: its layer, or its number if that is not known."""
     shown = [f"block {number}" for number in range(len(blocks))]
     shown[logits] = LOGITS
     if names is not None:
@@ -109,7 +93,7 @@ def block_names(blocks, logits, names):
 
 
 def _numbered(names):
-    """Tell equal names apart."""
+    """Add a number to names that occur again."""
     return [
         f"{name} ({again + 1})" if (again := names[:place].count(name)) else name
         for place, name in enumerate(names)
@@ -117,15 +101,15 @@ def _numbered(names):
 
 
 def has_block(names, layer):
-    """Tell whether some columns are named as a block of this layer."""
+    """Return True if some columns are named as a block of this layer."""
     return any(label[1] == layer for label in _block_labels(names))
 
 
 def _block_labels(names):
     """Label each column with its block: prefix, layer, and a running number.
 
-    The number tells apart blocks of one name that stand side by side, such as the
-    logits of two models.
+    The number separates neighbouring blocks of one name, such as the logits of two
+    models.
     """
     labels, last, number = [], None, 0
     for name in map(str, names):
@@ -141,14 +125,15 @@ def _block_labels(names):
 def _widths(n_columns, blocks):
     """Turn the parameter ``blocks`` into widths that add up."""
     widths = list(blocks)
-    legal = all(isinstance(w, Integral) and (int(w) >= 1 or w == -1) for w in widths)
-    if legal and widths.count(-1) == 1:
+    valid = all(isinstance(w, Integral) and (int(w) >= 1 or w == -1) for w in widths)
+    if valid and widths.count(-1) == 1:
         widths[widths.index(-1)] = n_columns - sum(w for w in widths if w != -1)
-    if not widths or not legal or min(widths) < 0 or sum(widths) != n_columns:
+    if not widths or not valid or min(widths) < 0 or sum(widths) != n_columns:
         raise ValueError(
             "blocks must be None or positive block widths, logits last, that add up "
             f"to the number of columns of X (n_features={n_columns}), one of them "
             f"possibly -1 for the rest; got {brief(blocks)}."
         )
-    # A rest of no columns is no block; were it the last, it would be the logits.
+    # A rest without columns is dropped, but not if it is the last: missing logits have
+    # to be reported.
     return [width for width in widths[:-1] if width] + widths[-1:]

@@ -1,4 +1,4 @@
-"""Several detectors as one, by adding the logarithms of their p-values."""
+"""Several detectors as one, by the sum of their log p-values."""
 
 from numbers import Real
 
@@ -7,56 +7,56 @@ from sklearn.base import clone
 
 from .._compat import BaseComposition, Interval
 from .._messages import brief, listed
+from .._seeding import seed_estimator
 from ..feature_extraction import FeatureArray
 from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector, fit_to_score
+from ._base_class_conditional import check_weights
 from ._blocks import find_blocks
-from ._class_conditional import checked_weights
-from ._decision import PER_CLASS, seed, split_rows, threshold_options
+from ._decision import PER_CLASS, split_rows, threshold_options
 from ._scores import as_outlier_detector, in_distribution_scores
 
-# The share of the lowest reference scores by which the tail is extended.
+# The tail is extended from this share of the reference scores, the lowest.
 _TAIL = 0.2
 
 
 class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     r"""Several detectors as one: Fisher's combination of their p-values.
 
-    What one detector misses another sees. Their scores have different units, so each
-    is turned into a p-value: the share of in-distribution samples, held out from the
-    detectors, that score as low. With p-values :math:`p_k(x)` of the detectors and
-    weights :math:`w_k`, the score is
+    Different detectors find different anomalies, but their scores have different units.
+    So each score is converted to a p-value: the share of in-distribution samples, held
+    out from the detectors, that score as low. With p-values :math:`p_k(x)` of the
+    detectors and weights :math:`w_k`, the score is
 
     .. math:: \sum_k w_k \log p_k(x).
 
-    Beyond the lowest fifth of the held-out scores the p-values go on falling
-    exponentially, so that what is far out ranks behind what is only just outside.
+    Below the lowest fifth of the held-out scores the p-values continue to fall
+    exponentially, so that anomalies far outside rank lower than those just outside.
 
     Parameters
     ----------
     detectors : list of (str, estimator)
-        Names and unfitted outlier detectors of skgrad, scikit-learn or PyOD. All see
-        the whole X; those of skgrad find their columns by name.
+        Names and unfitted outlier detectors of skgrad, scikit-learn or PyOD. All take
+        the whole X; those of skgrad find their columns by name. The parameters for the
+        decision stay at their defaults in them: set them here.
     two_sided : array-like of str, default=None
-        Names of the detectors whose score is suspicious when it is too high as well:
-        attacks often make a network more certain than good inputs do.
+        Names of the detectors whose high scores are suspicious as well: attacks often
+        make a network more confident than in-distribution inputs do.
     weights : array-like of float of shape (n_detectors,), default=None
-        The weights :math:`w`, scaled to sum 1. None weighs all alike.
+        The weights :math:`w`, scaled to sum 1. None weights all equally.
     reference_fraction : float, default=0.2
         Share of the samples, of those not held out for the threshold, that the
         p-values refer to; the detectors are fitted on the rest.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, one of them possibly -1 for the
-        rest. None takes them from the column names, which the output of the
-        transformers has, also within a :class:`sklearn.pipeline.FeatureUnion`.
-    threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs together, or within each
-        predicted class. A class with too few held-out samples for that, or none, gets
-        the threshold of all classes together, with a warning.
+        Widths of the column blocks, logits last, one of them possibly -1 for the rest.
+        None uses the column names, which the output of the transformers has.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
+        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples, and seeds for every ``random_state`` of the
         detectors that is None.
@@ -70,7 +70,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the samples held out for the threshold.
     offset_ : float
-        The threshold of all classes together: lower scores are rejected.
+        The overall threshold: lower scores are rejected.
     class_offsets_ : dict of int to float, or None
         The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
@@ -80,19 +80,20 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
 
     See Also
     --------
-    skgrad.detectors.make_recommended_detector : The combination that does best.
+    ConformalDetector : A threshold and p-values for a single detector.
+    skgrad.detectors.make_recommended_detector : A combination with its features.
 
     Notes
     -----
-    With n reference scores, the i-th smallest has p = i / (n + 1) from the lowest fifth
-    upward, and log p is linear in between. Let u be the score at a fifth. Below it
-    :math:`\log p(s) = \log p(u) - (u - s) / b`, where b is the mean distance from u of
-    the scores below it, or that between the median and u if the exponential through
-    both falls more slowly. Two-sided: twice the smaller of both tails, 1 at most.
+    With m reference scores and u the k-th smallest of them, k = 0.2 m rounded up, a
+    score :math:`s < u` has the log p-value :math:`\log \frac{k}{m + 1} -
+    \frac{u - s}{b}`. The scale b is the mean excess of the k - 1 scores below u, or the
+    slope between the median and u if that falls more slowly. Higher scores interpolate
+    between the ranks. Two-sided: twice the smaller of both tails, 1 at most.
 
     Detectors of one network are not independent, so the sum does not have Fisher's
-    distribution. The promise of ``target_fpr`` does not need it: the threshold comes
-    from further held-out samples.
+    distribution. ``target_fpr`` does not need it: the threshold is placed by separate
+    held-out samples.
 
     References
     ----------
@@ -128,9 +129,9 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         weights=None,
         reference_fraction=0.2,
         blocks=None,
-        threshold="overall",
         target_fpr=0.05,
         calibration_fraction=0.2,
+        threshold="overall",
         random_state=None,
     ):
         self.detectors = detectors
@@ -138,9 +139,9 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         self.weights = weights
         self.reference_fraction = reference_fraction
         self.blocks = blocks
-        self.threshold = threshold
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
+        self.threshold = threshold
         self.random_state = random_state
 
     def get_params(self, deep=True):
@@ -174,7 +175,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         return self._set_params("detectors", **params)
 
     def log_p_values(self, X):
-        """Tell which detector finds an input how unusual.
+        """Return the log p-values of each detector.
 
         Parameters
         ----------
@@ -187,21 +188,23 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
             Logarithms of the p-values, 0 or less, in the order of ``detectors``: the
             lower, the more anomalous.
         """
-        return self._log_p_values(self._validated(X))
+        return self._log_p_values(self._check_test_data(X))
 
     def _fit_scores(self, X, names, random_state):
         self._check_detectors()
-        self._both = set(self._two_sided())
+        self._both_tails = set(self._two_sided())
         self._names, self._logits = self._locate(X.shape[1], names)
-        X = self._named(X)
+        X = self._with_names(X)
         fit, reference = np.arange(len(X)), np.arange(len(X))
         if len(X) > 1:
             fit, reference = split_rows(fit, self.reference_fraction, random_state)
         self.detectors_, self.reference_scores_ = {}, {}
         for name, detector in self.detectors:
-            fitted = seed(clone(as_outlier_detector(detector)), random_state)
-            self.detectors_[name] = fit_to_score(fitted, X[fit])
-            scores = in_distribution_scores(fitted, X[reference])
+            detector = seed_estimator(
+                clone(as_outlier_detector(detector)), random_state
+            )
+            self.detectors_[name] = fit_to_score(detector, X[fit])
+            scores = in_distribution_scores(detector, X[reference])
             self.reference_scores_[name] = np.sort(scores)
 
     def _check_detectors(self):
@@ -218,17 +221,17 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
             raise ValueError(
                 f"two_sided must hold names among {listed(names)}; got {unknown}."
             )
-        self._weights = checked_weights(self.weights, len(names), "detector")
+        self._weights = check_weights(self.weights, len(names), "detector")
 
     def _two_sided(self):
         return [] if self.two_sided is None else list(self.two_sided)
 
     def _locate(self, n_columns, names):
-        """Return column names by which all find the logits, and where they are."""
+        """Return names by which the detectors find the logits, and their columns."""
         if self.blocks is None and names is None and self.threshold != PER_CLASS:
             return None, None
         blocks, logits = find_blocks(n_columns, names, self.blocks)
-        if self.blocks is not None:  # it comes before names
+        if self.blocks is not None:  # takes precedence over the names of X
             names = [
                 f"{LOGITS if i == logits else f'block{i}'}_{j}"
                 for i, block in enumerate(blocks)
@@ -236,24 +239,24 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
             ]
         return names, blocks[logits]
 
-    def _named(self, X):
+    def _with_names(self, X):
         return X if self._names is None else FeatureArray(X, self._names)
 
     def _log_p_values(self, X):
-        X = self._named(X)
+        X = self._with_names(X)
         return np.column_stack(
             [
                 log_p_values(
                     in_distribution_scores(detector, X),
                     self.reference_scores_[name],
-                    two_sided=name in self._both,
+                    two_sided=name in self._both_tails,
                 )
                 for name, detector in self.detectors_.items()
             ]
         )
 
     def _score_samples(self, X):
-        # Not a matrix product, which rounds differently for other numbers of rows.
+        # A matrix product may round differently for other numbers of rows.
         return (self._log_p_values(X) * self._weights).sum(axis=1)
 
     def _predicted_class(self, X):
@@ -276,15 +279,15 @@ def _lower_tail(scores, reference):
     inside = np.interp(scores, reference, np.log(np.arange(1, n + 1) / (n + 1)))
     with np.errstate(over="ignore"):
         depth = (start - scores) / _tail_scale(reference, rank)
-    # Finite, whatever comes.
+    # Clipped, so that sums of several are finite.
     return np.where(scores < start, log_start - np.clip(depth, 0, 1e200), inside)
 
 
 def _tail_scale(reference, rank):
-    """Return how far down a p-value falls to 1 / e of itself."""
+    """Return the distance over which a p-value falls to 1 / e."""
     n, start = len(reference), reference[rank - 1]
     beyond = (start - reference[: rank - 1]).sum() / max(rank - 1, 1)
-    # No steeper than the bulk: few scores may happen to lie together.
+    # At least that of the bulk: the few scores of the tail may be close by chance.
     ratio = max(0.5 * (n + 1) / rank, 1.01)
     bulk = (np.median(reference) - start) / np.log(ratio)
     return max(beyond, bulk, 1e-12 * (1 + abs(start)))

@@ -1,15 +1,15 @@
-"""From scores to decisions: what every detector does with its held-out scores."""
+"""From scores to decisions: the threshold, p-values and selection of every detector."""
 
 from abc import ABCMeta, abstractmethod
 from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.svm import OneClassSVM
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from .._compat import Interval, StrOptions, safe_indexing
+from .._all_or_nothing import all_or_nothing
+from .._compat import Interval, StrOptions, fit_context, safe_indexing
 from .._messages import brief, warn
 from .._validation import to_array
 from ..torch_engine.samples import take_samples
@@ -26,10 +26,11 @@ OVERALL, PER_CLASS = "overall", "per_class"
 
 
 class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
-    """Base of everything that decides by scores of held-out samples.
+    """Base of all detectors that decide by scores of held-out samples.
 
-    A subclass writes `_judge`, calls `_calibrate` at the end of its fit, and has the
-    parameters below; ``threshold`` only if it can tell the predicted class.
+    A subclass writes `_fit`, which calls `_calibrate` at its end, and
+    `_score_and_predict`. It has the parameters below, and ``threshold`` if it knows the
+    predicted class.
     """
 
     _parameter_constraints: dict = {
@@ -37,10 +38,15 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         "calibration_fraction": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
     }
+    # For subclasses without that parameter.
     threshold = OVERALL
 
     @abstractmethod
-    def _judge(self, X):
+    def _fit(self, X, y):
+        """Fit the detector; `fit` restores the attributes if this raises."""
+
+    @abstractmethod
+    def _score_and_predict(self, X):
         """Validate and score X.
 
         Returns
@@ -48,19 +54,43 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         scores : ndarray of float64 of shape (n_samples,)
             The higher, the more in-distribution.
         classes : ndarray of shape (n_samples,) or None
-            The predicted classes; None if it was fitted without ``threshold`` asking
-            for them.
+            The predicted classes; None unless fitted with a threshold per class.
         """
 
+    # A detector inside another one validates its own parameters.
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None):
+        """Fit the detector on in-distribution data.
+
+        A share ``calibration_fraction`` of the samples is held out to place the
+        threshold, so that ``target_fpr`` holds on new data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            In-distribution samples: features, or inputs if the detector holds a model.
+        y : array-like of shape (n_samples,), default=None
+            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies and
+            are left out. Anything else is ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+        """
+        with all_or_nothing(self):
+            self._fit(X, y)
+        return self
+
     def _calibrate(self, scores, classes):
-        """Learn the decision from held-out scores and their predicted classes."""
+        """Place the thresholds by held-out scores and their predicted classes."""
         self.calibration_scores_ = np.asarray(scores, dtype=np.float64)
         self.offset_ = conformal_threshold(scores, self.target_fpr)
         self._calibration_classes = classes
         self.class_offsets_: dict | None = None
         if classes is None:
             return
-        labels, counts = np.unique(self._calibration_classes, return_counts=True)
+        labels, counts = np.unique(classes, return_counts=True)
         enough = np.array([threshold_rank(n, self.target_fpr) > 0 for n in counts])
         self.class_offsets_ = {
             label: conformal_threshold(self._scores_of(label), self.target_fpr)
@@ -70,9 +100,8 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             warn(
                 f"target_fpr={self.target_fpr} within a class needs at least "
                 f"{fewest_scores(self.target_fpr)} held-out samples of "
-                f"it; classes {brief(small)} have fewer and get the threshold of all "
-                "classes together. Fit on more samples, or raise calibration_fraction "
-                "or target_fpr.",
+                f"it; classes {brief(small)} have fewer and get the overall threshold. "
+                "Fit on more samples, or raise calibration_fraction or target_fpr.",
                 TooFewSamplesWarning,
             )
 
@@ -92,23 +121,23 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of the inputs.
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Samples, as in `fit`.
 
         Returns
         -------
         ndarray of float64 of shape (n_samples,)
             The scores.
         """
-        return self._judge(X)[0]
+        return self._score_and_predict(X)[0]
 
     def decision_function(self, X):
         """Score inputs relative to the threshold: negative means reject.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of the inputs.
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Samples, as in `fit`.
 
         Returns
         -------
@@ -116,7 +145,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             ``score_samples(X) - offset_``; with ``threshold="per_class"`` the
             threshold of the predicted class in place of ``offset_``.
         """
-        scores, classes = self._judge(X)
+        scores, classes = self._score_and_predict(X)
         if classes is None or self.class_offsets_ is None:
             return scores - self.offset_
         offsets = [self.class_offsets_.get(c, self.offset_) for c in classes.tolist()]
@@ -127,36 +156,36 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of the inputs.
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Samples, as in `fit`.
 
         Returns
         -------
         ndarray of int of shape (n_samples,)
             +1 for trust (in-distribution), -1 for do not (anomaly).
         """
-        # Written so that a score that is no number would be rejected.
+        # In this order a NaN score would be rejected.
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def p_values(self, X):
-        """Tell how likely in-distribution inputs score as low as these do.
+        """Return conformal p-values: how likely is a score as low, in-distribution.
 
-        Inputs with a p-value of ``target_fpr`` or less are those that `predict`
-        rejects, where enough samples were held out.
+        `predict` rejects the inputs with a p-value of ``target_fpr`` or less, provided
+        that enough samples were held out.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of the inputs.
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Samples, as in `fit`.
 
         Returns
         -------
         ndarray of float64 of shape (n_samples,)
-            Conformal p-values in (0, 1]: the lower, the more anomalous. With
-            ``threshold="per_class"`` among the held-out samples of the same predicted
-            class, where `predict` does so too.
+            P-values in (0, 1]: the lower, the more anomalous. With
+            ``threshold="per_class"`` they are among the held-out samples of the same
+            predicted class if that class has its own threshold.
         """
-        scores, classes = self._judge(X)
+        scores, classes = self._score_and_predict(X)
         p_values = conformal_p_values(scores, self.calibration_scores_)
         if classes is not None:
             for label in self.class_offsets_ or ():
@@ -167,14 +196,15 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         return p_values
 
     def select_anomalies(self, X, fdr=0.1):
-        """Select from a batch the anomalies, few of them false (Benjamini-Hochberg).
+        """Select anomalies from a batch by their p-values (Benjamini-Hochberg).
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of a batch of inputs, judged together.
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            A batch of samples, as in `fit`.
         fdr : float, default=0.1
-            Expected share of in-distribution inputs among the selected, at most.
+            Bound on the expected share of in-distribution inputs among the selected,
+            an average over fits and batches.
 
         Returns
         -------
@@ -185,25 +215,14 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
 
 def threshold_options():
-    """Return what ``threshold`` may be, for parameter constraints."""
+    """Return the constraints of the parameter ``threshold``."""
     return [StrOptions({OVERALL, PER_CLASS})]
 
 
 def anomaly_labels(y, n_samples):
-    """Return what y says of anomalies.
+    """Return +1 for in-distribution samples and -1 for those that y labels so.
 
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,) or None
-        If it holds nothing but +1 and -1, -1 labels anomalies. Whatever else it holds
-        is no label of anomalies and tells nothing.
-    n_samples : int
-        Number of samples.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        +1 for in-distribution samples, -1 for anomalies.
+    Labels other than +1 and -1, such as classes, label no anomalies.
     """
     y = np.ones(n_samples) if y is None else to_array(y, "y")
     if y.ndim == 2 and y.shape[1] == 1:
@@ -219,7 +238,7 @@ def anomaly_labels(y, n_samples):
 
 
 def in_distribution_rows(n_samples, y):
-    """Return which rows to learn from: all but those that y labels as anomalies."""
+    """Return the indices of all rows but those that y labels as anomalies."""
     rows = np.flatnonzero(anomaly_labels(y, n_samples) == 1)
     if n_samples and not len(rows):
         raise ValueError(
@@ -230,7 +249,7 @@ def in_distribution_rows(n_samples, y):
 
 
 def check_enough(n_samples, fewest):
-    """Refuse too few in-distribution samples."""
+    """Raise if there are too few in-distribution samples."""
     if n_samples < fewest:
         raise ValueError(
             f"X must hold {fewest} or more in-distribution samples, to learn from "
@@ -241,7 +260,7 @@ def check_enough(n_samples, fewest):
 def split_rows(rows, fraction, random_state):
     """Split rows at random into those to fit on and those to hold out.
 
-    There is at least one on either side, however few there are.
+    Of two rows or more at least one goes to either side.
     """
     order = check_random_state(random_state).permutation(rows)
     n_held_out = int(np.clip(np.ceil(fraction * len(rows)), 1, len(rows) - 1))
@@ -251,27 +270,10 @@ def split_rows(rows, fraction, random_state):
 def take(X, rows):
     """Select rows of arrays, tensors, data frames, lists and torch Datasets.
 
-    Of a Dataset they are not read yet, unless it is a stream.
+    Rows of a Dataset are read later, unless it is a stream.
     """
     if isinstance(X, IterableDataset):
         return take_samples(X, rows)
     if isinstance(X, Dataset):
         return Subset(X, rows.tolist())
     return safe_indexing(X, rows)
-
-
-def seed(estimator, random_state):
-    """Give every ``random_state`` of an estimator that is None a seed."""
-    seeds = {
-        key: random_state.randint(np.iinfo(np.int32).max)
-        for key, value in sorted(estimator.get_params(deep=True).items())
-        if (key == "random_state" or key.endswith("__random_state")) and value is None
-    }
-    if seeds:
-        estimator.set_params(**seeds)
-    # OneClassSVM draws a seed from numpy's global generator unless it has one of its
-    # own, which its constructor does not take; the seed makes no difference.
-    for part in (estimator, *estimator.get_params(deep=True).values()):
-        if isinstance(part, OneClassSVM):
-            part.random_state = 0
-    return estimator

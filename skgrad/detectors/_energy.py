@@ -1,4 +1,4 @@
-"""The energy score: how large the logits are, all together."""
+"""The energy score of the logits."""
 
 from scipy.special import logsumexp
 
@@ -8,33 +8,32 @@ from ._logits import BaseLogitsDetector
 class Energy(BaseLogitsDetector):
     r"""Negative free energy of the logits.
 
-    Inputs unlike those of training excite the last layer less. With the logits z, the
+    Inputs unlike those of training activate the last layer less. With the logits z, the
     score is
 
     .. math:: -E = \log \sum_j e^{z_j}.
 
     Parameters
     ----------
-    threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs together, or within each
-        predicted class. A class with too few held-out samples for that, or none, gets
-        the threshold of all classes together, with a warning.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold. Nothing else is
-        learnt from them.
+        learnt.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
+        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
     Attributes
     ----------
     logits_ : slice
-        The columns that hold the logits: those so named, or all if there are none.
+        The columns of the logits: those with that name, or all if there are none.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
-        The threshold of all classes together: lower scores are rejected.
+        The overall threshold: lower scores are rejected.
     class_offsets_ : dict of int to float, or None
         The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
@@ -44,8 +43,8 @@ class Energy(BaseLogitsDetector):
 
     See Also
     --------
-    MaxSoftmaxProbability : How far the largest logit stands out.
-    CombinedDetector : Can judge both tails: attacks often make the score too high.
+    MaxSoftmaxProbability : Compares the largest logit with the others.
+    CombinedDetector : Can reject both tails; attacks often make the score too high.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""One Gaussian with shrunk covariance per predicted class."""
+"""A Gaussian with shrunk covariance per predicted class."""
 
 from numbers import Real
 
@@ -7,13 +7,12 @@ from scipy.linalg import solve_triangular
 from sklearn.covariance import LedoitWolf
 
 from .._compat import Interval, StrOptions
-from ._base import BaseNoveltyDetector
-from ._class_conditional import ClassConditionalDetector
+from ._base_class_conditional import BaseClassConditional
 from ._scaling import AnyFloatScaler
 
 
-class ClassConditionalGaussian(ClassConditionalDetector):
-    r"""Mahalanobis distance to the inputs that the network predicted alike.
+class ClassConditionalGaussian(BaseClassConditional):
+    r"""Mahalanobis distance to the training inputs of the same predicted class.
 
     With mean :math:`\mu_i` and shrunk covariance :math:`\Sigma_i` of the features of
     the training inputs predicted as class i, the score of an input predicted as i is
@@ -23,27 +22,24 @@ class ClassConditionalGaussian(ClassConditionalDetector):
     Parameters
     ----------
     covariance : {"per_class", "tied"} or float, default="per_class"
-        Whether each class has a covariance of its own, or all share that of the
-        deviations from their class means, which needs fewer samples. A number in
-        [0, 1] mixes both, with that share of the tied one.
-    include_logits : bool, default=True
-        Whether the logits are features too, or only tell the predicted class.
+        Whether each class has its own covariance, or all share that of the deviations
+        from their class means, which needs fewer samples. A number in [0, 1] mixes
+        both, with that share of the tied one.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, one of them possibly -1 for the
-        rest. None takes them from the column names, which the output of
-        `LayerActivationTransformer` has, also within a
-        :class:`sklearn.pipeline.FeatureUnion`.
+        Widths of the column blocks, logits last, one of them possibly -1 for the rest.
+        None uses the column names, which the output of the transformers has.
+    include_logits : bool, default=True
+        Whether the logits are features too. If not, they only give the predicted class.
     min_class_size : int, default=10
-        A class predicted for fewer training samples, or for none, is judged by the
-        Gaussian of all classes together.
-    threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs together, or within each
-        predicted class. A class with too few held-out samples for that, or none, gets
-        the threshold of all classes together, with a warning.
+        Classes predicted for fewer training samples are scored by the Gaussian of all
+        classes together.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
+        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -54,13 +50,13 @@ class ClassConditionalGaussian(ClassConditionalDetector):
     logits_block_ : int
         Which of them holds the logits; their argmax is the predicted class.
     block_names_ : list of str
-        Names of the blocks to judge by, in the order of `block_scores`.
+        One name for all scored blocks together.
     modelled_classes_ : ndarray of int
-        The classes that have Gaussians of their own.
+        The classes that have their own Gaussians.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
-        The threshold of all classes together: lower scores are rejected.
+        The overall threshold: lower scores are rejected.
     class_offsets_ : dict of int to float, or None
         The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
@@ -71,23 +67,22 @@ class ClassConditionalGaussian(ClassConditionalDetector):
     See Also
     --------
     ClassConditionalDetector : The same with any outlier detector.
-    PerClassSVDD : The same idea with support vectors.
-    skgrad.detectors.make_recommended_detector : The features it does best with.
+    PerClassSVDD : The same with support vectors.
+    skgrad.detectors.make_recommended_detector : The features it works best with.
 
     Notes
     -----
     The shrinkage is that of Ledoit and Wolf (2004), on features whose deviations from
-    the class means have unit variance over all classes together. It gives a feature
-    that never varied in training a small variance too, so that it counts against an
-    input in which it is far from its value; a millionth of the mean variance is added
-    besides, for where there is no shrinkage.
+    the class means have unit variance over all classes together. A feature that never
+    varied in training gets a small variance by it, so that an input in which it differs
+    scores low. A millionth of the mean variance is added for cases without shrinkage.
 
     A mixed covariance is the regularised one of Friedman (1989) without its second
-    step. With ``covariance="tied"`` it is the Mahalanobis score of Lee et al., of the
-    predicted class instead of the nearest.
+    step. With ``covariance="tied"`` the score is the Mahalanobis score of Lee et al.,
+    of the predicted class instead of the nearest.
 
-    Distances rather than log densities are compared across classes, so that a class
-    with little spread is no likelier than one with much.
+    Classes are compared by distances rather than log densities, because densities would
+    favour classes with little spread.
 
     References
     ----------
@@ -110,65 +105,62 @@ class ClassConditionalGaussian(ClassConditionalDetector):
     """
 
     _parameter_constraints: dict = {
-        **BaseNoveltyDetector._parameter_constraints,
+        **BaseClassConditional._parameter_constraints,
         "covariance": [
             StrOptions({"per_class", "tied"}),
             Interval(Real, 0, 1, closed="both"),
         ],
-        **{
-            name: ClassConditionalDetector._parameter_constraints[name]
-            for name in ("include_logits", "blocks", "min_class_size", "threshold")
-        },
+        "include_logits": ["boolean"],
     }
-    # What ClassConditionalDetector leaves open.
-    joint = True
-    weights = None
-    scaling = None
 
     def __init__(
         self,
         *,
         covariance="per_class",
-        include_logits=True,
         blocks=None,
+        include_logits=True,
         min_class_size=10,
-        threshold="overall",
         target_fpr=0.05,
         calibration_fraction=0.2,
+        threshold="overall",
         random_state=None,
     ):
         self.covariance = covariance
-        self.include_logits = include_logits
         self.blocks = blocks
+        self.include_logits = include_logits
         self.min_class_size = min_class_size
-        self.threshold = threshold
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
+        self.threshold = threshold
         self.random_state = random_state
 
-    def _fit_models(self, X, predicted, random_state):
+    def _fit_scores(self, X, names, random_state):
+        predicted = self._locate_columns(
+            X, names, include_logits=self.include_logits, joint=True
+        )
         (columns,) = self._columns
-        scale = _WithinClassScaler().fit(X[:, columns], predicted)
-        Z = scale.transform(X[:, columns])
+        scaler = _WithinClassScaler().fit(X[:, columns], predicted)
+        Z = scaler.transform(X[:, columns])
         labels = self.modelled_classes_.tolist()
         means = {label: Z[predicted == label].mean(axis=0) for label in labels}
         deviations = {label: Z[predicted == label] - means[label] for label in labels}
         tied = {"per_class": 0.0, "tied": 1.0}.get(self.covariance, self.covariance)
+        # A covariance of weight 0 is not estimated.
         shared = _shrunk(np.vstack(list(deviations.values()))) if tied and labels else 0
         self._models = {}
         for label in labels:
             own = _shrunk(deviations[label]) if tied < 1 else 0
             factor = _cholesky((1 - tied) * own + tied * shared)
-            self._models[label] = [_Gaussian(scale, means[label], factor)]
+            self._models[label] = [_Gaussian(scaler, means[label], factor)]
         mean = Z.mean(axis=0)
-        self._pooled = [_Gaussian(scale, mean, _cholesky(_shrunk(Z - mean)))]
+        self._pooled = [_Gaussian(scaler, mean, _cholesky(_shrunk(Z - mean)))]
 
 
 class _WithinClassScaler:
-    """Brings the deviations from class means to unit size, all classes together.
+    """Scale the deviations from class means to unit variance over all classes.
 
-    One scale for all: by the standard deviation in a single class, a feature that
-    hardly varied there would outweigh everything.
+    The scale is the same for all classes: with its own, a feature that hardly varied in
+    one class would outweigh all others there.
     """
 
     def fit(self, X, predicted):
@@ -176,7 +168,7 @@ class _WithinClassScaler:
         Z = self.overall.transform(X)
         for label in np.unique(predicted):
             Z[predicted == label] -= Z[predicted == label].mean(axis=0)
-        # A feature that never varied within a class is not blown up without limit.
+        # Limits the factor for a feature that never varied within a class.
         self.spread = np.maximum(Z.std(axis=0), 1e-6)
         return self
 
@@ -185,32 +177,34 @@ class _WithinClassScaler:
 
 
 class _Gaussian:
-    """The Gaussian of one class."""
+    """The Gaussian of one class, with a Cholesky factor of its covariance."""
 
-    def __init__(self, scale, mean, factor):
-        self.scale = scale
+    def __init__(self, scaler, mean, factor):
+        self.scaler = scaler
         self.mean = mean
         self.factor = factor
 
     def score(self, X):
-        Z = self.scale.transform(X) - self.mean
-        # A sum of squares, which cannot come out as the difference of infinities.
+        Z = self.scaler.transform(X) - self.mean
+        # A sum of squares cannot become a difference of infinities, as the quadratic
+        # form with the inverse could.
         squares = np.square(solve_triangular(self.factor, Z.T, lower=True)).sum(axis=0)
-        # BLAS rounds differently for other numbers of rows; to the last digits but
-        # four, equal rows are equal, and rank alike among held-out samples.
+        # BLAS rounds differently for other numbers of rows. To 40 bits equal rows have
+        # equal scores, and so equal ranks among the held-out samples.
         mantissa, exponent = np.frexp(-squares)
         return np.ldexp(np.round(mantissa * 2**40) / 2**40, exponent)
 
 
 def _shrunk(Z):
     """Return the shrunk covariance of centred rows."""
-    # Of one sample nothing but its place is known: a sphere of unit size.
+    # One sample tells nothing of the covariance: assume unit variances.
     if len(Z) == 1:
         return np.eye(Z.shape[1])
     return LedoitWolf(assume_centered=True).fit(Z).covariance_
 
 
 def _cholesky(covariance):
+    # Regularised, because without shrinkage the matrix may be singular.
     variance = np.trace(covariance) / len(covariance)
     covariance.flat[:: len(covariance) + 1] += 1e-6 * (variance or 1.0)
     return np.linalg.cholesky(covariance)

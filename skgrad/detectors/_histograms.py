@@ -1,9 +1,9 @@
-"""Many histograms of equal bins side by side, which grow with their data."""
+"""Many histograms with equal bins side by side, which grow with their data."""
 
 import numpy as np
 
-# Candidates for the number of bins: few enough, at most half as many again from one to
-# the next, and all of them merge bins of the finest.
+# Candidates for the number of bins: the divisors of FINEST, so that each merges bins of
+# one fine histogram. They are few, and no more than half as many again apart.
 FINEST = 3072
 CANDIDATES = np.array([b for b in range(1, FINEST + 1) if FINEST % b == 0])
 # How far the range may grow before neighbouring bins are merged.
@@ -19,7 +19,7 @@ class Histograms:
     Parameters
     ----------
     values : ndarray of shape (n_samples, n_columns)
-        What to count at first; it sets the range.
+        The first values to count; they set the range.
     n_bins : int or "auto"
         Number of bins of every column over that range.
     """
@@ -40,10 +40,10 @@ class Histograms:
         self.freeze()
 
     def add(self, values):
-        """Count more values, and grow to where they are."""
+        """Count more values, and extend the range to include them."""
         position = (values - self.low) / self.width - self.first
         _, inside = self._locate(values)
-        # What lies a hair outside stays in the bins at the edge.
+        # Values outside by rounding only are counted in the bins at the edge.
         bins = np.floor(np.where(inside, 0.0, position)) + self.first
         self._grow(
             np.minimum(self.first, bins.min(axis=0, initial=np.inf)),
@@ -52,8 +52,9 @@ class Histograms:
         self._count(values)
 
     def freeze(self):
-        """Turn the counts into log densities, once for many calls."""
-        # Nothing there counts as half a point; the last row is the outside.
+        """Compute the log densities, once for many calls of `log_density`."""
+        # An empty bin counts as half a point, so that its log density is finite. The
+        # last row is for values outside of all bins.
         points = np.vstack([np.maximum(self.counts, 0.5), np.full(len(self.low), 0.5)])
         self._log_density = np.log(points) - np.log(self.n_samples * self.width)
 
@@ -104,8 +105,8 @@ def _range(values):
     """Return the lower end and the length of each column's range."""
     low, high = values.min(axis=0), values.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
-    # A column constant up to rounding gets a range so narrow that little else falls
-    # inside, around its value.
+    # A column that is constant up to rounding gets a narrow range around its value, so
+    # that nearly every other value lies outside.
     narrow = np.maximum(1e-9 * np.where(largest == 0, 1.0, largest), 1e-200)
     constant = high - low <= narrow
     low = np.where(constant, (low + high - narrow) / 2, low)
@@ -113,10 +114,9 @@ def _range(values):
 
 
 def _best_n_bins(position):
-    """Find a number of bins for each column of positions in [0, 1].
+    """Return the best number of bins for each column of positions in [0, 1].
 
-    It maximises the log-likelihood of the histogram less the penalty of Birge and
-    Rozenholc.
+    It maximises the log-likelihood less the penalty of Birge and Rozenholc (2006).
     """
     n_samples, n_columns = position.shape
     most = max(1.0, n_samples / np.log(max(n_samples, 2)))

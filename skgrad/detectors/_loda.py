@@ -14,8 +14,8 @@ class LODA(BaseNoveltyDetector):
     r"""Lightweight on-line detector of anomalies: histograms of random projections.
 
     Each of many sparse random cuts projects the data on a line and keeps a histogram
-    there; a point is anomalous if its projections fall where histograms are low. With
-    densities :math:`\hat p_k` of the cuts :math:`w_k`, the score is
+    there; an input is anomalous if its projections fall where the histograms are low.
+    With densities :math:`\hat p_k` of the cuts :math:`w_k`, the score is
 
     .. math:: \frac1K \sum_{k=1}^{K} \log \hat p_k(x^\top w_k).
 
@@ -26,8 +26,8 @@ class LODA(BaseNoveltyDetector):
         entries, drawn from the standard normal distribution.
     n_bins : int or "auto", default="auto"
         Number of equal bins per histogram, over the range of the training data.
-        "auto" finds one for each cut, by the penalised likelihood of Birge and
-        Rozenholc: few for few samples.
+        "auto" chooses it for each cut by the penalised likelihood of Birge and
+        Rozenholc: few bins for few samples.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -40,7 +40,7 @@ class LODA(BaseNoveltyDetector):
     cuts_ : ndarray of shape (n_features, n_cuts)
         The projections.
     n_bins_ : ndarray of int of shape (n_cuts,)
-        Number of bins of each cut, as `fit` or the first `partial_fit` chose it.
+        Number of bins of each cut after `fit` or the first `partial_fit`.
     n_samples_seen_ : int
         Number of samples in the histograms.
     calibration_scores_ : ndarray of shape (n_held_out,)
@@ -54,21 +54,21 @@ class LODA(BaseNoveltyDetector):
 
     See Also
     --------
-    skgrad.CosineSimilarityMatrixTransformer : The features for which paper B uses it.
+    skgrad.CosineSimilarityMatrixTransformer : The features that paper B scores by it.
 
     Notes
     -----
     A bin without training points, and everything outside the range, counts as half a
-    point, so that the score stays finite and is lowest there. Cuts see the units of
-    the features: standardise first when these differ.
+    point, so that the score is finite and lowest there. Cuts depend on the units of the
+    features: standardise first if these differ.
 
-    `partial_fit` learns from one batch after the other. The first sets cuts and bins;
-    where later ones lie outside the range, it grows by bins of the same width, and
-    when it has ten times as many, neighbours are merged, so that memory is bounded. A
-    share of every batch is held out, of which the last 10,000 samples place the
-    threshold anew (in `fit` too). An outlier far away makes the bins coarse for good.
+    `partial_fit` learns from one batch after another. The first sets cuts and bins. If
+    later values lie outside the range, it grows by bins of the same width; at ten times
+    as many, neighbouring bins are merged, so that memory is bounded. One far outlier
+    therefore makes the bins coarse for good. A share of every batch is held out, and
+    the last 10,000 held-out samples place the threshold (in `fit` as well).
 
-    "auto" looks at the numbers of bins that divide 3,072, up to n / log n for n
+    "auto" compares the numbers of bins that divide 3,072, up to n / log n for n
     samples, and takes the one with the largest log-likelihood less
     :math:`b - 1 + (\log b)^{2.5}`.
 
@@ -94,9 +94,9 @@ class LODA(BaseNoveltyDetector):
         "n_cuts": [Interval(Integral, 1, None, closed="left")],
         "n_bins": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
-    # Samples that are projected at a time, few enough to stay in the processor's cache,
-    # and held-out samples of a stream that are kept.
+    # Samples projected at a time, few enough to stay in the processor's cache.
     _chunk = 1024
+    # Held-out samples of a stream that are kept.
     _most_held_out = 10_000
 
     def __init__(
@@ -121,7 +121,7 @@ class LODA(BaseNoveltyDetector):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Features of in-distribution inputs; of the first batch, 2 or more.
+            Features of in-distribution inputs; the first batch holds 2 or more.
         y : array-like of shape (n_samples,), default=None
             If it holds nothing but +1 and -1, rows labelled -1 are known anomalies and
             are left out. Anything else is ignored.
@@ -133,7 +133,7 @@ class LODA(BaseNoveltyDetector):
         """
         if not hasattr(self, "offset_"):
             return self.fit(X, y)
-        X, _ = self._check_training_data(X, y, fewest=1, first=False)
+        X, _ = self._check_training_data(X, y, fewest=1, reset=False)
         held_out = self._random_state.uniform(size=len(X)) < self.calibration_fraction
         for chunk in self._projected(X[~held_out]):
             self._histograms.add(chunk)
@@ -147,7 +147,7 @@ class LODA(BaseNoveltyDetector):
         self._rows, self._weights = _sparse_cuts(X.shape[1], self.n_cuts, random_state)
         self.cuts_ = np.zeros((X.shape[1], self.n_cuts))
         np.put_along_axis(self.cuts_, self._rows, self._weights, axis=0)
-        # Random weights of a few units may not overflow with values near the largest.
+        # Projections of values near the largest float would overflow without it.
         self._size = np.abs(X).max() or 1.0
         projections = np.concatenate(list(self._projected(X)))
         self._histograms = Histograms(projections, self.n_bins)
@@ -160,14 +160,14 @@ class LODA(BaseNoveltyDetector):
 
     def _score_samples(self, X):
         scores = [self._histograms.log_density(p) for p in self._projected(X)]
-        # Densities are those of the units of X, not of X / size.
+        # The histograms are those of X / size; a density in the units of X is lower.
         return np.concatenate(scores) - np.log(self._size)
 
     def _projected(self, X):
-        """Yield the projections of some samples after the other.
+        """Yield the projections of X, chunk by chunk.
 
         Only non-zero entries are multiplied, and always in the same order: a matrix
-        product would round differently for batches of other sizes.
+        product would round differently for other numbers of rows.
         """
         for rows in gen_batches(len(X), self._chunk):
             with np.errstate(over="ignore"):
@@ -179,14 +179,9 @@ class LODA(BaseNoveltyDetector):
 
 
 def _sparse_cuts(n_features, n_cuts, random_state):
-    """Draw the places and values of floor(sqrt(n_features)) entries per cut.
+    """Draw floor(sqrt(n_features)) different features per cut, and their weights.
 
-    Returns
-    -------
-    rows : ndarray of int of shape (n_non_zero, n_cuts)
-        Which features a cut takes, all different.
-    weights : ndarray of shape (n_non_zero, n_cuts)
-        Standard normal values.
+    Both arrays are of shape (n_non_zero, n_cuts); the weights are standard normal.
     """
     n_non_zero = max(1, int(np.sqrt(n_features)))
     order = random_state.uniform(size=(n_features, n_cuts)).argsort(axis=0)

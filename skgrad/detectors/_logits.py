@@ -1,4 +1,4 @@
-"""What the detectors share that look at nothing but the logits."""
+"""Base class of the detectors that score the logits alone."""
 
 from abc import abstractmethod
 
@@ -22,14 +22,14 @@ class BaseLogitsDetector(BaseNoveltyDetector):
     def __init__(
         self,
         *,
-        threshold="overall",
         target_fpr=0.05,
         calibration_fraction=0.2,
+        threshold="overall",
         random_state=None,
     ):
-        self.threshold = threshold
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
+        self.threshold = threshold
         self.random_state = random_state
 
     @abstractmethod
@@ -37,11 +37,9 @@ class BaseLogitsDetector(BaseNoveltyDetector):
         """Score logits of shape (n_samples, n_classes)."""
 
     def _fit_scores(self, X, names, random_state):
-        if names is not None and not has_block(names, LOGITS):
-            names = None
-        blocks, logits = find_blocks(
-            X.shape[1], names, [X.shape[1]] if names is None else None
-        )
+        named = names is not None and has_block(names, LOGITS)
+        # Without such a name all columns are logits.
+        blocks, logits = find_blocks(X.shape[1], names, None if named else [X.shape[1]])
         self.logits_ = blocks[logits]
 
     def _score_samples(self, X):

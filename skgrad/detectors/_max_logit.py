@@ -1,4 +1,4 @@
-"""The largest logit: the evidence for the prediction, not compared with the rest."""
+"""The largest logit as a score."""
 
 from ._logits import BaseLogitsDetector
 
@@ -6,9 +6,9 @@ from ._logits import BaseLogitsDetector
 class MaxLogit(BaseLogitsDetector):
     r"""Largest logit.
 
-    Softmax shares a fixed sum among the classes, so that an input that looks like two
-    of them gets little confidence, however well it fits both. The logit itself is not
-    shared. With the logits z, the score is
+    Softmax probabilities sum to 1, so an input that resembles two classes gets a low
+    confidence however well it fits both. The logit itself is not normalised. With the
+    logits z, the score is
 
     .. math:: \max_j z_j,
 
@@ -16,26 +16,25 @@ class MaxLogit(BaseLogitsDetector):
 
     Parameters
     ----------
-    threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs together, or within each
-        predicted class. A class with too few held-out samples for that, or none, gets
-        the threshold of all classes together, with a warning.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold. Nothing else is
-        learnt from them.
+        learnt.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
+        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
     Attributes
     ----------
     logits_ : slice
-        The columns that hold the logits: those so named, or all if there are none.
+        The columns of the logits: those with that name, or all if there are none.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
-        The threshold of all classes together: lower scores are rejected.
+        The overall threshold: lower scores are rejected.
     class_offsets_ : dict of int to float, or None
         The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
@@ -45,13 +44,13 @@ class MaxLogit(BaseLogitsDetector):
 
     See Also
     --------
-    MaxSoftmaxProbability : How far the largest logit stands out.
+    MaxSoftmaxProbability : Compares the largest logit with the others.
     Energy : A smooth maximum of the logits.
 
     References
     ----------
     Hendrycks et al. (2022), "Scaling Out-of-Distribution Detection for Real-World
-    Settings", Sec. 3. They give anomalies high scores, here it is the opposite.
+    Settings", Sec. 3. There anomalies have high scores; here the sign is turned.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The baseline: how sure the classifier says it is."""
+"""The baseline: the confidence of the classifier."""
 
 import numpy as np
 from scipy.special import logsumexp
@@ -14,30 +14,29 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
 
     .. math:: \log \frac{p_k}{1 - p_k} = z_k - \log \sum_{j \ne k} e^{z_j},
 
-    which ranks inputs as the probability does, and still does where that rounds to 1.
+    which ranks inputs as the probability does, also where that rounds to 1.
 
     Parameters
     ----------
-    threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs together, or within each
-        predicted class. A class with too few held-out samples for that, or none, gets
-        the threshold of all classes together, with a warning.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold. Nothing else is
-        learnt from them.
+        learnt.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
+        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
     Attributes
     ----------
     logits_ : slice
-        The columns that hold the logits: those so named, or all if there are none.
+        The columns of the logits: those with that name, or all if there are none.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
-        The threshold of all classes together: lower scores are rejected.
+        The overall threshold: lower scores are rejected.
     class_offsets_ : dict of int to float, or None
         The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
@@ -47,8 +46,8 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
 
     See Also
     --------
-    Energy : How large the logits are, all together.
-    skgrad.LayerActivationTransformer : Makes the logits, with ``layers="logits"``.
+    Energy : A smooth maximum of the logits.
+    skgrad.LayerActivationTransformer : Computes the logits, with ``layers="logits"``.
 
     References
     ----------
@@ -66,5 +65,6 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
     """
 
     def _score_logits(self, logits):
+        # Without the largest itself, so that nothing cancels if it dominates the sum.
         logits = np.sort(logits, axis=1)
         return logits[:, -1] - logsumexp(logits[:, :-1], axis=1)

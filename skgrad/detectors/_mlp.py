@@ -1,4 +1,4 @@
-"""Paper A's detector: a small network that has seen anomalies."""
+"""Paper A's detector: a small network trained on known anomalies."""
 
 from numbers import Integral, Real
 
@@ -23,11 +23,11 @@ from ._scaling import AnyFloatScaler
 
 
 class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
-    """Two-layer perceptron that tells anomalies from in-distribution inputs.
+    """Two-layer perceptron that classifies inputs as in-distribution or anomalous.
 
     The detector of paper A is supervised: it is trained on in-distribution inputs and
-    on anomalies of the kind that it is to find. Training stops when the loss on
-    held-out samples no longer falls, and the best weights are kept.
+    on anomalies of the kind to be detected. Training stops when the loss on held-out
+    samples no longer falls, and the best weights are kept.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (2,)
-        The labels, sorted. The classifier treats both alike; the detection scorers
-        take 1 of 0 and 1, and -1 of -1 and +1, for the anomaly.
+        The labels, sorted. The classifier treats both alike; in the detection scorers
+        1 of {0, 1} or -1 of {-1, +1} is the anomaly.
     scaler_ : transformer
-        Standardises the features, learnt from the rows that were trained on.
+        Standardises the features; fitted on the rows that were trained on.
     net_ : skorch.NeuralNetClassifier
         The trained network, in float64.
     validation_indices_ : ndarray of int
@@ -65,14 +65,14 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
 
     See Also
     --------
-    skgrad.ConfoundingGradientTransformer : Makes the features.
+    skgrad.ConfoundingGradientTransformer : Computes the features.
     skgrad.detectors.make_confounding_gradient_detector : Both, in a pipeline.
 
     Notes
     -----
-    The paper tells neither the width nor the optimiser nor a scaling. Features are
-    standardised inside, after division by their largest value, so that squared
-    gradient norms of any size will do.
+    The paper gives neither width nor optimiser nor scaling. Features are standardised
+    here, after division by their largest value, so that squared gradient norms of any
+    size are accepted.
 
     References
     ----------
@@ -140,26 +140,29 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
             The fitted classifier.
         """
         with all_or_nothing(self):
-            # None is told in scikit-learn's words.
-            y = None if y is None else to_array(y, "y")
-            X, y = validate_data(
-                self, check_matrix(X), y, dtype=np.float64, ensure_min_samples=2
-            )
-            y = self._encode(y)
-            random_state = check_random_state(self.random_state)
-            train, self.validation_indices_ = self._split(y, random_state)
-            self.scaler_ = AnyFloatScaler().fit(X[train])
-            X = self.scaler_.transform(X)
-            # skorch takes its randomness from torch's global generator.
-            with seeded_training(random_state.randint(2**31), torch.device("cpu")):
-                self.net_ = self._make_net(
-                    X[self.validation_indices_], y[self.validation_indices_]
-                )
-                fit_net(self.net_, X[train], y[train])
+            self._fit(X, y)
         return self
 
+    def _fit(self, X, y):
+        # scikit-learn has its own message for None.
+        y = None if y is None else to_array(y, "y")
+        X, y = validate_data(
+            self, check_matrix(X), y, dtype=np.float64, ensure_min_samples=2
+        )
+        y = self._encode(y)
+        random_state = check_random_state(self.random_state)
+        train, self.validation_indices_ = self._split(y, random_state)
+        self.scaler_ = AnyFloatScaler().fit(X[train])
+        X = self.scaler_.transform(X)
+        # skorch draws from torch's global generator.
+        with seeded_training(random_state.randint(2**31), torch.device("cpu")):
+            self.net_ = self._make_net(
+                X[self.validation_indices_], y[self.validation_indices_]
+            )
+            fit_net(self.net_, X[train], y[train])
+
     def predict_proba(self, X):
-        """Estimate the probability of either label.
+        """Estimate the probabilities of both labels.
 
         Parameters
         ----------
@@ -173,15 +176,15 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, check_matrix(X), dtype=np.float64, reset=False)
-        # Sound inputs lie within a few units; beyond a million only the side counts,
-        # and the layers cannot overflow.
+        # Inputs like those of training lie within a few units; clipped to a million, no
+        # layer overflows.
         X = np.clip(self.scaler_.transform(X), -1e6, 1e6)
         # skorch's data loader draws a seed.
         with generators_kept(torch.device("cpu")):
             return self.net_.predict_proba(X)
 
     def predict(self, X):
-        """Predict the likelier label.
+        """Predict the more probable label.
 
         Parameters
         ----------
@@ -193,11 +196,11 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             The labels.
         """
-        likelier = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[likelier]
+        columns = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[columns]
 
     def _encode(self, y):
-        """Return y as 0 (in-distribution) and 1 (anomaly)."""
+        """Return y as positions in ``classes_``."""
         check_classification_targets(y)
         self.classes_, y = np.unique(y, return_inverse=True)
         if len(self.classes_) == 1:
@@ -229,7 +232,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         )
 
     def _make_net(self, X_valid, y_valid):
-        # skorch is imported where it is used: `import skgrad` stays light.
+        # Imported here to keep `import skgrad` fast.
         skorch = import_package("skorch", "MLPAnomalyClassifier needs")
         from skorch.callbacks import EarlyStopping
         from skorch.dataset import Dataset
@@ -256,7 +259,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
             verbose=0,
         )
 
-    # In a file of `skgrad.save`, the net is its weights.
+    # `skgrad.save` stores the weights of the net alone: a skorch net holds code.
 
     def _to_saved(self, state, networks):
         if "net_" in state:
@@ -272,7 +275,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
     def _rebuild_net(self, weights):
         n_hidden, n_features = weights["layers.0.weight"].shape
         net = self._make_net(np.empty((0, n_features)), np.empty(0, np.int64))
-        # The parameter may be another one since fit.
+        # The parameter n_hidden may have been set since fit.
         net.set_params(module__n_hidden=n_hidden)
         with generators_kept(torch.device("cpu")), torch.inference_mode(False):
             net.initialize()

@@ -6,19 +6,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import OneClassSVM
 
 from .._compat import Interval, StrOptions
-from ._base import BaseNoveltyDetector
-from ._class_conditional import ClassConditionalDetector
-from ._decision import seed
+from .._seeding import seed_estimator
+from ._base_class_conditional import BaseClassConditional
 from ._scaling import AnyFloatScaler
 
 
-class PerClassSVDD(ClassConditionalDetector):
+class PerClassSVDD(BaseClassConditional):
     r"""Support vector data description per predicted class and layer.
 
-    An input is compared with the training inputs that the network took for the same
+    An input is compared with the training inputs that the network predicted as the same
     class, in an early layer and in the logits at once. With one data description
-    :math:`g_i^\ell` per predicted class i and block of columns :math:`\ell`, each
-    brought to [0, 1] on its training samples, the score is
+    :math:`g_i^\ell` per predicted class i and block of columns :math:`\ell`, its scores
+    scaled to [0, 1] on its training samples, the score is
 
     .. math:: \sum_\ell \beta_\ell \, g_i^\ell(x)^*.
 
@@ -29,25 +28,23 @@ class PerClassSVDD(ClassConditionalDetector):
     gamma : {"scale", "auto"} or float, default="scale"
         Coefficient of the RBF kernel ``exp(-gamma |x - x'|^2)``, as in
         :class:`sklearn.svm.OneClassSVM`; the paper's 1 / s^2.
-    weights : array-like of float of shape (n_blocks,), default=None
-        The weights :math:`\beta`, one per block, scaled to sum 1. None weighs all
-        alike, as the paper does.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, one of them possibly -1 for the
-        rest. None takes them from the column names, which the output of
-        `LayerActivationTransformer` has.
+        Widths of the column blocks, logits last, one of them possibly -1 for the rest.
+        None uses the column names, which the output of the transformers has.
+    weights : array-like of float of shape (n_blocks,), default=None
+        The weights :math:`\beta`, one per block, scaled to sum 1. None weights all
+        equally, as in the paper.
     min_class_size : int, default=10
-        A class predicted for fewer training samples, or for none, is judged by the
-        description of all classes together.
-    threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs together, or within each
-        predicted class (the paper's :math:`\tau_i`). A class with too few held-out
-        samples for that, or none, gets the threshold of all classes together, with a
-        warning.
+        Classes predicted for fewer training samples are scored by descriptions fitted
+        on all classes together.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class (the
+        paper's :math:`\tau_i`). Classes with too few held-out samples get the overall
+        threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -58,13 +55,13 @@ class PerClassSVDD(ClassConditionalDetector):
     logits_block_ : int
         Which of them holds the logits; their argmax is the predicted class.
     block_names_ : list of str
-        Names of the blocks to judge by, in the order of `block_scores`.
+        Names of the blocks, in the order of `block_scores`.
     modelled_classes_ : ndarray of int
-        The classes that have descriptions of their own.
+        The classes that have their own descriptions.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
-        The threshold of all classes together: lower scores are rejected.
+        The overall threshold: lower scores are rejected.
     class_offsets_ : dict of int to float, or None
         The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
@@ -76,17 +73,16 @@ class PerClassSVDD(ClassConditionalDetector):
     --------
     skgrad.LayerActivationTransformer : Makes the features.
     ClassConditionalDetector : The same with any outlier detector.
-    ClassConditionalGaussian : The same idea with Gaussians.
+    ClassConditionalGaussian : The same with Gaussians.
 
     Notes
     -----
-    With an RBF kernel the description is the one-class support vector machine, of
-    which scikit-learn's is used, on standardised features. The authors' code takes
-    the minimum and maximum of the scores over the test set, anomalies included; here
-    they come from training samples (Eq. 5), and scores outside [0, 1] stay as they
-    are. With the threshold of all classes together, the default, a class with lower
-    scores than others is rejected more often; the paper's one per class needs
-    1 / target_fpr - 1 held-out samples of each.
+    With an RBF kernel the description is the one-class support vector machine; this is
+    scikit-learn's, on standardised features. The authors' code scales by the minimum
+    and maximum score of the test set, anomalies included. Here they come from the
+    training samples (Eq. 5), and scores outside [0, 1] are not clipped. With the
+    overall threshold, the default, classes with lower scores are rejected more often;
+    the paper's threshold per class needs 1 / target_fpr - 1 held-out samples of each.
 
     References
     ----------
@@ -104,50 +100,47 @@ class PerClassSVDD(ClassConditionalDetector):
     """
 
     _parameter_constraints: dict = {
-        **BaseNoveltyDetector._parameter_constraints,
+        **BaseClassConditional._parameter_constraints,
         "nu": [Interval(Real, 0, 1, closed="right")],
         "gamma": [
             StrOptions({"scale", "auto"}),
             Interval(Real, 0, None, closed="neither"),
         ],
-        **{
-            name: ClassConditionalDetector._parameter_constraints[name]
-            for name in ("weights", "blocks", "min_class_size", "threshold")
-        },
+        "weights": ["array-like", None],
     }
-    # What ClassConditionalDetector leaves open.
-    include_logits = True
-    joint = False
-    scaling = "minmax"
 
     def __init__(
         self,
         nu=0.1,
         *,
         gamma="scale",
-        weights=None,
         blocks=None,
+        weights=None,
         min_class_size=10,
-        threshold="overall",
         target_fpr=0.05,
         calibration_fraction=0.2,
+        threshold="overall",
         random_state=None,
     ):
         self.nu = nu
         self.gamma = gamma
-        self.weights = weights
         self.blocks = blocks
+        self.weights = weights
         self.min_class_size = min_class_size
-        self.threshold = threshold
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
+        self.threshold = threshold
         self.random_state = random_state
 
-    def _make_model(self, random_state):
-        return make_svdd(self.nu, self.gamma)
+    def _fit_scores(self, X, names, random_state):
+        predicted = self._locate_columns(X, names, weights=self.weights)
+        self._fit_detectors(
+            X, predicted, lambda: make_svdd(self.nu, self.gamma), "minmax"
+        )
 
 
 def make_svdd(nu, gamma="scale"):
     """Return an unfitted data description of standardised features."""
-    svm = OneClassSVM(nu=nu, gamma=gamma)
-    return seed(make_pipeline(AnyFloatScaler(), svm), None)
+    svdd = make_pipeline(AnyFloatScaler(), OneClassSVM(nu=nu, gamma=gamma))
+    # It has no parameter to seed, but the SVM draws from numpy's global generator.
+    return seed_estimator(svdd, 0)

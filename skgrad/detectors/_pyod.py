@@ -1,32 +1,32 @@
-"""PyOD's detectors as citizens of scikit-learn."""
+"""scikit-learn wrapper for the detectors of PyOD."""
 
 import numpy as np
 from sklearn.base import clone
 
 from .._messages import brief
+from .._seeding import seed_estimator
 from ._base import BaseNoveltyDetector
-from ._decision import seed
 
 
 class PyODDetector(BaseNoveltyDetector):
-    """Any detector of PyOD, with scikit-learn's signs and a promised false-alarm rate.
+    """Any detector of PyOD, with scikit-learn's signs and a chosen false-alarm rate.
 
-    PyOD gives anomalies high scores and places its threshold by ``contamination``, a
-    guess at the share of anomalies in the training data. Here the score is the
-    opposite of PyOD's, the training data hold no anomalies, and the threshold comes
+    PyOD gives anomalies high scores and places its threshold by ``contamination``, an
+    estimate of the share of anomalies in the training data. Here the score is the
+    negative of PyOD's, the training data hold no anomalies, and the threshold comes
     from held-out samples.
 
     Parameters
     ----------
     detector : pyod.models.base.BaseDetector
-        An unfitted detector. It is cloned; its ``contamination`` makes no difference.
+        An unfitted detector. It is cloned; its ``contamination`` has no effect.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples, and a seed for the detector's ``random_state``
-        where it has one that is None.
+        Draws the held-out samples, and a seed for the detector's ``random_state`` if
+        that is None.
 
     Attributes
     ----------
@@ -43,18 +43,17 @@ class PyODDetector(BaseNoveltyDetector):
 
     See Also
     --------
-    ConformalDetector : The same promise for the detectors of scikit-learn.
+    ConformalDetector : The same for the detectors of scikit-learn.
 
     Notes
     -----
-    Clones of this estimator hold clones of the detector, so that a search may set
-    ``detector__n_neighbors`` and the like. A detector that draws random numbers
-    without having a ``random_state`` cannot be seeded.
+    A search may set parameters of the detector, such as ``detector__n_neighbors``. A
+    detector that draws random numbers without a ``random_state`` cannot be seeded.
 
     Some detectors (ECOD, COPOD) rank the inputs of a call among one another and the
-    training data together, so that a score depends on what it is computed with, and
-    no threshold can promise anything. The threshold here is right for calls with about
-    as many inputs as were held out.
+    training data together, so the score of an input depends on the others. No threshold
+    can guarantee a rate then; it is about right for calls with as many inputs as were
+    held out.
 
     References
     ----------
@@ -74,7 +73,7 @@ class PyODDetector(BaseNoveltyDetector):
 
     _parameter_constraints: dict = {
         **BaseNoveltyDetector._parameter_constraints,
-        "detector": "no_validation",  # fit's own message says more
+        "detector": "no_validation",  # by _fit_scores, with a longer message
     }
 
     def __init__(
@@ -92,16 +91,17 @@ class PyODDetector(BaseNoveltyDetector):
                 f"pyod.models.knn.KNN(); got {brief(self.detector)}. For an outlier "
                 "detector of scikit-learn use ConformalDetector."
             )
-        self.detector_ = seed(clone(self.detector), random_state)
+        self.detector_ = seed_estimator(clone(self.detector), random_state)
         self.detector_.fit(X)
 
     def _score_samples(self, X):
+        # PyOD's scores are high for anomalies.
         anomaly_score = np.asarray(self.detector_.decision_function(X))
         return -anomaly_score.astype(np.float64).reshape(len(X))
 
 
 def is_pyod(estimator):
-    """Tell whether it is a detector of PyOD, without importing that."""
+    """Return True for a detector of PyOD, without importing PyOD."""
     return any(
         base.__name__ == "BaseDetector" and base.__module__.startswith("pyod.")
         for base in type(estimator).__mro__

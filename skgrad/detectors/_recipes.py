@@ -1,4 +1,4 @@
-"""Whole pipelines, one line each: the three papers and their combination."""
+"""Recipes: whole pipelines for the three papers and their combination."""
 
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,20 +20,37 @@ from ._per_class_svdd import PerClassSVDD
 
 
 def make_confounding_gradient_detector(
-    model, *, log=False, device=None, random_state=None
+    model,
+    *,
+    log=False,
+    input_shape=None,
+    batch_size=128,
+    device=None,
+    memory=None,
+    verbose=False,
+    random_state=None,
 ):
     """Build paper A: confounding-label gradient norms, then a supervised MLP.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     log : bool, default=False
         Whether the MLP gets the logarithms of the norms. The paper gives it the norms.
+    input_shape : array-like of int, default=None
+        Shape of one sample, if X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
     device : str or torch.device, default=None
-        Where the features are computed; None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a private
+        copy.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
+    verbose : bool, default=False
+        Whether to show a progress bar.
     random_state : int, RandomState instance or None, default=None
-        For the MLP.
+        Draws what the MLP draws.
 
     Returns
     -------
@@ -49,7 +66,15 @@ def make_confounding_gradient_detector(
     >>> list(pipeline.named_steps)
     ['gradients', 'classify']
     """
-    gradients = ConfoundingGradientTransformer(model, log=log, device=device)
+    gradients = ConfoundingGradientTransformer(
+        model,
+        log=log,
+        input_shape=input_shape,
+        batch_size=batch_size,
+        device=device,
+        memory=memory,
+        verbose=verbose,
+    )
     classify = MLPAnomalyClassifier(random_state=random_state)
     return Pipeline([("gradients", gradients), ("classify", classify)])
 
@@ -67,7 +92,11 @@ def make_geometric_gradient_detector(
     setting="paper",
     sign=True,
     target_fpr=0.05,
+    input_shape=None,
+    batch_size=128,
     device=None,
+    memory=None,
+    verbose=False,
     random_state=None,
 ):
     """Build paper B: statistics of saliency-map cosines, then LODA.
@@ -75,37 +104,47 @@ def make_geometric_gradient_detector(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier with 3 or more classes that returns logits.
+        A classifier with 3 or more classes that returns logits (n_samples, n_classes).
+        It is never changed.
     setting : {"paper", "authors_code"}, default="paper"
-        How the cosines are computed: as the paper writes, or as its authors' published
-        code does, which takes the maximum of each map over the channels, the first axis
-        of an input, and first scales the logits of each input to a largest absolute
-        value of 10. Inputs need channels then. The code holds no detector; that is the
-        paper's in both.
+        How the cosines are computed: as in the paper, or as in its authors' published
+        code, which takes the maximum of each map over the channels, the first axis of
+        an input, and first scales the logits of each input to a largest absolute value
+        of 10. Inputs must have channels then. The code holds no detector; the paper's
+        is used in both.
     sign : bool, default=True
         Compare signs of gradients (the paper's) or the gradients themselves.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
+    input_shape : array-like of int, default=None
+        Shape of one sample, if X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
     device : str or torch.device, default=None
-        Where the features are computed; None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a private
+        copy.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
+    verbose : bool, default=False
+        Whether to show a progress bar.
     random_state : int, RandomState instance or None, default=None
-        For LODA.
+        Draws the cuts of LODA and the samples held out for the threshold.
 
     Returns
     -------
     Pipeline
         A novelty detector with steps ``cosines``, ``scale``, ``detect``. Fit it on
-        in-distribution inputs; the paper takes correctly classified ones.
+        in-distribution inputs; the paper uses correctly classified ones.
 
     Raises
     ------
     ValueError
-        If ``setting`` is none of these.
+        If ``setting`` is unknown.
 
     Notes
     -----
-    The paper does not say whether the statistics are standardised; they are here,
-    because their energies would outweigh the rest.
+    The paper does not say whether the statistics are standardised. They are here,
+    because their energies would dominate the others.
 
     Examples
     --------
@@ -121,7 +160,14 @@ def make_geometric_gradient_detector(
             f"{brief(setting)}."
         )
     cosines = CosineSimilarityMatrixTransformer(
-        model, sign=sign, device=device, **GEOMETRIC_SETTINGS[setting]
+        model,
+        sign=sign,
+        input_shape=input_shape,
+        batch_size=batch_size,
+        device=device,
+        memory=memory,
+        verbose=verbose,
+        **GEOMETRIC_SETTINGS[setting],
     )
     # 100 cuts and 100 bins are the paper's for MNIST; for CIFAR it takes 500 bins.
     detect = LODA(n_bins=100, target_fpr=target_fpr, random_state=random_state)
@@ -131,27 +177,47 @@ def make_geometric_gradient_detector(
 
 
 def make_uniform_detector(
-    model, layer, *, nu=0.1, target_fpr=0.05, device=None, random_state=None
+    model,
+    layers,
+    *,
+    nu=0.1,
+    target_fpr=0.05,
+    input_shape=None,
+    batch_size=128,
+    device=None,
+    memory=None,
+    verbose=False,
+    random_state=None,
 ):
-    """Build paper C: one layer and the logits, then one SVDD per predicted class.
+    """Build paper C: a layer and the logits, then one SVDD per predicted class.
 
-    The paper's threshold per class is
-    ``.set_params(detect__threshold="per_class")``; here it is one for all.
+    The threshold is the same for all classes here; the paper's, one per class, is
+    ``.set_params(detect__threshold="per_class")``.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits.
-    layer : str, list of str or None
-        The most discriminative layer, a name in ``model.named_modules()``; most often
-        an early convolution. Several layers weigh alike. None takes four, spread over
-        the depth of the network; `skgrad.MostDiscriminativeLayer` finds the one.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
+    layers : str, list of str or None
+        The most discriminative layer, a name in ``model.named_modules()`` or
+        "penultimate"; most often an early convolution, and
+        `skgrad.MostDiscriminativeLayer` finds it. Several layers have equal weights.
+        None takes four, spread over the depth of the network.
     nu : float, default=0.1
         Bound on the share of training samples outside each description.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
+    input_shape : array-like of int, default=None
+        Shape of one sample, if X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
     device : str or torch.device, default=None
-        Where the features are computed; None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a private
+        copy.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
+    verbose : bool, default=False
+        Whether to show a progress bar.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the threshold.
 
@@ -170,35 +236,57 @@ def make_uniform_detector(
     ['activations', 'detect']
     """
     activations = LayerActivationTransformer(
-        model, _with_logits(layer, "layer"), device=device
+        model,
+        _with_logits(layers),
+        input_shape=input_shape,
+        batch_size=batch_size,
+        device=device,
+        memory=memory,
+        verbose=verbose,
     )
     detect = PerClassSVDD(nu, target_fpr=target_fpr, random_state=random_state)
     return Pipeline([("activations", activations), ("detect", detect)])
 
 
 def make_recommended_detector(
-    model, *, layers=None, target_fpr=0.05, device=None, memory=None, random_state=None
+    model,
+    layers=None,
+    *,
+    target_fpr=0.05,
+    input_shape=None,
+    batch_size=128,
+    device=None,
+    memory=None,
+    verbose=False,
+    random_state=None,
 ):
-    """Build the combination: how sure, how excited, how usual in gradients and layers.
+    """Build the recommended detector: confidence, energy and feature density combined.
 
-    Three views of an input, each turned into a p-value: the network's confidence; the
-    energy of its logits, suspicious when low and when high; and the density, among the
-    inputs predicted alike, of its gradient norms and layer activations. What deceives
-    one of them rarely deceives all.
+    Three scores of an input, each converted to a p-value: the network's confidence; the
+    energy of its logits, suspicious when low and when high; and the density of its
+    gradient norms and layer activations among the inputs of the same predicted class.
+    Anomalies that deceive one of them rarely deceive all.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or list of str, default=None
-        The layers to look at; None takes four convolutions or linear layers, spread
-        evenly over the depth of the network.
+        Names of the layers, or "penultimate". None takes four convolutions or linear
+        layers, spread evenly over the depth of the network.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
+    input_shape : array-like of int, default=None
+        Shape of one sample, if X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
     device : str or torch.device, default=None
-        Where the features are computed; None is the model's own device.
-    memory : str, path-like or joblib.Memory, default=None
-        Where the features are kept, sample by sample; None keeps none.
+        Where to compute; None is the model's own device. Another one works on a private
+        copy.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
+    verbose : bool, default=False
+        Whether to show a progress bar.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the p-values and for the threshold.
 
@@ -213,8 +301,8 @@ def make_recommended_detector(
     The parts were chosen on data that no table of this library reports:
     ``benchmarks/recommended.py`` and its figures in ``benchmarks/RESULTS.md``.
 
-    It was made for networks of images and series. A network of rows of measurements may
-    look away from what is odd in a row: see the guide on rows, and compare with a
+    It was designed for networks of images and series. A network of rows of measurements
+    may ignore what is unusual in a row: see the guide on rows, and compare with a
     detector over the rows themselves.
 
     Examples
@@ -225,11 +313,15 @@ def make_recommended_detector(
     >>> list(make_recommended_detector(model).named_steps)
     ['features', 'detect']
     """
-    where = {"device": device, "memory": memory}
-    gradients = ConfoundingGradientTransformer(model, log=True, **where)
-    activations = LayerActivationTransformer(
-        model, _with_logits(layers, "layers"), **where
-    )
+    shared = {
+        "input_shape": input_shape,
+        "batch_size": batch_size,
+        "device": device,
+        "memory": memory,
+        "verbose": verbose,
+    }
+    gradients = ConfoundingGradientTransformer(model, log=True, **shared)
+    activations = LayerActivationTransformer(model, _with_logits(layers), **shared)
     features = FeatureUnion([("gradients", gradients), ("activations", activations)])
     detect = CombinedDetector(
         [
@@ -244,11 +336,11 @@ def make_recommended_detector(
     return Pipeline([("features", features), ("detect", detect)])
 
 
-def _with_logits(layers, parameter):
-    """Put the logits last, once, where the detectors look for them."""
-    if layers is None:  # the transformer finds some, and adds the logits
+def _with_logits(layers):
+    """Put the logits last, once, where the detectors expect them."""
+    if layers is None:  # the transformer chooses some and adds the logits
         return None
-    names = as_names(layers, parameter)
+    names = as_names(layers, "layers")
     if not names:
-        raise ValueError(f"{parameter} must name at least one layer; got none.")
+        raise ValueError("layers must name at least one layer; got none.")
     return [*(name for name in names if name != LOGITS), LOGITS]

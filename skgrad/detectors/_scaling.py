@@ -1,19 +1,19 @@
-"""Standardising whatever floats come."""
+"""Standardise finite floats of any size."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 
-# Beyond every distance that matters, and small enough that sums of squares are finite.
+# Larger than every distance that matters, and small enough for finite sums of squares.
 _FARTHEST = 1e100
 
 
 class AnyFloatScaler(TransformerMixin, BaseEstimator):
     """StandardScaler for finite floats of any size.
 
-    Squared gradient norms may be 1e-200, and their squares, of which a variance is
-    made, would be 0. So each column is first divided by its largest absolute value.
-    Inputs that lie immensely farther out than the training data stay finite.
+    Squared gradient norms may be 1e-200, whose squares in a variance would be 0, so
+    each column is first divided by its largest absolute value. Results are clipped, so
+    that inputs far outside the training data stay finite.
     """
 
     def fit(self, X, y=None):

@@ -1,11 +1,12 @@
-"""The score of any detector, whichever methods it has."""
+"""The score of any detector, whichever methods it has, and the checks for it."""
 
 import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.preprocessing import FunctionTransformer
+from torch.utils.data import Dataset
 
 from .._messages import brief, call_it
-from .._unwrap import last_step
-from ._first_steps import check_reads
+from .._unwrap import first_steps, last_step
 from ._pyod import PyODDetector, is_pyod
 
 
@@ -52,7 +53,7 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
         )
     anomaly = anomaly_index(estimator.classes_, anomaly_label)
     if hasattr(estimator, "predict_proba"):
-        # Of a sure classifier the probabilities round to ties, the log-odds do not.
+        # Probabilities of a confident classifier round to ties, log-odds do not.
         probability = np.maximum(estimator.predict_proba(X), np.finfo(float).tiny)
         return np.log(probability[:, 1 - anomaly]) - np.log(probability[:, anomaly])
     decision = estimator.decision_function(X)
@@ -60,20 +61,22 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
 
 
 def check_detector(estimator, X):
-    """Refuse what is no estimator, has the other sign, or cannot read X."""
+    """Raise unless it is an estimator with scikit-learn's sign that accepts X."""
     check_estimator(estimator)
     check_no_bare_pyod(estimator)
-    check_reads(estimator, X)
+    check_accepts_dataset(estimator, X)
 
 
-def is_estimator(thing):
-    """Tell whether it is one; a class of estimators is none, nor is a network."""
+def is_estimator(candidate):
+    """Return True for an estimator; neither classes of estimators nor networks are."""
     methods = ("fit", "get_params")
-    return not isinstance(thing, type) and all(hasattr(thing, m) for m in methods)
+    return not isinstance(candidate, type) and all(
+        hasattr(candidate, method) for method in methods
+    )
 
 
 def check_estimator(estimator):
-    """Refuse what is no estimator at all."""
+    """Raise unless it is an estimator."""
     if not is_estimator(estimator):
         raise TypeError(
             "estimator must be a fitted outlier detector or binary classifier; got "
@@ -81,8 +84,45 @@ def check_estimator(estimator):
         )
 
 
+def check_no_bare_pyod(estimator):
+    """Raise for detectors of PyOD, whose sign is the opposite, also inside others."""
+    if is_pyod(last_step(estimator)):
+        raise TypeError(
+            "estimator must score in-distribution inputs higher; PyOD does the "
+            f"opposite in {brief(estimator)}. Wrap PyOD's detector itself before it is "
+            "fitted, also within a pipeline: PyODDetector(detector)."
+        )
+
+
+def check_accepts_dataset(detector, X):
+    """Raise if X is a torch Dataset and the detector takes arrays only.
+
+    numpy would iterate over it, perhaps forever: a Dataset with a length need not raise
+    the IndexError that ends an iteration.
+    """
+    if not isinstance(X, Dataset):
+        return
+    for first in first_steps(detector):
+        if _takes_arrays_only(first):
+            shown = first if isinstance(first, str) else type(first).__name__
+            raise TypeError(
+                f"X must be an array for a detector that begins with {shown}; got the "
+                f"Dataset {type(X).__name__}. Stack it first, or begin a pipeline with "
+                "a transformer that reads Datasets, such as "
+                "LayerActivationTransformer."
+            )
+
+
+def _takes_arrays_only(first):
+    if isinstance(first, str):
+        return True
+    of_sklearn = type(first).__module__.startswith("sklearn.")
+    # A user's function may accept anything.
+    return of_sklearn and not isinstance(first, FunctionTransformer)
+
+
 def as_outlier_detector(detector):
-    """Return the detector with scikit-learn's signs, or say why it is none."""
+    """Return the detector with scikit-learn's sign; raise if it is not a detector."""
     if is_pyod(detector):
         return PyODDetector(detector)
     check_no_bare_pyod(detector)
@@ -101,18 +141,8 @@ def as_outlier_detector(detector):
     return detector
 
 
-def check_no_bare_pyod(estimator):
-    """Refuse detectors of PyOD with their own sign, wherever they hide."""
-    if is_pyod(last_step(estimator)):
-        raise TypeError(
-            "estimator must score in-distribution inputs higher; PyOD does the "
-            f"opposite in {brief(estimator)}. Wrap PyOD's detector itself before it is "
-            "fitted, also within a pipeline: PyODDetector(detector)."
-        )
-
-
 def anomaly_index(classes, anomaly_label):
-    """Return which of two labels means anomaly, as an index."""
+    """Return the index of the label, among two, that means anomaly."""
     classes = np.asarray(classes).tolist()
     if len(classes) != 2:
         raise ValueError(
@@ -126,9 +156,9 @@ def anomaly_index(classes, anomaly_label):
             return 0
     elif anomaly_label in classes:
         return classes.index(anomaly_label)
-    # Which label sorts last says nothing: 'clean' comes after 'adversarial'.
+    # The order of other labels means nothing: 'clean' sorts after 'adversarial'.
     raise ValueError(
-        "anomaly_label must be one of the classifier's labels, "
-        f"{brief(classes)}, to tell which means anomaly; got {anomaly_label!r}. Use "
-        f"DetectionScorer(metric, anomaly_label=...)."
+        f"anomaly_label must be the one of the classifier's labels, {brief(classes)}, "
+        f"that means anomaly; got {anomaly_label!r}. Use "
+        "DetectionScorer(metric, anomaly_label=...)."
     )

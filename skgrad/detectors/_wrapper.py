@@ -1,4 +1,4 @@
-"""A promised false-alarm rate and p-values for detectors that have neither."""
+"""A threshold with a chosen false-alarm rate, and p-values, for any detector."""
 
 import copy
 
@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.utils.data import Dataset
 
-from .._all_or_nothing import all_or_nothing
-from .._compat import fit_context, num_samples
+from .._compat import num_samples
+from .._seeding import seed_estimator
 from .._validation import column_names, distinct, to_array
 from ._base import fit_to_score
 from ._blocks import find_blocks
@@ -20,52 +20,50 @@ from ._decision import (
     BaseDecision,
     check_enough,
     in_distribution_rows,
-    seed,
     split_rows,
     take,
     threshold_options,
 )
-from ._first_steps import check_reads
 from ._scores import (
     anomaly_index,
     as_outlier_detector,
+    check_accepts_dataset,
     in_distribution_scores,
     is_estimator,
 )
 
 
 class ConformalDetector(BaseDecision):
-    """Any detector, with a promised false-alarm rate and p-values.
+    """Any detector, with a chosen false-alarm rate and p-values.
 
-    A share of the in-distribution samples is held out; where a new input ranks among
-    their scores decides. That keeps the promise whatever the detector and the
-    distribution are, as long as held-out and new inputs are drawn alike.
+    A share of the in-distribution samples is held out; the rank of a new input among
+    their scores decides. The rate holds for every detector and distribution, as long as
+    held-out and new inputs are drawn alike.
 
     Parameters
     ----------
     detector : estimator
-        An outlier detector of scikit-learn or PyOD, a binary classifier that tells
-        anomalies (1 of 0 and 1, -1 of +1 and -1), or a pipeline that ends in one of
-        them. It is cloned and fitted on the samples that are not held out. Fitted
-        already and wrapped in :class:`sklearn.frozen.FrozenEstimator`, it is taken as
-        it is, and all in-distribution samples given to `fit` are held-out samples: give
-        others than it was fitted on.
-    threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs together, or within each
-        predicted class. A class with too few held-out samples for that, or none, gets
-        the threshold of all classes together, with a warning.
+        An outlier detector of scikit-learn or PyOD, a binary classifier (anomalies are
+        1 of {0, 1} or -1 of {-1, +1}), or a pipeline that ends in one of them. It is
+        cloned and fitted on the samples that are not held out. One in a
+        :class:`sklearn.frozen.FrozenEstimator` is used as it is; all in-distribution
+        samples given to `fit` are held-out samples then, and should not be those that
+        it was fitted on.
     predicted_class : callable, default=None
         For ``threshold="per_class"``: a function that returns the predicted class of
-        each input, such as ``net.predict`` of the skorch net that is guarded. None
-        takes the largest of the logits among the columns of X.
+        each input, such as ``net.predict`` of a skorch net. None takes the argmax of
+        the logits among the columns of X.
     blocks : array-like of int, default=None
         For ``threshold="per_class"`` without ``predicted_class``: widths of the column
-        blocks of X, logits last, one of them possibly -1 for the rest. None goes by the
-        column names, which the output of the transformers has.
+        blocks, logits last, one of them possibly -1 for the rest. None uses the column
+        names, which the output of the transformers has.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the in-distribution samples held out.
+        Share of the in-distribution samples held out to place the threshold.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
+        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples, and seeds for every ``random_state`` of the
         detector that is None.
@@ -77,7 +75,7 @@ class ConformalDetector(BaseDecision):
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
-        The threshold of all classes together: lower scores are rejected.
+        The overall threshold: lower scores are rejected.
     class_offsets_ : dict, or None
         The thresholds per class, with ``threshold="per_class"``.
     n_features_in_ : int
@@ -87,16 +85,20 @@ class ConformalDetector(BaseDecision):
 
     See Also
     --------
-    conformal_p_values : The p-values, for scores of any origin.
-    select_by_fdr : Benjamini-Hochberg selection, for p-values of any origin.
+    conformal_p_values : The p-values, for any scores.
+    select_by_fdr : Benjamini-Hochberg selection, for any p-values.
 
     Notes
     -----
-    skgrad's own detectors keep the promise by themselves. Around a whole pipeline of
-    them this gives p-values of raw inputs; each then holds out samples of its own.
+    `fit` accepts X in any form that the detector accepts. Around a classifier y holds
+    its two labels. Otherwise, if y holds nothing but +1 and -1, rows labelled -1 are
+    known anomalies and are left out.
 
-    Scores are those of ``score_samples``, of ``decision_function`` where there is no
-    such method, and of a classifier the log-odds against an anomaly.
+    The detectors of skgrad place such a threshold themselves. Around a pipeline of them
+    this gives p-values of raw inputs, and each of both holds out its own samples.
+
+    Scores are those of ``score_samples``, or else of ``decision_function``; of a
+    classifier the log-odds against an anomaly.
 
     References
     ----------
@@ -118,7 +120,7 @@ class ConformalDetector(BaseDecision):
     [0.01]
     """
 
-    # See `skgrad._unwrap`.
+    # The attribute that `skgrad._unwrap` looks into.
     _wrapped = "detector_"
     _parameter_constraints: dict = {
         **BaseDecision._parameter_constraints,
@@ -132,28 +134,28 @@ class ConformalDetector(BaseDecision):
         self,
         detector,
         *,
-        threshold="overall",
         predicted_class=None,
         blocks=None,
         target_fpr=0.05,
         calibration_fraction=0.2,
+        threshold="overall",
         random_state=None,
     ):
         self.detector = detector
-        self.threshold = threshold
         self.predicted_class = predicted_class
         self.blocks = blocks
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
+        self.threshold = threshold
         self.random_state = random_state
 
     def __sklearn_clone__(self):
-        # A bound method such as net.predict would be copied together with the net.
-        twin = copy.copy(self)
-        twin.predicted_class = None
-        fresh = BaseEstimator.__sklearn_clone__(twin)
-        fresh.predicted_class = self.predicted_class
-        return fresh
+        # clone would copy a bound method such as net.predict together with its net.
+        without = copy.copy(self)
+        without.predicted_class = None
+        cloned = BaseEstimator.__sklearn_clone__(without)
+        cloned.predicted_class = self.predicted_class
+        return cloned
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -161,59 +163,36 @@ class ConformalDetector(BaseDecision):
         tags.target_tags.required = is_classifier(self.detector)
         return tags
 
-    # The detector validates its own parameters and those that it holds.
-    @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
-        """Fit the detector and hold out samples for the decision.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...) or torch Dataset
-            Inputs, as the detector takes them; in-distribution ones, unless y tells
-            otherwise.
-        y : array-like of shape (n_samples,), default=None
-            Of a classifier its two labels. For an outlier detector, if it holds
-            nothing but +1 and -1, rows labelled -1 are known anomalies and are left
-            out; anything else is ignored.
-
-        Returns
-        -------
-        self : object
-            The fitted detector.
-        """
+    def _fit(self, X, y):
         supervised = is_estimator(self.detector) and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
-        with all_or_nothing(self):
-            check_reads(detector, X)
-            (X,) = indexable(X)
-            self._check_form(X, reset=True)
-            self._logits = None
-            rows, others = self._rows(X, y, supervised)
-            random_state = check_random_state(self.random_state)
-            if isinstance(detector, FrozenEstimator):
-                self.detector_, held_out = detector, rows
-            else:
-                fit, held_out = split_rows(
-                    rows, self.calibration_fraction, random_state
-                )
-                fit = np.r_[fit, others]
-                self.detector_ = seed(clone(detector), random_state)
-                labels = take(y, fit) if supervised else None
-                fit_to_score(self.detector_, take(X, fit), labels)
-            by_class = self.threshold == PER_CLASS
-            self._calibrate(*self._score_and_class(take(X, held_out), by_class))
-        return self
+        check_accepts_dataset(detector, X)
+        (X,) = indexable(X)
+        self._check_columns(X, reset=True)
+        self._logits = None
+        rows, anomalies = self._rows(X, y, supervised)
+        random_state = check_random_state(self.random_state)
+        if isinstance(detector, FrozenEstimator):
+            self.detector_, held_out = detector, rows
+        else:
+            fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
+            fit = np.r_[fit, anomalies]
+            self.detector_ = seed_estimator(clone(detector), random_state)
+            labels = take(y, fit) if supervised else None
+            fit_to_score(self.detector_, take(X, fit), labels)
+        self._per_class = self.threshold == PER_CLASS
+        self._calibrate(*self._score_and_classify(take(X, held_out)))
 
     def _rows(self, X, y, supervised):
-        """Return the in-distribution rows, and those of a classifier's anomalies."""
+        """Return in-distribution rows, and those of anomalies for a classifier."""
         n_samples = num_samples(X)
         if not supervised:
             rows = in_distribution_rows(n_samples, y)
-            others = np.empty(0, dtype=np.intp)
+            anomalies = np.empty(0, dtype=np.intp)
         elif y is None:
             raise ValueError(
                 "ConformalDetector around a classifier requires y to be passed, but "
-                "the target y is None. It tells in-distribution samples from anomalies."
+                "the target y is None. It labels the anomalies."
             )
         else:
             y = to_array(y, "y")
@@ -228,18 +207,18 @@ class ConformalDetector(BaseDecision):
                     f"+1 and -1, both of either; got {distinct(y)[:5]}."
                 )
             labels, codes = np.unique(y, return_inverse=True)
-            anomaly = anomaly_index(labels, None)
-            rows, others = (np.flatnonzero((codes == anomaly) == a) for a in (0, 1))
+            is_anomaly = codes == anomaly_index(labels, None)
+            rows, anomalies = np.flatnonzero(~is_anomaly), np.flatnonzero(is_anomaly)
         fewest = 1 if isinstance(self.detector, FrozenEstimator) else 2
         check_enough(len(rows), fewest)
-        return rows, others
+        return rows, anomalies
 
-    def _judge(self, X):
+    def _score_and_predict(self, X):
         check_is_fitted(self)
-        self._check_form(X, reset=False)
-        return self._score_and_class(X, self.class_offsets_ is not None)
+        self._check_columns(X, reset=False)
+        return self._score_and_classify(X)
 
-    def _check_form(self, X, *, reset):
+    def _check_columns(self, X, *, reset):
         """Record or compare the number and names of the columns, if X has them."""
         names = column_names(X)
         if reset:
@@ -248,25 +227,26 @@ class ConformalDetector(BaseDecision):
             validate_data(self, X, reset=reset, skip_check_array=True)
         self._check_names(names)
 
-    def _score_and_class(self, X, by_class):
+    def _score_and_classify(self, X):
         scores = in_distribution_scores(self.detector_, X)
         scores = np.asarray(scores, dtype=np.float64)
-        return scores, self._classes(X, len(scores)) if by_class else None
+        return scores, self._classes(X, len(scores)) if self._per_class else None
 
     def _classes(self, X, n_samples):
         """Return the class that the network predicts for each sample."""
         if self.predicted_class is None:
             if isinstance(X, Dataset):
                 raise ValueError(
-                    "predicted_class must be a function when X is a Dataset, to tell "
-                    f"the class of each input; got None and a {type(X).__name__}."
+                    "predicted_class must be a function when X is a Dataset, which "
+                    f"has no columns of logits; got None and a {type(X).__name__}."
                 )
             X = X.toarray() if issparse(X) else np.asarray(X)
             if X.ndim != 2:
                 raise ValueError(
-                    "predicted_class must be a function when X is no matrix of "
-                    f"features, to tell the class of each input; X has shape {X.shape}."
+                    "predicted_class must be a function when X is not a matrix of "
+                    f"features with logits; got None and X of shape {X.shape}."
                 )
+            # Found once: later X may come without names.
             if self._logits is None:
                 names = self._column_names
                 blocks, logits = find_blocks(X.shape[1], names, self.blocks)

@@ -5,7 +5,8 @@ from numbers import Integral, Real
 import numpy as np
 
 from .._compat import Interval, validate_params
-from ..detectors._conformal import checked_scores
+from .._validation import check_scores
+from ..metrics._counts import ScoreCounts
 
 # Weights of this many inputs are held at a time.
 _CHUNK = 4_000_000
@@ -60,10 +61,10 @@ def bootstrap_intervals(
     >>> low < 0.875 < high
     True
     """
-    scores_id = checked_scores("scores_id", scores_id, min_size=0)
-    scores_anomaly = checked_scores("scores_anomaly", scores_anomaly, min_size=0)
+    scores_id = check_scores(scores_id, "scores_id", empty=True)
+    scores_anomaly = check_scores(scores_anomaly, "scores_anomaly", empty=True)
     if not len(scores_id) or not len(scores_anomaly):
-        return dict.fromkeys(_NAMES, (np.nan, np.nan))
+        return dict.fromkeys(_METRICS, (np.nan, np.nan))
     values, places = np.unique(
         np.concatenate([scores_id, scores_anomaly]), return_inverse=True
     )
@@ -73,13 +74,20 @@ def bootstrap_intervals(
     drawn = []
     for start in range(0, n_resamples, rows):
         n = min(rows, n_resamples - start)
-        drawn.append(_metrics(*(_draw(kind, len(values), n, rng) for kind in kinds)))
+        counts = ScoreCounts(*(_draw(kind, len(values), n, rng) for kind in kinds))
+        drawn.append([metric(counts) for metric in _METRICS.values()])
     tail = 100 * (1 - confidence) / 2
     ends = np.percentile(np.concatenate(drawn, axis=1), [tail, 100 - tail], axis=1)
-    return dict(zip(_NAMES, map(tuple, ends.T.tolist()), strict=True))
+    return dict(zip(_METRICS, map(tuple, ends.T.tolist()), strict=True))
 
 
-_NAMES = ("auroc", "tnr_at_95tpr", "aupr_in", "aupr_out", "detection_accuracy")
+_METRICS = {
+    "auroc": ScoreCounts.auroc,
+    "tnr_at_95tpr": ScoreCounts.tnr_at_tpr,
+    "aupr_in": ScoreCounts.aupr_in,
+    "aupr_out": ScoreCounts.aupr_out,
+    "detection_accuracy": ScoreCounts.detection_accuracy,
+}
 
 
 def _draw(places, n_values, n_draws, rng):
@@ -88,38 +96,3 @@ def _draw(places, n_values, n_draws, rng):
     drawn += n_values * np.arange(n_draws)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=n_draws * n_values)
     return counts.reshape(n_draws, n_values)
-
-
-def _metrics(count_id, count_anomaly):
-    """Compute all metrics from counts of ascending scores; (n_metrics, n_draws)."""
-    n_id = count_id[0].sum()
-    n_anomalies = count_anomaly[0].sum()
-    # How many score below each value, and how many at it or above.
-    id_from = n_id - count_id.cumsum(axis=1) + count_id
-    anomalies_below = count_anomaly.cumsum(axis=1) - count_anomaly
-    anomalies_from = n_anomalies - anomalies_below
-    wins = (count_id * (anomalies_below + count_anomaly / 2)).sum(axis=1)
-    true_positive = id_from / n_id
-    true_negative = anomalies_below / n_anomalies
-    needed = max(int(np.ceil(0.95 * n_id - 1e-9)), 1)
-    return np.stack(
-        [
-            wins / (n_id * n_anomalies),
-            # The true negative rate rises with the threshold: the last that passes.
-            np.where(id_from >= needed, true_negative, 0).max(axis=1),
-            _average_precision(count_id, id_from, anomalies_from),
-            _average_precision(
-                count_anomaly,
-                anomalies_below + count_anomaly,
-                n_id - id_from + count_id,
-            ),
-            # Accepting nothing is a threshold too, and is right half the time.
-            np.maximum((true_positive + true_negative).max(axis=1) / 2, 0.5),
-        ]
-    )
-
-
-def _average_precision(counts, positives, negatives):
-    """Sum over thresholds precision times the recall gained there."""
-    precision = positives / np.maximum(positives + negatives, 1)
-    return (counts * precision).sum(axis=1) / counts[0].sum()

@@ -7,6 +7,7 @@ from sklearn.base import clone, is_outlier_detector
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
+from .._seeding import seed_estimator
 from ..detectors import ConformalDetector
 from ..detectors._scores import in_distribution_scores
 from ._inputs import share_features
@@ -131,7 +132,7 @@ class Judge:
     def _fit(self):
         """Return a fitted copy, and what it cost."""
         X, y = self._inputs_to_fit()
-        detector = seeded(clone(self.detector), self.split.seed)
+        detector = seed_estimator(clone(self.detector), self.split.seed, overwrite=True)
         share_features(detector, self.data.features)
         with Meter(self.data.device) as meter:
             detector.fit(X, y)
@@ -220,16 +221,3 @@ def _decide(detector, X, scores):
             f"for anomalies; it predicts {unknown[:5].tolist()}."
         )
     return labels == -1, np.nan
-
-
-def seeded(estimator, seed):
-    """Set every ``random_state`` of an estimator and of what it holds."""
-    names = [
-        name
-        for name in estimator.get_params(deep=True)
-        if name == "random_state" or name.endswith("__random_state")
-    ]
-    # What is frozen has none and takes none, and returns none.
-    if names:
-        estimator.set_params(**dict.fromkeys(names, seed))
-    return estimator

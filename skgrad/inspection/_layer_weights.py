@@ -10,7 +10,7 @@ from .._compat import Interval, validate_params
 from .._messages import brief, listed
 from .._unwrap import last_step, transform_to_last_step
 from .._validation import check_signs
-from ..detectors import ClassConditionalDetector
+from ..detectors._base_class_conditional import BaseClassConditional
 from ..metrics import auroc
 from ._display import (
     FARTHEST,
@@ -123,7 +123,7 @@ class LayerWeightDisplay(Display):
         check_matplotlib(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
         detector = last_step(estimator)
-        if not isinstance(detector, ClassConditionalDetector):
+        if not isinstance(detector, BaseClassConditional):
             raise TypeError(
                 "estimator must be a ClassConditionalDetector or PerClassSVDD, or a "
                 f"pipeline that ends in one; got {brief(estimator)}."

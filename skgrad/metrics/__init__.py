@@ -1,7 +1,14 @@
 """Metrics of detection and their scorers; in-distribution is the positive class."""
 
 from ._class_weighted import class_weighted
-from ._detection import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
+from ._detection import (
+    aupr_in,
+    aupr_out,
+    auroc,
+    detection_accuracy,
+    fpr_at_tpr,
+    tnr_at_tpr,
+)
 from ._scorers import (
     DetectionScorer,
     aupr_in_scorer,
@@ -9,6 +16,7 @@ from ._scorers import (
     auroc_scorer,
     detection_accuracy_scorer,
     in_distribution_scores,
+    neg_fpr_at_tpr_scorer,
     tnr_at_tpr_scorer,
 )
 
@@ -23,7 +31,9 @@ __all__ = [
     "class_weighted",
     "detection_accuracy",
     "detection_accuracy_scorer",
+    "fpr_at_tpr",
     "in_distribution_scores",
+    "neg_fpr_at_tpr_scorer",
     "tnr_at_tpr",
     "tnr_at_tpr_scorer",
 ]

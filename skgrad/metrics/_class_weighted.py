@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from .._validation import to_array
-from ._detection import check_judged, check_metric
+from .._validation import check_per_sample
+from ._detection import check_labelled_scores, check_metric
 
 
 def class_weighted(metric, y_true, y_score, predicted, **options):
     r"""Average a metric over the predicted classes, each by its share of anomalies.
 
-    A detector with one model per predicted class is many detectors, and scores of
-    different classes need not compare. Within class :math:`i` they do, and
+    The scores of a detector with one model per predicted class may not be comparable
+    across classes. Within class :math:`i` they are, so
 
     .. math:: M = \sum_i \gamma_i M_i
 
@@ -33,14 +33,14 @@ def class_weighted(metric, y_true, y_score, predicted, **options):
     Returns
     -------
     float
-        The weighted metric. Classes that hold one kind of inputs only have none and
-        are left out; NaN if that leaves no class.
+        The weighted metric. Classes that hold inputs of one kind alone are left out;
+        NaN if no class is left.
 
     Notes
     -----
     The paper weights by the share of "sample cases being classified as" a class and
-    leaves open of which sample. All of its metrics but the false-alarm rate judge
-    anomalies; so do these weights.
+    does not say of which sample. All of its metrics but the false-alarm rate are about
+    anomalies, so anomalies are counted here.
 
     References
     ----------
@@ -57,13 +57,8 @@ def class_weighted(metric, y_true, y_score, predicted, **options):
     1.0
     """
     check_metric(metric)
-    y_true, y_score = check_judged(y_true, y_score)
-    predicted = to_array(predicted, "predicted")
-    if predicted.shape != y_true.shape:
-        raise ValueError(
-            "predicted must hold one class per sample, of the shape of y_true "
-            f"{y_true.shape}; got shape {predicted.shape}."
-        )
+    y_true, y_score = check_labelled_scores(y_true, y_score)
+    predicted = check_per_sample(predicted, len(y_true), "predicted")
     values, weights = [], []
     for label in dict.fromkeys(predicted[y_true == -1].tolist()):
         rows = predicted == label

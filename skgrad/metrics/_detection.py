@@ -3,19 +3,17 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from .._compat import Interval, validate_params
 from .._messages import brief
-from .._validation import distinct, to_array
+from .._validation import check_scores, check_signs
+from ._counts import ScoreCounts
 
 _ARRAYS = {"y_true": ["array-like"], "y_score": ["array-like"]}
+_TPR = {"tpr": [Interval(Real, 0, 1, closed="right")]}
 
 
-@validate_params(
-    {**_ARRAYS, "tpr": [Interval(Real, 0, 1, closed="right")]},
-    prefer_skip_nested_validation=True,
-)
+@validate_params({**_ARRAYS, **_TPR}, prefer_skip_nested_validation=True)
 def tnr_at_tpr(y_true, y_score, *, tpr=0.95):
     """Share of anomalies rejected while ``tpr`` of in-distribution inputs pass.
 
@@ -42,11 +40,38 @@ def tnr_at_tpr(y_true, y_score, *, tpr=0.95):
     >>> tnr_at_tpr([1, 1, -1, -1], [0.9, 0.5, 0.6, 0.1])
     0.5
     """
-    y_true, y_score = _check(y_true, y_score)
-    positives = np.sort(y_score[y_true == 1])[::-1]
-    # The small number undoes rounding: 0.55 * 100 is 55.00000000000001.
-    passing = max(int(np.ceil(tpr * len(positives) - 1e-9)), 1)
-    return float(np.mean(y_score[y_true == -1] < positives[passing - 1]))
+    return float(_count(y_true, y_score).tnr_at_tpr(tpr)[0])
+
+
+@validate_params({**_ARRAYS, **_TPR}, prefer_skip_nested_validation=True)
+def fpr_at_tpr(y_true, y_score, *, tpr=0.95):
+    """Share of anomalies that pass while ``tpr`` of in-distribution inputs pass.
+
+    The FPR@95 of the literature, 1 - `tnr_at_tpr`. In-distribution is the positive
+    class here. The ``target_fpr`` of the detectors is another rate: the share of
+    in-distribution inputs that they reject.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        +1 for in-distribution (the positive class), -1 for anomalies.
+    y_score : array-like of shape (n_samples,)
+        Scores, higher = more in-distribution.
+    tpr : float, default=0.95
+        True positive rate: share of in-distribution inputs that pass, in (0, 1].
+
+    Returns
+    -------
+    float
+        False positive rate, in [0, 1]; lower is better.
+
+    Examples
+    --------
+    >>> from skgrad.metrics import fpr_at_tpr
+    >>> fpr_at_tpr([1, 1, -1, -1], [0.9, 0.5, 0.6, 0.1])
+    0.5
+    """
+    return float(_count(y_true, y_score).fpr_at_tpr(tpr)[0])
 
 
 @validate_params(_ARRAYS, prefer_skip_nested_validation=True)
@@ -74,7 +99,7 @@ def auroc(y_true, y_score):
     >>> auroc([1, 1, -1, -1], [0.9, 0.5, 0.6, 0.1])
     0.75
     """
-    return float(roc_auc_score(*_check(y_true, y_score)))
+    return float(_count(y_true, y_score).auroc()[0])
 
 
 @validate_params(_ARRAYS, prefer_skip_nested_validation=True)
@@ -99,8 +124,7 @@ def aupr_in(y_true, y_score):
     >>> round(aupr_in([1, 1, -1, -1], [0.9, 0.5, 0.6, 0.1]), 3)
     0.833
     """
-    y_true, y_score = _check(y_true, y_score)
-    return float(average_precision_score(y_true, y_score, pos_label=1))
+    return float(_count(y_true, y_score).aupr_in()[0])
 
 
 @validate_params(_ARRAYS, prefer_skip_nested_validation=True)
@@ -112,7 +136,7 @@ def aupr_out(y_true, y_score):
     y_true : array-like of shape (n_samples,)
         +1 for in-distribution, -1 for anomalies (the positive class of this metric).
     y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution; the sign is turned inside.
+        Scores, higher = more in-distribution.
 
     Returns
     -------
@@ -125,8 +149,7 @@ def aupr_out(y_true, y_score):
     >>> round(aupr_out([1, 1, -1, -1], [0.9, 0.5, 0.6, 0.1]), 3)
     0.833
     """
-    y_true, y_score = _check(y_true, y_score)
-    return float(average_precision_score(y_true, -y_score, pos_label=-1))
+    return float(_count(y_true, y_score).aupr_out()[0])
 
 
 @validate_params(_ARRAYS, prefer_skip_nested_validation=True)
@@ -158,53 +181,23 @@ def detection_accuracy(y_true, y_score):
     >>> detection_accuracy([1, 1, -1, -1], [0.9, 0.5, 0.6, 0.1])
     0.75
     """
-    false_positive, true_positive, _ = roc_curve(*_check(y_true, y_score))
-    return float(np.max((true_positive + 1 - false_positive) / 2))
+    return float(_count(y_true, y_score).detection_accuracy()[0])
 
 
-def _check(y_true, y_score):
-    """Check labels and scores, and return scores that have only an order."""
-    y_true, y_score = check_judged(y_true, y_score)
-    # Only the order counts, and ranks have no infinities.
-    return y_true, np.unique(y_score, return_inverse=True)[1].astype(float)
+def _count(y_true, y_score):
+    return ScoreCounts.from_scores(*check_labelled_scores(y_true, y_score))
+
+
+def check_labelled_scores(y_true, y_score):
+    """Return labels +1 and -1, some of either, and one score for each of them."""
+    y_true = check_signs(y_true, np.size(y_true), "y_true", both=True)
+    return y_true, check_scores(y_score, "y_score", len(y_true))
 
 
 def check_metric(metric):
-    """Refuse what is no function, such as the name of one."""
+    """Raise if the metric is not a function, but for instance the name of one."""
     if not callable(metric):
         raise TypeError(
             "metric must be a function of y_true and y_score, such as "
             f"skgrad.metrics.auroc; got {brief(metric, 200)}."
         )
-
-
-def check_judged(y_true, y_score):
-    """Check that labels are +1 and -1, both there, and that scores are numbers."""
-    y_true = to_array(y_true, "y_true")
-    y_score = to_array(y_score, "y_score")
-    if y_true.ndim != 1 or y_score.shape != y_true.shape:
-        raise ValueError(
-            "y_true and y_score must be of one shape (n_samples,); got "
-            f"{y_true.shape} and {y_score.shape}."
-        )
-    labels = distinct(y_true)
-    # Other labels would be turned round in silence: 1 means anomaly to many.
-    if labels != [-1, 1]:
-        hint = ""
-        if labels in ([0], [1], [-1]):
-            hint = (
-                " In cross-validation, give cv= folds that hold both kinds, such as "
-                "skgrad.NoveltyKFold(shuffle=True)."
-            )
-        elif labels == [0, 1]:
-            hint = " From labels with 1 for anomalies, take 1 - 2 * y."
-        raise ValueError(
-            "y_true must hold +1 for in-distribution inputs and -1 for anomalies, both "
-            f"at least once; got labels {labels[:5]}.{hint}"
-        )
-    if y_score.dtype.kind not in "iuf" or np.isnan(y_score).any():
-        raise ValueError(
-            "y_score must be numbers without NaN, higher = more in-distribution; got "
-            f"dtype {y_score.dtype} with {y_score[:5]} ..."
-        )
-    return y_true, y_score

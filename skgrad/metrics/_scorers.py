@@ -16,6 +16,7 @@ from ._detection import (
     auroc,
     check_metric,
     detection_accuracy,
+    fpr_at_tpr,
     tnr_at_tpr,
 )
 
@@ -23,26 +24,29 @@ from ._detection import (
 class DetectionScorer:
     """Score any detector by one of the detection metrics.
 
-    A scorer of scikit-learn is given an estimator and labelled data. This one takes
+    A scorer of scikit-learn takes an estimator and labelled data. This one accepts
     novelty detectors, whose labels are +1 for in-distribution and -1 for anomalies,
-    and binary classifiers, with 1 of 0 and 1 or -1 of -1 and +1 for anomalies. It
-    turns all into the labels and the direction that the metric asks for.
+    and binary classifiers, in which 1 of {0, 1} or -1 of {-1, +1} is the anomaly. It
+    converts labels and scores to what the metric expects.
 
     Parameters
     ----------
     metric : callable
-        ``metric(y_true, y_score)`` with y_true in {+1, -1}; higher is better.
+        ``metric(y_true, y_score)`` with y_true in {+1, -1}.
     anomaly_label : object, default=None
         Which label of a classifier means anomaly; needed only where the labels are
         other than 0 and 1, False and True, or -1 and +1.
+    greater_is_better : bool, default=True
+        Whether a higher metric is better. If not, the scorer returns its negative.
     **options : dict
         Further keyword arguments of the metric.
 
     Notes
     -----
-    Without ``cv``, scikit-learn cuts the data of a novelty detector into consecutive
-    folds, some of which may hold one kind only, and trains on anomalies too. Give the
-    folds yourself: train on in-distribution rows, test on both kinds.
+    By default scikit-learn splits the data of a novelty detector into consecutive
+    folds, some of which may hold one kind only, and trains on anomalies as well. Set
+    ``cv`` to :class:`skgrad.NoveltyKFold`, which trains on in-distribution rows and
+    tests on both kinds.
 
     Examples
     --------
@@ -61,9 +65,12 @@ class DetectionScorer:
     [1.0]
     """
 
-    def __init__(self, metric, *, anomaly_label=None, **options):
+    def __init__(
+        self, metric, *, anomaly_label=None, greater_is_better=True, **options
+    ):
         self.metric = metric
         self.anomaly_label = anomaly_label
+        self.greater_is_better = greater_is_better
         self.options = options
 
     def __call__(self, estimator, X, y):
@@ -84,12 +91,12 @@ class DetectionScorer:
         Returns
         -------
         float
-            The metric; higher is better.
+            The metric, or its negative; higher is better.
         """
         check_metric(self.metric)
         check_estimator(estimator)
         if y is None:
-            raise ValueError("y must be given, to tell anomalies; got None.")
+            raise ValueError("y must label the anomalies; got None.")
         y = to_array(y, "y")
         if is_classifier(estimator):
             check_is_fitted(estimator)
@@ -97,15 +104,18 @@ class DetectionScorer:
             anomaly = anomaly_index(estimator.classes_, self.anomaly_label)
             y = np.where(y == estimator.classes_[anomaly], -1, 1)
         scores = in_distribution_scores(estimator, X, anomaly_label=self.anomaly_label)
-        return self.metric(y, scores, **self.options)
+        value = self.metric(y, scores, **self.options)
+        return value if self.greater_is_better else -value
 
     def __repr__(self):
         options = dict(self.options)
+        if not self.greater_is_better:
+            options = {"greater_is_better": False, **options}
         if self.anomaly_label is not None:
             options = {"anomaly_label": self.anomaly_label, **options}
-        told = "".join(f", {key}={value!r}" for key, value in options.items())
+        shown = "".join(f", {key}={value!r}" for key, value in options.items())
         name = getattr(self.metric, "__name__", repr(self.metric))
-        return f"DetectionScorer({name}{told})"
+        return f"DetectionScorer({name}{shown})"
 
 
 def _check_labels(y, classes):
@@ -113,35 +123,29 @@ def _check_labels(y, classes):
     if unknown:
         raise ValueError(
             f"y must hold the labels {classes} that the classifier was fitted on; got "
-            f"{unknown[:5]} too."
+            f"{unknown[:5]} as well."
         )
 
 
-# The strings below are what the API pages tell of each.
+# Sphinx shows the string under each as its description.
 aupr_in_scorer = DetectionScorer(aupr_in)
-"""Score a detector by `aupr_in`: give it as ``scoring``.
-
-A `DetectionScorer` without options. Higher is better.
-"""
+"""Scorer of `aupr_in` for ``scoring=``. Higher is better."""
 aupr_out_scorer = DetectionScorer(aupr_out)
-"""Score a detector by `aupr_out`: give it as ``scoring``.
-
-A `DetectionScorer` without options. Higher is better.
-"""
+"""Scorer of `aupr_out` for ``scoring=``. Higher is better."""
 auroc_scorer = DetectionScorer(auroc)
-"""Score a detector by `auroc`: give it as ``scoring``.
+"""Scorer of `auroc` for ``scoring=``. Higher is better, 0.5 is chance.
 
-A `DetectionScorer` without options, for ``cross_validate(detector, X, y, cv=folds,
-scoring=auroc_scorer)`` and searches, with folds by `NoveltyKFold`. Higher is better,
-0.5 is chance.
+As in ``cross_validate(detector, X, y, cv=NoveltyKFold(), scoring=auroc_scorer)``.
 """
 detection_accuracy_scorer = DetectionScorer(detection_accuracy)
-"""Score a detector by `detection_accuracy`: give it as ``scoring``.
+"""Scorer of `detection_accuracy` for ``scoring=``. Higher is better, 0.5 is chance."""
+neg_fpr_at_tpr_scorer = DetectionScorer(fpr_at_tpr, greater_is_better=False)
+"""Scorer of `fpr_at_tpr` at 95 % for ``scoring=``: minus the rate, so higher is better.
 
-A `DetectionScorer` without options. Higher is better, 0.5 is chance.
+Another rate is ``DetectionScorer(fpr_at_tpr, greater_is_better=False, tpr=0.99)``.
 """
 tnr_at_tpr_scorer = DetectionScorer(tnr_at_tpr)
-"""Score a detector by `tnr_at_tpr` at 95 %: give it as ``scoring``.
+"""Scorer of `tnr_at_tpr` at 95 % for ``scoring=``. Higher is better.
 
-Another share is ``DetectionScorer(tnr_at_tpr, tpr=0.99)``. Higher is better.
+Another rate is ``DetectionScorer(tnr_at_tpr, tpr=0.99)``.
 """

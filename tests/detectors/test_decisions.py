@@ -252,7 +252,7 @@ def test_known_anomalies_are_left_out(make):
         (conformal_p_values, ([np.nan], [0.0]), "scores must hold numbers and no NaN"),
         (select_by_fdr, ([0.1, 1.1],), r"p_values must lie in \[0, 1\].*to 1.1"),
         (select_by_fdr, ([0.1], 0), "'fdr' parameter"),
-        (select_by_fdr, ([[0.1, 0.2]],), "1d array"),
+        (select_by_fdr, ([[0.1, 0.2]],), "p_values must hold numbers, shape"),
         (conformal_threshold, ([0.0], 1.5), "'target_fpr' parameter"),
     ],
 )

@@ -184,8 +184,8 @@ def test_threshold_rank():
     ("scores", "target_fpr", "message"),
     [
         ([], 0.1, "scores must hold at least one number"),
-        ([1.0, np.nan], 0.1, "no NaN; got 2 scores, 1 of them NaN"),
-        ([[1.0, 2.0]], 0.1, "1d array"),
+        ([1.0, np.nan], 0.1, "no NaN; got 2 values, 1 of them NaN"),
+        ([[1.0, 2.0]], 0.1, "scores must hold numbers, shape"),
         ([1.0], 0, "'target_fpr' parameter"),
         ([1.0], 2, "'target_fpr' parameter"),
     ],

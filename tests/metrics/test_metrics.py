@@ -1,12 +1,13 @@
-"""The metrics by hand, and their scorers."""
+"""The metrics in closed form and against scikit-learn, and their scorers."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.datasets import make_blobs
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDOneClassSVM
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.model_selection import cross_validate
 from sklearn.svm import LinearSVC
 
@@ -20,27 +21,38 @@ from skgrad.metrics import (
     auroc_scorer,
     detection_accuracy,
     detection_accuracy_scorer,
+    fpr_at_tpr,
     in_distribution_scores,
+    neg_fpr_at_tpr_scorer,
     tnr_at_tpr,
     tnr_at_tpr_scorer,
 )
 
-ALL = [auroc, aupr_in, aupr_out, detection_accuracy, tnr_at_tpr]
+HIGHER_IS_BETTER = [auroc, aupr_in, aupr_out, detection_accuracy, tnr_at_tpr]
+ALL = [*HIGHER_IS_BETTER, fpr_at_tpr]
 
 
-def test_tnr_by_hand():
+@pytest.mark.parametrize(
+    ("tpr", "rejected"),
+    # 19 of the 20 pass at a threshold of 1, which -1 and 0.5 lie below. 0.951 needs 20.
+    [(0.95, 0.5), (1.0, 0.25), (0.9, 1.0), (0.951, 0.25)],
+)
+def test_rates_at_tpr_by_hand(tpr, rejected):
     y = np.repeat([1, -1], [20, 4])
     scores = np.r_[np.arange(20.0), -1, 0.5, 1, 1.5]
-    # 19 of the 20 pass at a threshold of 1, which -1 and 0.5 lie below.
-    assert tnr_at_tpr(y, scores) == 0.5
-    assert tnr_at_tpr(y, scores, tpr=1.0) == 0.25
-    assert tnr_at_tpr(y, scores, tpr=0.9) == 1.0
-    # 0.951 needs all 20.
-    assert tnr_at_tpr(y, scores, tpr=0.951) == 0.25
+    assert tnr_at_tpr(y, scores, tpr=tpr) == rejected
+    assert fpr_at_tpr(y, scores, tpr=tpr) == 1 - rejected
 
 
-def test_tnr_counts_ties_against_the_detector():
+def test_rounding_of_the_rate_needs_no_extra_input():
+    # 0.55 * 100 is 55.00000000000001, but 55 inputs are enough.
+    scores = np.r_[np.arange(100.0), 44.5]
+    assert tnr_at_tpr(np.repeat([1, -1], [100, 1]), scores, tpr=0.55) == 1.0
+
+
+def test_ties_count_against_the_detector():
     assert tnr_at_tpr([1, 1, -1, -1], [0.0, 0.0, 0.0, 0.0]) == 0.0
+    assert fpr_at_tpr([1, 1, -1, -1], [0.0, 0.0, 0.0, 0.0]) == 1.0
 
 
 def test_areas_by_hand():
@@ -51,6 +63,7 @@ def test_areas_by_hand():
     assert_allclose(aupr_in([1, -1, -1, -1], scores), 1.0)
     assert_allclose(aupr_out([1, -1, -1, -1], scores), 1.0)
     assert_allclose(aupr_in([-1, -1, 1, -1], scores), 1 / 2)
+    assert_allclose(aupr_out([1, 1, -1, 1], scores), 1 / 3)
 
 
 def test_detection_accuracy_weighs_both_kinds_alike():
@@ -60,7 +73,23 @@ def test_detection_accuracy_weighs_both_kinds_alike():
     assert detection_accuracy([1, -1], [0.0, 1.0]) == 0.5
 
 
-@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize("decimals", [1, 9], ids=["many ties", "no ties"])
+def test_same_as_scikit_learn(decimals):
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(300) < 0.7, 1, -1)
+    scores = (rng.normal(size=300) + y).round(decimals)
+    assert_allclose(auroc(y, scores), roc_auc_score(y, scores))
+    assert_allclose(aupr_in(y, scores), average_precision_score(y, scores))
+    out = average_precision_score(y, -scores, pos_label=-1)
+    assert_allclose(aupr_out(y, scores), out)
+    false_positive, true_positive, _ = roc_curve(y, scores)
+    best = np.max((true_positive + 1 - false_positive) / 2)
+    assert_allclose(detection_accuracy(y, scores), best)
+    first = np.argmax(true_positive >= 0.95)
+    assert_allclose(fpr_at_tpr(y, scores), false_positive[first])
+
+
+@pytest.mark.parametrize("metric", HIGHER_IS_BETTER)
 def test_perfect_and_reversed(metric):
     y, scores = np.repeat([1, -1], 50), np.arange(100.0)[::-1]
     assert metric(y, scores) == 1.0
@@ -68,28 +97,39 @@ def test_perfect_and_reversed(metric):
 
 
 @pytest.mark.parametrize("metric", ALL)
+def test_infinite_scores_are_the_ends_of_the_order(metric):
+    finite = metric([1, 1, -1, -1], [9.0, 0.5, 0.6, -9.0])
+    assert metric([1, 1, -1, -1], [np.inf, 0.5, 0.6, -np.inf]) == finite
+
+
 @pytest.mark.parametrize(
     ("y", "scores", "message"),
     [
-        ([0, 1], [0.1, 0.2], r"y_true must hold \+1.*got labels \[0, 1\].*1 - 2 \* y"),
-        ([1, 1], [0.1, 0.2], r"both at least once; got labels \[1\]. In cross-valid"),
+        ([0, 1], [0.1, 0.2], r"y_true must hold \+1.*np.where\(y == 0, 1, -1\)"),
+        ([1, 1], [0.1, 0.2], r"y_true must label some inputs -1.*NoveltyKFold"),
         (["in", "out"], [0.1, 0.2], "y_true must hold"),
-        ([1, -1], [0.1, np.nan], "y_score must be numbers without NaN"),
-        ([1, -1], ["a", "b"], "y_score must be numbers"),
-        ([1, -1], [0.1], r"of one shape .* got \(2,\) and \(1,\)"),
-        ([1, -1], [[0.1], [0.2]], r"of one shape .* got \(2,\) and \(2, 1\)"),
-        ([], [], "y_true must hold"),
+        ([1, -1], [0.1, np.nan], "y_score must hold at least one number and no NaN"),
+        ([1, -1], ["a", "b"], "y_score must hold numbers"),
+        ([1, -1], [0.1], r"y_score must hold one value for each of the 2 samples"),
+        ([], [], "y_true must label some"),
     ],
 )
-def test_bad_input(metric, y, scores, message):
+def test_bad_input(y, scores, message):
     with pytest.raises(ValueError, match=message):
-        metric(y, scores)
+        auroc(y, scores)
 
 
-@pytest.mark.parametrize("tpr", [0, 1.1, "x"])
-def test_bad_tpr(tpr):
+@pytest.mark.parametrize("metric", ALL)
+def test_every_metric_checks_labels(metric):
+    with pytest.raises(ValueError, match=r"y_true must hold \+1"):
+        metric([0, 1], [0.1, 0.2])
+
+
+@pytest.mark.parametrize("metric", [tnr_at_tpr, fpr_at_tpr])
+@pytest.mark.parametrize("tpr", [0, 1.1])
+def test_bad_tpr(metric, tpr):
     with pytest.raises(ValueError, match="'tpr' parameter"):
-        tnr_at_tpr([1, -1], [0.1, 0.2], tpr=tpr)
+        metric([1, -1], [0.1, 0.2], tpr=tpr)
 
 
 SCORERS = {
@@ -98,58 +138,50 @@ SCORERS = {
     "aupr_out": aupr_out_scorer,
     "accuracy": detection_accuracy_scorer,
     "tnr": tnr_at_tpr_scorer,
+    "neg_fpr": neg_fpr_at_tpr_scorer,
 }
 
 
-def blobs():
+def blobs(spread=0):
     X, y = make_blobs([150, 50], centers=[[0, 0], [6, 6]], random_state=0)
-    return X, y
+    return X + np.random.default_rng(0).normal(scale=spread, size=X.shape), y
 
 
 def test_scorers_of_a_novelty_detector():
-    X, y = blobs()
-    scores = cross_validate(
-        IsolationForest(random_state=0), X, 1 - 2 * y, scoring=SCORERS, cv=3
-    )
-    detector = IsolationForest(random_state=0).fit(X[y == 0])
+    X, y = blobs(spread=2)
+    y = 1 - 2 * y
+    detector = IsolationForest(n_estimators=10, random_state=0)
+    scores = cross_validate(detector, X, y, scoring=SCORERS, cv=3)
+    detector.fit(X[y == 1])
     for name, scorer in SCORERS.items():
         assert scores[f"test_{name}"].shape == (3,)
-        expected = scorer.metric(1 - 2 * y, detector.score_samples(X))
-        assert scorer(detector, X, 1 - 2 * y) == expected
+        sign = -1 if name == "neg_fpr" else 1
+        expected = sign * scorer.metric(y, detector.score_samples(X))
+        assert scorer(detector, X, y) == expected
 
 
-@pytest.mark.parametrize("labels", [[0, 1], [False, True], [1, -1]])
-def test_scorers_of_a_classifier(labels):
-    X, y = blobs()
-    labels = np.array(labels)[y]
-    classifier = RandomForestClassifier(random_state=0)
-    scores = cross_validate(classifier, X, labels, scoring=SCORERS, cv=3)
-    for name in SCORERS:
-        assert (scores[f"test_{name}"] == 1.0).all()
-
-
-@pytest.mark.parametrize("labels", [["in", "out"], ["clean", "adversarial"], [7, 3]])
-def test_other_labels_must_be_told(labels):
-    X, y = blobs()
-    X += np.random.default_rng(0).normal(scale=2, size=X.shape)
-    expected = aupr_in_scorer(LogisticRegression().fit(X, y), X, y)
-    named = np.array(labels)[y]
-    classifier = LogisticRegression().fit(X, named)
-    with pytest.raises(ValueError, match=r"anomaly_label must be one of .* got None"):
-        aupr_in_scorer(classifier, X, named)
-    scorer = DetectionScorer(aupr_in, anomaly_label=labels[1])
-    assert_allclose(scorer(classifier, X, named), expected)
-    assert "anomaly_label=" in repr(scorer)
-
-
-def test_minus_one_means_anomaly_to_a_classifier_too():
-    X, y = blobs()
-    X += np.random.default_rng(0).normal(scale=2, size=X.shape)
+def test_either_convention_of_binary_labels():
+    X, y = blobs(spread=2)
     by_bit = LogisticRegression().fit(X, y)
     by_sign = LogisticRegression().fit(X, 1 - 2 * y)
     for scorer in SCORERS.values():
         assert_allclose(scorer(by_bit, X, y), scorer(by_sign, X, 1 - 2 * y))
     assert aupr_in_scorer(by_bit, X, y) > aupr_out_scorer(by_bit, X, y)
+    by_bool = LogisticRegression().fit(X, y == 1)
+    assert auroc_scorer(by_bool, X, y == 1) == auroc_scorer(by_bit, X, y)
+
+
+def test_other_labels_need_anomaly_label():
+    X, y = blobs(spread=2)
+    expected = aupr_in_scorer(LogisticRegression().fit(X, y), X, y)
+    for labels in (["clean", "adversarial"], [7, 3]):
+        named = np.array(labels)[y]
+        classifier = LogisticRegression().fit(X, named)
+        with pytest.raises(ValueError, match=r"anomaly_label must be .*got None"):
+            aupr_in_scorer(classifier, X, named)
+        scorer = DetectionScorer(aupr_in, anomaly_label=labels[1])
+        assert_allclose(scorer(classifier, X, named), expected)
+        assert "anomaly_label=" in repr(scorer)
 
 
 def test_estimators_with_decisions_only():
@@ -161,32 +193,26 @@ def test_estimators_with_decisions_only():
         assert auroc_scorer(LinearSVC().fit(X, labels), X, labels) == 1.0
 
 
-def test_sure_classifiers_do_not_tie():
+def test_saturated_classifiers_do_not_tie():
     X, y = blobs()
-    sure = LogisticRegression(C=1e9).fit(X, y)
-    scores = in_distribution_scores(sure, np.linspace([0, 0], [-60, -60], 20))
+    saturated = LogisticRegression(C=1e9).fit(X, y)
+    scores = in_distribution_scores(saturated, np.linspace([0, 0], [-60, -60], 20))
     assert len(np.unique(scores)) == 20
 
 
-def test_infinite_scores_are_the_ends_of_the_order():
-    for metric in ALL:
-        finite = metric([1, 1, -1, -1], [9.0, 0.5, 0.6, -9.0])
-        assert metric([1, 1, -1, -1], [np.inf, 0.5, 0.6, -np.inf]) == finite
-
-
-def test_scorer_refuses_what_it_cannot_read():
+def test_scorers_reject_unsuitable_estimators_and_labels():
     X, y = blobs()
     three = DummyClassifier().fit(X, np.arange(200) % 3)
     with pytest.raises(ValueError, match=r"estimator must have two classes.* it has 3"):
         auroc_scorer(three, X, y)
     two = DummyClassifier().fit(X, y)
     with pytest.raises(
-        ValueError, match=r"y must hold the labels \[.*0.*1.*\].*\[-1\] too"
+        ValueError, match=r"y must hold the labels \[.*0.*1.*\].*\[-1\]"
     ):
         auroc_scorer(two, X, 1 - 2 * y)
     with pytest.raises(TypeError, match=r"estimator must be an outlier detector or a"):
         auroc_scorer(LinearRegression().fit(X, y), X, 1 - 2 * y)
-    forest = IsolationForest(random_state=0).fit(X)
+    forest = IsolationForest(n_estimators=5, random_state=0).fit(X)
     with pytest.raises(ValueError, match="y_true must hold"):
         auroc_scorer(forest, X, y)
 
@@ -197,3 +223,5 @@ def test_scorer_options_and_repr():
     loose, strict = (DetectionScorer(tnr_at_tpr, tpr=t) for t in (0.5, 1.0))
     assert loose(detector, X, 1 - 2 * y) >= strict(detector, X, 1 - 2 * y)
     assert repr(strict) == "DetectionScorer(tnr_at_tpr, tpr=1.0)"
+    shown = "DetectionScorer(fpr_at_tpr, greater_is_better=False)"
+    assert repr(neg_fpr_at_tpr_scorer) == shown

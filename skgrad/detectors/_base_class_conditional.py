@@ -1,0 +1,153 @@
+"""Base class of the detectors with one model per predicted class."""
+
+from numbers import Integral
+
+import numpy as np
+
+from .._compat import Interval
+from .._messages import brief
+from ._base import BaseNoveltyDetector, fit_to_score
+from ._blocks import block_names, find_blocks
+from ._decision import threshold_options
+from ._scores import in_distribution_scores
+
+
+class BaseClassConditional(BaseNoveltyDetector):
+    """Base of the detectors with one model per predicted class and group of columns.
+
+    A group of columns is a block (a layer or the logits), or all blocks joined. The
+    score is a weighted sum of the scores of the groups. A subclass writes
+    `_fit_scores`, which calls `_locate_columns` and then sets ``_models``, a dict of
+    class to one model per group, and ``_pooled``, the models for all other classes.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNoveltyDetector._parameter_constraints,
+        "blocks": ["array-like", None],
+        "min_class_size": [Interval(Integral, 2, None, closed="left")],
+        "threshold": threshold_options(),
+    }
+
+    def _locate_columns(
+        self, X, names, *, include_logits=True, joint=False, weights=None
+    ):
+        """Find the groups of columns and the classes that get their own models.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            The predicted classes.
+        """
+        self.blocks_, self.logits_block_ = find_blocks(X.shape[1], names, self.blocks)
+        scored = [
+            (name, block)
+            for number, (name, block) in enumerate(
+                zip(
+                    block_names(self.blocks_, self.logits_block_, names),
+                    self.blocks_,
+                    strict=True,
+                )
+            )
+            if include_logits or number != self.logits_block_
+        ]
+        if not scored:
+            raise ValueError(
+                "include_logits must be True when X holds nothing but logits. Add "
+                "another layer, or leave the logits in."
+            )
+        self.block_names_ = [name for name, _ in scored]
+        self._columns = [block for _, block in scored]
+        if joint:
+            self.block_names_ = [" + ".join(self.block_names_)]
+            self._columns = [np.r_[tuple(self._columns)]]
+        self._weights = check_weights(weights, len(self._columns), "block of columns")
+        predicted = self._predicted_class(X)
+        classes, counts = np.unique(predicted, return_counts=True)
+        self.modelled_classes_ = classes[counts >= self.min_class_size]
+        return predicted
+
+    def _fit_detectors(self, X, predicted, make_detector, scaling):
+        """Fit an outlier detector per class and group of columns."""
+
+        def fit(rows):
+            return [
+                ScaledScores(make_detector(), scaling).fit(rows[:, columns])
+                for columns in self._columns
+            ]
+
+        self._pooled = fit(X)
+        self._models = {
+            label: fit(X[predicted == label])
+            for label in self.modelled_classes_.tolist()
+        }
+
+    def block_scores(self, X):
+        r"""Score each block of columns separately; their weighted sum is the score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples, n_blocks)
+            The scores by the models of the predicted class, in the order of
+            ``block_names_``, higher = more in-distribution.
+        """
+        return self._block_scores(self._check_test_data(X))
+
+    def _block_scores(self, X):
+        predicted = self._predicted_class(X)
+        scores = np.empty((len(X), len(self._columns)))
+        for label in np.unique(predicted).tolist():
+            rows = predicted == label
+            own = X[rows]
+            models = self._models.get(label, self._pooled)
+            for number, columns in enumerate(self._columns):
+                scores[rows, number] = models[number].score(own[:, columns])
+        return scores
+
+    def _score_samples(self, X):
+        # A matrix product may round differently for other numbers of rows.
+        parts = self._block_scores(X).T
+        return sum(w * part for w, part in zip(self._weights, parts, strict=True))
+
+    def _predicted_class(self, X):
+        return X[:, self.blocks_[self.logits_block_]].argmax(axis=1)
+
+
+class ScaledScores:
+    """A detector whose scores may be scaled to [0, 1] on its training samples."""
+
+    def __init__(self, detector, scaling):
+        self.detector = detector
+        self.scaling = scaling
+
+    def fit(self, X):
+        fit_to_score(self.detector, X)
+        self.low, self.range = 0.0, 1.0
+        if self.scaling is not None:
+            scores = in_distribution_scores(self.detector, X)
+            # Equal scores have no range; they stay as they are.
+            self.low, self.range = scores.min(), np.ptp(scores) or 1.0
+        return self
+
+    def score(self, X):
+        return (in_distribution_scores(self.detector, X) - self.low) / self.range
+
+
+def check_weights(weights, n_weights, owner):
+    """Return one weight for each owner, such as a detector, scaled to sum 1."""
+    given = np.ones(n_weights) if weights is None else np.asarray(weights)
+    if (
+        given.shape != (n_weights,)
+        or given.dtype.kind not in "iuf"
+        or not np.all((given >= 0) & np.isfinite(given))
+        or not given.any()
+    ):
+        raise ValueError(
+            f"weights must be None or numbers >= 0, not all 0, one per {owner}, "
+            f"{n_weights} here; got {brief(weights)}."
+        )
+    return given / given.sum()
