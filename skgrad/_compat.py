@@ -26,6 +26,19 @@ from torch.nn.modules.dropout import _DropoutNd
 CONVOLUTIONS = (_ConvNd,)
 DROPOUTS = (_DropoutNd,)
 
+
+def has_gradient_hooks(tensor):
+    """Return True if hooks may change the gradient of a tensor."""
+    # Tensor.register_hook has no counterpart that shows what is registered.
+    return bool(tensor._backward_hooks)
+
+
+def write_count(tensor):
+    """Return a number that grows with each write into the memory of a tensor."""
+    # The documentation of autograd names _version for this, but it has no public name.
+    return tensor._version
+
+
 __all__ = [
     "CONVOLUTIONS",
     "DROPOUTS",
@@ -35,7 +48,9 @@ __all__ = [
     "check_feature_names_in",
     "fit_context",
     "get_feature_names",
+    "has_gradient_hooks",
     "num_samples",
     "safe_indexing",
     "validate_params",
+    "write_count",
 ]

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from .._compat import StrOptions
-from ..torch_engine.input_gradients import unit
 from ..torch_engine.model_state import at_least_float32
+from ..torch_engine.scaling import unit
 
 
 class LinfBall:

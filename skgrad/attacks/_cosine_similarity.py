@@ -8,9 +8,13 @@ from sklearn.utils import check_random_state
 from torch.nn import functional as F  # noqa: N812
 
 from .._compat import Interval, validate_params
-from ..torch_engine.input_gradients import Maps, cosine_statistics, recorded_logits
+from ..torch_engine.input_gradients import (
+    Maps,
+    cosine_statistics,
+    recorded_cosines,
+    recorded_logits,
+)
 from ..torch_engine.model_state import check_finite
-from ..torch_engine.recorded_features import recorded_cosines
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall
 from ._base import CONSTRAINTS, POSITIVE, run_attack

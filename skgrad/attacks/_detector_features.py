@@ -16,13 +16,11 @@ from ..feature_extraction import (
     LayerActivationTransformer,
 )
 from ..torch_engine.activations import layer_activations
-from ..torch_engine.cotangents import recorded_label_cotangents, wide
-from ..torch_engine.input_gradients import Maps, recorded_logits
+from ..torch_engine.cotangents import label_cotangents
+from ..torch_engine.input_gradients import Maps, recorded_cosines, recorded_logits
 from ..torch_engine.model_state import at_least_float32, frozen, unwrap_model
-from ..torch_engine.recorded_features import (
-    recorded_cosines,
-    recorded_gradient_norms,
-)
+from ..torch_engine.parameter_gradients import squared_gradient_norms
+from ..torch_engine.scaling import widest_float
 
 _LEGAL = (
     "detector must be a fitted Pipeline whose first step is LayerActivationTransformer,"
@@ -110,7 +108,7 @@ class DetectorFeatures:
 
 
 def _side_by_side(blocks):
-    return torch.cat([block.to(wide(block.device)) for block in blocks], dim=1)
+    return torch.cat([block.to(widest_float(block.device)) for block in blocks], dim=1)
 
 
 def _parts(extract):
@@ -154,8 +152,11 @@ def _cosines(part, module, x):
 
 
 def _gradient_norms(part, module, x):
-    cotangents = partial(recorded_label_cotangents, **part._design(part.n_classes_))
-    norms = recorded_gradient_norms(module, x, cotangents, part._routes)
+    cotangents = partial(label_cotangents, **part._design(part.n_classes_))
+    with frozen(module, parameter_gradients=True):
+        norms = squared_gradient_norms(
+            module, x, cotangents, part._routes, create_graph=True
+        )
     return part._scaled(norms.flatten(1))
 
 

@@ -11,8 +11,8 @@ from .._compat import Interval
 from .._messages import brief
 from ..attacks._bounds import check_within, checked_bounds
 from ..detectors._decision import take
-from ..torch_engine.cotangents import wide
 from ..torch_engine.model_state import as_logits, at_least_float32, placement
+from ..torch_engine.scaling import widest_float
 from ._base import BaseModelDetector
 
 
@@ -210,7 +210,7 @@ class FeatureSqueezing(BaseModelDetector):
 def _probabilities(module, batch):
     # A copy goes in: a model may work in place, and the batch be needed again.
     logits = as_logits(module(batch.clone()), len(batch))
-    return logits.to(wide(logits.device)).softmax(dim=1)
+    return logits.to(widest_float(logits.device)).softmax(dim=1)
 
 
 def _distance(p, q):

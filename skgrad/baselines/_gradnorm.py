@@ -3,8 +3,8 @@
 from numbers import Real
 
 from .._compat import Interval
-from ..torch_engine.cotangents import wide
 from ..torch_engine.head import find_linear_head, head_input
+from ..torch_engine.scaling import widest_float
 from ._base import BaseModelDetector
 
 
@@ -139,6 +139,6 @@ class GradNorm(BaseModelDetector):
 
     def _features(self, module, batch):
         logits, h = head_input(module, batch, self.layer_)
-        logits, h = logits.to(wide(logits.device)), h.to(wide(h.device))
+        logits, h = logits.to(widest_float(logits.device)), h.to(widest_float(h.device))
         excess = (logits / self.temperature).softmax(dim=1) - 1 / logits.shape[1]
         return h.abs().sum(dim=1) * excess.abs().sum(dim=1) / self.temperature

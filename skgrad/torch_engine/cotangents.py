@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .scaling import widest_float
+
 LABELS = ("all", "none", "uniform", "predicted", "complement", "each")
 LOSSES = ("bce", "bce_softmax", "cross_entropy")
 
@@ -32,57 +34,22 @@ def label_cotangents(
     ------
     Tensor of shape (n_samples, n_classes)
         dJ/dz in float64 (float32 where the device has no float64), once for each class
-        with "each", otherwise once. Neither sigma(z) - 1 nor p - 1 is formed as such,
-        so that saturated logits cost no digits.
+        with "each", otherwise once. A function of the logits for autograd. Neither
+        sigma(z) - 1 nor p - 1 is formed as such, so that saturated logits cost no
+        digits.
     """
-    return recorded_label_cotangents(logits.detach(), label, loss)
-
-
-def recorded_label_cotangents(
-    logits: Tensor, label: str | Sequence[float], loss: str
-) -> Iterator[Tensor]:
-    """Do the same as `label_cotangents`, for autograd to differentiate once more.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits; they stay in the graph.
-    label : str in `LABELS` or sequence of float of shape (n_classes,)
-        The label.
-    loss : {"bce", "bce_softmax", "cross_entropy"}
-        The loss.
-
-    Yields
-    ------
-    Tensor of shape (n_samples, n_classes)
-        dJ/dz as a function of the logits.
-    """
-    logits = logits.to(wide(logits.device))
+    logits = logits.to(widest_float(logits.device))
     for target in label_targets(logits, label):
         yield _DERIVATIVES[loss](logits, target)
 
 
-def wide(device: torch.device) -> torch.dtype:
-    """Return the widest floating dtype that the device has."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def label_targets(logits: Tensor, label: str | Sequence[float]) -> list[Tensor]:
-    """Write a label design out as numbers.
+    """Return the targets (n_samples, n_classes) of a label.
 
-    Parameters
-    ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits.
-    label : str in `LABELS` or sequence of float of shape (n_classes,)
-        "all" ones (paper A), "none" (zeros), "uniform" (1 / n_classes), "predicted"
-        (1 for the predicted class alone), "complement" (1 for all others), "each"
-        (1 for one class alone, for each class in turn), or the entries themselves.
-
-    Returns
-    -------
-    list of Tensor of shape (n_samples, n_classes)
-        The targets: n_classes of them for "each", otherwise one.
+    The label is "all" (ones, paper A), "none" (zeros), "uniform" (1 / n_classes),
+    "predicted" (1 for the predicted class alone), "complement" (1 for all others),
+    "each" (n_classes targets: 1 for one class alone, for each class in turn), or the
+    entries themselves.
     """
     n_classes = logits.shape[1]
     ones = torch.ones_like(logits)
@@ -96,7 +63,7 @@ def label_targets(logits: Tensor, label: str | Sequence[float]) -> list[Tensor]:
     if label == "each":
         identity = torch.eye(n_classes, dtype=logits.dtype, device=logits.device)
         return [row.expand_as(logits) for row in identity]
-    predicted = torch.zeros_like(logits).scatter_(1, logits.argmax(1)[:, None], 1)
+    predicted = _one_hot(logits, logits.argmax(dim=1)).to(logits.dtype)
     return [predicted if label == "predicted" else 1 - predicted]
 
 
@@ -117,11 +84,10 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 def _bce_softmax(logits: Tensor, target: Tensor) -> Tensor:
     # With odds r = p / (1 - p), C dJ/dz_k = (1 - y_k) p_k - y_k (1 - p_k)
     # + p_k sum_{j != k} (y_j - (1 - y_j) r_j). Only the likeliest class t can have odds
-    # above 1, and they can be beyond all numbers; p_k r_t is not, so t goes apart.
+    # above 1. They may overflow while p_k r_t does not, so t is computed apart.
     log_p, log_q = _log_probabilities(logits)
     p, q, odds = log_p.exp(), log_q.exp(), (log_p - log_q).exp()
-    top = torch.zeros_like(logits, dtype=torch.bool)
-    top.scatter_(1, logits.argmax(1)[:, None], True)
+    top = _one_hot(logits, logits.argmax(dim=1))
     pulls = (target - (1 - target) * odds).masked_fill(top, 0)
     others = p * (pulls.sum(dim=1, keepdim=True) - pulls)
     y_top = target[top][:, None]
@@ -132,7 +98,7 @@ def _bce_softmax(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log p and log(1 - p) of the softmax, with all digits of both."""
+    """Return log p and log(1 - p) of the softmax, both with full precision."""
     log_p = torch.log_softmax(logits, dim=1)
     top = logits.argmax(dim=1, keepdim=True)
     # 1 - p of the likeliest class is the sum of the others; any other p is <= 1/2.
@@ -188,8 +154,8 @@ def class_cotangent(
 
 
 def _log_space(logits: Tensor, classes: Tensor) -> Tensor:
-    own = torch.zeros_like(logits, dtype=torch.bool)
-    own.scatter_(1, classes[:, None], True)
+    """Return the multiple of p - e_i whose largest entry off i is 1."""
+    own = _one_hot(logits, classes)
     others = logits.masked_fill(own, -torch.inf)
     # log p_j - max log p_j = z_j - max z_j: the softmax denominator cancels.
     weights = torch.exp(others - others.amax(dim=1, keepdim=True))
@@ -201,10 +167,10 @@ def squared_error_cotangent(logits: Tensor, classes: Tensor) -> Tensor:
 
     The squared error between the softmax p and the one-hot e of class i is
     sum_j d_j^2 with d = p - e. Its gradient, 2 p_k (d_k - sum_j p_j d_j), loses its
-    digits and underflows where the softmax saturates. Each row is divided by the
-    largest probability r but that of the likeliest class m, which p_k is proportional
-    to for k != m, and where i = m once more, as then the d_k are proportional too. The
-    entry of m follows from the others, as each row sums to 0.
+    digits and underflows where the softmax saturates. Let r be the largest probability
+    of the classes other than the likeliest one, m. Each row is divided by r, which the
+    p_k with k != m are proportional to; and where i = m once more, as then the d_k are
+    proportional to r, too. The entry of m follows, as each row sums to 0.
 
     Parameters
     ----------
@@ -218,15 +184,21 @@ def squared_error_cotangent(logits: Tensor, classes: Tensor) -> Tensor:
     Tensor of shape (n_samples, n_classes)
         The scaled gradients. Each row sums to 0.
     """
-    z = logits.detach().to(wide(logits.device))
-    own = torch.zeros_like(z, dtype=torch.bool).scatter_(1, classes[:, None], True)
+    z = logits.detach().to(widest_float(logits.device))
     top = z.argmax(dim=1, keepdim=True)
-    is_top = torch.zeros_like(own).scatter_(1, top, True)
+    own, is_top = _one_hot(z, classes), _one_hot(z, top[:, 0])
     log_p, log_q = _log_probabilities(z)
     log_r = log_p.masked_fill(is_top, -torch.inf).amax(dim=1, keepdim=True)
-    # By how much d is scaled; d_i = p_i - 1 = -q_i without cancellation.
+    # Where i = m, all d_k are proportional to r. And d_i = p_i - 1 is computed as -q_i,
+    # so that nothing cancels.
     log_d = log_r * own.gather(1, top)
     d = torch.where(own, -(log_q - log_d).exp(), (log_p - log_d).exp())
     inner = d - (log_p.exp() * d).sum(dim=1, keepdim=True)
     others = ((log_p - log_r).exp() * inner).masked_fill(is_top, 0)
     return others.scatter(1, top, -others.sum(dim=1, keepdim=True)).to(logits)
+
+
+def _one_hot(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return a mask (n_samples, n_classes), True at the class of each sample."""
+    mask = torch.zeros_like(logits, dtype=torch.bool)
+    return mask.scatter_(1, classes[:, None], True)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
-from .cotangents import wide
 from .gradient_recorder import Recorder, Use, leaves_in_graph
-from .memory import is_out_of_memory
 from .model_state import as_logits, check_recorded
+from .scaling import widest_float
 
 
 class Route(NamedTuple):
@@ -33,15 +32,16 @@ class Route(NamedTuple):
 
 
 class NoRulesError(Exception):
-    """The model runs in ways that cannot be recorded.
+    """The model cannot be recorded.
 
     It uses checkpoints, which run layers again in the backward pass, where no recorder
-    sees them; or it fails on detached parameters.
+    sees them; or transforms such as vmap, which taps do not support; or it fails on
+    detached parameters.
     """
 
 
 class RuledPass:
-    """A forward pass over a batch, and backward passes that show gradient norms.
+    """A forward pass over a batch, and backward passes that compute gradient norms.
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ class RuledPass:
         The batch.
     parameters : dict of str to Tensor
         The parameters by name.
+    create_graph : bool, default=False
+        Whether the norms can be differentiated by x.
 
     Attributes
     ----------
@@ -70,53 +72,59 @@ class RuledPass:
     """
 
     def __init__(
-        self, module: nn.Module, x: Tensor, parameters: Mapping[str, Tensor]
+        self,
+        module: nn.Module,
+        x: Tensor,
+        parameters: Mapping[str, Tensor],
+        *,
+        create_graph: bool = False,
     ) -> None:
         self._parameters = parameters
-        self._recorder = Recorder(parameters.values(), x.device)
+        self._create_graph = create_graph
+        self._recorder = Recorder(
+            parameters.values(), x.device, create_graph=create_graph
+        )
         try:
             # A checkpoint works by hooks on what is saved for the backward pass.
             with disable_saved_tensors_hooks("not recorded"), self._recorder:
                 output = module(x.clone())
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            # Whatever is wrong with the model itself shows without a recorder too.
+            # An error of the model itself comes again without a recorder.
             raise NoRulesError from error
         self.logits = as_logits(output, len(x))
         check_recorded(self.logits, "parameters")
         self.reorders = self._recorder.reorders
+        self._sort_parameters()
+
+    def _sort_parameters(self) -> None:
+        """Find the parameters with one ruled call, and those without effect."""
         self.uses: dict[str, list[Use]] = {}
         self.unused: list[str] = []
         elsewhere = leaves_in_graph(self.logits)
-        uses_of: dict[int, list[Use]] = {}
-        for use in self._recorder.uses:
-            for key in use.norms:
-                uses_of.setdefault(key, []).append(use)
-        for name, parameter in parameters.items():
-            mine = uses_of.get(id(parameter), [])
-            if id(parameter) in elsewhere:
+        for name, parameter in self._parameters.items():
+            key = id(parameter)
+            uses = [use for use in self._recorder.uses if key in use.norms]
+            if key in elsewhere:
                 continue
-            if not mine:
+            if not uses:
                 self.unused.append(name)
             # A use is uncertain if the model itself ran a backward pass through it.
-            elif len({u.call for u in mine}) == 1 and all(u.certain for u in mine):
-                self.uses[name] = mine
+            elif len({u.call for u in uses}) == 1 and all(u.certain for u in uses):
+                self.uses[name] = uses
 
-    def take(self, routes: Mapping[str, Route]) -> None:
-        """Prepare for the norms of the parameters that this batch uses as routed.
-
-        Uses of other parameters are forgotten.
-        """
+    def select(self, routes: Mapping[str, Route]) -> None:
+        """Keep the parameters that this batch uses according to their routes."""
         n = len(self.logits)
         self.uses = {
             name: uses
             for name, uses in self.uses.items()
             if name in routes and all(_is_routed(use, routes[name], n) for use in uses)
         }
-        taken = {id(self._parameters[name]) for name in self.uses}
+        kept = {id(self._parameters[name]) for name in self.uses}
         for use in self._recorder.uses:
-            use.norms = {key: use.norms[key] for key in use.norms.keys() & taken}
+            use.norms = {key: use.norms[key] for key in use.norms.keys() & kept}
             if not use.norms:
                 use.x = None
         for name, uses in self.uses.items():
@@ -131,32 +139,34 @@ class RuledPass:
         cotangent : Tensor of shape (n_samples, n_classes)
             The gradient of each sample's loss at the logits.
         last : bool
-            Whether this is the last pass, so that memory can be given back on the way.
+            Whether this is the last pass, so that memory can be freed on the way.
 
         Returns
         -------
         dict of str to Tensor of shape (n_samples,)
-            Squared gradient norms of the parameters taken. One whose layer's input
-            was overwritten since is missing.
+            Squared gradient norms of the selected parameters. One whose layer's input
+            was overwritten after the call is missing.
         """
         sums: dict[int, Tensor] = {}
         overwritten: set[int] = set()
-        add = partial(self._add, sums, overwritten, last)
-        self._recorder.on_gradient = add
+        self._recorder.on_gradient = partial(self._add, sums, overwritten, last)
         try:
             torch.autograd.grad(
                 self.logits,
                 self._recorder.token,
                 cotangent,
                 allow_unused=True,
-                retain_graph=not last,
+                retain_graph=self._create_graph or not last,
+                create_graph=self._create_graph,
             )
-        finally:  # else the graph would hold itself by way of its taps
+        finally:  # else the graph would keep itself alive through its taps
             self._recorder.on_gradient = None
+        zeros = cotangent.new_zeros(
+            len(cotangent), dtype=widest_float(cotangent.device)
+        )
         keys = {name: id(self._parameters[name]) for name in self.uses}
-        nothing = cotangent.new_zeros(len(cotangent), dtype=wide(cotangent.device))
         return {
-            name: sums.get(key, nothing)
+            name: sums.get(key, zeros)
             for name, key in keys.items()
             if key not in overwritten
         }
@@ -185,7 +195,7 @@ class RuledPass:
 
 
 def _is_routed(use: Use, route: Route, n_samples: int) -> bool:
-    """Tell whether a use is of the rule and the shape of a route."""
+    """Return True if a use has the rule and the shape of a route."""
     return (
         use.x is not None
         and use.claim.rule == route.rule
@@ -200,7 +210,7 @@ def samples_in_order(
     scales: Tensor,
     dtype: torch.dtype,
 ) -> set[str]:
-    """Tell for which parameters each norm belongs to the sample in whose place it is.
+    """Find the parameters whose norms all stand in their samples' places.
 
     Parameters
     ----------
@@ -211,7 +221,7 @@ def samples_in_order(
     scales : Tensor of shape (n_samples,)
         Different numbers, in rising order.
     dtype : torch.dtype
-        The type of the gradients, whose rounding is let through.
+        The type of the gradients, whose rounding is tolerated.
 
     Returns
     -------
@@ -221,6 +231,7 @@ def samples_in_order(
     squares = scales.square()
     margin = torch.finfo(dtype).eps ** 0.5
     if len(squares) > 1:
+        # Far less than the step from one sample's factor to the next.
         margin = min(margin, torch.diff(squares).amin().item() / 50)
     grown = {name: squares * norms[name] for name in norms.keys() & rescaled.keys()}
     return {

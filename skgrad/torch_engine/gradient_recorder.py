@@ -1,4 +1,4 @@
-"""Watching a forward pass for the calls whose parameter gradients have a rule."""
+"""Watch a forward pass for the calls whose parameter gradients have a rule."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
+from .._compat import has_gradient_hooks, write_count
 from .gradient_rules import (
     BROADCASTS,
     RULES,
@@ -31,11 +31,11 @@ class Use:
     x : Tensor or None
         The input of the call. None once it is no longer wanted.
     claim : Claim
-        What the rule says.
+        What the rule returned for the call.
     call : int
         The number of the call. A call of attention makes several uses.
     norms : dict of int to callable
-        The parameters that the rule answers for, by identity, with their norms.
+        The parameters of the call that have a rule, by identity, with their norms.
     axis : int
         The axis of x along which the samples lie. Filled when it is known.
     certain : bool
@@ -44,7 +44,7 @@ class Use:
     """
 
     def __init__(self, x: Tensor, claim: Claim, call: int, known: set[int]) -> None:
-        self.x: Tensor | None = x.detach()
+        self.x: Tensor | None = x
         self.claim = claim
         self.call = call
         self.norms: dict[int, Norms] = {
@@ -52,11 +52,11 @@ class Use:
         }
         self.axis = 0
         self.certain = True
-        self._version = x._version
+        self._writes = write_count(x)
 
     def overwritten(self) -> bool:
-        """Tell whether the input was written to since the call."""
-        return self.x is not None and self.x._version != self._version
+        """Return True if something wrote into the input after the call."""
+        return self.x is not None and write_count(self.x) != self._writes
 
 
 class Recorder(TorchFunctionMode):
@@ -64,14 +64,17 @@ class Recorder(TorchFunctionMode):
 
     While it is active, a function with a rule runs on its detached parameters, and
     its output passes through a `Tap`. What is left in the graph of the logits are
-    the parameters used in any other way.
+    the parameters that are used in any other way.
 
     Parameters
     ----------
     parameters : iterable of Tensor
         The parameters of the model.
     device : torch.device
-        Where the model is.
+        The device of the model.
+    create_graph : bool
+        Whether the inputs of the calls stay in the graph, so that the norms can be
+        differentiated.
 
     Attributes
     ----------
@@ -81,16 +84,19 @@ class Recorder(TorchFunctionMode):
     uses : list of Use
         The calls, in order.
     reorders : bool
-        Whether the order of the samples may have come to depend on their values, as in
-        a model that sorts them.
+        Whether the order of the samples may depend on their values, as in a model that
+        sorts them.
     on_gradient : callable or None
         Called with a use and the gradient at its output in the backward pass.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], device: torch.device) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor], device: torch.device, *, create_graph: bool
+    ) -> None:
         super().__init__()
-        # A user's hook on a parameter may change its gradient, unseen by rules.
-        self._known = {id(p) for p in parameters if not p._backward_hooks}
+        # A user's hook on a parameter may change its gradient, which no rule sees.
+        self._known = {id(p) for p in parameters if not has_gradient_hooks(p)}
+        self._create_graph = create_graph
         self.token = torch.zeros((), device=device, requires_grad=True)
         self.uses: list[Use] = []
         self.reorders = False
@@ -116,7 +122,7 @@ class Recorder(TorchFunctionMode):
         return result
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if not torch.is_grad_enabled() or _transformed():
+        if not torch.is_grad_enabled():
             return func(*args, **kwargs)
         self._calls += 1
         if func in RULES:
@@ -136,45 +142,40 @@ class Recorder(TorchFunctionMode):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        claim = rule(*args, **kwargs)
-        if claim is None:
-            return func(*args, **kwargs)
-        # All ruled functions call it so, and take it first.
+        # All functions with a rule take their input first, under this name.
         x = args[0] if args else kwargs["input"]
-        return self._tapped(func, claim, x, args, kwargs)
+        return self._tapped(func, rule(*args, **kwargs), x, args, kwargs)
 
     def _broadcast(self, func: Callable, rule: str, *args: Any, **kwargs: Any) -> Any:
-        mine = [i for i, argument in enumerate(args) if id(argument) in self._known]
-        if len(args) != 2 or kwargs or len(mine) != 1:
+        own = [i for i, argument in enumerate(args) if id(argument) in self._known]
+        if len(args) != 2 or kwargs or len(own) != 1:
             return func(*args, **kwargs)
-        claim = broadcast(args[mine[0]], args[1 - mine[0]], rule)
-        if claim is None:
-            return func(*args, **kwargs)
-        return self._tapped(func, claim, args[1 - mine[0]], args, kwargs)
+        parameter, other = args[own[0]], args[1 - own[0]]
+        return self._tapped(func, broadcast(parameter, other, rule), other, args, {})
 
     def _expand(self, parameter: Tensor, *args: Any, **kwargs: Any) -> Any:
         if id(parameter) not in self._known:
             return parameter.expand(*args, **kwargs)
 
-        def expanded(detached: Tensor) -> Tensor:
-            # Not the parameter's own memory, into which the model might then write.
-            return detached.expand(*args, **kwargs).clone()
+        def expanded(parameter: Tensor) -> Tensor:
+            # A copy, as the model may write into the result.
+            return parameter.expand(*args, **kwargs).clone()
 
         shape_only = parameter.detach().expand(*args, **kwargs)
         claim = broadcast(parameter, shape_only, "expand")
-        if claim is None:
-            return parameter.expand(*args, **kwargs)
         return self._tapped(expanded, claim, shape_only, (parameter,), {})
 
     def _tapped(
-        self, func: Callable, claim: Claim, x: Tensor, args: Any, kwargs: Any
+        self, func: Callable, claim: Claim | None, x: Tensor, args: Any, kwargs: Any
     ) -> Any:
         """Run a call on detached parameters, with a tap behind it."""
-        if type(x) not in (Tensor, nn.Parameter) or x.layout != torch.strided:
+        plain = type(x) in (Tensor, nn.Parameter) and x.layout == torch.strided
+        if claim is None or not plain or x.is_nested:
             return func(*args, **kwargs)
-        use = Use(x, claim, self._calls, self._known)
+        kept = x if self._create_graph else x.detach()
+        use = Use(kept, claim, self._calls, self._known)
         empty = any(not t.numel() for t, _ in claim.parts if t is not None)
-        if x.is_nested or empty or not use.norms:
+        if empty or not use.norms:
             return func(*args, **kwargs)
 
         def detached(argument: Any) -> Any:
@@ -186,16 +187,16 @@ class Recorder(TorchFunctionMode):
         if output.is_complex():
             return func(*args, **kwargs)
         self.uses.append(use)
-        return Tap.apply(output, self.token, partial(self._show, use))
+        return Tap.apply(output, self.token, partial(self._on_backward, use))
 
-    def _show(self, use: Use, gradient: Tensor) -> None:
+    def _on_backward(self, use: Use, gradient: Tensor) -> None:
         if self._recording:
             use.certain = False
         elif self.on_gradient is not None:
             self.on_gradient(use, gradient)
 
     def _attention(self, *args: Any, **kwargs: Any) -> Any:
-        """Run torch's attention between projections that are calls of their own.
+        """Run torch's attention between projections that are separate calls.
 
         Its linear layers are functions inside, where no tap can be put. So they are
         computed here, and torch's function gets identities in their place.
@@ -234,7 +235,7 @@ class Recorder(TorchFunctionMode):
                 return together.chunk(3, dim=-1)
             weights, blocks = [weight] * 3, list(self._detached(weight).chunk(3))
         biases = [None] * 3 if bias is None else list(self._detached(bias).chunk(3))
-        # The norms of the blocks of a parameter add up to its own.
+        # The norms of the blocks of a parameter add up to its whole norm.
         return [
             self._call(F.linear, partial(linear_block, weight, bias), x, block, piece)
             for x, weight, block, piece in zip(
@@ -248,36 +249,25 @@ class Recorder(TorchFunctionMode):
 
 
 class Tap(torch.autograd.Function):
-    """Identity that shows the gradient passing through it."""
+    """Identity that hands over the gradient that passes through it."""
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, token: Tensor, show: Callable) -> Tensor:
-        """Return the output as a tensor of its own on the same memory."""
+        """Return the output as another tensor on the same memory."""
         ctx.show = show
-        # Neither a copy nor a view: an activation may then work in place. The output
-        # of a ruled function is needed by no one but its caller.
-        return torch.ops.aten._unsafe_view(output, output.shape)
+        # Neither a copy nor a view for autograd, so that an activation may work in
+        # place. Only the caller of a ruled function needs its output.
+        return output.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Show the gradient and pass it on."""
+        """Hand over the gradient and pass it on."""
         ctx.show(gradient)
         return gradient, None, None
 
 
 def leaves_in_graph(logits: Tensor) -> set[int]:
-    """Find the leaves on which logits depend.
-
-    Parameters
-    ----------
-    logits : Tensor
-        A result that autograd recorded.
-
-    Returns
-    -------
-    set of int
-        The identities of all leaf tensors in its graph.
-    """
+    """Return the identities of all leaf tensors on which the logits depend."""
     found, seen, waiting = set(), set(), [logits.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -290,13 +280,7 @@ def leaves_in_graph(logits: Tensor) -> set[int]:
     return found
 
 
-def _transformed() -> bool:
-    """Tell whether the call is inside a transform such as vmap, where taps are not."""
-    forward_mode = forward_ad._current_level >= 0
-    return forward_mode or torch._C._are_functorch_transforms_active()
-
-
-# Ways out of torch, after which anything may decide on an order.
+# Values that leave torch this way may decide on an order outside of it.
 _READ = frozenset(
     getattr(Tensor, name)
     for name in (
@@ -307,17 +291,17 @@ _READ = frozenset(
 
 
 def _may_reorder(func: Any, args: Any, result: Any) -> bool:
-    """Tell whether the order of samples may depend on values from here on.
+    """Return True if the order of samples may depend on values from here on.
 
     For that a value must become a whole number, a truth or an index first, or the input
-    hold some that are used to look up others.
+    must hold some that are used to look up others.
     """
     if func in _READ:
         return True
     if func in (Tensor.__getitem__, Tensor.__setitem__):
         index = args[1] if isinstance(args[1], tuple) else (args[1],)
         return any(isinstance(part, (Tensor, list, np.ndarray)) for part in index)
-    # What no tensor went into depends on no value.
+    # A result that was made of no tensor depends on no value.
     if not any(isinstance(argument, Tensor) for argument in args):
         return False
     results = result if isinstance(result, (tuple, list)) else (result,)

@@ -6,10 +6,8 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from .._messages import warn
 from .gradient_pass import NoRulesError, Route, RuledPass
 from .gradient_recorder import Use
-from .memory import is_out_of_memory
 from .model_state import model_dtype
 from .parameter_gradients import (
     Cotangents,
@@ -22,7 +20,7 @@ from .parameter_gradients import (
 def parameter_routes(
     module: nn.Module, x: Tensor, cotangents: Cotangents
 ) -> dict[str, Route]:
-    """Tell which parameters have their gradient norms by a rule.
+    """Find the parameters whose gradient norms a rule computes correctly.
 
     For that, a parameter must enter the logits through one call of one ruled function
     and in no other way, which the graph of the logits shows. Passes over two and three
@@ -44,8 +42,8 @@ def parameter_routes(
     Returns
     -------
     dict of str to Route
-        By parameter name. Parameters that are not in it go through autograd sample by
-        sample; those that the logits do not depend on have norm 0 either way.
+        By parameter name. All other parameters go through autograd sample by sample;
+        those that the logits do not depend on have norm 0 either way.
 
     Raises
     ------
@@ -69,19 +67,9 @@ def parameter_routes(
         }
         if not routes:
             return {}
-        ruled.take(routes)
+        ruled.select(routes)
         norms = _owned_norms(ruled, first_loss)
     except NoRulesError:
-        return {}
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        warn(
-            f"Out of memory on {x.device} with 3 samples at a time: gradient norms "
-            "will be computed one sample at a time, which is slow. Free memory and fit "
-            "again, or use a smaller model.",
-            RuntimeWarning,
-        )
         return {}
     exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]
     by_name = dict(zip(parameters, exact.T, strict=True))
@@ -94,7 +82,7 @@ def parameter_routes(
 
 
 def _three_samples(x: Tensor) -> Tensor:
-    """Return three different samples: equal ones would hide a change of order."""
+    """Return three different samples, as equal ones would hide a change of order."""
     if len(x) >= 3:
         return x[:3]
     rounds = torch.arange(3, device=x.device) // len(x)
@@ -111,11 +99,11 @@ def _route(uses: Sequence[Use], fewer: Sequence[Use]) -> Route | None:
     """Find the axis of the samples from a pass over three and one over two."""
     if len(uses) != len(fewer):
         return None
-    routes = {_one_route(*pair) for pair in zip(uses, fewer, strict=True)}
+    routes = {_route_of_use(*pair) for pair in zip(uses, fewer, strict=True)}
     return routes.pop() if len(routes) == 1 else None
 
 
-def _one_route(use: Use, fewer: Use) -> Route | None:
+def _route_of_use(use: Use, fewer: Use) -> Route | None:
     if use.x is None or fewer.x is None:
         return None
     claim, shape, short = use.claim, use.x.shape, fewer.x.shape
@@ -132,8 +120,8 @@ def _one_route(use: Use, fewer: Use) -> Route | None:
 
 
 def _owned_norms(ruled: RuledPass, loss: Cotangents) -> dict[str, Tensor]:
-    """Return the norms of the parameters whose norms are each sample's own."""
-    ((cotangent, size, _),) = scaled_cotangents(loss(ruled.logits), ruled.logits)
+    """Return the norms of the parameters that keep the samples apart."""
+    ((cotangent, size, _),) = scaled_cotangents(loss, ruled.logits)
     owned: dict[str, list[Tensor]] = {name: [] for name in ruled.uses}
     for sample in range(3):
         alone = torch.zeros_like(cotangent)
@@ -151,12 +139,12 @@ def _owned_norms(ruled: RuledPass, loss: Cotangents) -> dict[str, Tensor]:
 
 
 def _agree(norms: Tensor, exact: Tensor, largest: Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether norms agree but for rounding, with a wide margin.
+    """Return True if norms agree up to rounding, with a wide margin.
 
-    In float32 and float64 it lets no wrong formula through: one of those would be out
-    by a factor. In half precision only gross errors show. A norm below 1e-8 of its
-    sample's largest may be nothing but rounding, as that of a bias before a
-    normalisation is, and has no digits to agree in.
+    In float32 and float64 no wrong formula passes, as it would be wrong by a factor. In
+    half precision only gross errors show. A norm below 1e-8 of its sample's largest may
+    be nothing but rounding, as that of a bias before a normalisation is, and then has
+    no digits to agree in.
     """
     rounding = torch.finfo(dtype).eps
     margin = 10 * rounding**0.5 * exact + min(1e-8, 1e6 * rounding**2) * largest

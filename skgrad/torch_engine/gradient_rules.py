@@ -1,7 +1,7 @@
-"""The rules: which function calls have parameter gradients in closed form, and which.
+"""Rules: the function calls whose parameter gradients have norms in closed form.
 
-A rule in `RULES` has the signature of the function that it is for, and answers with a
-`Claim` or, where the call is none of its kind, with None.
+A rule in `RULES` has the signature of its function. It returns a `Claim`, or None if it
+does not hold for the arguments of the call.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,24 +18,24 @@ from .convolution_norms import convolution_weight
 from .gradient_norms import embedding_weight, linear_weight, row_sums
 from .model_state import at_least_float32
 
-# Squared norms from the input and the gradient at the output of a call, both with
-# the samples' rows first, and the number of samples.
+# Computes squared norms from the input and the gradient at the output of a call, both
+# with the rows of the samples along the first axis, and the number of samples.
 Norms = Callable[[Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a rule says about a call: these parameters, in this way.
+    """The parameters of a call, and how their norms are computed.
 
     Attributes
     ----------
     rule : str
         The name of the rule.
     parts : sequence of (Tensor or None, callable)
-        The tensors that may be parameters, each with its squared norms.
+        The tensors that may be parameters, each with the function for its norms.
     trailing : int or None
-        The number of axes at the end of the input that the rule needs in place; the
-        samples may lie along any axis before them. None: along the first.
+        The number of axes at the end of the input that belong to the layer. The samples
+        may lie along any axis before them; with None, along the first alone.
     rows : bool
         Whether a sample may have several rows along the axis of the samples.
     """
@@ -47,7 +47,7 @@ class Claim:
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Claim | None:
-    """Claim the parameters of a linear layer."""
+    """Return the claim of a linear layer."""
     return linear_block(weight, bias, input, weight, bias)
 
 
@@ -58,8 +58,8 @@ def linear_block(
     weight: Tensor,
     bias: Tensor | None = None,
 ) -> Claim | None:
-    """Claim parameters of which a linear layer gets a block."""
-    if weight.ndim != 2:  # torch takes a vector too
+    """Return the claim of a linear layer that uses a block of larger parameters."""
+    if weight.ndim != 2:  # torch also takes a vector
         return None
 
     def weight_norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
@@ -72,7 +72,7 @@ def linear_block(
 
 
 def _summed_rows(n_axes: int) -> Norms:
-    """Return the norms of a parameter that is added to the last axes of each row."""
+    """Make the norms of a parameter that is added to the last axes of each row."""
 
     def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
         return row_sums(gradient.reshape(-1, *gradient.shape[-n_axes:]), n)
@@ -81,7 +81,7 @@ def _summed_rows(n_axes: int) -> Norms:
 
 
 def _summed_positions(x: Tensor, gradient: Tensor, n: int) -> Tensor:
-    """Return the norms of a parameter that is added to each channel."""
+    """Compute the norms of a parameter that is added to each channel."""
     return row_sums(_over_positions(gradient), n)
 
 
@@ -100,7 +100,7 @@ def _convolution(n_axes: int) -> Callable[..., Claim]:
         groups: int = 1,
     ) -> Claim:
         if padding == "same":
-            # torch puts the odd one behind; what lies there is 0 anyhow.
+            # Of an odd number torch puts the larger half behind, where all is 0 anyway.
             reach = zip(_per_axis(dilation, n_axes), weight.shape[2:], strict=True)
             padding = [d * (k - 1) // 2 for d, k in reach]
         elif padding == "valid":
@@ -132,7 +132,7 @@ def _transposed_convolution(n_axes: int) -> Callable[..., Claim]:
             n_axes, weight, stride, padding, dilation, groups
         )
         parts = (
-            # It is the adjoint of a convolution, of which it takes the output.
+            # The adjoint of a convolution: its input is the output of that one.
             (weight, lambda x, gradient, n: norms_of(gradient, x)),
             (bias, _summed_positions),
         )
@@ -144,7 +144,7 @@ def _transposed_convolution(n_axes: int) -> Callable[..., Claim]:
 def _convolution_weight(
     n_axes: int, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return `convolution_weight` with its settings, one per axis."""
+    """Return `convolution_weight` with the settings of each axis."""
     return partial(
         convolution_weight,
         kernel_size=weight.shape[2:],
@@ -165,7 +165,7 @@ def _per_axis(value: Any, n_axes: int) -> Sequence[int]:
 
 
 def _scaled_channels(normalise: Callable[[Tensor], Tensor]) -> Norms:
-    """Return the norms of the weight of a normalisation with one per channel."""
+    """Make the norms of a normalisation's weight with one entry per channel."""
 
     def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
         normal = normalise(at_least_float32(x))
@@ -175,7 +175,7 @@ def _scaled_channels(normalise: Callable[[Tensor], Tensor]) -> Norms:
 
 
 def _scaled_rows(normalise: Callable[[Tensor], Tensor], n_axes: int) -> Norms:
-    """Return the norms of the weight of a normalisation with one per entry."""
+    """Make the norms of a normalisation's weight with one entry per value of a row."""
 
     def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
         scaled = normalise(at_least_float32(x)).mul_(gradient)
@@ -194,6 +194,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Claim | None:
+    # Statistics of the batch would make a sample's gradient depend on the others.
     if training or running_mean is None or running_var is None:
         return None
     mean, var = running_mean.detach(), running_var.detach()
@@ -257,7 +258,7 @@ def _rms_norm(
     eps: float | None = None,
 ) -> Claim:
     n_axes = len(normalized_shape)
-    if eps is None:  # torch's default is that of the type it computes in
+    if eps is None:  # torch's default is the precision of the input's type
         eps = torch.finfo(input.dtype).eps
     normalise = partial(F.rms_norm, normalized_shape=normalized_shape, eps=eps)
     parts = ((weight, _scaled_rows(normalise, n_axes)),)
@@ -273,7 +274,8 @@ def _embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Claim | None:
-    # The first rewrites the table, the second divides by counts over the batch.
+    # max_norm rewrites the table, and scale_grad_by_freq divides by the counts of
+    # indices over the whole batch.
     if max_norm is not None or scale_grad_by_freq:
         return None
     if padding_idx is not None and padding_idx < 0:
@@ -315,26 +317,16 @@ RULES: dict[Callable, Callable[..., Claim | None]] = {
 
 
 def broadcast(parameter: Tensor, other: Any, rule: str) -> Claim | None:
-    """Claim a parameter that is broadcast against a tensor with the samples.
+    """Return the claim of a parameter that is broadcast against the samples.
 
-    Parameters
-    ----------
-    parameter : Tensor
-        The parameter.
-    other : Tensor
-        What it is added to, multiplied with, or expanded to.
-    rule : {"sum", "product", "expand"}
-        Which.
-
-    Returns
-    -------
-    Claim or None
-        None if the other is no tensor, has no axis, or fewer than the parameter.
+    ``other`` is the tensor that the parameter is added to ("sum"), multiplied with
+    ("product") or expanded to ("expand"). None if it is no tensor, has no axis, or
+    fewer axes than the parameter.
     """
     if not isinstance(other, Tensor) or other.ndim < max(1, parameter.ndim):
         return None
     shape = parameter.shape
-    while shape and shape[0] == 1:  # there the samples may lie
+    while shape and shape[0] == 1:  # the samples may lie along such an axis
         shape = shape[1:]
 
     def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:

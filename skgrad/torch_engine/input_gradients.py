@@ -11,33 +11,35 @@ from torch import Tensor, nn
 
 from .cotangents import class_cotangent
 from .model_state import as_logits, at_least_float32, check_finite, check_recorded
+from .scaling import unit
 
 STATISTICS = ("mean", "max", "min", "std", "energy")
 # Entries of maps and matrices held at a time: 512 MB in float32.
 _HELD = 2**27
-# Classes up to which mixing gradients costs less than the backward pass it spares.
-_FEW = 32
+# Up to this number of classes, mixing gradients costs less than the backward pass that
+# it saves.
+_FEW_CLASSES = 32
 # Samples times classes in one vectorized backward pass: enough to keep a GPU busy.
-_TOGETHER = 1024
+_VECTORIZED = 1024
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Which maps of a sample are compared.
+    """The maps of a sample that are compared.
 
     Attributes
     ----------
     sign : bool, default=True
-        The signs of the input gradients, the saliency maps of paper B (Eq. 1), or the
-        gradients themselves.
+        True for the signs of the input gradients, the saliency maps of paper B (Eq. 1);
+        False for the gradients themselves.
     top_n : int, optional
-        Only those of the classes with the ``top_n`` largest logits, the largest
-        first. None takes all classes, in their order.
+        Take the classes with the ``top_n`` largest logits alone, the largest first.
+        None takes all classes, in their order.
     channel_reduction : {"max"}, optional
-        Their maximum over the channels, the first axis of a sample, as the published
-        code of paper B takes it. None leaves them as they are.
+        Take the maximum over the channels, the first axis of a sample, as the published
+        code of paper B does. None leaves maps as they are.
     logit_scale : float, optional
-        Those of the network with rescaled logits, see `class_cotangent`.
+        Take gradients of the network with rescaled logits, see `class_cotangent`.
     """
 
     sign: bool = True
@@ -57,26 +59,9 @@ def summarized_cosines(
 ) -> Tensor:
     """Summarise the cosine matrices of samples, in groups that the memory holds.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    maps : Maps
-        What is compared.
-    summary : callable
-        Takes what `class_cosines` returns for some samples, returns
-        (n_samples, n_features).
-    n_classes : int
-        The number of logits.
-    held : int, optional
-        Largest number of entries of maps and matrices to hold at a time.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_features)
-        The summaries.
+    ``summary`` takes what `class_cosines` returns for some samples, and returns
+    (n_samples, n_features), as this function does for all samples. The other parameters
+    are those of `class_cosines`; ``held`` counts entries of maps and matrices.
     """
     n_maps = maps.top_n or n_classes
     # Maps and the gradients that they are made of; matrices and copies of them.
@@ -100,7 +85,7 @@ def class_cosines(
     Cost: one forward pass and, per class, one backward pass to the input (one less
     where all classes, at most 32, are held at once without ``logit_scale``). No
     gradient of a parameter is computed. Where ``held`` does not suffice for the maps of
-    all classes, they are taken in blocks, and maps are computed anew for each pair of
+    all classes, they are taken in blocks, and maps are computed again for each pair of
     blocks.
 
     Parameters
@@ -114,8 +99,8 @@ def class_cosines(
     held : int, optional
         Largest number of map entries to hold at a time.
     vectorized : bool, optional
-        Whether to run the backward passes of a block of classes as one. None does so
-        on a GPU, which small batches leave idle.
+        Whether to run the backward passes of a block of classes as one. None does so on
+        a GPU, which small batches leave idle.
 
     Returns
     -------
@@ -136,8 +121,8 @@ def class_cosines(
         vectorized = x.device.type == "cuda"
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
-        classes = mapped_classes(logits, maps.top_n)
-        # Two blocks are held where one does not do.
+        classes = _mapped_classes(logits, maps.top_n)
+        # Where one block is too large, two of them are held at a time.
         per_class, n_maps = leaf.numel(), classes.shape[1]
         block = n_maps if n_maps * per_class <= held else held // (2 * per_class)
         blocks = classes.split(max(1, block), dim=1)
@@ -149,10 +134,54 @@ def class_cosines(
                 right = _unit_maps(leaf, logits, second, maps, vectorized)
                 row.append(left @ right.transpose(1, 2))
             rows.append(row)
-    return _mirrored(rows).clamp(-1, 1), predicted_position(classes, logits)
+    return _mirrored(rows).clamp(-1, 1), _predicted_position(classes, logits)
 
 
-def mapped_classes(logits: Tensor, top_n: int | None) -> Tensor:
+def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
+    """Compute what `class_cosines` does, for autograd to differentiate by x.
+
+    Cost: one backward pass to the input per class, and as many again when the result
+    is differentiated. All are held in memory. Signs have no derivative: with
+    ``maps.sign`` it is that of the cosines of the gradients themselves.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        The logits of x.
+    x : Tensor of shape (n_samples, *input_shape)
+        The inputs, in the graph of the logits.
+    maps : Maps
+        What is compared.
+
+    Returns
+    -------
+    matrices : Tensor of shape (n_samples, n_maps, n_maps)
+        Cosines in [-1, 1].
+    predicted : Tensor of int64 of shape (n_samples,)
+        The position of the predicted class among the maps.
+    """
+    classes = _mapped_classes(logits, maps.top_n)
+    gradients = []
+    for column in classes.T:
+        cotangent = class_cotangent(logits, column, logit_scale=maps.logit_scale)
+        (gradient,) = torch.autograd.grad(
+            logits, x, cotangent, create_graph=True, materialize_grads=True
+        )
+        gradients.append(gradient)
+    matrices = _cosines(gradients, maps)
+    if maps.sign:
+        signs = [gradient.detach().sign() for gradient in gradients]
+        # The values of the signs, with the derivative of the gradients.
+        matrices = matrices + (_cosines(signs, maps) - matrices).detach()
+    return matrices, _predicted_position(classes, logits)
+
+
+def _cosines(values: list[Tensor], maps: Maps) -> Tensor:
+    units = torch.stack([_unit_map(one, maps) for one in values], dim=1)
+    return (units @ units.transpose(1, 2)).clamp(-1, 1)
+
+
+def _mapped_classes(logits: Tensor, top_n: int | None) -> Tensor:
     """Return the classes (n_samples, n_maps) of each sample's maps."""
     if top_n is None:
         every = torch.arange(logits.shape[1], device=logits.device)
@@ -160,13 +189,13 @@ def mapped_classes(logits: Tensor, top_n: int | None) -> Tensor:
     return logits.detach().topk(top_n, dim=1).indices
 
 
-def predicted_position(classes: Tensor, logits: Tensor) -> Tensor:
-    """Return where among the classes (n_samples, n_maps) the predicted one stands."""
+def _predicted_position(classes: Tensor, logits: Tensor) -> Tensor:
+    """Return the index of the predicted class among the classes (n_samples, n_maps)."""
     return classes.eq(logits.argmax(dim=1, keepdim=True)).int().argmax(dim=1)
 
 
 def _mirrored(rows: list[list[Tensor]]) -> Tensor:
-    """Make whole symmetric matrices from the blocks on and above the diagonal."""
+    """Complete symmetric matrices from their blocks on and above the diagonal."""
     full = []
     for i, row in enumerate(rows):
         left = [rows[j][i - j].transpose(1, 2) for j in range(i)]
@@ -181,38 +210,16 @@ def _unit_maps(
     units = []
     for gradient in _class_gradients(leaf, logits, classes, maps, vectorized):
         # The sign of NaN is 0, which would look like a gradient that vanishes.
-        values = at_least_float32(check_finite(gradient))
-        units.append(unit_map(values.sign() if maps.sign else values, maps))
+        values = check_finite(gradient)
+        units.append(_unit_map(values.sign() if maps.sign else values, maps))
     return torch.stack(units, dim=1)
 
 
-def unit_map(values: Tensor, maps: Maps) -> Tensor:
-    """Bring one map of each sample to length 1, with its channels reduced.
-
-    Parameters
-    ----------
-    values : Tensor of shape (n_samples, *input_shape)
-        Gradients or their signs; the result can be differentiated by them.
-    maps : Maps
-        Says how channels are reduced.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_entries)
-        The maps; one that is zero everywhere stays so.
-    """
+def _unit_map(values: Tensor, maps: Maps) -> Tensor:
+    """Return one map of each sample (n_samples, n_entries) at length 1."""
     if maps.channel_reduction == "max":
         values = values.amax(dim=1)
     return unit(values.flatten(1))
-
-
-def unit(values: Tensor) -> Tensor:
-    """Bring each sample of ``values`` to Euclidean length 1; zeros stay zeros."""
-    flat = values.flatten(1)
-    # Scaled by the largest entry first: squares of tiny gradients underflow.
-    flat = flat / _or_one(flat.detach().abs().amax(dim=1, keepdim=True))
-    flat = flat / _or_one(torch.linalg.vector_norm(flat, dim=1, keepdim=True))
-    return flat.view_as(values)
 
 
 def _class_gradients(
@@ -220,13 +227,13 @@ def _class_gradients(
 ) -> Iterator[Tensor]:
     """Yield the loss gradient (n_samples, *input_shape) towards each class.
 
-    Each is so up to a positive factor of each sample (see `class_cotangent`).
+    Each sample's is scaled by a positive factor (see `class_cotangent`).
     """
     cotangents = (
         class_cotangent(logits.detach(), column, logit_scale=maps.logit_scale)
         for column in classes.T
     )
-    if classes.shape[1] == logits.shape[1] <= _FEW and maps.logit_scale is None:
+    if classes.shape[1] == logits.shape[1] <= _FEW_CLASSES and maps.logit_scale is None:
         whole = torch.stack(list(cotangents), dim=1)
         yield from _mixed(leaf, logits, whole, vectorized)
     else:
@@ -259,7 +266,7 @@ def _mixed(
 def _in_steps(
     leaf: Tensor, logits: Tensor, cotangents: Iterator[Tensor], vectorized: bool
 ) -> Iterator[Tensor]:
-    step = max(1, _TOGETHER // len(logits)) if vectorized else 1
+    step = max(1, _VECTORIZED // len(logits)) if vectorized else 1
     while together := list(islice(cotangents, step)):
         yield from _pulled_back(leaf, logits, together)
 
@@ -267,15 +274,15 @@ def _in_steps(
 def _pulled_back(
     leaf: Tensor, logits: Tensor, cotangents: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    """Return the gradients at the leaf, computed together where torch can."""
+    """Return the gradients at the leaf, computed together if torch can do so."""
     if len(cotangents) > 1:
         try:
             return _vectorized(leaf, logits, torch.stack(list(cotangents)))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:
-            # Some operation cannot be vectorized. One by one all can, and one that
-            # cannot be differentiated at all says so there.
+            # Some operation cannot be vectorized. An operation that cannot be
+            # differentiated at all raises again below.
             return [_pulled_back(leaf, logits, [one])[0] for one in cotangents]
     (gradient,) = torch.autograd.grad(
         logits, leaf, cotangents[0], retain_graph=True, materialize_grads=True
@@ -285,8 +292,8 @@ def _pulled_back(
 
 def _vectorized(leaf: Tensor, logits: Tensor, cotangents: Tensor) -> Sequence[Tensor]:
     with warnings.catch_warnings():
-        # An operation without a rule of its own is looped over inside.
-        warnings.filterwarnings("ignore", message="There is a performance drop")
+        # Torch warns of operations that it loops over inside, which is no loss here.
+        warnings.simplefilter("ignore", UserWarning)
         (gradients,) = torch.autograd.grad(
             logits,
             leaf,
@@ -300,26 +307,11 @@ def _vectorized(leaf: Tensor, logits: Tensor, cotangents: Tensor) -> Sequence[Te
     return gradients.unbind()
 
 
-def _or_one(divisor: Tensor) -> Tensor:
-    return torch.where(divisor == 0, 1, divisor)
-
-
 def loss_input_gradient(module: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
-    """Compute the direction in input space that raises the cross-entropy.
+    """Compute the input gradient of the cross-entropy towards each sample's class.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    classes : Tensor of int64 of shape (n_samples,)
-        The class of each sample towards which the loss is taken.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, *input_shape)
-        Input gradients, each up to a positive factor (see `class_cotangent`).
+    The result (n_samples, *input_shape) is scaled by a positive factor of each sample
+    (see `class_cotangent`).
     """
     return input_gradient(module, x, partial(class_cotangent, classes=classes))[0]
 
@@ -363,21 +355,11 @@ def _traced_forward(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def recorded_logits(module: nn.Module, x: Tensor) -> Tensor:
-    """Run the model on inputs that are part of a graph.
+    """Return the logits of inputs that are part of a graph, in that graph.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``, gradients enabled.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes)
-        The logits, in the graph.
+    The model is held by ``frozen(module)``, with gradients enabled.
     """
-    # A copy goes in, because a model that works in place must not touch a leaf.
+    # A copy, because a model that works in place must not write into a leaf.
     logits = as_logits(module(x.clone()), len(x))
     check_recorded(logits, "input")
     return logits
@@ -405,7 +387,7 @@ def cosine_statistics(matrices: Tensor, predicted: Tensor) -> Tensor:
     rows, columns = upper_pairs(matrices)
     pairs = matrices[:, rows, columns]
     has_predicted = (rows == predicted[:, None]) | (columns == predicted[:, None])
-    # Every sample has the same number of pairs in each set, so both are rectangular.
+    # Every sample has the same number of pairs in each set, so both can be reshaped.
     sets = (pairs[~has_predicted], pairs[has_predicted])
     return torch.cat([_statistics(s.reshape(len(pairs), -1)) for s in sets], dim=1)
 

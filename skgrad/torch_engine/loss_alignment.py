@@ -1,8 +1,9 @@
-"""How loss gradients near an input point back at it (paper B, Theorem 1)."""
+"""Loss gradients near an input against the way back to it (paper B, Theorem 1)."""
 
 from torch import Tensor, nn
 
-from .input_gradients import Maps, loss_input_gradient, unit_map
+from .input_gradients import loss_input_gradient
+from .scaling import unit
 
 
 def gradient_alignment(
@@ -30,7 +31,7 @@ def gradient_alignment(
         point leads back to the input; 0 where the gradient vanishes.
     """
     gradient = loss_input_gradient(module, nearby, classes)
-    # <-g, x - nearby> = <g, nearby - x>. A cosine does not mind that the engine's
-    # gradient is scaled.
-    ascent, away = (unit_map(part, Maps()) for part in (gradient, nearby - x))
+    # <-g, x - nearby> = <g, nearby - x>. The gradient is scaled by a positive factor,
+    # which does not change the cosine.
+    ascent, away = (unit(part.flatten(1)) for part in (gradient, nearby - x))
     return (ascent * away).sum(dim=1).clamp(-1, 1)

@@ -5,26 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from .cotangents import wide
 from .gradient_pass import NoRulesError, Route, RuledPass, samples_in_order
 from .model_state import as_logits, check_finite, check_recorded
+from .scaling import scale_by_largest, widest_float
 
 # dJ/dz from the logits z, for one or several losses J.
 Cotangents = Callable[[Tensor], Iterable[Tensor]]
 
 
 def gradient_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that have gradients, by name, in model order.
+    """Return all floating-point parameters by name, in model order.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model. A parameter shared between layers is listed once.
-
-    Returns
-    -------
-    dict of str to Parameter
-        All floating-point parameters, frozen ones included.
+    Frozen parameters are included, and one shared between layers is listed once.
     """
     return {n: p for n, p in module.named_parameters() if p.is_floating_point()}
 
@@ -34,14 +26,17 @@ def squared_gradient_norms(
     x: Tensor,
     cotangents: Cotangents,
     routes: Mapping[str, Route],
+    *,
+    create_graph: bool = False,
 ) -> Tensor:
     """Compute each sample's squared gradient norm of every parameter.
 
     Cost: one forward pass and one backward pass per loss over the whole batch, in
     which no gradient of a weight is computed, for the parameters that have a rule.
-    If there are others, one forward and one backward pass per sample besides. Where
-    the order of samples may depend on their values, another backward pass per loss
-    sees whether each norm is in its sample's place.
+    If there are others, also one forward and one backward pass per sample. Where the
+    order of samples may depend on their values, another backward pass per loss checks
+    that each norm is in its sample's place. With ``create_graph``, differentiating the
+    result costs about twice as much again.
 
     Parameters
     ----------
@@ -50,12 +45,14 @@ def squared_gradient_norms(
     x : Tensor of shape (n_samples, *input_shape)
         The inputs.
     cotangents : callable
-        Takes logits (n_samples, n_classes), gives dJ/dz of each sample for one loss
-        J or several: an iterable of ``n_losses`` tensors of that shape.
+        Takes logits (n_samples, n_classes) and returns dJ/dz of each sample for one
+        loss J or several: an iterable of ``n_losses`` tensors of that shape.
     routes : dict of str to Route
         What `skgrad.torch_engine.gradient_routes.parameter_routes` found for this
-        model and such inputs. Only a parameter that this very batch uses accordingly
-        goes by rule; without any, all go through autograd.
+        model and such inputs. A parameter that this batch uses in another way, or that
+        has no route, goes through autograd sample by sample.
+    create_graph : bool, default=False
+        Whether the norms can be differentiated by x.
 
     Returns
     -------
@@ -73,37 +70,32 @@ def squared_gradient_norms(
     parameters = gradient_parameters(module)
     found: dict[str, Tensor] = {}
     if routes:
-        found = _batched_norms(module, x, cotangents, parameters, routes)
+        try:
+            ruled = RuledPass(module, x, parameters, create_graph=create_graph)
+            ruled.select(routes)
+            found = _norms_by_rules(ruled, cotangents, create_graph)
+        except NoRulesError:
+            pass
     missing = {name: p for name, p in parameters.items() if name not in found}
     if missing:
-        found |= _looped_norms(module, x, cotangents, missing)
+        rows = [
+            _norms_of_sample(module, one, cotangents, missing, create_graph)
+            for one in x.split(1)
+        ]
+        found |= zip(missing, torch.stack(rows).unbind(dim=2), strict=True)
     return check_finite(torch.stack([found[name] for name in parameters], dim=2))
 
 
-def _batched_norms(
-    module: nn.Module,
-    x: Tensor,
-    cotangents: Cotangents,
-    parameters: Mapping[str, Tensor],
-    routes: Mapping[str, Route],
+def _norms_by_rules(
+    ruled: RuledPass, cotangents: Cotangents, create_graph: bool
 ) -> dict[str, Tensor]:
-    """Return the norms (n_samples, n_losses) that the rules give for this batch."""
-    try:
-        ruled = RuledPass(module, x, parameters)
-        ruled.take(routes)
-        return _norms_of_losses(ruled, cotangents)
-    except NoRulesError:
-        return {}
-
-
-def _norms_of_losses(ruled: RuledPass, cotangents: Cotangents) -> dict[str, Tensor]:
-    """Run a backward pass for each loss, and another where samples may have moved."""
+    """Return the norms (n_samples, n_losses) that the rules give for a batch."""
     logits = ruled.logits
-    scales = torch.linspace(1, 2, len(logits), dtype=wide(logits.device))
-    scales = scales.to(logits.device)
+    dtype = widest_float(logits.device)
+    scales = torch.linspace(1, 2, len(logits), dtype=dtype, device=logits.device)
     names = set(ruled.uses)
     rows: list[dict[str, Tensor]] = []
-    for cotangent, size, last in scaled_cotangents(cotangents(logits), logits):
+    for cotangent, size, last in scaled_cotangents(cotangents, logits, create_graph):
         norms = ruled.norms(cotangent, last=last and not ruled.reorders)
         if ruled.reorders:
             rescaled = (cotangent * scales[:, None]).to(cotangent.dtype)
@@ -112,72 +104,55 @@ def _norms_of_losses(ruled: RuledPass, cotangents: Cotangents) -> dict[str, Tens
         names &= norms.keys()
         rows.append({name: norms[name] * size.square() for name in names})
     found = {name: torch.stack([row[name] for row in rows], dim=1) for name in names}
-    nothing = scales.new_zeros(len(logits), len(rows))
-    return found | dict.fromkeys(ruled.unused, nothing)
+    zeros = scales.new_zeros(len(logits), len(rows))
+    return found | dict.fromkeys(ruled.unused, zeros)
+
+
+def _norms_of_sample(
+    module: nn.Module,
+    x: Tensor,
+    cotangents: Cotangents,
+    parameters: Mapping[str, Tensor],
+    create_graph: bool,
+) -> Tensor:
+    """Return the norms (n_losses, n_parameters) of a single sample by autograd."""
+    logits = as_logits(module(x.clone()), 1)
+    check_recorded(logits, "parameters")
+    losses = []
+    for cotangent, size, last in scaled_cotangents(cotangents, logits, create_graph):
+        gradients = torch.autograd.grad(
+            logits,
+            list(parameters.values()),
+            cotangent,
+            retain_graph=create_graph or not last,
+            create_graph=create_graph,
+            materialize_grads=True,
+        )
+        squares = [g.to(size.dtype).square().sum().to(size.device) for g in gradients]
+        losses.append(torch.stack(squares) * size.square())
+    return torch.stack(losses)
 
 
 def scaled_cotangents(
-    cotangents: Iterable[Tensor], logits: Tensor
+    cotangents: Cotangents, logits: Tensor, create_graph: bool = False
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
     """Bring cotangents to the type of the logits, with their size apart.
 
-    Gradients are linear in the cotangent: scaled so that its largest entry is 1, none
-    underflows because the logits saturate.
-
-    Parameters
-    ----------
-    cotangents : iterable of Tensor of shape (n_samples, n_classes)
-        One per loss.
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits.
+    Gradients are linear in the cotangent. Scaled so that its largest entry is 1, none
+    of them underflows because the logits saturate.
 
     Yields
     ------
     scaled : Tensor of shape (n_samples, n_classes)
-        The scaled cotangent.
+        The scaled cotangent, a function of the logits with ``create_graph``.
     size : Tensor of shape (n_samples,)
         With whose square the squared norms are to be multiplied.
     last : bool
         Whether it is that of the last loss.
     """
-    waiting = iter(cotangents)
+    waiting = iter(cotangents(logits if create_graph else logits.detach()))
     following = next(waiting, None)
     while following is not None:
         cotangent, following = following, next(waiting, None)
-        size = cotangent.abs().amax(dim=1)
-        size = torch.where(size == 0, 1, size)
-        scaled = (cotangent / size[:, None]).to(logits.dtype)
-        yield scaled, size, following is None
-
-
-def _looped_norms(
-    module: nn.Module,
-    x: Tensor,
-    cotangents: Cotangents,
-    parameters: Mapping[str, Tensor],
-) -> dict[str, Tensor]:
-    """Return the norms (n_samples, n_losses) by autograd, sample by sample."""
-    rows = [
-        _one_sample(module, one.clone(), cotangents, list(parameters.values()))
-        for one in x.split(1)
-    ]
-    return dict(zip(parameters, torch.stack(rows).unbind(dim=2), strict=True))
-
-
-def _one_sample(
-    module: nn.Module, x: Tensor, cotangents: Cotangents, parameters: list[Tensor]
-) -> Tensor:
-    logits = as_logits(module(x), 1)
-    check_recorded(logits, "parameters")
-    losses = []
-    for cotangent, scale, last in scaled_cotangents(cotangents(logits), logits):
-        gradients = torch.autograd.grad(
-            logits, parameters, cotangent, allow_unused=True, retain_graph=not last
-        )
-        squares = [
-            scale.new_zeros(()) if g is None else g.to(scale.dtype).square().sum()
-            for g in gradients
-        ]
-        squares = [square.to(scale.device) for square in squares]
-        losses.append(torch.stack(squares) * scale.square())
-    return torch.stack(losses)
+        scaled, size = scale_by_largest(cotangent)
+        yield scaled.to(logits.dtype), size, following is None

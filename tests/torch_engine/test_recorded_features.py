@@ -9,15 +9,16 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from skgrad.torch_engine.activations import layer_activations
-from skgrad.torch_engine.cotangents import label_cotangents, recorded_label_cotangents
+from skgrad.torch_engine.cotangents import label_cotangents
 from skgrad.torch_engine.gradient_routes import parameter_routes
-from skgrad.torch_engine.input_gradients import Maps, class_cosines, recorded_logits
+from skgrad.torch_engine.input_gradients import (
+    Maps,
+    class_cosines,
+    recorded_cosines,
+    recorded_logits,
+)
 from skgrad.torch_engine.model_state import frozen
 from skgrad.torch_engine.parameter_gradients import squared_gradient_norms
-from skgrad.torch_engine.recorded_features import (
-    recorded_cosines,
-    recorded_gradient_norms,
-)
 from skgrad.torch_engine.smooth_relu import SmoothReLU
 
 MAPS = [
@@ -73,12 +74,12 @@ def test_norms_agree_with_the_engine_and_finite_differences(label, loss):
     expected, routes = norms_and_routes(net, x, label, loss)
     assert "conv.weight" in routes
     assert "power" not in routes
-    cotangents = partial(recorded_label_cotangents, label=label, loss=loss)
+    cotangents = partial(label_cotangents, label=label, loss=loss)
 
     def norms(x):
-        return recorded_gradient_norms(net, x, cotangents, routes)
+        return squared_gradient_norms(net, x, cotangents, routes, create_graph=True)
 
-    with frozen(net), torch.enable_grad():
+    with frozen(net, parameter_gradients=True):
         leaf = x.clone().requires_grad_(True)
         found = norms(leaf)
         assert_allclose(found.detach(), expected, rtol=1e-10)
@@ -91,14 +92,16 @@ def test_norms_by_rule_have_the_derivatives_of_autograd(n_samples):
     # with activations that work in place.
     net = seeded(LeNet).eval()
     x = torch.as_tensor(images(n_samples, (1, 28, 28)))
-    cotangents = partial(recorded_label_cotangents, label="all", loss="bce")
+    cotangents = partial(label_cotangents, label="all", loss="bce")
     _, routes = norms_and_routes(net, x, "all", "bce")
     assert len(routes) == 10
     slopes = []
-    with frozen(net), torch.enable_grad(), SmoothReLU(10.0):
+    with frozen(net, parameter_gradients=True), SmoothReLU(10.0):
         for way in (routes, {}):
             leaf = x.clone().requires_grad_(True)
-            norms = recorded_gradient_norms(net, leaf, cotangents, way)
+            norms = squared_gradient_norms(
+                net, leaf, cotangents, way, create_graph=True
+            )
             slopes += torch.autograd.grad(norms.log().sum(), leaf)
     scale = slopes[1].abs().max().item()
     assert_allclose(slopes[0], slopes[1], atol=1e-4 * scale)
