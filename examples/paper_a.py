@@ -60,8 +60,8 @@ def learn_from_nothing(model):
     gradients = ConfoundingGradientTransformer(model, log=True)
     logits = LayerActivationTransformer(model, "logits")
     density = ClassConditionalGaussian(include_logits=False)
-    plain["ODIN"].set_params(epsilon=EPSILON)
-    plain["Mahalanobis P"].set_params(epsilon=EPSILON)
+    plain["ODIN"].set_params(eps=EPSILON)
+    plain["Mahalanobis P"].set_params(eps=EPSILON)
     return {name: plain[name] for name in names} | {
         DENSITY: make_pipeline(make_union(gradients, logits), density),
         RECOMMENDED: make_recommended_detector(model),
@@ -72,7 +72,7 @@ def learn_from_anomalies(model):
     """Return the detectors that learn from known anomalies."""
     learners = make_baselines(model, learn_from_anomalies=True)
     ensembles = {name: learners[name] for name in MAHALANOBIS[2:]}
-    ensembles["Mahalanobis P+FE"].set_params(epsilon=EPSILON)
+    ensembles["Mahalanobis P+FE"].set_params(eps=EPSILON)
     if hasattr(model, "layer3"):
         for ensemble in ensembles.values():
             ensemble.set_params(layers=STAGES)

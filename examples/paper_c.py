@@ -70,7 +70,7 @@ def list_detectors(model, layer):
     plain, learners = make_baselines(model), list_learners(model)
     return {
         "max softmax": plain["max softmax"],
-        "ODIN": plain["ODIN"].set_params(epsilon=0.0),
+        "ODIN": plain["ODIN"].set_params(eps=0.0),
         "Mahalanobis": plain["Mahalanobis"].set_params(layers="logits"),
         "ELO": ELO(model, layers=layer),
         **learners,

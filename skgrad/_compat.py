@@ -5,11 +5,18 @@ Tried with scikit-learn 1.6 and 1.9, torch 2.6 and 2.14, skorch 1.2 and 1.4
 one of them is answered in one place.
 """
 
+import sys
+
 # The limits of parameters as data, so that messages are uniform and tests can draw
 # wrong values. scikit-learn has no public name for them yet.
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
 
 # Lists of named estimators as parameters: get_params, set_params and clone for them.
 from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
@@ -39,18 +46,43 @@ def write_count(tensor):
     return tensor._version
 
 
+def buffers_of(module):
+    """Return the dict of a module's own buffers, which may be written to.
+
+    torch's public names neither tell a buffer that is None nor remove one.
+    """
+    return module._buffers
+
+
+def is_dynamo_loaded():
+    """Return True if anything may have been compiled by torch.compile.
+
+    Importing torch._dynamo takes a second, so it is not imported to ask it.
+    """
+    return "torch._dynamo.eval_frame" in sys.modules
+
+
+def uncompiled(module):
+    """Return the module that `torch.compile` wrapped, None for any other module."""
+    return getattr(module, "_orig_mod", None)
+
+
 __all__ = [
     "CONVOLUTIONS",
     "DROPOUTS",
     "BaseComposition",
+    "HasMethods",
     "Interval",
     "StrOptions",
+    "buffers_of",
     "check_feature_names_in",
     "fit_context",
     "get_feature_names",
     "has_gradient_hooks",
+    "is_dynamo_loaded",
     "num_samples",
     "safe_indexing",
+    "uncompiled",
     "validate_params",
     "write_count",
 ]

@@ -76,7 +76,7 @@ MODEL_ESTIMATORS = {
     "ODIN": partial(ODIN, **HALVES),
     "GradNorm": partial(GradNorm, **HALVES),
     "FeatureSqueezing": partial(FeatureSqueezing, bit_depth=4, **HALVES),
-    "Mahalanobis": partial(Mahalanobis, layers="all", epsilon=0.01, **HALVES),
+    "Mahalanobis": partial(Mahalanobis, layers="all", eps=0.01, **HALVES),
     "LID": partial(LID, n_neighbors=3, **HALVES),
     "KernelDensityUncertainty": partial(KernelDensityUncertainty, n_passes=3, **HALVES),
     "ELO": partial(ELO, layers="conv", **HALVES),

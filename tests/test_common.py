@@ -78,7 +78,7 @@ ESTIMATORS = [
     GradNorm(AnyWidth(), **HALVES),
     ODIN(AnyWidth(), **HALVES),
     Mahalanobis(AnyWidth(), **HALVES),
-    Mahalanobis(AnyWidth(), layers=["bend", "logits"], epsilon=0.1, **HALVES),
+    Mahalanobis(AnyWidth(), layers=["bend", "logits"], eps=0.1, **HALVES),
     LID(AnyWidth(), **HALVES),
     LID(AnyWidth(), layers=["bend", "logits"], **HALVES),
     KernelDensityUncertainty(AnyWidthDropout(), n_passes=5, **HALVES),

@@ -1,6 +1,5 @@
 """The one way in and out of every attack."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
@@ -13,7 +12,6 @@ from .._compat import Interval
 from .._validation import check_inputs
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
-from ..torch_engine.memory import Pieces
 from ..torch_engine.model_state import (
     as_logits,
     at_least_float32,
@@ -205,15 +203,13 @@ def run_attack(
     bounds : tuple of two floats or arrays
         The lowest and highest legal value.
     batch_size : int
-        Samples per batch; if they are too many for the memory, it is halved with a
-        warning.
+        Samples per batch.
     device : str, torch.device or None
         Where to compute.
     target : int, array-like of int, str or None, default=None
         The classes to reach, see `Goals`; None for any but y.
     random_state : int, RandomState instance or None, default=None
-        Draws random targets. An instance that ``perturb`` draws from, sample after
-        sample, goes back to where it was when a batch is done again.
+        Draws random targets.
     reached : callable, default=Batch.reached
         Takes a `Batch` and the logits of the adversarial inputs, returns whether the
         goal is reached.
@@ -242,32 +238,19 @@ def run_attack(
         n_classes = forward(module, prepare(X[:2])).shape[1]
         goals.check(n_classes)
 
-        def attack(raw, start):
+        def attack(start):
+            raw = X[start : start + batch_size]
             x, rows = prepare(raw), slice(start, start + len(raw))
             classes, aim = goals.of(module, x, rows, n_classes)
             # A value that rounding left outside stays; eps and bounds hold for all.
             lowest, highest = torch.minimum(low, x), torch.maximum(high, x)
             batch = Batch(module, x, classes, aim, lowest, highest, rows, watch)
-            with _undrawn_if_it_fails(random_state):
-                return _measured(batch, perturb(batch).detach(), reached)
+            return _measured(batch, perturb(batch).detach(), reached)
 
-        parts = list(Pieces(batch_size, place["device"])(attack, X))
+        parts = [attack(start) for start in range(0, len(X), batch_size)]
     result = AttackResult(*map(_to_numpy, zip(*parts, strict=True)))
     watch.check(result.success)
     return result
-
-
-@contextmanager
-def _undrawn_if_it_fails(random_state):
-    """Let a batch that is done again, in halves, draw the same numbers."""
-    drawn = isinstance(random_state, np.random.RandomState)
-    before = random_state.get_state() if drawn else None
-    try:
-        yield
-    except Exception:
-        if drawn:
-            random_state.set_state(before)
-        raise
 
 
 def _measured(batch, adversarial, reached):

@@ -17,7 +17,7 @@ from .._messages import brief, did_you_mean, listed
 from .._optional import import_package
 from .._validation import check_inputs
 from ..torch_engine.model_state import as_logits, check_recorded, placement
-from ..torch_engine.restoring import seed_torch
+from ..torch_engine.restoring import torch_seeded
 from ._balls import per_sample
 from ._base import CONSTRAINTS, run_attack
 from ._bounds import checked_bounds
@@ -163,19 +163,16 @@ def seed_each(X, random_state):
 
 @contextmanager
 def seeded(seed, device):
-    """Seed the global generators of Python, numpy and torch; restore all but torch's.
-
-    Those of torch are restored by `frozen`, which surrounds every attack.
-    """
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    seed_torch(seed, device)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+    """Seed the global generators of Python, numpy and torch, then restore them."""
+    with torch_seeded(seed, device):
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from ..torch_engine.samples import count_samples
 
 
 class BaseModelDetector(BaseDecision, BaseModelEstimator):
-    """Base of the detectors that take the inputs of a model and score them themselves.
+    """Base of the detectors that take the inputs of a model, not its features.
 
-    A subclass writes `_features`, what is computed of each input; `_score`, if that is
-    not the score itself; and `_learn`, if there is something to learn. The model is
-    held still around all of them.
+    A subclass implements `_features`, computed for each input; `_score`, if that is not
+    the score itself; and `_learn`, if there is something to learn. The model is frozen
+    around all of them.
     """
 
     _parameter_constraints: dict = {
@@ -39,19 +39,19 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
 
     @abstractmethod
     def _features(self, module, batch):
-        """Return a Tensor (n_samples, ...) for a batch, each row by itself."""
+        """Return a Tensor (n_samples, ...) for a batch, each row independently."""
 
     def _score(self, features):
         """Return scores (n_samples,), higher = more in-distribution."""
         return features
 
     def _check_rows(self, module, X, rows):
-        """Check the in-distribution rows of X, also those that are held out."""
+        """Check the in-distribution rows of X, including those held out."""
 
     def _learn(self, module, X, anomalies, random_state):
         """Learn from in-distribution inputs, and from anomalies if there are any.
 
-        Both are of the kind of X; ``anomalies`` is None where y named none.
+        Both come in the container of X; ``anomalies`` is None if y labels none.
         """
 
     def _fit(self, X, y):

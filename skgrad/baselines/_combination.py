@@ -1,4 +1,4 @@
-"""Several numbers of an input as one score: with known anomalies, or without."""
+"""Combine several columns into one score, with or without known anomalies."""
 
 from abc import abstractmethod
 from numbers import Real
@@ -18,10 +18,10 @@ FISHER, LOGISTIC = "fisher", "logistic"
 
 
 class BaseCombination(BaseModelDetector):
-    """Base of the detectors whose `_features` are several columns of evidence.
+    """Base of the detectors whose `_features` are several columns.
 
-    In each column higher means more in-distribution. A subclass writes
-    `_learn_columns` and `_features`.
+    In each column higher means more in-distribution. A subclass implements
+    `_count_columns`, `_learn_columns` and `_features`.
     """
 
     _parameter_constraints: dict = {
@@ -32,51 +32,51 @@ class BaseCombination(BaseModelDetector):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # y tells the known anomalies that the regression learns from.
+        # The regression learns from the known anomalies in y.
         tags.target_tags.required = self.combination == LOGISTIC
         return tags
 
     @abstractmethod
     def _count_columns(self, module, X):
-        """Return how many columns there will be, having checked the parameters."""
+        """Check the parameters and return the number of columns."""
 
     @abstractmethod
     def _learn_columns(self, module, X, random_state):
-        """Learn from in-distribution inputs whatever the columns need."""
+        """Learn what the columns need from in-distribution inputs."""
 
     def _learn(self, module, X, anomalies, random_state):
         n_columns, n_samples = self._count_columns(module, X), count_samples(X)
         if self.combination == LOGISTIC and anomalies is None:
             raise ValueError(
-                "combination='logistic' learns from known anomalies, and y names none. "
-                "Label their rows of X by y = -1 and all others by +1, or set "
-                "combination='fisher', which needs none. Folds of NoveltyKFold have "
-                "none to learn from; those of StratifiedKFold do."
+                "combination='logistic' needs known anomalies, and y labels none. "
+                "Label their rows of X with -1 and all others with +1, or set "
+                "combination='fisher', which needs none. Training folds of "
+                "NoveltyKFold hold no anomalies; those of StratifiedKFold do."
             )
         self._combine = None
         fit = reference = np.arange(n_samples)
         alone = n_columns == 1 and self.combination == FISHER
         if n_samples > 1 and not alone:
-            # The columns of the samples that they are learnt from look too good.
+            # Samples that the columns are learnt from score too high in them.
             fit, reference = split_rows(fit, self.reference_fraction, random_state)
         self._learn_columns(module, take(X, fit), random_state)
         if alone:
             return
         columns = self._map_features(module, take(X, reference))
         if self.combination == LOGISTIC:
-            others = self._map_features(module, anomalies)
-            self._combine = _LogisticRegression().fit(columns, others)
+            anomalous = self._map_features(module, anomalies)
+            self._combine = _LogisticRegression().fit(columns, anomalous)
         else:
             self._combine = _FisherSum().fit(columns)
 
     def _score(self, features):
-        return (
-            features[:, 0] if self._combine is None else self._combine.score(features)
-        )
+        if self._combine is None:
+            return features[:, 0]
+        return self._combine.score(features)
 
 
 class _FisherSum:
-    """The sum of the logarithms of p-values among in-distribution samples."""
+    """Sum of the logarithms of p-values among in-distribution samples."""
 
     def fit(self, columns):
         self.references = [np.sort(column) for column in columns.T]
@@ -88,11 +88,11 @@ class _FisherSum:
 
 
 class _LogisticRegression:
-    """The log-odds of being in-distribution."""
+    """Log-odds of being in-distribution, by logistic regression."""
 
     def fit(self, normal, anomalous):
         labels = np.repeat([1, -1], [len(normal), len(anomalous)])
-        # Balanced: how many anomalies someone happens to know is no prior.
+        # Balanced: the number of known anomalies is not their prior probability.
         regression = LogisticRegression(class_weight="balanced", max_iter=1000)
         self.model = make_pipeline(AnyFloatScaler(), regression)
         self.model.fit(np.concatenate([normal, anomalous]), labels)

@@ -18,61 +18,58 @@ from ._layers import BaseLayersDetector
 class ELO(BaseLayersDetector):
     r"""One-class support vectors in an early-layer output.
 
-    Deep layers keep of an input what tells its class, early ones also what tells that
-    it has none. The layer is chosen by trial, and its outputs are described by a
-    one-class support vector machine that knows no classes. With its support vectors
-    :math:`x_i` and their coefficients :math:`\alpha_i`, the score is
+    Deep layers keep what distinguishes the classes; early layers also keep what shows
+    that an input belongs to none of them. The most discriminative layer is chosen, and
+    a one-class support vector machine is fitted on its outputs, all classes together.
+    With the support vectors :math:`x_i` and their coefficients :math:`\alpha_i`, the
+    score is
 
     .. math:: \sum_i \alpha_i \exp(-\gamma \lVert f(x) - f(x_i) \rVert^2).
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default=None
-        The layer, a name in ``model.named_modules()``, "logits", or "penultimate" for
-        what goes into the layer that returns the logits; or the candidates, several
-        names in ``model.named_modules()``. None takes the candidates of
-        `MostDiscriminativeLayer`.
+        The layer: a name in ``model.named_modules()``, "logits", or "penultimate" for
+        the input of the layer that returns the logits; or several names to choose from.
+        None takes the candidates of `MostDiscriminativeLayer`.
     nu : float, default=0.001
-        Bound on the share of samples outside the description, in (0, 1].
+        Upper bound on the share of samples outside the description, in (0, 1].
     gamma : {"scale", "auto"} or float, default="scale"
         Coefficient of the RBF kernel, as in :class:`sklearn.svm.OneClassSVM`.
     max_samples : int, default=2000
-        Most in-distribution samples, and most of the anomalies given, that are drawn
-        to choose the layer.
+        Largest number of in-distribution samples, and of known anomalies, drawn to
+        choose the layer.
     pooling : {"mean", "max", "none"}, default="mean"
-        What becomes of the axes after the second: their mean, their largest value, or
-        a column for each position.
+        How the axes after the second are reduced: by their mean, their largest value,
+        or not at all, with a column for each position.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt
-        from them.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples and what the layer is chosen by.
+        Draws the held-out samples and those that the layer is chosen on.
 
     Attributes
     ----------
     layer_ : str
         The layer.
     layers_ : list of str
-        The layer alone.
+        The same, as a list.
     errors_ : dict of str to float, or None
-        Detection error of each candidate, if there was a choice.
+        Detection error of each candidate, if the layer was chosen.
     anomalies_used_ : {"given", "generated"} or None
-        Whether y named the anomalies that the layer was chosen by.
+        Whether the anomalies for the choice came from y.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
@@ -80,7 +77,7 @@ class ELO(BaseLayersDetector):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -88,7 +85,7 @@ class ELO(BaseLayersDetector):
 
     See Also
     --------
-    skgrad.MostDiscriminativeLayer : The choice alone.
+    skgrad.MostDiscriminativeLayer : The choice of the layer.
     skgrad.PerClassSVDD : The same idea per predicted class, in two layers.
 
     Notes
@@ -96,10 +93,10 @@ class ELO(BaseLayersDetector):
     Cost: one forward pass up to the layer. The time of `fit` grows with the square of
     the number of samples.
 
-    The paper chooses the layer by out-of-distribution samples: here the rows of X with
-    y = -1, which serve nothing else. Without them anomalies are generated, see
+    The paper chooses the layer on out-of-distribution samples: here the rows of X with
+    y = -1, which are used for nothing else. Without them anomalies are generated, see
     `MostDiscriminativeLayer`. Outputs are standardised. The threshold is that of
-    ``target_fpr``, not the machine's own.
+    ``target_fpr``, not that of the support vector machine.
 
     References
     ----------
@@ -142,9 +139,9 @@ class ELO(BaseLayersDetector):
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
@@ -156,9 +153,9 @@ class ELO(BaseLayersDetector):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _learn(self, module, X, anomalies, random_state):
@@ -168,8 +165,8 @@ class ELO(BaseLayersDetector):
             layers = [self._choose(module, X, anomalies, random_state)]
         self._find_layers(module, X, layers, self.pooling)
         self.layer_ = self.layers_[0]
-        blocks, _ = self._gather(module, X, self.pooling)
-        self._svm = make_svdd(self.nu, self.gamma).fit(blocks[self.layer_])
+        (features,), _ = self._gather(module, X, self.pooling)
+        self._svm = make_svdd(self.nu, self.gamma).fit(features)
 
     def _choose(self, module, X, anomalies, random_state):
         """Return the most discriminative layer."""
@@ -200,7 +197,7 @@ class ELO(BaseLayersDetector):
 
 
 def _joined(one, other):
-    """Put samples of the same kind one after the other."""
+    """Concatenate samples of the same container."""
     if isinstance(one, Dataset):
         return ConcatDataset([one, other])
     if isinstance(one, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Feature squeezing: a prediction worth its trust survives coarser inputs."""
+"""Feature squeezing: how far a prediction changes with coarser inputs."""
 
 from functools import partial
 from numbers import Integral
@@ -17,55 +17,52 @@ from ._base import BaseModelDetector
 
 
 class FeatureSqueezing(BaseModelDetector):
-    r"""Distance between the predictions for an input and for coarser ones.
+    r"""Distance between the predictions for an input and for coarser versions of it.
 
-    Adversarial perturbations live in degrees of freedom that a classifier does not
-    need. Squeezers s take these away: fewer colours, a median over neighbouring
-    pixels. What is lost to an in-distribution input changes its prediction little.
-    With p the softmax of the logits, the score is
+    Adversarial perturbations use degrees of freedom that a classifier does not need.
+    Squeezers s remove these, by fewer colours or a median over neighbouring pixels,
+    which changes the prediction for an in-distribution input little. With p the softmax
+    of the logits, the score is
 
     .. math:: - \max_s \lVert p(x) - p(s(x)) \rVert_1,
 
-    between -2 and 0, higher = more in-distribution. The paper's detector is the
-    opposite: high scores there are adversarial.
+    between -2 and 0, higher = more in-distribution. It is the negative of the paper's,
+    where high scores are adversarial.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     bit_depth : int, default=1
-        Bits that are left of every value: it is rounded to one of
-        ``2 ** bit_depth`` levels, spread evenly over the bounds. None omits this
-        squeezer. The paper has 1 for MNIST, 5 for CIFAR-10 and ImageNet.
+        Every value is rounded to one of ``2 ** bit_depth`` levels, spread evenly over
+        the bounds; None omits this squeezer. The paper uses 1 for MNIST, 5 for CIFAR-10
+        and ImageNet.
     median_size : int, default=2
-        Width of the window whose median replaces a value. It lies over the last two
-        axes of images, and along the last axis of samples with one or two axes, which
-        is time. Of rows whose columns have no order, say None, which omits this
-        squeezer. The paper has 2 throughout.
+        Width of the window whose median replaces a value: over the last two axes of
+        images, and along the last axis, time, of samples with one or two axes. None
+        omits this squeezer; use it for rows whose columns have no order. The paper uses
+        2.
     squeezers : sequence of callable, default=()
         Further squeezers. Each takes an ndarray ``(n_samples, *input_shape)`` and
-        returns another of the same shape, each sample made of that sample alone. See
-        the Notes for the paper's third.
+        returns another of the same shape, treating each sample separately. See the
+        Notes for the paper's third.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         The lowest and highest value of in-distribution inputs, as the model takes
         them; arrays broadcast to one sample, such as ``(n_channels, 1, 1)``. `fit`
-        refuses other inputs. Later ones may lie beyond, where ``bit_depth`` brings
-        them to the bound.
+        raises an error for other inputs; later ones may lie beyond and are clipped.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -78,7 +75,7 @@ class FeatureSqueezing(BaseModelDetector):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -93,8 +90,8 @@ class FeatureSqueezing(BaseModelDetector):
     Cost: one forward pass, and one per squeezer. The median is SciPy's, with mirrored
     borders as in the paper, and is computed on the CPU.
 
-    The paper's third squeezer, non-local means, is in no dependency. With
-    scikit-image it is, for CIFAR-10 (search window 13, patch 3, strength 2 of 255)::
+    The paper's third squeezer, non-local means, needs scikit-image; for CIFAR-10
+    (search window 13, patch 3, strength 2 of 255)::
 
         def non_local_means(images):
             return np.stack([
@@ -104,7 +101,7 @@ class FeatureSqueezing(BaseModelDetector):
                 for image in images
             ])
 
-    For ImageNet the paper has a window of 11 and strength 4.
+    For ImageNet the paper uses a window of 11 and strength 4.
 
     References
     ----------
@@ -124,7 +121,7 @@ class FeatureSqueezing(BaseModelDetector):
 
     _parameter_constraints: dict = {
         **BaseModelDetector._parameter_constraints,
-        # float64 holds 52 bits exactly, float32 half of them.
+        # float32 represents integers of 24 bits exactly.
         "bit_depth": [Interval(Integral, 1, 24, closed="both"), None],
         "median_size": [Interval(Integral, 2, None, closed="left"), None],
         "squeezers": ["array-like"],
@@ -142,9 +139,9 @@ class FeatureSqueezing(BaseModelDetector):
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
@@ -155,9 +152,9 @@ class FeatureSqueezing(BaseModelDetector):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _check_rows(self, module, X, rows):
@@ -208,7 +205,7 @@ class FeatureSqueezing(BaseModelDetector):
 
 
 def _probabilities(module, batch):
-    # A copy goes in: a model may work in place, and the batch be needed again.
+    # A copy: a model may work in place, and the batch is needed again.
     logits = as_logits(module(batch.clone()), len(batch))
     return logits.to(widest_float(logits.device)).softmax(dim=1)
 
@@ -216,16 +213,17 @@ def _probabilities(module, batch):
 def _distance(p, q):
     """Return the L1 distance between rows of probabilities.
 
-    That of the largest, which near 1 has lost its digits, comes from all others.
+    The change of the largest one, which has lost its digits near 1, is computed as the
+    opposite of the sum of the others, since both rows sum to 1.
     """
     change = (p - q).scatter(1, p.argmax(dim=1, keepdim=True), 0.0)
     return change.abs().sum(dim=1) + change.sum(dim=1).abs()
 
 
 def _round(batch, *, low, high, bits):
-    """Round to the levels that so many bits tell apart."""
+    """Round to 2 ** bits levels, spread evenly from low to high."""
     most = 2**bits - 1
-    # float16 has no numbers as large as the levels of 16 bits.
+    # float16 cannot represent numbers as large as the levels of 16 bits.
     share = at_least_float32((batch - low) / (high - low)).clamp(0, 1)
     return low + (high - low) * ((share * most).round() / most).to(batch.dtype)
 
@@ -240,23 +238,20 @@ def _median(array, *, size):
 def _by_array(squeezer, batch):
     """Apply a function of arrays to a tensor."""
     array = at_least_float32(batch).cpu().numpy()
-    # A copy goes in, so that a squeezer that works in place does no harm.
+    valid = "squeezers must be functions that take and return an array of samples"
     try:
+        # A copy: a squeezer may work in place.
         squeezed = np.asarray(squeezer(array.copy()))
     except Exception as error:
+        error.add_note(f"{valid}; {brief(squeezer)} raised this.")
+        raise
+    if squeezed.shape != array.shape or squeezed.dtype.kind not in "fiu":
         raise ValueError(
-            "squeezers must be functions that take and return an array of samples; "
-            f"{brief(squeezer)} raises {type(error).__name__}: {error}"
-        ) from error
-    legal = squeezed.shape == array.shape and squeezed.dtype.kind in "fiu"
-    if not legal or not np.isfinite(squeezed).all():
+            f"{valid} of the same shape, {array.shape}; {brief(squeezer)} returns "
+            f"{squeezed.dtype} of shape {squeezed.shape}."
+        )
+    if not np.isfinite(squeezed).all():
         raise ValueError(
-            "squeezers must return finite numbers of the shape they are given, "
-            f"{array.shape}; {brief(squeezer)} returns "
-            + (
-                "NaN or infinity."
-                if legal
-                else f"{squeezed.dtype} of {squeezed.shape}."
-            )
+            f"{valid} with finite values; {brief(squeezer)} returns NaN or infinity."
         )
     return torch.from_numpy(np.ascontiguousarray(squeezed)).to(batch)

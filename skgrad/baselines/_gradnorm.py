@@ -1,21 +1,24 @@
-"""GradNorm: how much a flat prediction would change the last layer."""
+"""GradNorm: how strongly a uniform target would change the last layer."""
 
 from numbers import Real
 
+from torch import nn
+
 from .._compat import Interval
-from ..torch_engine.head import find_linear_head, head_input
-from ..torch_engine.scaling import widest_float
+from ..torch_engine.activations import LOGITS, PENULTIMATE
+from ..torch_engine.head import find_head
 from ._base import BaseModelDetector
+from ._layers import BaseLayersDetector, one_layer
 
 
-class GradNorm(BaseModelDetector):
-    r"""Norm of the gradient that would flatten the prediction.
+class GradNorm(BaseLayersDetector):
+    r"""Norm of the gradient that would make the prediction uniform.
 
-    A network is sure of in-distribution inputs, and they excite its last features, so
-    that much would have to change before it gave all classes the same probability.
-    Let h be the input of the last linear layer, :math:`z = W h + b` the logits, C
-    their number, and p the softmax of :math:`z / T`, T being ``temperature``. The
-    divergence from the uniform distribution u has the gradient
+    A network is confident about in-distribution inputs and has large features for
+    them, so that its last layer would have to change a lot before all classes were
+    equally probable. Let h be the input of the last linear layer, :math:`z = W h + b`
+    the logits, C their number, and p the softmax of :math:`z / T`, T being
+    ``temperature``. The divergence from the uniform distribution u has the gradient
 
     .. math::
         \frac{\partial}{\partial W_{ji}} \mathrm{KL}(u \,\|\, p)
@@ -31,37 +34,34 @@ class GradNorm(BaseModelDetector):
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     temperature : float, default=1.0
         The temperature T. The paper recommends 1.
-    layer : str, default=None
-        Name of the last layer, in ``model.named_modules()``; h is what it takes, of
-        shape ``(n_samples, n_features)``. None finds the ``torch.nn.Linear`` whose
-        output is the logits. Of a layer that is not linear, the score is the formula
-        all the same, but no longer the norm of a gradient.
+    layers : str or array-like of one str, default="penultimate"
+        The layer whose output is h. "penultimate" is the input of the
+        ``torch.nn.Linear`` that returns the logits; with a name in
+        ``model.named_modules()``, whose output is averaged over positions, the score
+        is the same formula but no longer the norm of a gradient.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt
-        from them.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
     Attributes
     ----------
-    layer_ : str
-        The last layer.
+    layers_ : list of str
+        The layer.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
@@ -69,7 +69,7 @@ class GradNorm(BaseModelDetector):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -81,9 +81,9 @@ class GradNorm(BaseModelDetector):
 
     Notes
     -----
-    Cost: one forward pass. The released code of the authors takes the loss C times as
-    large, summed over the classes in place of their mean, which ranks inputs alike;
-    here it is the paper's.
+    Cost: one forward pass. The authors' code sums the loss over the classes instead of
+    averaging it, which makes it C times as large and ranks inputs alike; here it is
+    the paper's.
 
     References
     ----------
@@ -103,7 +103,7 @@ class GradNorm(BaseModelDetector):
     _parameter_constraints: dict = {
         **BaseModelDetector._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "layer": [str, None],
+        "layers": [str, "array-like"],
     }
 
     def __init__(
@@ -111,34 +111,44 @@ class GradNorm(BaseModelDetector):
         model,
         *,
         temperature=1.0,
-        layer=None,
+        layers="penultimate",
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
         self.temperature = temperature
-        self.layer = layer
+        self.layers = layers
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _learn(self, module, X, anomalies, random_state):
-        self.layer_ = self.layer
-        if self.layer_ is None:
-            _, batch = self._first_samples(module, X)
-            self.layer_ = find_linear_head(module, batch)
+        names = one_layer(self.layers)
+        if names == [PENULTIMATE]:
+            self._check_linear(module, self._first_samples(module, X)[1])
+        self._find_layers(module, X, names, "mean")
+
+    def _check_linear(self, module, batch):
+        head = find_head(module, batch)
+        if head is None or not isinstance(module.get_submodule(head), nn.Linear):
+            raise ValueError(
+                "layers='penultimate' needs a model whose logits a torch.nn.Linear "
+                "returns: only its gradient is the score. Name the layer whose output "
+                "is h, and the score is the same formula."
+            )
 
     def _features(self, module, batch):
-        logits, h = head_input(module, batch, self.layer_)
-        logits, h = logits.to(widest_float(logits.device)), h.to(widest_float(h.device))
+        layers = list(dict.fromkeys([*self.layers_, LOGITS]))
+        blocks = self._activations(module, batch, "mean", layers)
+        h, logits = blocks[0], blocks[-1]
         excess = (logits / self.temperature).softmax(dim=1) - 1 / logits.shape[1]
         return h.abs().sum(dim=1) * excess.abs().sum(dim=1) / self.temperature

@@ -10,20 +10,19 @@ from ..torch_engine.activations import LOGITS
 from ..torch_engine.dropout import dropout_layers, shared_dropout
 from ..torch_engine.model_state import as_logits
 from ._combination import BaseCombination
-from ._layers import BaseLayersDetector, distances
+from ._layers import BaseLayersDetector, distances, on_device_of, one_layer
 
-# Samples by which a bandwidth is chosen: the time grows with their square.
+# Samples that the bandwidth is chosen on: the time grows with their square.
 _FOR_BANDWIDTH = 1000
 
 
 class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     r"""Kernel density and Bayesian uncertainty (KD+BU).
 
-    An adversarial input gets its class without lying where that class lies, or it lies
-    near the boundary, where a network that loses units at random changes its mind.
-    With the output f of the last hidden layer, the in-distribution samples
-    :math:`X_t` predicted as class t, as x is, the bandwidth h and the width d of f, the
-    density is
+    An adversarial input lies far from the samples of the class that is predicted for
+    it, or near a boundary, where dropping units at random changes the prediction. With
+    the output f of the last hidden layer, its width d, the in-distribution samples
+    :math:`X_t` predicted as the same class t as x, and the bandwidth h, the density is
 
     .. math:: K(x) = \frac{1}{|X_t|} \sum_{x_i \in X_t}
         \frac{\exp(-\lVert f(x) - f(x_i) \rVert^2 / 2 h^2)}{(2 \pi h^2)^{d/2}}.
@@ -35,22 +34,20 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         - \Bigl(\frac{1}{T} \sum_t p_t\Bigr)^{\!\top}
           \Bigl(\frac{1}{T} \sum_t p_t\Bigr).
 
-    The evidence is :math:`\log K` and :math:`-U`. With ``n_passes=0`` and the default
+    :math:`\log K` and :math:`-U` are combined. With ``n_passes=0`` and the default
     ``combination``, the score is :math:`\log K`.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
-    layer : str, default="penultimate"
-        The last hidden layer, a name in ``model.named_modules()``; "logits" are those,
-        and "penultimate" is what goes into the layer that returns them.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
+    layers : str or array-like of one str, default="penultimate"
+        The last hidden layer: a name in ``model.named_modules()``, "logits", or
+        "penultimate" for the input of the layer that returns the logits.
     bandwidth : float, default=None
-        The bandwidth h, in units of the layer's output; the paper has 1.20 for its
-        MNIST network. None takes the one that is most likely when each of at most
-        1,000 in-distribution samples is left out in turn.
+        The bandwidth h, in units of the layer's output; the paper uses 1.20 for its
+        MNIST network. None takes the one of largest leave-one-out likelihood on at
+        most 1,000 in-distribution samples.
     n_passes : int, default=50
         Forward passes under dropout, two or more; 0 for the density alone.
     combination : {"fisher", "logistic"}, default="fisher"
@@ -60,25 +57,24 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         rows of X with y = -1.
     reference_fraction : float, default=0.2
         Share of the samples, of those not held out for the threshold, that the
-        combination refers to; the density is that of the rest. Without combination it
-        is that of all.
+        combination refers to; the density is that of the rest, or of all without a
+        combination.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt
-        from them.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples, those that the combination refers to, those that
-        the bandwidth is chosen by, and the dropout.
+        Draws the held-out samples, those for the combination and for the bandwidth,
+        and the dropout.
 
     Attributes
     ----------
@@ -95,7 +91,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -109,13 +105,13 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     -----
     Cost: ``n_passes`` + 1 forward passes.
 
-    Deviations from the paper. A dropout pass drops the same units of all samples: so a
-    sample's number does not depend on its batch-mates, while its distribution over
-    masks is the same. Dropout is found where it is a module of torch's, and nothing
-    else is brought to training mode. In-distribution samples are grouped by predicted
-    class, not by the true one; the samples of all classes together are the density of
-    a class that was predicted for none. The combination without anomalies is not the
-    paper's, which learns to tell adversarial inputs from good and noisy ones.
+    Deviations from the paper. A dropout pass drops the same units for all samples, so
+    that a score does not depend on the batch-mates, while its distribution over masks
+    is the same. Only dropout modules of torch are active; nothing else is set to
+    training mode. In-distribution samples are grouped by predicted class, not by the
+    true one; for a class that was predicted for none of them, the density is that of
+    all. The combination without anomalies is not the paper's, which learns to
+    distinguish adversarial inputs from in-distribution and noisy ones.
 
     References
     ----------
@@ -136,7 +132,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
 
     _parameter_constraints: dict = {
         **BaseCombination._parameter_constraints,
-        "layer": [str],
+        "layers": [str, "array-like"],
         "bandwidth": [Interval(Real, 0, None, closed="neither"), None],
         "n_passes": [Interval(Integral, 0, None, closed="left")],
     }
@@ -145,7 +141,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         self,
         model,
         *,
-        layer="penultimate",
+        layers="penultimate",
         bandwidth=None,
         n_passes=50,
         combination="fisher",
@@ -153,13 +149,13 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
-        self.layer = layer
+        self.layers = layers
         self.bandwidth = bandwidth
         self.n_passes = n_passes
         self.combination = combination
@@ -167,16 +163,16 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _count_columns(self, module, X):
         if self.n_passes == 1:
             raise ValueError(
-                "n_passes must be 0, for the density alone, or 2 and more; of one pass "
-                "there is no variance."
+                "n_passes must be 0, for the density alone, or at least 2; a single "
+                "pass has no variance."
             )
         if self.n_passes and not dropout_layers(module):
             raise ValueError(
@@ -184,15 +180,11 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
                 "uncertainty; it has none with a probability above 0. Set n_passes=0 "
                 "for the density alone."
             )
-        try:
-            self._find_layers(module, X, [self.layer], "mean")
-        except ValueError as error:  # there they are several
-            raise ValueError(str(error).replace("layers must", "layer must")) from error
+        self._find_layers(module, X, one_layer(self.layers), "mean")
         return 2 if self.n_passes else 1
 
     def _learn_columns(self, module, X, random_state):
-        blocks, predicted = self._gather(module, X, "mean")
-        (features,) = blocks.values()
+        (features,), predicted = self._gather(module, X, "mean")
         largest = np.iinfo(np.int32).max
         self._seeds = random_state.randint(largest, size=self.n_passes).tolist()
         self.bandwidth_ = self.bandwidth
@@ -219,8 +211,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         result = features.new_empty(len(features))
         for label in predicted.unique().tolist():
             rows = predicted == label
-            members = torch.from_numpy(self._members.get(label, self._all))
-            members = members.to(features.device)
+            members = on_device_of(features, self._members.get(label, self._all))
             result[rows] = log_kernel_density(features[rows], members, self.bandwidth_)
         return result
 
@@ -249,14 +240,14 @@ def likeliest_bandwidth(features, predicted):
     features : ndarray of shape (n_samples, n_features)
         Outputs of a layer.
     predicted : ndarray of shape (n_samples,)
-        The classes; a sample's kernels are those of its own class.
+        The predicted classes; a sample's kernels are those of its own class.
 
     Returns
     -------
     float
-        Of 49 bandwidths, 2^-4 to 2^8 times the median distance to the nearest
-        neighbour divided by the square root of n_features, the likeliest; 1 if no
-        sample has another of its class at a distance above 0.
+        The likeliest of 49 bandwidths, 2^-4 to 2^8 times the median distance to the
+        nearest neighbour divided by the square root of n_features; 1 if no sample has
+        another of its class at a distance above 0.
     """
     table, labels = torch.from_numpy(features), torch.from_numpy(predicted)
     apart = distances(table, table).fill_diagonal_(torch.inf)

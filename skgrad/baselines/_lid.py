@@ -11,45 +11,43 @@ from ..torch_engine.activations import POOLINGS
 from ..torch_engine.model_state import model_dtype
 from ..torch_engine.samples import count_samples
 from ._combination import BaseCombination
-from ._layers import BaseLayersDetector, distances
+from ._layers import BaseLayersDetector, distances, on_device_of
 
-# Beyond it neighbours are all alike far, and no number means anything.
+# Larger estimates say only that all neighbours are equally far.
 _LARGEST = 1e4
 
 
 class LID(BaseLayersDetector, BaseCombination):
     r"""Local intrinsic dimensionality of layer outputs.
 
-    Good inputs lie on a surface of few dimensions; adversarial and other strange ones
-    lie off it, where distances to it grow as in a space of many. With the distances
-    :math:`r_1 \le \dots \le r_k` of a layer's output to the nearest ones of
-    in-distribution samples, the maximum likelihood estimate of the dimensionality is
+    In-distribution inputs lie on a surface of few dimensions; adversarial and other
+    anomalous ones lie off it, where the distances to its points grow as in a space of
+    many dimensions. With the distances :math:`r_1 \le \dots \le r_k` of a layer's
+    output to its nearest neighbours among in-distribution samples, the maximum
+    likelihood estimate of the dimensionality is
 
     .. math::
         \widehat{\mathrm{LID}}(x) =
         -\Bigl(\frac{1}{k} \sum_{i=1}^k \log \frac{r_i}{r_k}\Bigr)^{-1}.
 
-    Each layer adds -LID to the evidence. Of one layer, with the default
-    ``combination``, it is the score.
+    Each layer contributes -LID. For one layer, with the default ``combination``, it is
+    the score.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default="all"
-        The layers, names in ``model.named_modules()``; "logits" are those, and
-        "penultimate" is what goes into the layer that returns them. "all" takes every
-        layer with a matrix or kernel of weights, that is called once, save the one
-        that returns the logits, and "penultimate".
+        Names in ``model.named_modules()``, "logits", or "penultimate" for the input of
+        the layer that returns the logits. "all" takes "penultimate" and every layer
+        with a matrix or kernel of weights that is called once, except the last.
     n_neighbors : int, default=20
-        The number of neighbours k; all there are, if there are fewer.
+        The number of neighbours k; all reference samples, if they are fewer.
     n_reference : int, default=1000
         Most in-distribution samples to find neighbours among.
     pooling : {"mean", "max", "none"}, default="mean"
-        What becomes of the axes after the second: their mean, their largest value, or
-        all of them (the paper's), of which ``n_reference`` outputs are kept.
+        How the axes after the second are reduced: by their mean, their largest value,
+        or not at all, as in the paper; ``n_reference`` outputs are stored.
     combination : {"fisher", "logistic"}, default="fisher"
         How the layers become one score. "fisher" adds the logarithms of their p-values
         among in-distribution samples, as `CombinedDetector` does. "logistic", the
@@ -57,22 +55,21 @@ class LID(BaseLayersDetector, BaseCombination):
         anomalies, the rows of X with y = -1.
     reference_fraction : float, default=0.2
         Share of the samples, of those not held out for the threshold, that the
-        combination refers to; neighbours come from the rest. Of one layer, with
-        ``combination="fisher"``, they come from all.
+        combination refers to; neighbours come from the rest, or from all for one layer
+        with ``combination="fisher"``.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt
-        from them.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples, those that the combination refers to, and those to
         find neighbours among.
@@ -90,7 +87,7 @@ class LID(BaseLayersDetector, BaseCombination):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -102,19 +99,19 @@ class LID(BaseLayersDetector, BaseCombination):
 
     Notes
     -----
-    Cost: one forward pass, and per layer ``n_reference`` distances, which of whole
-    maps (``pooling="none"``) take much longer.
+    Cost: one forward pass and ``n_reference`` distances per layer, which take much
+    longer for whole maps (``pooling="none"``).
 
     Deviations from the paper. It finds neighbours within random minibatches of 100, so
-    that a sample's number depends on its batch-mates; here they come from samples
-    stored by `fit`, with ``n_reference=100`` as many. Outputs are averaged per channel
-    by default. Activations and poolings are no layers of "all". The combination
-    without anomalies is not the paper's, which learns to tell adversarial inputs from
-    good and noisy ones.
+    that an estimate depends on the batch-mates; here they come from samples stored by
+    `fit`, with ``n_reference=100`` as many. Outputs are averaged per channel by
+    default. "all" leaves out activations and poolings. The combination without
+    anomalies is not the paper's, which learns to distinguish adversarial inputs from
+    in-distribution and noisy ones.
 
-    An output at distance 0, but for rounding, is the sample itself or its twin and no
-    neighbour. Where all are, the dimensionality is 0; where all are equally far, it is
-    infinite, and 10,000 is the largest number given.
+    A reference output at distance 0, up to rounding, is the sample itself or a copy of
+    it and not a neighbour. If all are such copies, the dimensionality is 0; if all are
+    equally far, it is infinite, and 10,000 is returned.
 
     References
     ----------
@@ -134,7 +131,7 @@ class LID(BaseLayersDetector, BaseCombination):
     _parameter_constraints: dict = {
         **BaseCombination._parameter_constraints,
         "layers": [str, "array-like"],
-        # Of one neighbour nothing can be told.
+        # One neighbour has no other distance to compare with.
         "n_neighbors": [Interval(Integral, 2, None, closed="left")],
         "n_reference": [Interval(Integral, 2, None, closed="left")],
         "pooling": [StrOptions(set(POOLINGS))],
@@ -153,9 +150,9 @@ class LID(BaseLayersDetector, BaseCombination):
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
@@ -168,9 +165,9 @@ class LID(BaseLayersDetector, BaseCombination):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _count_columns(self, module, X):
@@ -182,18 +179,19 @@ class LID(BaseLayersDetector, BaseCombination):
         rows = np.sort(random_state.permutation(n_samples)[: self.n_reference])
         blocks, _ = self._gather(module, take(X, rows), self.pooling)
         self.n_reference_ = len(rows)
-        self._references = list(blocks.values())
+        self._references = blocks
 
     def _features(self, module, batch):
         blocks = self._activations(module, batch, self.pooling)
-        # What the same sample may differ by in another batch. Half precision sums up
-        # in single and rounds once per layer, and 30 would be a quarter of the length.
+        # The output of the same sample differs by this much in another batch. Half
+        # precision accumulates in float32 and rounds once per layer: with 30 eps, a
+        # quarter of the length would count as zero.
         dtype = model_dtype(module)
         rounding = (30 if dtype.itemsize >= 4 else 3) * torch.finfo(dtype).eps
         columns = [
             local_dimensionality(
                 block,
-                torch.from_numpy(reference).to(block.device),
+                on_device_of(block, reference),
                 self.n_neighbors,
                 rounding=rounding,
             )
@@ -208,14 +206,14 @@ def local_dimensionality(features, reference, n_neighbors, *, rounding):
     Parameters
     ----------
     features : Tensor of shape (n_samples, n_features)
-        Where.
+        The points to estimate at.
     reference : Tensor of shape (n_reference, n_features)
-        The neighbours are among these.
+        The points to find neighbours among.
     n_neighbors : int
-        How many there are, at most.
+        The number of neighbours, at most.
     rounding : float
-        Distances up to this share of a sample's length count as zero, and who is at
-        distance zero is no neighbour.
+        Distances up to this share of a sample's length count as zero; points at
+        distance zero are not neighbours.
 
     Returns
     -------

@@ -9,39 +9,36 @@ from scipy.linalg import solve_triangular
 from .._compat import Interval
 from ..torch_engine.activations import layer_input_gradient
 from ._combination import BaseCombination
-from ._layers import BaseLayersDetector, distances
+from ._layers import BaseLayersDetector, distances, on_device_of
 
 
 class Mahalanobis(BaseLayersDetector, BaseCombination):
     r"""Mahalanobis distance of layer outputs to the nearest class.
 
-    In the outputs of a layer the classes are taken for Gaussians of one shape. With
-    the output f, averaged per channel, the means :math:`\mu_c` of the classes and their
-    tied covariance :math:`\Sigma`, the confidence of a layer is
+    The outputs of a layer are modelled as one Gaussian per class, all of one shape.
+    With the output f, averaged per channel, the means :math:`\mu_c` of the classes and
+    their tied covariance :math:`\Sigma`, the confidence of a layer is
 
     .. math:: M(x) = \max_c -(f(x) - \mu_c)^\top \Sigma^{-1} (f(x) - \mu_c).
 
-    A small step before, which raises it, helps in-distribution inputs more than others:
+    A small step that raises it beforehand raises it more for in-distribution inputs:
 
     .. math:: \tilde x = x + \epsilon \operatorname{sgn} \nabla_x M(x).
 
-    The paper's four forms: one layer, ``epsilon=0`` (vanilla); one layer,
-    ``epsilon > 0`` (input pre-processing); several layers (feature ensemble); several
-    and ``epsilon > 0`` (both). Of one layer, with the default ``combination``, the
+    The paper's four forms: one layer and ``eps=0`` (vanilla); one layer and
+    ``eps > 0`` (input pre-processing); several layers (feature ensemble); several
+    layers and ``eps > 0`` (both). For one layer, with the default ``combination``, the
     score is M itself.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default="penultimate"
-        The layers, names in ``model.named_modules()``; "logits" are those, and
-        "penultimate" is what goes into the layer that returns them. "all" takes every
-        layer with a matrix or kernel of weights, that is called once, save the one
-        that returns the logits, and "penultimate".
-    epsilon : float, default=0.0
+        Names in ``model.named_modules()``, "logits", or "penultimate" for the input of
+        the layer that returns the logits. "all" takes "penultimate" and every layer
+        with a matrix or kernel of weights that is called once, except the last.
+    eps : float, default=0.0
         Size of the step, in units of X; 0 for none.
     combination : {"fisher", "logistic"}, default="fisher"
         How the confidences of several layers become one score. "fisher" adds the
@@ -50,22 +47,21 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
         by logistic regression from known anomalies, the rows of X with y = -1.
     reference_fraction : float, default=0.2
         Share of the samples, of those not held out for the threshold, that the
-        combination refers to; the Gaussians are fitted on the rest. Of one layer,
-        with ``combination="fisher"``, they are fitted on all.
+        combination refers to; the Gaussians are fitted on the rest, or on all for one
+        layer with ``combination="fisher"``.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt
-        from them.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples and those that the combination refers to.
 
@@ -82,7 +78,7 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -94,18 +90,18 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
 
     Notes
     -----
-    Cost: one forward pass, up to the deepest layer; with ``epsilon > 0`` two forward
+    Cost: one forward pass, up to the deepest layer; with ``eps > 0`` two forward
     passes and one backward pass per layer.
 
     Deviations from the paper. Classes are those that the network predicts, not the
     true ones: y is never read for classes. A millionth of the mean variance is added
-    to the covariance, so that fewer samples than channels, or a channel that never
-    varied, make it no singular one; an input in which such a channel differs is far
-    away. The combination without anomalies is not the paper's. Its logistic regression
-    is fitted on in-distribution samples that the Gaussians are not. The step is not
-    clipped to legal values, as in the paper, which chooses epsilon with anomalies.
+    to the covariance, so that it is regular also with fewer samples than channels or
+    with a constant channel; an input in which such a channel differs is far away. The
+    combination without anomalies is not the paper's; its logistic regression is fitted
+    on other in-distribution samples than the Gaussians. As in the paper, the step is
+    not clipped to valid values; the paper chooses eps with anomalies.
 
-    "penultimate", where the logits do not come from one layer, is the output of the
+    Where the logits do not come from one layer, "penultimate" is the output of the
     last layer with parameters.
 
     References
@@ -128,7 +124,7 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
     _parameter_constraints: dict = {
         **BaseCombination._parameter_constraints,
         "layers": [str, "array-like"],
-        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "eps": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
@@ -136,28 +132,28 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
         model,
         *,
         layers="penultimate",
-        epsilon=0.0,
+        eps=0.0,
         combination="fisher",
         reference_fraction=0.2,
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
         self.layers = layers
-        self.epsilon = epsilon
+        self.eps = eps
         self.combination = combination
         self.reference_fraction = reference_fraction
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _count_columns(self, module, X):
@@ -168,11 +164,12 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
         blocks, predicted = self._gather(module, X, "mean")
         self.modelled_classes_ = np.unique(predicted)
         self._gaussians = {
-            name: _TiedGaussian(block, predicted) for name, block in blocks.items()
+            name: _TiedGaussian(block, predicted)
+            for name, block in zip(self.layers_, blocks, strict=True)
         }
 
     def _features(self, module, batch):
-        if self.epsilon:
+        if self.eps:
             blocks = [self._after_step(module, batch, name) for name in self.layers_]
         else:
             blocks = self._activations(module, batch, "mean")
@@ -189,12 +186,12 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
             pooling="mean",
             head=self._head,
         )
-        moved = batch + self.epsilon * ascent.sign()
+        moved = batch + self.eps * ascent.sign()
         return self._activations(module, moved, "mean", [layer])[0]
 
 
 class _TiedGaussian:
-    """Gaussians of the classes with one covariance, kept as what whitens them."""
+    """One Gaussian per class with a tied covariance, stored in whitened form."""
 
     def __init__(self, features, predicted):
         labels, classes = np.unique(predicted, return_inverse=True)
@@ -203,35 +200,27 @@ class _TiedGaussian:
         )
         deviations = features - means[classes]
         covariance = deviations.T @ deviations / len(features)
-        self.centre = torch.from_numpy(means.mean(axis=0))
-        self.whiten = torch.from_numpy(_whitening(covariance))
-        self.means = (torch.from_numpy(means) - self.centre) @ self.whiten
+        self.centre = means.mean(axis=0)
+        self.whiten = _whitening(covariance)
+        self.means = (means - self.centre) @ self.whiten
 
     def confidence(self, features):
         """Return the confidences (n_samples,) of outputs (n_samples, n_channels)."""
-        device = features.device
+        centre, whiten, means = (
+            on_device_of(features, array)
+            for array in (self.centre, self.whiten, self.means)
+        )
         # Centred first: far from the origin the difference would lose digits.
-        centred = features.double() - self.centre.to(device)
-        white, means = centred @ self.whiten.to(device), self.means.to(device)
+        white = (features.double() - centre) @ whiten
         with torch.no_grad():
             nearest = distances(white, means).argmin(dim=1)
         return -(white - means[nearest]).square().sum(dim=1)
 
-    # Arrays are what a file of `skgrad.save` can hold.
-
-    def __getstate__(self):
-        return {name: tensor.numpy() for name, tensor in vars(self).items()}
-
-    def __setstate__(self, state):
-        # Copied: what joblib hands to other processes is read-only.
-        state = {name: torch.tensor(array) for name, array in state.items()}
-        vars(self).update(state)
-
 
 def _whitening(covariance):
-    """Return W with W W^T the inverse of the covariance, made regular."""
+    """Return W with W W^T the inverse of the covariance plus a small ridge."""
     size = len(covariance)
-    # Where nothing varied at all, lengths are as they are.
+    # Where nothing varied at all, distances are Euclidean.
     ridge = 1e-6 * np.trace(covariance) / size or 1.0
     factor = np.linalg.cholesky(covariance + ridge * np.eye(size))
     return solve_triangular(factor, np.eye(size), lower=True).T.copy()

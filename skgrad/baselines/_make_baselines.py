@@ -1,7 +1,7 @@
-"""All baselines that stand in the same table."""
+"""All baselines over one model, for one table."""
 
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from sklearn.pipeline import make_pipeline
@@ -19,8 +19,8 @@ from ._lid import LID
 from ._mahalanobis import Mahalanobis
 from ._odin import ODIN
 
-# ODIN's for CIFAR-10, and one of those that Mahalanobis' paper tries.
-_EPSILON = 0.0014
+# ODIN's for CIFAR-10, which is also among those tried in the paper of Mahalanobis.
+_EPS = 0.0014
 
 
 @validate_params(
@@ -29,7 +29,10 @@ _EPSILON = 0.0014
         "learn_from_anomalies": ["boolean"],
         "bounds": "no_validation",  # FeatureSqueezing's message says more
         "target_fpr": [Interval(Real, 0, 1, closed="neither")],
+        "input_shape": ["array-like", None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device, None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
@@ -40,10 +43,13 @@ def make_baselines(
     learn_from_anomalies=False,
     bounds=(0.0, 1.0),
     target_fpr=0.05,
+    input_shape=None,
+    batch_size=128,
     device=None,
+    verbose=False,
     random_state=None,
 ):
-    """Make every baseline over one model, to stand in one table.
+    """Make every baseline over one model, for one table.
 
     Each is unfitted, takes the inputs of the model, and has the parameters of its
     paper; ``set_params`` changes them.
@@ -51,16 +57,23 @@ def make_baselines(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     learn_from_anomalies : bool, default=False
-        Whether to make those that learn a logistic regression from known anomalies, as
-        their papers do. Fit them on X and y with y = -1 for the anomalies.
+        Whether to make only those that learn a logistic regression from known
+        anomalies, as in their papers. Fit them on X and y with y = -1 for anomalies.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest value of the inputs, for feature squeezing.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
+    input_shape : array-like of int, default=None
+        Shape of one sample, when X comes as 2-D rows.
+    batch_size : int, default=128
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -71,8 +84,8 @@ def make_baselines(
 
     Notes
     -----
-    Bayesian uncertainty needs dropout: a model that has none gets the kernel density
-    alone, under the name "KD".
+    Bayesian uncertainty needs dropout: for a model without dropout, the kernel density
+    alone is made, under the name "KD".
 
     Examples
     --------
@@ -82,36 +95,43 @@ def make_baselines(
     >>> list(baselines)[:4]
     ['max softmax', 'max logit', 'energy', 'ODIN']
     """
+    passes = {
+        "model": model,
+        "input_shape": input_shape,
+        "batch_size": batch_size,
+        "device": device,
+        "verbose": verbose,
+    }
     common = {"target_fpr": target_fpr, "random_state": random_state}
-    over_model = {"model": model, "device": device, **common}
+    over_model = {**passes, **common}
     if learn_from_anomalies:
         return _learners(**over_model, combination="logistic")
 
     def over_logits(detector):
-        logits = LayerActivationTransformer(model, "logits", device=device)
+        logits = LayerActivationTransformer(layers="logits", **passes)
         return make_pipeline(logits, detector(**common))
 
     return {
         "max softmax": over_logits(MaxSoftmaxProbability),
         "max logit": over_logits(MaxLogit),
         "energy": over_logits(Energy),
-        "ODIN": ODIN(epsilon=_EPSILON, **over_model),
+        "ODIN": ODIN(eps=_EPS, **over_model),
         "GradNorm": GradNorm(**over_model),
         "feature squeezing": FeatureSqueezing(bounds=bounds, **over_model),
         "Mahalanobis": Mahalanobis(**over_model),
-        "Mahalanobis P": Mahalanobis(epsilon=_EPSILON, **over_model),
+        "Mahalanobis P": Mahalanobis(eps=_EPS, **over_model),
         "ELO": ELO(**over_model),
         **_learners(**over_model),
     }
 
 
 def _learners(model, **options):
-    """Make those whose papers learn from anomalies."""
+    """Make the baselines whose papers learn from anomalies."""
     ensemble = partial(Mahalanobis, model, layers="all", **options)
     density = partial(KernelDensityUncertainty, model, **options)
     learners = {
         "Mahalanobis FE": ensemble(),
-        "Mahalanobis P+FE": ensemble(epsilon=_EPSILON),
+        "Mahalanobis P+FE": ensemble(eps=_EPS),
         "LID": LID(model, **options),
     }
     if dropout_layers(unwrap_model(model)):

@@ -1,4 +1,4 @@
-"""ODIN: softmax at high temperature, after a step that flatters the prediction."""
+"""ODIN: softmax at a high temperature, after a step that raises it."""
 
 from numbers import Real
 
@@ -14,13 +14,14 @@ from ._base import BaseModelDetector
 class ODIN(BaseModelDetector):
     r"""Out-of-distribution detector for neural networks.
 
-    A small step that raises the softmax of the predicted class helps in-distribution
-    inputs more than others, and a high temperature keeps the softmax from saturating.
-    With the logits z, their softmax p at temperature T and the predicted class k,
+    A small step that raises the softmax of the predicted class raises it more for
+    in-distribution inputs than for others, and a high temperature keeps the softmax
+    from saturating. With the logits z, their softmax p at temperature T and the
+    predicted class k,
 
     .. math:: \tilde x = x + \epsilon \operatorname{sgn} \nabla_x \log p_k(x; T).
 
-    The score is the log-odds of the largest softmax probability of the step's end,
+    The score is the log-odds of the largest softmax probability after the step,
 
     .. math:: \log \frac{p_i}{1 - p_i}, \quad p_i = \max_j p_j(\tilde x; T),
 
@@ -29,12 +30,10 @@ class ODIN(BaseModelDetector):
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     temperature : float, default=1000.0
         The temperature T.
-    epsilon : float, default=0.0014
+    eps : float, default=0.0014
         Size of the step, in units of X; 0 for none, which saves a backward pass. The
         default is the paper's for CIFAR-10.
     input_shape : array-like of int, default=None
@@ -42,15 +41,14 @@ class ODIN(BaseModelDetector):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt
-        from them.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -63,7 +61,7 @@ class ODIN(BaseModelDetector):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -71,13 +69,13 @@ class ODIN(BaseModelDetector):
 
     See Also
     --------
-    skgrad.MaxSoftmaxProbability : The same without step, at temperature 1.
+    skgrad.MaxSoftmaxProbability : The same without a step, at temperature 1.
 
     Notes
     -----
     Cost: two forward passes and one backward pass. The paper chooses temperature and
-    epsilon by a validation set with anomalies; in-distribution data alone cannot tell.
-    The step is not clipped to legal values, as in the paper.
+    eps on a validation set with anomalies, which in-distribution data cannot replace.
+    As in the paper, the step is not clipped to valid values.
 
     References
     ----------
@@ -97,7 +95,7 @@ class ODIN(BaseModelDetector):
     _parameter_constraints: dict = {
         **BaseModelDetector._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "eps": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
@@ -105,32 +103,34 @@ class ODIN(BaseModelDetector):
         model,
         *,
         temperature=1000.0,
-        epsilon=0.0014,
+        eps=0.0014,
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
         self.temperature = temperature
-        self.epsilon = epsilon
+        self.eps = eps
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _features(self, module, batch):
-        if self.epsilon:
-            # The gradient of the cross-entropy, which is -log p_k.
-            ascent, _ = input_gradient(module, batch, self._cotangent)
-            batch = batch - self.epsilon * ascent.sign()
+        if self.eps:
+            # This is the gradient of the cross-entropy, -log p_k: a step against it
+            # raises p_k (Eq. 2).
+            gradient, _ = input_gradient(module, batch, self._cotangent)
+            batch = batch - self.eps * gradient.sign()
         logits = as_logits(module(batch), len(batch)).double() / self.temperature
+        # The log-odds keep their digits where the probability rounds to 1.
         best, where = logits.max(dim=1, keepdim=True)
         others = logits.scatter(1, where, -torch.inf)
         return best.squeeze(1) - others.logsumexp(dim=1)

@@ -25,8 +25,8 @@ from ..torch_engine.model_state import (
     placement,
     unwrap_model,
 )
-from ..torch_engine.restoring import LOCK, seeded_training
-from ..torch_engine.training import fit_net
+from ..torch_engine.restoring import lock_of
+from ..torch_engine.training import fit_net, seeded_training
 
 # The target that marks an outlier, and how many of them come with each other sample.
 OUTLIER, RATIO = -1, 2
@@ -223,7 +223,7 @@ def fine_tune_with_outliers(
 
 def _private_copy(module, device):
     """Return a copy, on another device if asked for, that can be trained."""
-    with LOCK, torch.inference_mode(False):
+    with lock_of(module), torch.inference_mode(False):
         module = copy.deepcopy(module)
         if device is not None:
             module = module.to(check_device(device))

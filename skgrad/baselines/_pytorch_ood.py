@@ -22,7 +22,7 @@ from ..torch_engine.model_state import (
     placement,
     unwrap_model,
 )
-from ..torch_engine.restoring import LOCK, seed_torch
+from ..torch_engine.restoring import lock_of, torch_seeded
 from ._base import BaseModelDetector
 
 
@@ -174,7 +174,7 @@ class PyTorchOODDetector(BaseModelDetector):
 
     def _copy(self, module):
         # Tensors made under the caller's inference_mode could not enter autograd.
-        with LOCK, torch.inference_mode(False):
+        with lock_of(module), torch.inference_mode(False):
             self.module_ = copy.deepcopy(module)
 
     def _fit_detector(self, loader):
@@ -329,8 +329,10 @@ class _HeadInput(nn.Module):
 @contextmanager
 def _held_still(module, seed, gradients):
     """Hold a model still, with torch seeded."""
-    with frozen(module, parameter_gradients=gradients):
-        seed_torch(seed, model_device(module))
+    with (
+        frozen(module, parameter_gradients=gradients),
+        torch_seeded(seed, model_device(module)),
+    ):
         yield
 
 

@@ -8,9 +8,9 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from .._all_or_nothing import all_or_nothing
 from .._compat import Interval, StrOptions, fit_context, safe_indexing
 from .._messages import brief, warn
+from .._rollback import restored_on_error
 from .._validation import to_array
 from ..torch_engine.samples import take_samples
 from ._conformal import (
@@ -78,7 +78,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         self : object
             The fitted detector.
         """
-        with all_or_nothing(self):
+        with restored_on_error(self):
             self._fit(X, y)
         return self
 

@@ -11,14 +11,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from .._all_or_nothing import all_or_nothing
 from .._compat import Interval, fit_context
 from .._messages import brief
 from .._optional import import_package
+from .._rollback import restored_on_error
 from .._validation import check_matrix, to_array, to_numpy
 from ..feature_extraction._saved_state import SavedStateMixin
-from ..torch_engine.restoring import generators_kept, seeded_training
-from ..torch_engine.training import fit_net
+from ..torch_engine.restoring import generators_restored
+from ..torch_engine.training import fit_net, seeded_training
 from ._scaling import AnyFloatScaler
 
 
@@ -139,7 +139,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         self : object
             The fitted classifier.
         """
-        with all_or_nothing(self):
+        with restored_on_error(self):
             self._fit(X, y)
         return self
 
@@ -180,7 +180,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         # layer overflows.
         X = np.clip(self.scaler_.transform(X), -1e6, 1e6)
         # skorch's data loader draws a seed.
-        with generators_kept(torch.device("cpu")):
+        with generators_restored(torch.device("cpu")):
             return self.net_.predict_proba(X)
 
     def predict(self, X):
@@ -277,7 +277,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         net = self._make_net(np.empty((0, n_features)), np.empty(0, np.int64))
         # The parameter n_hidden may have been set since fit.
         net.set_params(module__n_hidden=n_hidden)
-        with generators_kept(torch.device("cpu")), torch.inference_mode(False):
+        with generators_restored(torch.device("cpu")), torch.inference_mode(False):
             net.initialize()
         tensors = {name: torch.from_numpy(values) for name, values in weights.items()}
         net.module_.load_state_dict(tensors)

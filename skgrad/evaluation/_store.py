@@ -11,7 +11,6 @@ import torch
 
 from .._files import read_sealed, write_sealed
 from .._messages import brief, warn
-from ..feature_extraction._code import code_of
 
 
 class Store:
@@ -30,15 +29,14 @@ class Store:
         self._writes = self.folder is not None
 
     def key(self, *parts):
-        """Return the key of arrays that depend on these parts, by content and code."""
+        """Return the key of arrays that depend on these parts, by content."""
         if self.folder is None:
             return None
         from .. import __version__
 
         versions = __version__, sklearn.__version__, torch.__version__, np.__version__
-        code = [code_of(part) for part in parts if hasattr(part, "get_params")]
         try:
-            return joblib.hash((versions, code, *parts))
+            return joblib.hash((versions, *parts))
         # Pickle has many ways to fail at what a user's estimator may hold.
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             raise ValueError(

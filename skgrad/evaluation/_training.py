@@ -15,9 +15,8 @@ from .._compat import Interval, StrOptions, validate_params
 from .._optional import import_package
 from .._validation import check_classes, check_finite, check_not_empty
 from ..torch_engine.model_state import check_device
-from ..torch_engine.restoring import seeded_training
 from ..torch_engine.samples import read_array
-from ..torch_engine.training import fit_net
+from ..torch_engine.training import fit_net, seeded_training
 
 _OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {}),

@@ -109,8 +109,6 @@ class LayerActivationTransformer(BaseModelTransformer):
         "pooling": [StrOptions(set(POOLINGS))],
     }
 
-    _learnt: tuple = ("layers_",)
-
     def __init__(
         self,
         model,

@@ -138,7 +138,6 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         "log": ["boolean"],
     }
     _parameter_gradients = True
-    _learnt = ("routes_", "_routes")
 
     def __init__(
         self,

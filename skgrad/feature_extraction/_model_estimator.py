@@ -17,10 +17,9 @@ from .._compat import Interval
 from .._messages import brief, warn
 from .._validation import check_inputs
 from ..torch_engine.batching import batches, prepare_batch
-from ..torch_engine.model_state import forward, placement
+from ..torch_engine.model_state import forward, on_device, placement, unwrap_model
 from ._portable import PortableModel, is_portable
 from ._saved_state import SavedStateMixin
-from ._shown_model import asked_by_a_writer, shown
 
 
 class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
@@ -56,17 +55,21 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         dict
             Parameter names mapped to their values.
         """
-        params = super().get_params(deep=False)
-        if asked_by_a_writer():
-            # The text of a network is long; its class and size tell which it is.
-            params["model"] = shown(params["model"])
-        return params
+        return super().get_params(deep=False)
 
-    def _get_params_html(self, *args, **options):
-        table = super()._get_params_html(*args, **options)
-        # As a string, of which the table cuts less off.
-        table["model"] = str(shown(self.model))
-        return table
+    def _module(self, *, renew=False):
+        """Return the network where it computes: itself, or its copy on ``device``.
+
+        The copy is made once, in fit. It is renewed by the next fit, for another model
+        and for another device.
+        """
+        module = unwrap_model(self.model)
+        kept = vars(self).pop("_device_copy", None)
+        if renew or kept is None or kept[0] is not module or kept[1] != self.device:
+            kept = module, self.device, on_device(module, self.device)
+        if kept[2] is not module:
+            self._device_copy = kept
+        return kept[2]
 
     def _check_inputs(self, X, *, reset):
         """Check what can be checked without reading all of a memmap or Dataset.
@@ -130,6 +133,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def __getstate__(self):
         state = super().__getstate__()
+        state.pop("_device_copy", None)
         # Anything else is no model; `fit` is the place to say so.
         module = getattr(state["model"], "module_", state["model"])
         if isinstance(module, nn.Module) and is_portable(module):

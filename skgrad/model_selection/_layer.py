@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._all_or_nothing import all_or_nothing
 from .._compat import Interval, fit_context
 from .._messages import brief, warn
+from .._rollback import restored_on_error
 from ..detectors._decision import anomaly_labels
 from ..detectors._per_class_svdd import make_svdd
 from ..feature_extraction import LayerActivationTransformer
@@ -210,7 +210,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             The fitted transformer.
         """
         random_state = check_random_state(self.random_state)
-        with all_or_nothing(self):
+        with restored_on_error(self):
             self._choose(self._check_inputs(X, reset=True), y, random_state)
             return super().fit(X)
 

@@ -1,4 +1,4 @@
-"""Arrays, tensors, memmaps and data sets in; batches on the model's device out."""
+"""Cut arrays, tensors, memmaps and data sets into batches on the model's device."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from .._messages import warn
 from .._validation import Data, no_samples, stack_samples
-from .memory import Pieces, is_out_of_memory
 
 
 def map_batches(
@@ -34,14 +34,10 @@ def map_batches(
         ``n_samples`` inputs; a data set yields ``x`` or ``(x, y)``. Only one batch at
         a time is read, copied and moved.
     batch_size : int
-        Samples per batch. If they are too many for the memory, the batch is halved
+        Samples per batch. If a GPU has too little memory for them, the batch is halved
         with a warning, also for the rest of the data.
-    device : torch.device
-        Where the batches go.
-    dtype : torch.dtype
-        What the batches are cast to.
-    input_shape : sequence of int, optional
-        The shape to which each sample is brought.
+    device, dtype, input_shape
+        As in `prepare_batch`.
     progress : str, optional
         Show a progress bar under this name.
 
@@ -53,87 +49,66 @@ def map_batches(
     Raises
     ------
     ValueError
-        If a batch is empty of samples, has another shape, or holds NaN, infinity or a
-        value beyond the range of ``dtype``.
+        If there are no samples, or as in `prepare_batch`.
     """
-    compute = Adaptive(
-        function,
-        batch_size=batch_size,
-        device=device,
-        dtype=dtype,
-        input_shape=input_shape,
-    )
-    results = []
-    with progress_bar(data, progress) as bar:
+
+    def compute(raw: Any) -> Tensor:
+        batch = prepare_batch(raw, device=device, dtype=dtype, input_shape=input_shape)
+        return function(batch).detach().cpu()
+
+    results, size = [], batch_size
+    with _progress_bar(data, progress) as bar:
         for raw in batches(data, batch_size):
-            results.append(compute(raw))
-            bar.update(len(raw))
+            start = 0
+            while start < len(raw):
+                piece = raw[start : start + size]
+                result = _unless_out_of_memory(compute, piece)
+                if result is None:
+                    size = _half(len(piece), device)
+                    continue
+                results.append(result)
+                start += len(piece)
+                bar.update(len(piece))
     if not results:
         raise ValueError(no_samples())
-    return _joined(results)
+    return torch.cat(results)
 
 
-def _joined(results: list[Tensor]) -> Tensor:
-    """Return the results of all batches as one tensor."""
+def _unless_out_of_memory(
+    compute: Callable[[Any], Tensor], piece: Any
+) -> Tensor | None:
+    """Return the result for some samples, None if they are too many for the memory.
+
+    The error is dropped here, because its frames hold the tensors that fill the memory.
+    """
     try:
-        return torch.cat(results)
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            error.add_note(
-                f"All {sum(map(len, results))} samples were computed, but their "
-                "results do not fit into the memory together. Give X in parts."
-            )
-        raise
+        return compute(piece)
+    except torch.OutOfMemoryError:
+        if len(piece) == 1:
+            raise
+        return None
 
 
-def progress_bar(data: Data, name: str | None) -> tqdm:
+def _half(n_samples: int, device: torch.device) -> int:
+    half = (n_samples + 1) // 2
+    warn(
+        f"Out of memory on {device} with {n_samples} samples at a time; continuing with"
+        f" {half}. Set batch_size={half} to save the attempt.",
+        RuntimeWarning,
+    )
+    return half
+
+
+def _progress_bar(data: Data, name: str | None) -> tqdm:
     """Return a bar that counts the samples of ``data``, invisible without a name."""
     return tqdm(total=_length(data), desc=name, unit="sample", disable=name is None)
-
-
-class Adaptive:
-    """A function of batches that takes as many samples at a time as memory holds.
-
-    Parameters
-    ----------
-    function, batch_size, device, dtype, input_shape
-        As in `map_batches`.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[Tensor], Tensor],
-        *,
-        batch_size: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        input_shape: Sequence[int] | None = None,
-    ) -> None:
-        self.function = function
-        self.pieces = Pieces(batch_size, device)
-        self.device = device
-        self.dtype = dtype
-        self.input_shape = input_shape
-
-    def __call__(self, raw: Any) -> Tensor:
-        """Return the results for some samples, as `batches` cuts them, on the CPU.
-
-        A batch that proves too large is halved, and so are all that follow.
-        """
-        return torch.cat(list(self.pieces(self._compute, raw)))
-
-    def _compute(self, raw: Any, start: int) -> Tensor:
-        batch = prepare_batch(
-            raw, device=self.device, dtype=self.dtype, input_shape=self.input_shape
-        )
-        return self.function(batch).detach().cpu()
 
 
 def batches(data: Data, batch_size: int) -> Iterator[Any]:
     """Cut ``data`` into consecutive runs of at most ``batch_size`` samples."""
     if isinstance(data, Dataset):
-        # Workers are left to the user's own Dataset: zero keeps order and RNG alone.
-        # Without a generator of its own it would draw a seed from the global one.
+        # No workers: their random numbers would not be restored. Without a generator
+        # the loader would draw a seed from the global one.
         yield from DataLoader(
             data,
             batch_size=batch_size,
@@ -156,7 +131,7 @@ def _inputs_only(items: list[Any]) -> Tensor:
 
 
 def _length(data: Data) -> int | None:
-    """Return the number of samples if it can be told, for the progress bar."""
+    """Return the number of samples for the progress bar, None if it is unknown."""
     try:
         return len(data)  # type: ignore[arg-type]
     except TypeError:  # a stream
@@ -175,16 +150,16 @@ def prepare_batch(
     Parameters
     ----------
     batch : ndarray or Tensor of shape (n_samples, ...)
-        What `batches` cut.
+        Samples as `batches` cuts them.
     device, dtype : torch.device, torch.dtype
-        Where it goes, and as what.
+        Where the model is, and the dtype it computes in.
     input_shape : sequence of int or None
         The shape of a sample. 2-D rows are brought to it; None takes them as they are.
 
     Returns
     -------
     Tensor of shape (n_samples, *input_shape)
-        The batch, ready for the model.
+        A copy of the batch, ready for the model.
 
     Raises
     ------
@@ -199,8 +174,8 @@ def prepare_batch(
         # A copy, so that a model that works in place leaves the user's data alone.
         batch = batch.detach().to(device=device, dtype=dtype, copy=True)
     else:
-        # numpy has no bfloat16: go through float32. Overflow is reported below, in
-        # the words of X.
+        # numpy has no bfloat16, so go through float32. A value that overflows becomes
+        # infinite and is reported below.
         numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
         with np.errstate(over="ignore"):
             array = np.array(batch, dtype=numpy_dtype, order="C")

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .restoring import LOCK
+from .._compat import uncompiled
+from .model_state import check_initialised
+from .restoring import lock_of
 
 # What torch's layers are set to besides their values, if it changes what they return
 # in evaluation mode. Listed here, so that a new setting of torch changes nothing.
@@ -71,11 +74,11 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
         buffers that it leaves out.
     """
     module = _unwrapped(module)
-    _check_initialised(module)
+    check_initialised(module)
     # Pickles and the code of methods would tell more, but look different under
     # another version of torch or Python.
     content = blake2b(digest_size=16)
-    with LOCK:  # another thread may have buffers in use
+    with lock_of(module):  # another thread may have buffers in use
         for name, part in module.named_modules():
             content.update(f"{name}:{_class_name(part)};".encode())
             content.update(_settings(part).encode())
@@ -83,7 +86,7 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
         for name, value in sorted(values.items()):
             for tensor in _tensors(value):
                 content.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-                content.update(_bytes(tensor))
+                content.update(as_bytes(tensor))
     return {
         "class": _class_name(module),
         "n_parameters": sum(parameter.numel() for parameter in module.parameters()),
@@ -94,7 +97,7 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
 def _unwrapped(module: nn.Module) -> nn.Module:
     """Return the network that torch.compile or parallel wrappers are around."""
     while True:
-        inner = getattr(module, "_orig_mod", None)  # torch.compile
+        inner = uncompiled(module)
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             inner = module.module
         if not isinstance(inner, nn.Module):
@@ -122,20 +125,6 @@ def _plain(value: Any) -> str | None:
     return str(value) if isinstance(value, (bool, int, float, str)) else None
 
 
-def _check_initialised(module: nn.Module) -> None:
-    parameters = list(module.parameters())
-    if any(nn.parameter.is_lazy(parameter) for parameter in parameters):
-        raise ValueError(
-            "model must be initialised; some of its parameters have no shape yet. Call "
-            "the model once on a batch."
-        )
-    if any(parameter.is_meta for parameter in parameters):
-        raise ValueError(
-            "model must hold its weights; some of its parameters are on the device "
-            "'meta', which holds none. Load them first."
-        )
-
-
 def _class_name(module: nn.Module) -> str:
     # Scripted and traced modules remember what they were made of.
     return getattr(module, "original_name", None) or type(module).__name__
@@ -150,13 +139,17 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def as_bytes(tensor: Tensor) -> np.ndarray:
+    """Return the values of a tensor as an array of bytes, on the CPU.
+
+    Where the tensor is there and contiguous, the array shares its memory.
+    """
+    if not tensor.numel():  # torch cannot view an empty tensor as bytes
+        return np.empty(0, dtype=np.uint8)
     tensor = tensor.detach()
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
-    if not tensor.numel():  # torch cannot view nothing as bytes
-        return b""
-    content = tensor.resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
-    return content.view(torch.uint8).numpy().tobytes()
+    values = tensor.resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    return values.view(torch.uint8).numpy()

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._messages import did_you_mean, listed
-from .activations import is_leaf, same_values
+from .activations import PENULTIMATE, candidate_layers, is_leaf, same_values
 from .model_state import as_logits
 
 
@@ -44,6 +44,45 @@ def find_head(module: nn.Module, x: Tensor) -> str | None:
         logits = as_logits(module(x.clone()), len(x))
     found = [name for name, output in outputs.items() if same_values(output, logits)]
     return found[-1] if found else None
+
+
+def resolve_penultimate(
+    module: nn.Module, x: Tensor, layers: Sequence[str]
+) -> tuple[list[str], str | None]:
+    """Look up which layer `PENULTIMATE` stands for in a list of names.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, held by ``frozen(module)``.
+    x : Tensor of shape (n_samples, *input_shape)
+        A few inputs.
+    layers : sequence of str
+        Layer names.
+
+    Returns
+    -------
+    layers : list of str
+        The names. Where no layer returns the logits, `PENULTIMATE` is replaced by the
+        last layer with parameters.
+    head : str or None
+        The layer whose input is meant, for `layer_activations`; None if `PENULTIMATE`
+        is not among the names, or was replaced.
+    """
+    if PENULTIMATE not in layers:
+        return list(layers), None
+    head = find_head(module, x)
+    if head is not None:
+        return list(layers), head
+    candidates = candidate_layers(module, x)
+    if not candidates:
+        raise ValueError(
+            "layers: 'penultimate' needs a layer that returns the logits, or one with "
+            "parameters before them; the model has neither. Name layers, such as "
+            "'logits'."
+        )
+    names = [candidates[-1] if name == PENULTIMATE else name for name in layers]
+    return list(dict.fromkeys(names)), None
 
 
 def find_linear_head(module: nn.Module, x: Tensor) -> str:

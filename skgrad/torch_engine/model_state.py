@@ -1,7 +1,6 @@
 """Reaching a user's model, and leaving it exactly as it was found."""
 
 import copy
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._compat import is_dynamo_loaded
 from .._messages import brief, call_it, cut
-from .memory import is_out_of_memory, say_way_out
-from .restoring import LOCK, ModuleState, generators_kept, restoring
+from .restoring import SharedSetting, generators_restored, lock_of, modules_restored
 
 
 def unwrap_model(model: Any) -> nn.Module:
@@ -100,7 +99,7 @@ def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module
     if model_device(module) == wanted:
         return module
     # Tensors made under the caller's inference_mode could not enter autograd.
-    with LOCK, torch.inference_mode(False):
+    with lock_of(module), torch.inference_mode(False):
         return copy.deepcopy(module).to(wanted)
 
 
@@ -208,11 +207,9 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
     """
     try:
         output = module(x.clone())
+    except torch.OutOfMemoryError:  # says nothing about X
+        raise
     except Exception as error:
-        if is_out_of_memory(error):  # says nothing about X
-            if len(x) <= 2:
-                say_way_out(error)
-            raise
         raise ValueError(
             f"model cannot take X: it failed on {len(x)} sample(s) of shape "
             f"{tuple(x.shape[1:])}. Most often X has another shape than the model was "
@@ -253,69 +250,53 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[None]:
     """Hold a model still: evaluation mode inside, everything restored after.
 
-    Modes are set on each submodule directly, because a user's ``train`` method may do
-    more than set them. Whatever leaves the block, also an exception, finds
-    ``training``, ``requires_grad``, buffers, attributes of modules and torch's random
-    state as they were; ``.grad`` is never written because the engine calls
-    ``torch.autograd.grad`` only. A user's hooks stay, and run in every pass as they do
-    in the user's own. Other threads wait.
+    Whatever leaves the block, also an exception, finds ``training``, ``requires_grad``,
+    buffers and torch's random state as they were. ``.grad`` is never written, because
+    the engine calls ``torch.autograd.grad`` only. A user's hooks stay, and run in every
+    pass as they do in the user's own. Other threads on the same model wait.
 
     Parameters
     ----------
     module : torch.nn.Module
         The model.
     parameter_gradients : bool, default=False
-        Whether gradients with respect to parameters are wanted inside. Frozen
-        parameters get them too.
-
-    Yields
-    ------
-    None
-        Autograd is enabled inside if and only if ``parameter_gradients``, whatever
-        the caller's grad or inference mode, and autocast is off.
-
-    Raises
-    ------
-    ValueError
-        If the model has parameters that autograd cannot use, or tensors on the meta
-        device.
+        Whether gradients with respect to parameters are wanted inside, those of frozen
+        parameters included. Autograd is enabled inside if and only if they are,
+        whatever the caller's grad or inference mode; autocast is off.
     """
-    _check_tensors(module)
+    check_initialised(module)
     device = model_device(module)
     with (
-        generators_kept(device),
+        # Before the lock, so that a thread that holds a model never waits for one that
+        # seeds.
+        generators_restored(device),
+        lock_of(module),
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
         torch.autocast(device.type, enabled=False),
         _differentiable_recurrence(module),
         _nothing_compiled(),
+        modules_restored(module),
     ):
-        parts = [ModuleState(part) for part in module.modules()]
-        flags = [
-            (p, p.requires_grad) for p in module.parameters() if p.is_floating_point()
-        ]
-
-        def restore() -> None:
-            for part in parts:
-                part.restore()
-            for parameter, requires_grad in flags:
-                parameter.requires_grad_(requires_grad)
-
-        with restoring(restore):
-            for part in parts:
-                part.module.training = False
-            for parameter, _ in flags:
+        for part in module.modules():
+            part.training = False
+        for parameter in module.parameters():
+            if parameter.is_floating_point():
                 parameter.requires_grad_(parameter_gradients)
-            yield
+        yield
+
+
+_WITHOUT_CUDNN = SharedSetting(lambda: torch.backends.cudnn.flags(enabled=False))
+_EAGER = SharedSetting(lambda: torch.compiler.set_stance("force_eager"))
 
 
 def _differentiable_recurrence(module: nn.Module) -> AbstractContextManager:
     """Let recurrent layers be differentiated in evaluation mode on a GPU too.
 
-    cuDNN's recurrent kernels refuse that; torch's own do not.
+    cuDNN's recurrent kernels cannot do that; torch's own can.
     """
     if any(isinstance(part, nn.RNNBase) for part in module.modules()):
-        return torch.backends.cudnn.flags(enabled=False)
+        return _WITHOUT_CUDNN
     return nullcontext()
 
 
@@ -323,22 +304,25 @@ def _nothing_compiled() -> AbstractContextManager:
     """Let what was made by `torch.compile` run as it is written.
 
     A compiled model calls no hooks of its layers, retains no graph, and would be
-    compiled again for every state that it is held in. Nobody compiled anything unless
-    dynamo, which is slow to import, is there.
+    compiled again for every state that it is held in.
     """
-    if "torch._dynamo.eval_frame" not in sys.modules:
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    return _EAGER if is_dynamo_loaded() else nullcontext()
 
 
-def _check_tensors(module: nn.Module) -> None:
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.is_meta:
-            raise ValueError(
-                f"model must have values; its {name!r} is on the meta device, which "
-                "holds none. Load its weights first, such as by load_state_dict with "
-                "assign=True."
-            )
+def check_initialised(module: nn.Module) -> None:
+    """Raise unless all parameters and buffers have shapes and values.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is lazy or was made under inference mode, which autograd cannot
+        use, or if a tensor is on the meta device.
+    """
     for name, parameter in module.named_parameters():
         if nn.parameter.is_lazy(parameter):
             raise ValueError(
@@ -349,4 +333,11 @@ def _check_tensors(module: nn.Module) -> None:
             raise ValueError(
                 f"model must not be made under torch.inference_mode; its parameter "
                 f"{name!r} was. Make or load it outside, or pass copy.deepcopy(model)."
+            )
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"model must have values; its {name!r} is on the meta device, which "
+                "holds none. Load its weights first, such as by load_state_dict with "
+                "assign=True."
             )

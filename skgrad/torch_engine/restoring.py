@@ -1,202 +1,172 @@
-"""What was there before a call is there after it: modules, generators, one thread."""
+"""Save and restore what a call must not change: modules, generators, settings."""
 
-import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from operator import is_
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-# One thread at a time: the modes of a model, the flags of its parameters and the
-# random state are shared, and what is restored must be what was there.
-LOCK = threading.RLock()
+from .._compat import buffers_of
 
-# What puts the models back that are held at this moment, the last one first.
-_HELD: list[Callable[[], None]] = []
+# Modes, flags and buffers of a network are shared by all threads that use it, so one
+# thread at a time holds it. Threads on different networks run in parallel.
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
+
+# Held while torch's global generators are seeded, so that the draws of two threads do
+# not mix. A thread that holds it must not wait for a network: `frozen` waits for it.
+_PROCESS_LOCK = threading.RLock()
 
 
-@contextmanager
-def restoring(restore: Callable[[], None]) -> Iterator[None]:
-    """Call ``restore`` at the end, whatever happens.
+def lock_of(module: nn.Module) -> threading.RLock:
+    """Return the lock of a network, the same one for every thread."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(module, threading.RLock())
+
+
+class SharedSetting:
+    """A setting of the whole process, made by its first user and undone by its last.
+
+    If each thread undid what it found, threads that overlap would leave the setting of
+    one another behind.
 
     Parameters
     ----------
-    restore : callable
-        May be called several times.
-
-    Yields
-    ------
-    None
-        To be entered while `LOCK` is held.
+    make : callable
+        Returns the context manager that makes and undoes the setting.
     """
-    _HELD.append(restore)
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._make = make
+        self._made: AbstractContextManager[Any] | None = None
+        self._n_users = 0
+
+    def __enter__(self) -> None:
+        with _PROCESS_LOCK:
+            if self._made is None:
+                made = self._make()
+                made.__enter__()
+                self._made = made
+            self._n_users += 1
+
+    def __exit__(self, *error: Any) -> None:
+        with _PROCESS_LOCK:
+            self._n_users -= 1
+            if not self._n_users and self._made is not None:
+                made, self._made = self._made, None
+                made.__exit__(None, None, None)
+
+
+@contextmanager
+def _generator_restored(device: torch.device) -> Iterator[None]:
+    """Restore torch's global generator of a device, the CPU or a GPU, at the end."""
+    library: Any = torch if device.type == "cpu" else torch.cuda
+    place = () if device.type == "cpu" else (device,)
+    before = library.get_rng_state(*place)
     try:
         yield
     finally:
-        try:
-            restore()
-        except KeyboardInterrupt:  # it hit the restoring itself, which so begins anew
-            restore()
-            raise
-        finally:
-            _HELD.remove(restore)
+        # A model that draws in evaluation mode is rare. Where nothing was drawn,
+        # nothing is written, so that other code may draw meanwhile.
+        if not torch.equal(library.get_rng_state(*place), before):
+            library.set_rng_state(before, *place)
 
 
-def _after_fork() -> None:
-    """Let a child process go on without the threads of its parent.
+class _Generators(dict):
+    """The shared restoring of the generator of each device."""
 
-    A thread that held a model will never come to put it back there.
-    """
-    if not LOCK._is_owned():  # type: ignore[attr-defined]
-        LOCK._at_fork_reinit()  # type: ignore[attr-defined]
-        while _HELD:
-            _HELD.pop()()
+    def __missing__(self, device: torch.device) -> SharedSetting:
+        restored = SharedSetting(lambda: _generator_restored(device))
+        return self.setdefault(device, restored)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed torch's global generators: that of the CPU and that of ``device``.
-
-    `torch.manual_seed` would also seed the GPUs that nobody restores.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
+_GENERATORS = _Generators()
 
 
 @contextmanager
-def generators_kept(device: torch.device) -> Iterator[None]:
-    """Restore torch's global generators at the end: of the CPU and of ``device``.
-
-    Other threads that use models wait: their draws and these would mix.
-
-    Parameters
-    ----------
-    device : torch.device
-        The only device besides the CPU from whose generator is drawn inside.
-
-    Yields
-    ------
-    None
-        The generators are as they were before.
-    """
-    devices = [device] if device.type == "cuda" else []
-    with LOCK, torch.random.fork_rng(devices=devices):
-        yield
+def generators_restored(device: torch.device) -> Iterator[None]:
+    """Restore torch's global generators of the CPU and of ``device`` at the end."""
+    with _GENERATORS[torch.device("cpu")]:
+        if device.type == "cuda":
+            with _GENERATORS[device]:
+                yield
+        else:
+            yield
 
 
 @contextmanager
-def seeded_training(seed: int, device: torch.device) -> Iterator[None]:
-    """Let a network of one's own be trained, with torch's generators seeded.
+def torch_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators of the CPU and of ``device``, then restore them.
 
-    Parameters
-    ----------
-    seed : int
-        Seeds the generators of the CPU and of ``device``, which are restored.
-    device : torch.device
-        Where the network is trained.
-
-    Yields
-    ------
-    None
-        Autograd is enabled inside, whatever the caller's grad or inference mode.
+    Other threads wait for their turn to seed. No network is to be held inside that
+    was not held before, see `_PROCESS_LOCK`.
     """
-    with generators_kept(device), torch.inference_mode(False), torch.enable_grad():
-        seed_torch(seed, device)
+    with _PROCESS_LOCK:
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            # torch.manual_seed would also seed GPUs, which nobody restores.
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            yield
+
+
+@contextmanager
+def modules_restored(module: nn.Module) -> Iterator[None]:
+    """Restore modes, ``requires_grad`` and buffers of a network at the end.
+
+    Attributes that are no buffers keep what a forward pass wrote into them, as after
+    any call of the model.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    flags = [(p, p.requires_grad) for p in module.parameters() if p.is_floating_point()]
+    buffers = [_Buffers(part) for part in module.modules()]
+    try:
         yield
+    finally:
+        for part, training in modes:
+            # Set directly: a user's own train method may do more than set the mode.
+            part.training = training
+        for parameter, requires_grad in flags:
+            parameter.requires_grad_(requires_grad)
+        for own in buffers:
+            own.restore()
 
 
-class ModuleState:
-    """The mode, the attributes and the buffers of one module, and their way back.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module alone, without those inside of it.
-    """
+class _Buffers:
+    """The buffers of one module, and copies of their values."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.training = module.training
-        # What a forward pass keeps in the module, such as its last activations, and
-        # what it writes into lists, dicts and sets there; not into other objects. Also
-        # hooks of ours: an interrupt may come before anybody holds on to one.
-        self.attributes = dict(vars(module))
-        self.containers = [
-            (value, list(value.items() if isinstance(value, dict) else value))
-            for value in self.attributes.values()
-            if type(value) in _CONTAINERS
-        ]
-        self.buffers = dict(module._buffers.items())
-        self.contents = {
+        self.of = buffers_of(module)
+        self.known = dict(self.of.items())
+        self.values = {
             name: buffer.clone()
-            for name, buffer in self.buffers.items()
+            for name, buffer in self.known.items()
             if buffer is not None
         }
 
     def restore(self) -> None:
-        """Put everything back."""
-        _rebind(vars(self.module), self.attributes)
-        for container, things in self.containers:
-            _refill(container, things)
-        self.module.training = self.training
-        _rebind(self.module._buffers, self.buffers)
-        for name, content in self.contents.items():
-            buffer = self.buffers[name]
-            # One that was not written to is left alone, so that a graph of the user's
-            # in which it takes part stays valid.
-            if buffer is None or _same(buffer, content):
-                continue
-            if buffer.shape != content.shape or buffer.dtype != content.dtype:
-                buffer.data = content
-            else:
-                # Inference mode only where it must be: if an interrupt strikes its
-                # exit, its guard puts the grad mode of in here back when the
-                # traceback is freed, which may be long after.
-                inside = buffer.is_inference()
-                with torch.inference_mode() if inside else torch.no_grad():
-                    buffer.copy_(content)
+        """Put the very same buffers back, with their values."""
+        for name in set(self.of.keys()) - set(self.known):
+            del self.of[name]
+        for name, buffer in self.known.items():
+            if name not in self.of or self.of[name] is not buffer:
+                self.of[name] = buffer
+        for name, values in self.values.items():
+            buffer = self.known[name]
+            # A buffer that nothing was written to is left alone: writing would make a
+            # graph of the user's that it takes part in invalid.
+            if not _equal(buffer, values):
+                with torch.no_grad(), torch.inference_mode(buffer.is_inference()):
+                    buffer.copy_(values)
 
 
-def _rebind(names: Any, objects: dict[str, Any]) -> None:
-    """Let names stand for what they stood for, and remove others."""
-    for name in set(names.keys()) - set(objects):
-        del names[name]
-    for name, value in objects.items():
-        # The names of a TorchScript module have no get.
-        if name not in names or names[name] is not value:
-            names[name] = value
-
-
-_CONTAINERS = {dict, OrderedDict, list, set}
-
-
-def _refill(container: Any, content: list[Any]) -> None:
-    """Let a container hold the very same things again, in the same order."""
-    is_dict = isinstance(container, dict)
-    now = list(container.items() if is_dict else container)
-    if len(now) != len(content) or any(
-        # The items of a dict are new pairs of the old keys and values.
-        one is not other and not (is_dict and all(map(is_, one, other)))
-        for one, other in zip(now, content, strict=True)
-    ):
-        container.clear()
-        fill = container.extend if isinstance(container, list) else container.update
-        fill(content)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
+def _equal(one: Tensor, other: Tensor) -> bool:
     """Compare two tensors value by value, NaN equal to NaN."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
     if one.layout != torch.strided:
         one, other = one.to_dense(), other.to_dense()
     return bool(((one == other) | ((one != one) & (other != other))).all())

@@ -1,4 +1,4 @@
-"""What all baselines keep: kinds of input, the promised rate, an unchanged model."""
+"""What all baselines share: input containers, the promised rate, a frozen model."""
 
 import pickle
 from functools import partial
@@ -28,20 +28,13 @@ MAKERS = {
     "GradNorm": GradNorm,
     # Bounds for normally distributed rows too, and levels enough for them.
     "squeezing": partial(FeatureSqueezing, bit_depth=6, bounds=(-9.0, 9.0)),
-    "Mahalanobis": Mahalanobis,
-    "Mahalanobis with all": partial(
-        Mahalanobis, layers=["penultimate", "logits"], epsilon=0.01
-    ),
+    "Mahalanobis": partial(Mahalanobis, layers=["penultimate", "logits"], eps=0.01),
     "LID": LID,
-    "KD": partial(KernelDensityUncertainty, n_passes=0),
     "KD+BU": partial(KernelDensityUncertainty, n_passes=10),
     "ELO": partial(ELO, layers="penultimate"),
 }
 if find_spec("pytorch_ood"):
-    MAKERS["pytorch-ood"] = partial(PyTorchOODDetector, detector="EnergyBased")
-    MAKERS["pytorch-ood, fitted"] = partial(
-        PyTorchOODDetector, detector="TemperatureScaling"
-    )
+    MAKERS["pytorch-ood"] = partial(PyTorchOODDetector, detector="TemperatureScaling")
 X = images(120, (2, 6, 6))
 
 
@@ -58,7 +51,7 @@ class Stream(IterableDataset):
         return iter(torch.from_numpy(self.rows))
 
 
-def test_kinds_of_input_score_alike(make):
+def test_input_containers_give_the_same_scores(make):
     net = seeded(BatchNormNet)
     expected = make(net, random_state=0).fit(X).score_samples(X)
     assert expected.shape == (120,)
@@ -71,7 +64,7 @@ def test_kinds_of_input_score_alike(make):
     assert_allclose(flat.score_samples(X), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_batch_size_and_order_change_nothing(make):
+def test_scores_do_not_depend_on_batch_size_and_order(make):
     net, rows = seeded(BatchNormNet).double(), X.astype(np.float64)
     detector = make(net, random_state=0).fit(rows)
     expected = detector.score_samples(rows)
@@ -81,57 +74,41 @@ def test_batch_size_and_order_change_nothing(make):
     assert_allclose(detector.score_samples(rows), expected, rtol=1e-9)
 
 
-def test_rate_is_kept(make):
+def test_the_promised_rate_is_kept(make):
     rows = np.random.default_rng(0).normal(size=(1200, 6))
     detector = make(AnyWidthDropout(), target_fpr=0.1, random_state=0).fit(rows[:600])
     rejected = (detector.predict(rows[600:]) == -1).sum()
-    # 600 held-out decisions by 120: beyond these, one fit in 1,000 falls.
+    # 600 decisions by 120 held-out scores: one fit in 1,000 lies outside.
     assert 15 <= rejected <= 120
 
 
 def test_known_anomalies_are_left_out(make):
     rows = np.vstack([X, 50 + X[:20]])
     y = np.repeat([1, -1], [120, 20])
+    if isinstance(make, partial) and make.func is FeatureSqueezing:
+        make = partial(make, bounds=(-99.0, 99.0))
     detector = make(seeded(BatchNormNet), random_state=0).fit(rows, y)
     alone = make(seeded(BatchNormNet), random_state=0).fit(X)
-    assert len(detector.calibration_scores_) == len(alone.calibration_scores_)
+    assert_allclose(detector.score_samples(X), alone.score_samples(X), rtol=1e-6)
+    assert detector.offset_ == pytest.approx(alone.offset_)
 
 
-def test_model_is_left_as_it_was(make):
+def test_the_model_is_unchanged_shared_by_clones_and_in_pickles(make):
     net = seeded(BatchNormNet).train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    make(net, random_state=0).fit(X).score_samples(X)
+    detector = make(net, random_state=0).fit(X)
+    expected = detector.score_samples(X)
     assert all(part.training for part in net.modules())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-
-
-def test_clones_share_the_model_and_pickles_score_alike(make):
-    net = seeded(BatchNormNet)
-    detector = make(net, random_state=0).fit(X)
     assert clone(detector).model is net
-    again = pickle.loads(pickle.dumps(detector))
-    assert_allclose(again.score_samples(X), detector.score_samples(X))
+    copy = pickle.loads(pickle.dumps(detector))
+    assert_allclose(copy.score_samples(X), expected)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"X": X[:1]}, "X must hold 2 or more in-distribution samples"),
-        ({"X": X * np.nan}, "X must be finite"),
-        ({"X": X[:, :1]}, "model cannot take X"),
-        ({"target_fpr": 0}, "'target_fpr' parameter"),
-        ({"device": "abacus"}, "device must be None"),
-    ],
-)
-def test_bad_input(make, change, message):
-    options = {"X": X, **change}
-    rows = options.pop("X")
-    with pytest.raises(ValueError, match=message):
-        make(seeded(BatchNormNet), **options).fit(rows)
-
-
-def test_other_shapes_than_those_of_fit_are_refused(make):
+def test_too_few_samples_and_other_shapes_raise(make):
+    with pytest.raises(ValueError, match="X must hold 2 or more in-distribution"):
+        make(seeded(BatchNormNet)).fit(X[:1])
     detector = make(seeded(BatchNormNet), random_state=0).fit(X)
     with pytest.raises(ValueError, match=r"samples of shape \(2, 6, 6\)"):
         detector.score_samples(X[:, :, :5])

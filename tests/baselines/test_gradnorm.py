@@ -1,6 +1,4 @@
-"""GradNorm: the product is the norm that autograd finds."""
-
-from functools import partial
+"""GradNorm: the product is the norm that autograd computes."""
 
 import numpy as np
 import pytest
@@ -14,18 +12,11 @@ from skgrad.baselines import GradNorm
 X = images(100, (2, 6, 6))
 
 
-class Scaled(BatchNormNet):
-    """Has no layer that returns the logits."""
-
-    def forward(self, x):
-        return 2 * super().forward(x)
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 10.0])
+@pytest.mark.parametrize("temperature", [0.5, 10.0])
 def test_score_is_the_norm_of_the_gradient(temperature):
     net = seeded(BatchNormNet, dtype=torch.float64).eval()
     detector = GradNorm(net, temperature=temperature, random_state=0).fit(X)
-    assert detector.layer_ == "head"
+    assert detector.layers_ == ["penultimate"]
     for x, score in zip(X[:10], detector.score_samples(X[:10]), strict=True):
         logits = net(torch.from_numpy(x[None]).double())
         log_p = (logits / temperature).log_softmax(dim=1)
@@ -44,10 +35,32 @@ def test_two_neurons_by_hand():
     assert_allclose(detector.score_samples([[1.0, -2.0], [0.0, 1.0]]), [1.5, 0.0])
 
 
-def test_a_named_layer():
-    make = partial(GradNorm, seeded(Scaled), random_state=0)
-    with pytest.raises(ValueError, match=r"layer must be named .* Legal are 'conv'"):
-        make().fit(X)
-    assert make(layer="head").fit(X).score_samples(X).std() > 0
-    with pytest.raises(ValueError, match="layer must be the name"):
-        make(layer="tail").fit(X)
+class Scaled(BatchNormNet):
+    """No layer returns the logits."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_a_named_layer_returns_h():
+    net = seeded(Scaled, dtype=torch.float64).eval()
+    with pytest.raises(
+        ValueError, match=r"needs a model whose logits a torch\.nn\.Lin"
+    ):
+        GradNorm(net).fit(X)
+    detector = GradNorm(net, layers=["norm"], random_state=0).fit(X)
+    with torch.no_grad():
+        batch = torch.from_numpy(X).double()
+        h = net.norm(net.conv(batch)).mean(dim=(2, 3))
+        excess = net(batch).softmax(dim=1) - 1 / 3
+    expected = h.abs().sum(dim=1) * excess.abs().sum(dim=1)
+    assert_allclose(detector.score_samples(X), expected, rtol=1e-9)
+
+
+def test_layers_must_be_one_name():
+    net = seeded(BatchNormNet)
+    for layers in (["conv", "norm"], []):
+        with pytest.raises(ValueError, match="layers must name one layer; got"):
+            GradNorm(net, layers=layers).fit(X)
+    with pytest.raises(ValueError, match="layers must be names of layers of the model"):
+        GradNorm(net, layers="tail").fit(X)

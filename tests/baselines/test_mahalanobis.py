@@ -1,6 +1,4 @@
-"""Mahalanobis: the paper's equations, another library, and what is delicate."""
-
-from functools import partial
+"""Mahalanobis: the paper's equations, and what is numerically delicate."""
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from skgrad.baselines import Mahalanobis
 from skgrad.detectors._combined import log_p_values
 from skgrad.metrics import auroc
 
-# A threshold that few samples suffice for.
+# A threshold for which few samples suffice.
 FEW = {"target_fpr": 0.5, "random_state": 0}
 SIGNS = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
 
@@ -55,7 +53,7 @@ def test_by_hand():
         net.weight.copy_(torch.tensor([[1.0, 0], [-1, 0]]))
     X = np.concatenate([SIGNS + np.array([10, 0]), SIGNS - np.array([10, 0])])
     X = np.concatenate([X] * 30)
-    # However the held-out rows are drawn, all corners are about as frequent.
+    # Whichever rows are held out, all corners are about as frequent.
     detector = Mahalanobis(net, calibration_fraction=0.01, **FEW).fit(X)
     scores = detector.score_samples([[10.0, 0], [-10, 0], [10, 2], [0, 0], [-13, 4]])
     assert_allclose(scores, [0, 0, -4, -100, -25], rtol=0.03, atol=0.01)
@@ -87,40 +85,12 @@ def test_means_of_convolution_maps():
     assert_allclose(detector.score_samples(fit), expected, rtol=1e-2)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 0.05])
-def test_ranks_as_pytorch_ood_does(epsilon):
-    detectors = pytest.importorskip("pytorch_ood.detector")
-    net, X = small_net().float(), rows(600).astype(np.float32)
-    normal = rows(300, seed=1).astype(np.float32)
-    strange = rows(300, seed=2, scale=1.6).astype(np.float32)
-    detector = Mahalanobis(net, epsilon=epsilon, random_state=0).fit(X)
-    fit = torch.from_numpy(fitted_rows(X))
-    with torch.no_grad():
-        classes = net(fit).argmax(dim=1)
-        features = net[:4](fit)
-    # Theirs wants classes without gaps.
-    classes = torch.unique(classes, return_inverse=True)[1]
-    theirs = (
-        partial(detectors.MahalanobisODIN, eps=epsilon)
-        if epsilon
-        else detectors.Mahalanobis
-    )(net[:4]).fit_features(features, classes)
-    y = np.repeat([1, -1], 300)
-    queries = np.concatenate([normal, strange])
-    expected = auroc(y, -theirs.predict(torch.from_numpy(queries)).detach().numpy())
-    assert 0.55 < expected < 0.95
-    # 4e-5 is the weight of 4 pairs of 90,000 whose order rounding may change.
-    assert auroc(y, detector.score_samples(queries)) == pytest.approx(
-        expected, abs=4e-5
-    )
-
-
-def test_step_goes_up_as_finite_differences_say():
+def test_the_step_raises_the_confidence_as_finite_differences_say():
     net, X = small_net(), rows(400)
     queries = rows(20, seed=1)
     still = Mahalanobis(net, random_state=0).fit(X)
-    epsilon, step = 0.01, 1e-6
-    moved = Mahalanobis(net, epsilon=epsilon, random_state=0).fit(X)
+    eps, step = 0.01, 1e-6
+    moved = Mahalanobis(net, eps=eps, random_state=0).fit(X)
     slopes = np.stack(
         [
             still.score_samples(queries + step * unit)
@@ -129,16 +99,16 @@ def test_step_goes_up_as_finite_differences_say():
         ],
         axis=1,
     )
-    expected = still.score_samples(queries + epsilon * np.sign(slopes))
+    expected = still.score_samples(queries + eps * np.sign(slopes))
     assert_allclose(moved.score_samples(queries), expected, rtol=1e-9)
     assert (expected > still.score_samples(queries)).all()
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 0.01])
-def test_fisher_adds_log_p_values_of_layers(epsilon):
+def test_fisher_adds_the_log_p_values_of_layers():
+    eps = 0.01
     net, X, queries = small_net(), rows(400), rows(30, seed=1, scale=2)
     layers = ["0", "2"]
-    both = Mahalanobis(net, layers=layers, epsilon=epsilon, random_state=0).fit(X)
+    both = Mahalanobis(net, layers=layers, eps=eps, random_state=0).fit(X)
     # The same split, redrawn: held out, reference, fit.
     generator = np.random.RandomState(0)
     left = X[generator.permutation(400)[80:]]
@@ -146,7 +116,7 @@ def test_fisher_adds_log_p_values_of_layers(epsilon):
     fit, reference = left[order[64:]], left[order[:64]]
     expected = 0
     for layer in layers:
-        one = Mahalanobis(net, layers=layer, epsilon=epsilon, **FEW)
+        one = Mahalanobis(net, layers=layer, eps=eps, **FEW)
         # One sample held out of as many copies of the rows.
         one.set_params(calibration_fraction=1e-6).fit(np.concatenate([fit] * 100))
         known = np.sort(one.score_samples(reference))
@@ -154,9 +124,9 @@ def test_fisher_adds_log_p_values_of_layers(epsilon):
     assert_allclose(both.score_samples(queries), expected, rtol=0.01, atol=0.05)
 
 
-def test_logistic_learns_from_known_anomalies():
+def test_logistic_regression_learns_from_known_anomalies():
     net, X = small_net(), rows(500)
-    # Anomalies that the last layer does not show, but the first does.
+    # Anomalies that show in the first layer, not in the last.
     known, strange = rows(100, seed=1, scale=3), rows(200, seed=2, scale=3)
     options = {"layers": ["0", "penultimate"], "random_state": 0}
     y = np.repeat([1, -1], [500, 100])
@@ -165,23 +135,18 @@ def test_logistic_learns_from_known_anomalies():
     queries = np.concatenate([rows(200, seed=3), strange])
     truth = np.repeat([1, -1], 200)
     assert auroc(truth, learnt.score_samples(queries)) > 0.9
-    # The known ones serve the weights alone.
+    # The known anomalies are used for the weights alone.
     assert len(learnt.calibration_scores_) == 100
 
 
-def test_logistic_without_anomalies():
-    with pytest.raises(ValueError, match="combination='logistic' learns from known"):
-        Mahalanobis(small_net(), combination="logistic").fit(rows(50))
-
-
-@pytest.mark.parametrize("n_samples", [2, 3, 4])
+@pytest.mark.parametrize("n_samples", [2, 4])
 def test_fewer_samples_than_channels(n_samples):
     net = small_net()
     detector = Mahalanobis(net, layers="all", **FEW).fit(rows(n_samples))
     assert np.isfinite(detector.score_samples(rows(20, scale=100))).all()
 
 
-def test_channels_that_never_varied_count_when_they_do():
+def test_a_constant_channel_counts_when_it_varies():
     net = nn.Sequential(nn.Identity(), nn.Linear(6, 3)).double()
     X = rows(300)
     X[:, 5] = 7.0
@@ -203,8 +168,8 @@ def test_layers_by_name():
     assert Mahalanobis(net, layers=np.array(["2"]), **FEW).fit(X).layers_ == ["2"]
     with pytest.raises(ValueError, match="layers must be names of layers"):
         Mahalanobis(net, layers="second", **FEW).fit(X)
-    with pytest.raises(ValueError, match="'epsilon' parameter"):
-        Mahalanobis(net, epsilon=-1).fit(X)
+    with pytest.raises(ValueError, match="'eps' parameter"):
+        Mahalanobis(net, eps=-1).fit(X)
 
 
 class NoHead(nn.Module):
@@ -220,5 +185,7 @@ def test_penultimate_without_a_layer_of_logits():
     net = NoHead(nn.Linear(6, 5)).double()
     assert Mahalanobis(net, **FEW).fit(rows(60)).layers_ == ["body"]
     assert Mahalanobis(net, layers="all", **FEW).fit(rows(60)).layers_ == ["body"]
-    with pytest.raises(ValueError, match="'penultimate' is nothing"):
+    with pytest.raises(
+        ValueError, match="'penultimate' needs a layer that returns the logits"
+    ):
         Mahalanobis(NoHead(nn.Flatten()).double()).fit(rows(60))

@@ -854,7 +854,7 @@ def test_out_of_memory_halves_the_batch(make, model):
     model.__class__ = Tight
     transformer = make(model).fit(X)
     with pytest.warns(
-        RuntimeWarning, match=r"with 7 samples at a time; going on with 4"
+        RuntimeWarning, match=r"with 7 samples at a time; continuing with 4"
     ):
         features = transformer.transform(X)
     assert_allclose(features, exact, rtol=1e-4, atol=1e-6)

@@ -23,7 +23,6 @@ from skgrad.datasets import make_gaussian_noise, make_uniform_noise
 from skgrad.detectors import conformal_p_values, select_by_fdr
 from skgrad.metrics import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
 
-KIND, HELD = "Properties", "held"
 few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 10_000)
 METRICS = {
@@ -42,7 +41,7 @@ RISING = {
 
 
 @st.composite
-def judged(draw):
+def labels_and_scores(draw):
     """Draw labels of both kinds, and scores with ties."""
     y = [1, -1, *draw(st.lists(st.sampled_from([1, -1]), min_size=2, max_size=30))]
     size = len(y)
@@ -52,12 +51,13 @@ def judged(draw):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_metrics_see_the_order_alone(name, counted):
-    counted(KIND, f"rising functions of scores, and order: {name}", HELD)
+def test_metrics_depend_on_the_order_alone(name):
     metric = METRICS[name]
 
     @few
-    @given(drawn=judged(), function=st.sampled_from(sorted(RISING)), seed=seeds)
+    @given(
+        drawn=labels_and_scores(), function=st.sampled_from(sorted(RISING)), seed=seeds
+    )
     def check(drawn, function, seed):
         y, scores = drawn
         expected = metric(y, scores)
@@ -65,7 +65,7 @@ def test_metrics_see_the_order_alone(name, counted):
         assert_allclose(metric(y, RISING[function](scores)), expected, rtol=1e-12)
         order = np.random.default_rng(seed).permutation(len(y))
         assert_allclose(metric(y[order], scores[order]), expected, rtol=1e-12)
-        # Each copied: the shares stay.
+        # Copies of all rows leave the shares as they are.
         again = metric(np.tile(y, 2), np.tile(scores, 2))
         assert_allclose(again, expected, rtol=1e-12)
 
@@ -73,7 +73,7 @@ def test_metrics_see_the_order_alone(name, counted):
 
 
 @few
-@given(drawn=judged())
+@given(drawn=labels_and_scores())
 def check_mirrors(drawn):
     y, scores = drawn
     assert_allclose(auroc(y, -scores), 1 - auroc(y, scores), atol=1e-12)
@@ -83,13 +83,12 @@ def check_mirrors(drawn):
     assert_allclose(mirrored, detection_accuracy(y, scores), atol=1e-12)
 
 
-def test_metrics_of_mirrored_scores(counted):
-    counted(KIND, "mirrored scores and labels", HELD)
+def test_metrics_of_mirrored_scores():
     check_mirrors()
 
 
 @few
-@given(drawn=judged(), function=st.sampled_from(sorted(RISING)))
+@given(drawn=labels_and_scores(), function=st.sampled_from(sorted(RISING)))
 def check_p_values(drawn, function):
     y, scores = drawn
     rising = RISING[function]
@@ -104,8 +103,7 @@ def check_p_values(drawn, function):
     assert (conformal_p_values(new, np.r_[known, -99]) >= p_values * 0.5).all()
 
 
-def test_p_values_see_the_order_alone(counted):
-    counted(KIND, "rising functions of scores: conformal p-values", HELD)
+def test_p_values_depend_on_the_order_alone():
     check_p_values()
 
 
@@ -117,17 +115,16 @@ def test_p_values_see_the_order_alone(counted):
 )
 def check_selection(p_values, rates, seed):
     p_values, (low, high) = np.array(p_values), sorted(rates)
-    few_of_them, more = (select_by_fdr(p_values, fdr=rate) for rate in (low, high))
-    assert (few_of_them <= more).all()
-    # Who is selected has a lower p-value than who is not.
-    if few_of_them.any() and not few_of_them.all():
-        assert p_values[few_of_them].max() <= p_values[~few_of_them].min()
+    fewer, more = (select_by_fdr(p_values, fdr=rate) for rate in (low, high))
+    assert (fewer <= more).all()
+    # Selected p-values are lower than the others.
+    if fewer.any() and not fewer.all():
+        assert p_values[fewer].max() <= p_values[~fewer].min()
     order = np.random.default_rng(seed).permutation(len(p_values))
-    assert_array_equal(select_by_fdr(p_values[order], fdr=low), few_of_them[order])
+    assert_array_equal(select_by_fdr(p_values[order], fdr=low), fewer[order])
 
 
-def test_selection_grows_with_the_rate(counted):
-    counted(KIND, "selection by false discovery rate", HELD)
+def test_selection_grows_with_the_rate():
     check_selection()
 
 
@@ -152,8 +149,7 @@ def check_folds(n_splits, counts, shuffle, seed):
     assert sorted(tested) == list(range(len(y)))
 
 
-def test_folds_are_a_partition(counted):
-    counted(KIND, "NoveltyKFold is a partition", HELD)
+def test_folds_are_a_partition():
     check_folds()
 
 
@@ -170,7 +166,7 @@ ATTACKS = {
 
 
 @st.composite
-def attacked(draw):
+def models_and_inputs(draw):
     """Draw a network, inputs, their bounds and how far an attack may go."""
     seed, shape = draw(seeds), draw(st.sampled_from([(3,), (2, 5), (2, 3, 4)]))
     torch.manual_seed(seed)
@@ -183,11 +179,9 @@ def attacked(draw):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_stay_within(name, counted):
-    counted(KIND, f"within eps and bounds: {name}", HELD)
-
+def test_attacks_stay_within_eps_and_bounds(name):
     @few
-    @given(drawn=attacked())
+    @given(drawn=models_and_inputs())
     def check(drawn):
         model, X, bounds, eps = drawn
         result = ATTACKS[name](model, X, eps=eps, bounds=bounds)
@@ -208,9 +202,7 @@ def test_attacks_stay_within(name, counted):
 
 
 @pytest.mark.parametrize("make", [make_gaussian_noise, make_uniform_noise])
-def test_noise_stays_within(make, counted):
-    counted(KIND, f"within bounds: {make.__name__}", HELD)
-
+def test_noise_stays_within_bounds(make):
     @few
     @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6), seed=seeds)
     def check(low, width, seed):

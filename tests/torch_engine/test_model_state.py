@@ -1,8 +1,11 @@
-"""The model is reached, held still, and left as it was."""
+"""A model is reached, held still, and left as it was."""
 
-import gc
+import random
+import threading
+import time
 from collections import namedtuple
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from skgrad.torch_engine.model_state import (
     on_device,
     unwrap_model,
 )
+from skgrad.torch_engine.restoring import SharedSetting, torch_seeded
 
 
 def test_as_logits_accepts_the_three_forms():
@@ -46,24 +50,24 @@ def test_as_logits_accepts_the_three_forms():
         (torch.zeros(2, 3, dtype=torch.long), "a torch.int64 tensor"),
     ],
 )
-def test_what_is_no_logits_is_refused(output, came):
+def test_what_is_no_logits_is_rejected(output, came):
     with pytest.raises(ValueError, match=f"model must return logits.*{came}.*Wrap"):
         as_logits(output, 2)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_logits_that_are_not_finite_are_refused(value):
+def test_logits_that_are_not_finite_are_rejected(value):
     with pytest.raises(ValueError, match="model returned NaN or infinite logits"):
         as_logits(torch.tensor([[0.0, value]]), 1)
 
 
 @pytest.mark.parametrize("model", ["resnet18", None, 3, nn.Linear])
-def test_what_is_no_model_is_refused(model):
+def test_what_is_no_model_is_rejected(model):
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module.*got"):
         unwrap_model(model)
 
 
-def test_unfitted_skorch_net_is_refused():
+def test_unfitted_skorch_net_is_rejected():
     from skorch import NeuralNetClassifier
 
     net = NeuralNetClassifier(nn.Linear, module__in_features=2, module__out_features=2)
@@ -101,15 +105,25 @@ def test_frozen_restores_buffers_of_any_kind():
     net.register_buffer("sparse", torch.eye(2).to_sparse())
     kept = dict(net._buffers)
     with frozen(net):
-        net.nan.resize_(3)
+        net.nothing = torch.ones(1)
+        net.nan = torch.ones(3)
+        net.sparse.mul_(2)
         net.register_buffer("new", torch.ones(1))
     assert net._buffers.keys() == kept.keys()
     assert all(net._buffers[name] is kept[name] for name in kept)
-    assert net.nan.shape == (1,)
     assert net.nan.isnan().all()
+    assert torch.equal(net.sparse.to_dense(), torch.eye(2))
 
 
-def test_models_that_autograd_cannot_use_are_refused():
+def test_frozen_leaves_buffers_that_nothing_was_written_to():
+    net = nn.BatchNorm1d(2)
+    loss = (net.running_var * torch.ones(2, requires_grad=True)).sum()
+    with frozen(net):
+        net(torch.ones(2, 2))
+    loss.backward()  # would raise, had the buffer been written to
+
+
+def test_models_that_autograd_cannot_use_are_rejected():
     with (
         pytest.raises(ValueError, match=r"model must be initialised.*'weight' has no"),
         frozen(nn.LazyLinear(2)),
@@ -139,53 +153,11 @@ def test_frozen_restores_after_an_interrupt():
     assert all(p.requires_grad for p in net.parameters())
 
 
-def test_frozen_takes_off_hooks_that_an_interrupt_left():
-    net = BatchNormNet()
-    own = net.norm.register_forward_hook(lambda *_: None)
-    hooks = dict(net.norm._forward_hooks)
-    with frozen(net):
-        net.norm.register_forward_hook(lambda *_: None, always_call=True)
-        net.register_forward_pre_hook(lambda *_: None)
-    assert dict(net.norm._forward_hooks) == hooks
-    assert not net.norm._forward_hooks_always_called
-    assert not net._forward_pre_hooks
-    own.remove()  # goes by the very dict
-    assert not net.norm._forward_hooks
-
-
-class PreparesItself(nn.Linear):
-    """Notes in a list that the first pass, which makes a table, was made."""
-
-    def __init__(self):
-        super().__init__(2, 2)
-        self.passes, self.seen, self.known = [], {}, {1}
-
-    def forward(self, x):
-        if not self.passes:
-            self.table = torch.ones(2)
-        self.passes.append(x)
-        self.seen["last"] = x
-        self.known.add(2)
-        return super().forward(x * self.table)
-
-
-def test_frozen_restores_what_lists_and_dicts_hold():
-    net = PreparesItself()
-    kept = net.passes, net.seen, net.known
-    for _ in range(2):
-        with frozen(net):
-            net(torch.ones(1, 2))
-        assert (net.passes, net.seen, net.known) == ([], {}, {1})
-    assert net.passes is kept[0]
-    assert net.seen is kept[1]
-    assert net.known is kept[2]
-
-
-def test_models_without_values_are_refused():
+def test_models_without_values_are_rejected():
     net = BatchNormNet()
     net.to("meta")
-    refused = pytest.raises(ValueError, match=r"is on the meta.*load_state_dict")
-    with refused, frozen(net):
+    rejected = pytest.raises(ValueError, match=r"is on the meta.*load_state_dict")
+    with rejected, frozen(net):
         pass
 
 
@@ -217,30 +189,103 @@ def test_another_device_gets_a_copy(monkeypatch):
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:x", 3.5, "meta", "fpga"])
-def test_unknown_device_is_refused(device):
+def test_unknown_device_is_rejected(device):
     with pytest.raises(ValueError, match="device must be None") as caught:
         check_device(device)
     # Of a backend that torch knows and has not, it writes pages.
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_interrupt_while_a_buffer_is_restored_keeps_the_grad_mode(mode, monkeypatch):
-    net, leave, calls = nn.BatchNorm1d(2), mode.__exit__, []
+@pytest.mark.parametrize("parameter_gradients", [False, True])
+def test_frozen_restores_the_generator_only_if_it_moved(parameter_gradients):
+    net = nn.Linear(2, 2)
+    before = torch.get_rng_state()
+    with frozen(net, parameter_gradients=parameter_gradients):
+        drawn = torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.rand(3), drawn)
 
-    def struck_once(self, *error):
-        calls.append(self)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        return leave(self, *error)
 
-    # Whichever mode the restoring enters, it is struck when it leaves that.
-    with suppress(KeyboardInterrupt), frozen(net):
-        net.running_mean += 1
-        monkeypatch.setattr(mode, "__exit__", struck_once)
-    # A guard that was not left puts back what it found when it is freed.
-    calls.clear()
-    gc.collect()
-    assert torch.is_grad_enabled()
-    assert not torch.is_inference_mode_enabled()
-    assert net.running_mean.tolist() == [0, 0]
+def test_seeding_is_undone_and_waits_for_other_threads():
+    before = torch.get_rng_state()
+    with torch_seeded(0, torch.device("cpu")):
+        expected = torch.rand(4)
+    assert torch.equal(torch.get_rng_state(), before)
+
+    def draw(_):
+        with torch_seeded(0, torch.device("cpu")):
+            numbers = []
+            for _ in range(4):
+                time.sleep(random.uniform(0, 0.002))
+                numbers.append(torch.rand(()))
+        return torch.stack(numbers)
+
+    with ThreadPoolExecutor(4) as pool:
+        for numbers in pool.map(draw, range(8)):
+            assert torch.equal(numbers, expected)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Sleeping(nn.Linear):
+    """Notes how many threads are inside of its forward pass at once."""
+
+    inside, most = 0, 0
+
+    def __init__(self):
+        super().__init__(2, 2)
+
+    def forward(self, x):
+        assert not self.training
+        Sleeping.inside += 1
+        Sleeping.most = max(Sleeping.most, Sleeping.inside)
+        time.sleep(0.05)
+        Sleeping.inside -= 1
+        return super().forward(x)
+
+
+def score_in_threads(nets):
+    """Run each net in a thread of its own; return how many ran at once."""
+    Sleeping.most = 0
+    start = threading.Barrier(len(nets))
+
+    def run(net):
+        start.wait()
+        with frozen(net):
+            return net(torch.ones(1, 2))
+
+    with ThreadPoolExecutor(len(nets)) as pool:
+        list(pool.map(run, nets))
+    return Sleeping.most
+
+
+def test_threads_on_different_networks_run_at_once():
+    nets = [Sleeping() for _ in range(4)]
+    before = torch.get_rng_state()
+    assert score_in_threads(nets) == 4
+    assert all(net.training for net in nets)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_threads_on_one_network_take_turns():
+    net = Sleeping()
+    assert score_in_threads([net] * 3) == 1
+    assert net.training
+
+
+def test_settings_of_the_process_end_with_their_last_user():
+    made = []
+
+    @contextmanager
+    def make():
+        made.append("on")
+        yield
+        made.append("off")
+
+    setting = SharedSetting(make)
+    with setting:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(setting.__enter__).result()
+        assert made == ["on"]
+    assert made == ["on"]
+    setting.__exit__()
+    assert made == ["on", "off"]

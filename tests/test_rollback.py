@@ -1,11 +1,11 @@
-"""A fit that fails leaves what an earlier one set."""
+"""A fit that fails leaves what an earlier fit set."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from skgrad import LODA
-from skgrad._all_or_nothing import all_or_nothing
+from skgrad._rollback import restored_on_error
 
 
 class Learner:
@@ -13,7 +13,7 @@ class Learner:
         self.kept, self.changed = 1, 1
 
     def learn(self, error):
-        with all_or_nothing(self):
+        with restored_on_error(self):
             self.changed = self.new = 2
             del self.kept
             raise error
@@ -29,7 +29,7 @@ def test_attributes_are_put_back(error):
 
 def test_what_goes_well_stays():
     learner = Learner()
-    with all_or_nothing(learner):
+    with restored_on_error(learner):
         learner.changed = 2
     assert learner.changed == 2
 

@@ -1,0 +1,226 @@
+"""Features cached on disk, and the private copy on another device."""
+
+import copy
+import pickle
+from functools import partial
+
+import joblib
+import pytest
+import torch
+from networks import AnyWidth, BatchNormNet, images, seeded
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import check_estimator
+from torch.utils.data import TensorDataset
+
+from skgrad import (
+    ConfoundingGradientTransformer,
+    CosineSimilarityMatrixTransformer,
+    LayerActivationTransformer,
+)
+from skgrad.feature_extraction import FeatureArray, _base, _model_estimator
+
+SHAPE = (2, 6, 6)
+X = images(7, SHAPE)
+MAKERS = {
+    "confounding": ConfoundingGradientTransformer,
+    "cosine": CosineSimilarityMatrixTransformer,
+    "activation": partial(LayerActivationTransformer, layers=["conv", "logits"]),
+}
+
+
+@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
+def make(request):
+    return request.param
+
+
+@pytest.fixture
+def model():
+    return seeded(BatchNormNet)
+
+
+@pytest.fixture
+def n_computed(monkeypatch):
+    """Return a function that counts the transforms that were computed since."""
+    computed = []
+    compute = _base.BaseModelTransformer._compute
+
+    def counted(self, X):
+        computed.append(len(X))
+        return compute(self, X)
+
+    monkeypatch.setattr(_base.BaseModelTransformer, "_compute", counted)
+
+    def count():
+        n = len(computed)
+        computed.clear()
+        return n
+
+    return count
+
+
+def test_second_transform_comes_from_the_cache(make, model, tmp_path, n_computed):
+    expected = make(model).fit_transform(X)
+    n_computed()
+    transformer = make(model, memory=str(tmp_path)).fit(X)
+    first, again = transformer.transform(X), transformer.transform(X)
+    assert n_computed() == 1
+    for features in (first, again):
+        assert isinstance(features, FeatureArray)
+        assert features.dtype == expected.dtype
+        assert_array_equal(features.feature_names, expected.feature_names)
+        assert_array_equal(features, expected)
+
+
+def test_copies_and_settings_without_influence_find_it(
+    make, model, tmp_path, n_computed
+):
+    transformer = make(model, memory=str(tmp_path)).fit(X)
+    transformer.transform(X)
+    twins = [
+        clone(transformer).fit(X),
+        copy.deepcopy(transformer),
+        pickle.loads(pickle.dumps(transformer)),
+        make(
+            copy.deepcopy(model).eval(), memory=joblib.Memory(str(tmp_path), verbose=0)
+        ),
+        make(model, memory=str(tmp_path), batch_size=3, device="cpu", verbose=True),
+        make(model).fit(X).set_params(memory=str(tmp_path)),
+    ]
+    for twin in twins:
+        twin.fit(X).transform(X)
+    for kind in (torch.from_numpy(X), TensorDataset(torch.from_numpy(X))):
+        transformer.transform(kind)
+    assert n_computed() == 1
+
+
+def test_other_inputs_networks_and_parameters_are_computed(
+    make, model, tmp_path, n_computed
+):
+    transformer = make(model, memory=str(tmp_path)).fit(X)
+    transformer.transform(X)
+    transformer.transform(X[:3])
+    assert n_computed() == 2
+    with torch.no_grad():
+        model.head.bias[0] += 1e-3
+    changed = transformer.fit(X).transform(X)
+    assert n_computed() == 1
+    assert_array_equal(changed, make(model).fit_transform(X))
+
+
+@pytest.mark.parametrize(
+    ("make", "one", "other"),
+    [
+        (ConfoundingGradientTransformer, {}, {"label": [1, 1, 0]}),
+        (ConfoundingGradientTransformer, {}, {"log": True}),
+        (CosineSimilarityMatrixTransformer, {}, {"sign": False}),
+        (LayerActivationTransformer, {"layers": "conv"}, {"layers": "head"}),
+    ],
+)
+def test_parameters_that_matter_are_told_apart(make, one, other, model, tmp_path):
+    for options in (one, other):
+        cached = make(model, memory=str(tmp_path), **options).fit_transform(X)
+        assert_array_equal(cached, make(model, **options).fit_transform(X))
+
+
+def test_shape_of_a_sample_matters(tmp_path):
+    net = seeded(lambda: torch.nn.Sequential(ByChannel(), torch.nn.Linear(2, 3)))
+    rows = images(4, (12,))
+    make = partial(LayerActivationTransformer, net, "logits")
+    for shape in ((2, 6), (2, 3, 2)):
+        cached = make(input_shape=shape, memory=str(tmp_path)).fit_transform(rows)
+        assert_array_equal(cached, make(input_shape=shape).fit_transform(rows))
+
+
+class ByChannel(torch.nn.Module):
+    """The mean of each channel, of a time series or the first column of an image."""
+
+    def forward(self, x):
+        return x.mean(dim=2) if x.ndim == 3 else x[..., 0].mean(dim=2)
+
+
+def test_nothing_is_hashed_without_memory(make, model, monkeypatch):
+    monkeypatch.setattr(_base, "network_identity", None)  # would fail if it were used
+    for memory in (None, joblib.Memory(None)):
+        make(model, memory=memory).fit(X).transform(X)
+
+
+def test_network_is_hashed_once_a_fit(make, model, tmp_path, monkeypatch):
+    hashed = []
+    identify = _base.network_identity
+    monkeypatch.setattr(
+        _base, "network_identity", lambda m: hashed.append(m) or identify(m)
+    )
+    transformer = make(model, memory=str(tmp_path)).fit(X)
+    for rows in (X, X[:2], X):
+        transformer.transform(rows)
+    assert hashed == [model]
+
+
+@pytest.mark.parametrize("memory", [3, b"folder", object()])
+def test_what_is_no_memory(make, model, memory):
+    with pytest.raises(ValueError, match=r"'memory' parameter .* 'cache'"):
+        make(model, memory=memory).fit(X)
+
+
+def test_common_checks_with_memory(make, tmp_path):
+    options = {"layers": ["bend", "logits"]} if isinstance(make, partial) else {}
+    check_estimator(
+        make(AnyWidth(), memory=str(tmp_path), **options),
+        expected_failed_checks={
+            "check_estimators_overwrite_params": "as in tests/test_common.py"
+        },
+        on_skip=None,
+    )
+
+
+@pytest.fixture
+def n_copies(monkeypatch):
+    """Let the CPU be another device than the model's; count the copies there."""
+    copies = []
+
+    def on_device(module, device):
+        if device is None:
+            return module
+        copies.append(copy.deepcopy(module))
+        return copies[-1]
+
+    monkeypatch.setattr(_model_estimator, "on_device", on_device)
+
+    def count():
+        n = len(copies)
+        copies.clear()
+        return n
+
+    return count
+
+
+def test_a_network_is_copied_to_its_device_once_a_fit(make, model, n_copies):
+    transformer = make(model, device="cpu")
+    for _ in range(2):
+        transformer.fit(X)
+        assert n_copies() == 1
+        transformer.transform(X)
+        transformer.transform(X[:2])
+        assert n_copies() == 0
+
+
+def test_the_copy_follows_the_model(make, model, n_copies):
+    transformer = make(model, device="cpu").fit(X)
+    with torch.no_grad():
+        model.head.weight[0] += 1
+    expected = make(model).fit_transform(X)
+    assert_array_equal(transformer.fit(X).transform(X), expected)
+    other = seeded(BatchNormNet, seed=1)
+    transformer.set_params(model=other)
+    assert_array_equal(transformer.transform(X), make(other).fit_transform(X))
+
+
+def test_the_copy_does_not_travel(make, model, n_copies):
+    transformer = make(model, device="cpu").fit(X)
+    n_copies()
+    n_bytes = len(pickle.dumps(make(model, device=None).fit(X)))
+    assert len(pickle.dumps(transformer)) < n_bytes + 50
+    for twin in (clone(transformer).fit(X), copy.copy(transformer)):
+        twin.transform(X)
+        assert n_copies() == 1
