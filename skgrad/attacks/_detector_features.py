@@ -140,7 +140,12 @@ def _check_part(part, module):
 
 def _activations(part, module, x):
     blocks = layer_activations(
-        module, x, part.layers_, pooling=part.pooling, gradients=True
+        module,
+        x,
+        part.layers_,
+        pooling=part.pooling,
+        head=part._head,
+        gradients=True,
     )
     return torch.cat([at_least_float32(block) for block in blocks], dim=1)
 

@@ -12,6 +12,7 @@ from ..torch_engine.activations import (
     layer_activations,
     spread_layers,
 )
+from ..torch_engine.head import resolve_penultimate
 from ..torch_engine.model_state import at_least_float32
 from ._base import BaseModelTransformer
 
@@ -132,7 +133,8 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     def _name_features(self, module, batch, n_classes):
         layers = self._find_layers(module, batch)
-        # The whole pass, once: it would show a layer called again further on.
+        layers, self._head = resolve_penultimate(module, batch, layers)
+        # The whole pass, once: it would show a layer that is called again later.
         blocks = self._activations(module, batch, layers, whole=True)
         names = []
         for layer, block in zip(layers, blocks, strict=True):
@@ -160,6 +162,6 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     def _activations(self, module, batch, layers, *, whole=False):
         blocks = layer_activations(
-            module, batch, layers, pooling=self.pooling, whole=whole
+            module, batch, layers, pooling=self.pooling, whole=whole, head=self._head
         )
         return [at_least_float32(block) for block in blocks]

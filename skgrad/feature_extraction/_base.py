@@ -67,10 +67,10 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             The fitted transformer.
         """
         with restored_on_error(self):
-            self._fit(X)
+            self._fit(X, y)
         return self
 
-    def _fit(self, X):
+    def _fit(self, X, y):
         module = self._module(renew=True)
         X = self._check_inputs(X, reset=True)
         with frozen(module, parameter_gradients=self._parameter_gradients):
@@ -150,6 +150,8 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             type(self).__name__,
             self._fingerprint or self._hash_network(),  # memory may be set after fit
             self.input_shape_,
+            # A subclass may choose its columns by the inputs of fit.
+            self._feature_names.tolist(),
             options,
         )
 

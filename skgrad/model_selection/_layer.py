@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._compat import Interval, fit_context
+from .._compat import Interval
 from .._messages import brief, warn
-from .._rollback import restored_on_error
 from ..detectors._decision import anomaly_labels
 from ..detectors._per_class_svdd import make_svdd
 from ..feature_extraction import LayerActivationTransformer
@@ -191,7 +190,6 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         self.max_samples = max_samples
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Choose the layer.
 
@@ -209,10 +207,12 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         self : object
             The fitted transformer.
         """
+        return super().fit(X, y)
+
+    def _fit(self, X, y):
         random_state = check_random_state(self.random_state)
-        with restored_on_error(self):
-            self._choose(self._check_inputs(X, reset=True), y, random_state)
-            return super().fit(X)
+        self._choose(self._check_inputs(X, reset=True), y, random_state)
+        super()._fit(X, y)
 
     def _choose(self, X, y, random_state):
         """Set the attributes that say which layer is taken, and why."""
@@ -280,17 +280,12 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             verbose=self.verbose,
         )
 
-    # The layer depends on all samples and on chance.
-    _learns_from_model_alone = False
-
     def _find_layers(self, module, batch):
         return [self.layer_, LOGITS]
 
 
 class LayerCandidates(LayerActivationTransformer):
     """The outputs of every layer that may be chosen, from one forward pass."""
-
-    _learnt = ("layers_", "layer_of_")
 
     def _find_layers(self, module, batch):
         if self.layers is None:

@@ -1,4 +1,4 @@
-"""Layer outputs, pooled where they arise (paper C)."""
+"""Outputs of layers, pooled where they arise (paper C)."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -12,38 +12,21 @@ from .._messages import brief, did_you_mean, listed
 from .model_state import as_logits, check_finite, check_recorded
 
 LOGITS = "logits"
-# What goes into the layer that returns the logits, as if it were a layer itself.
+# The input of the layer that returns the logits, named as if it were a layer itself.
 PENULTIMATE = "penultimate"
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda maps: maps.mean(dim=tuple(range(2, maps.ndim))),
     "max": lambda maps: maps.amax(dim=tuple(range(2, maps.ndim))),
-    # Cloned: an in-place layer further on may write into what it was given.
+    # Cloned, because a layer that works in place may write into its input later.
     "none": lambda maps: maps.flatten(1).clone(),
 }
 
 
 def as_names(layers: Any, parameter: str = "layers") -> list[str]:
-    """Return the name of a layer, or those of several, as a list.
-
-    Parameters
-    ----------
-    layers : str, or list, tuple or array of str
-        What came. Other things that can be iterated over may never end.
-    parameter : str, default="layers"
-        What messages call it.
-
-    Returns
-    -------
-    list of str
-        The names, not looked up.
-
-    Raises
-    ------
-    TypeError
-        If it is anything else.
-    """
+    """Return the name of one layer, or those of several, as a list."""
     if isinstance(layers, str):
         return [layers]
+    # Other iterables may never end.
     if isinstance(layers, (list, tuple)) or hasattr(layers, "__array__"):
         return list(layers)
     raise TypeError(
@@ -55,7 +38,7 @@ def as_names(layers: Any, parameter: str = "layers") -> list[str]:
 def find_layers(
     module: nn.Module, layers: Sequence[str], *, head: str | None = None
 ) -> dict[str, nn.Module]:
-    """Look up layers by name.
+    """Look up layers by name, in the order of the names.
 
     Parameters
     ----------
@@ -65,12 +48,8 @@ def find_layers(
         Names in ``module.named_modules()``; `LOGITS` stands for what the model
         returns and is left out of the result.
     head : str, optional
-        The layer that `PENULTIMATE` stands for, which is no name without it.
-
-    Returns
-    -------
-    dict of str to Module
-        The layers, in the order asked for.
+        The layer whose input `PENULTIMATE` stands for, from
+        `skgrad.torch_engine.head.resolve_penultimate`.
 
     Raises
     ------
@@ -78,17 +57,17 @@ def find_layers(
         If a name does not exist or comes twice, or there is none.
     """
     named = dict(module.named_modules(remove_duplicate=False))
-    legal = [LOGITS, *(name for name in named if name)]
+    valid = [LOGITS, PENULTIMATE, *(name for name in named if name)]
+    valid = list(dict.fromkeys(valid))
     if head is not None:
         named[PENULTIMATE] = named[head]
-        legal.append(PENULTIMATE)
     if not layers:
-        raise ValueError(f"layers must name at least one of {listed(legal)}; got none.")
+        raise ValueError(f"layers must name at least one of {listed(valid)}; got none.")
     for position, name in enumerate(layers):
-        if name not in legal:
+        if name not in valid:
             raise ValueError(
                 "layers must be names of layers of the model; got "
-                f"{brief(name)}.{did_you_mean(name, legal)} Legal are {listed(legal)}."
+                f"{brief(name)}.{did_you_mean(name, valid)} Valid are {listed(valid)}."
             )
         if name in layers[:position]:
             raise ValueError(f"layers must not repeat a name; got {name!r} twice.")
@@ -115,17 +94,13 @@ def layer_activations(
         The model, held by ``frozen(module)``.
     x : Tensor of shape (n_samples, *input_shape)
         The inputs.
-    layers : sequence of str
-        Layer names; `LOGITS` for the model's logits.
+    layers, head
+        As for `find_layers`.
     pooling : {"mean", "max", "none"}
         What becomes of the axes after the second: averaged (paper C, Sec. 4), the
         largest value, or flattened into columns.
     whole : bool, default=False
-        Run the pass to its end all the same, which shows whether a layer is called
-        again.
-    head : str, optional
-        The layer whose input `PENULTIMATE` stands for, found by
-        `skgrad.torch_engine.head.find_head`.
+        Run the pass to its end nevertheless, which shows if a layer is called again.
     gradients : bool, default=False
         Whether the results stay in the graph of ``x``, where gradients are enabled.
 
@@ -146,14 +121,16 @@ def layer_activations(
     enough = None if whole or LOGITS in layers else len(wanted)
     with ExitStack() as hooks:
         for name, layer in wanted.items():
-            keep = _Keep(name, found, POOLINGS[pooling], len(x), enough, gradients)
+            keep = _OutputHook(
+                name, found, POOLINGS[pooling], len(x), enough, gradients
+            )
             if name == PENULTIMATE and head is not None:
                 handle = layer.register_forward_pre_hook(keep.input)
             else:
                 handle = layer.register_forward_hook(keep.output)
             hooks.enter_context(handle)
-        with suppress(_Enough):
-            # A copy goes in: a model may work in place, and the batch be needed again.
+        with suppress(_StopForward):
+            # A copy, because a model may work in place.
             logits = as_logits(module(x.clone()), len(x))
             found[LOGITS] = logits if gradients else logits.detach()
     for name in layers:
@@ -176,26 +153,9 @@ def layer_input_gradient(
 ) -> Tensor:
     """Compute the gradient at the input of a function of one layer's pooled output.
 
-    Cost: one forward pass and one backward pass, both up to that layer.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    layer : str
-        Its name, as for `layer_activations`.
-    objective : callable
-        Takes the pooled output (n_samples, n_channels), returns (n_samples,), each of
-        its row alone.
-    pooling, head
-        As for `layer_activations`.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, *input_shape)
-        The gradients.
+    ``objective`` takes the pooled output (n_samples, n_channels) and returns one value
+    per row (n_samples,), of that row alone. Cost: one forward pass and one backward
+    pass, both up to that layer.
     """
     with torch.enable_grad():
         leaf = x.detach().clone().requires_grad_(True)
@@ -210,22 +170,12 @@ def layer_input_gradient(
 
 
 def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
-    """Name the layers whose outputs could serve as features.
+    """Name the layers whose outputs could serve as features, in the order of calls.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        A few inputs.
-
-    Returns
-    -------
-    list of str
-        In the order of their calls: the modules without children that have parameters
-        of their own, are called once and return a finite floating-point tensor of two
-        or more axes with one row per sample. The one that returns the logits is left
-        out, and one whose name is `LOGITS`, which stands for them.
+    These are the modules without children that have parameters, are called once and
+    return a finite floating-point tensor of two or more axes with one row per sample.
+    The layer that returns the logits is left out, and so is one named `LOGITS`, which
+    stands for them. ``module`` is held by ``frozen``; a few inputs suffice as ``x``.
     """
     outputs: dict[str, Tensor | None] = {}
     with ExitStack() as hooks:
@@ -242,22 +192,11 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
 
 
 def spread_layers(module: nn.Module, x: Tensor, n_layers: int | None) -> list[str]:
-    """Name layers with a matrix or kernel of weights, spread evenly over the depth.
+    """Name at most ``n_layers`` candidate layers, spread evenly over the depth.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        A few inputs.
-    n_layers : int or None
-        How many, at most; None for all.
-
-    Returns
-    -------
-    list of str
-        Of the candidate layers those with a parameter of two or more axes, the first
-        and the last among them; normalisations have none.
+    The first and the last candidate are among them; None takes all. Candidates without
+    a parameter of two or more axes are left out: normalisations add little to the
+    layer before.
     """
     names = [
         name
@@ -272,10 +211,10 @@ def spread_layers(module: nn.Module, x: Tensor, n_layers: int | None) -> list[st
 
 
 def is_leaf(layer: nn.Module) -> bool:
-    """Tell whether a module has parameters of its own and no children.
+    """Return True if a module has parameters and no children.
 
-    One whose weight is made of others by `torch.nn.utils.parametrize`, as weight and
-    spectral normalisation do, keeps them in a child that is no layer.
+    A weight that `torch.nn.utils.parametrize` computes from others, as weight and
+    spectral normalisation do, keeps those in a child that is no layer.
     """
     made = is_parametrized(layer)
     inside = [name for name, _ in layer.named_children() if name != "parametrizations"]
@@ -283,14 +222,14 @@ def is_leaf(layer: nn.Module) -> bool:
 
 
 def same_values(output: Tensor, logits: Tensor) -> bool:
-    """Tell whether an output is the logits."""
+    """Return True if an output is the logits."""
     return output.shape == logits.shape and torch.equal(output.to(logits), logits)
 
 
 def _note(
     name: str, outputs: dict[str, Tensor | None], n_samples: int
 ) -> Callable[[nn.Module, Any, Any], None]:
-    """Make the hook that notes an output, or None for one that cannot be used."""
+    """Make a hook that notes an output, or None for one that cannot be a feature."""
 
     def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
         usable = (
@@ -301,20 +240,20 @@ def _note(
             and output.shape[0] == n_samples
             and bool(torch.isfinite(output).all())
         )
-        # Cloned: an in-place layer further on may write into what it was given.
+        # Cloned, because a layer that works in place may write into it later.
         outputs[name] = output.detach().flatten(1).clone() if usable else None
 
     return hook
 
 
-class _Enough(BaseException):
-    """Ends a forward pass. No error, so that no model takes it for one."""
+class _StopForward(BaseException):
+    """End a forward pass. It is no Exception, so that no model catches it as one."""
 
 
-class _Keep:
-    """Hooks that pool what one layer returns, or is given, into ``found``.
+class _OutputHook:
+    """Hooks that pool the output of one layer, or its input, into ``found``.
 
-    With ``enough`` layers found, they end the pass.
+    They end the pass as soon as ``enough`` layers are found.
     """
 
     def __init__(
@@ -342,7 +281,7 @@ class _Keep:
         self._check(output)
         with torch.set_grad_enabled(self.gradients):
             pooled = self.pool(output) if output.ndim > 2 else output.clone()
-        # What pooling passes on of NaN and infinity, and it leaves less to check.
+        # Checked after pooling, on fewer values: the others reach no detector.
         if not torch.isfinite(pooled).all():
             raise ValueError(
                 f"layers: {self.name!r} returns NaN or infinite values, which no "
@@ -350,7 +289,7 @@ class _Keep:
             )
         self.found[self.name] = pooled
         if len(self.found) == self.enough:
-            raise _Enough
+            raise _StopForward
 
     def _check(self, output: Any) -> None:
         if self.name in self.found:

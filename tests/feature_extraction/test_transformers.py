@@ -912,6 +912,34 @@ def test_changed_model_needs_a_new_fit(model):
         transformer.transform(X)
 
 
+def test_penultimate_is_the_input_of_the_last_layer():
+    net = seeded(LeNet)
+    data = images(3, (1, 28, 28))
+    transformer = LayerActivationTransformer(net, ["conv1", "penultimate", "logits"])
+    features = np.asarray(transformer.fit_transform(data))
+    assert transformer.layers_ == ["conv1", "penultimate", "logits"]
+    names = transformer.get_feature_names_out()
+    assert names[[6, -11]].tolist() == ["penultimate_00", "penultimate_83"]
+    with torch.no_grad():
+        last = features[:, 6:-10] @ net.fc3.weight.numpy().T + net.fc3.bias.numpy()
+    assert_allclose(last, features[:, -10:], rtol=1e-4, atol=1e-5)
+    alone = LayerActivationTransformer(net, "penultimate").fit(data)
+    assert_array_equal(alone.transform(data), features[:, 6:-10])
+
+
+def test_without_a_last_layer_penultimate_is_the_last_candidate(model):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def forward(self, x):
+            return 2 * self.net(x)
+
+    transformer = LayerActivationTransformer(Scaled(), ["penultimate", "logits"]).fit(X)
+    assert transformer.layers_ == ["net.head", "logits"]
+
+
 def test_unknown_layer(model):
     with pytest.raises(ValueError, match=r"got 'convv'. Did you mean 'conv'"):
         LayerActivationTransformer(model, ["convv"]).fit(X)

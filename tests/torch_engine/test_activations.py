@@ -1,4 +1,4 @@
-"""Layer outputs: what is kept, and what is refused."""
+"""Layer outputs: what is kept, and what is rejected."""
 
 import pytest
 import torch
@@ -89,7 +89,7 @@ class Odd(nn.Module):
         ("batchless", r"'batchless' must return one row per sample; for 2 samples"),
     ],
 )
-def test_unusable_layers_are_refused(layer, message):
+def test_unusable_layers_are_rejected(layer, message):
     with pytest.raises(ValueError, match=message):
         activations_of(Odd(), torch.ones(2, 2), [layer], whole=True)
 
@@ -131,11 +131,12 @@ def test_model_that_catches_errors_does_not_catch_the_end_of_the_pass():
     [
         (["conv3"], "got 'conv3'. Did you mean 'conv2' or 'conv1'"),
         (["conv1", "conv1"], "must not repeat a name; got 'conv1' twice"),
-        ([], "must name at least one of 'logits', 'conv1'"),
-        ([""], "got ''. Legal are 'logits', 'conv1'"),
+        ([], "must name at least one of 'logits', 'penultimate', 'conv1'"),
+        ([""], "got ''. Valid are 'logits', 'penultimate', 'conv1'"),
+        (["penultimat"], "Did you mean 'penultimate'"),
     ],
 )
-def test_unknown_layers_are_refused(layers, message):
+def test_unknown_layers_are_rejected(layers, message):
     with pytest.raises(ValueError, match=message):
         find_layers(LeNet(), layers)
 

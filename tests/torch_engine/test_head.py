@@ -7,12 +7,16 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from skgrad.torch_engine.activations import (
-    find_layers,
     layer_activations,
     layer_input_gradient,
     spread_layers,
 )
-from skgrad.torch_engine.head import find_head, find_linear_head, head_input
+from skgrad.torch_engine.head import (
+    find_head,
+    find_linear_head,
+    head_input,
+    resolve_penultimate,
+)
 from skgrad.torch_engine.model_state import frozen
 
 
@@ -70,9 +74,18 @@ def test_penultimate_is_what_the_head_takes():
     assert_allclose(expected, logits, rtol=1e-12)
 
 
-def test_penultimate_is_no_name_without_a_head():
-    with pytest.raises(ValueError, match="got 'penultimate'"):
-        find_layers(LeNet(), ["penultimate"])
+def test_penultimate_is_resolved():
+    x = torch.from_numpy(images(2, (1, 28, 28)))
+    for net, given, expected in (
+        (LeNet(), ["conv1"], (["conv1"], None)),
+        (LeNet(), ["conv1", "penultimate"], (["conv1", "penultimate"], "fc3")),
+        (nn.Sequential(LeNet(), nn.ReLU()), ["penultimate"], (["0.fc3"], None)),
+    ):
+        with frozen(net):
+            assert resolve_penultimate(net, x, given) == expected
+    net = nn.Sequential(nn.Flatten(), nn.ReLU())
+    with frozen(net), pytest.raises(ValueError, match="'penultimate' needs a layer"):
+        resolve_penultimate(net, x, ["penultimate"])
 
 
 def test_all_layers_with_weights():
