@@ -18,7 +18,7 @@ from ..detectors._decision import (
 )
 from ..feature_extraction._model_estimator import BaseModelEstimator, probe
 from ..torch_engine.batching import map_batches
-from ..torch_engine.model_state import frozen, on_device, placement, unwrap_model
+from ..torch_engine.model_state import frozen, placement
 from ..torch_engine.samples import count_samples
 
 
@@ -55,7 +55,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         """
 
     def _fit(self, X, y):
-        module = on_device(unwrap_model(self.model), self.device)
+        module = self._module(renew=True)
         X = self._check_inputs(X, reset=True)
         n_samples = count_samples(X)
         rows = in_distribution_rows(n_samples, y)
@@ -77,7 +77,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
 
     def _score_and_predict(self, X):
         check_is_fitted(self)
-        module = on_device(unwrap_model(self.model), self.device)
+        module = self._module()
         X = self._check_inputs(X, reset=False)
         with frozen(module, parameter_gradients=self._parameter_gradients):
             return self._scores(module, X), None

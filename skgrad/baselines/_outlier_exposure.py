@@ -1,4 +1,4 @@
-"""Outlier exposure: fine-tuning that teaches a classifier to doubt."""
+"""Outlier exposure: fine-tuning that lowers the confidence on outliers."""
 
 import copy
 from functools import partial
@@ -6,15 +6,13 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from .._compat import Interval, validate_params
-from .._messages import naming
 from .._optional import import_package
-from .._validation import as_tensor, check_inputs, to_array
+from .._validation import as_tensor, check_classes, check_inputs, no_samples
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import (
     as_logits,
@@ -28,12 +26,12 @@ from ..torch_engine.model_state import (
 from ..torch_engine.restoring import lock_of
 from ..torch_engine.training import fit_net, seeded_training
 
-# The target that marks an outlier, and how many of them come with each other sample.
+# The target of an outlier, and the number of outliers for each other sample.
 OUTLIER, RATIO = -1, 2
 
 
 class OutlierExposureLoss(nn.Module):
-    r"""Cross-entropy, and for outliers that to the uniform distribution.
+    r"""Cross-entropy, for outliers with the uniform distribution as the target.
 
     With the logits z, their softmax p, C classes, in-distribution samples with labels
     y and outliers,
@@ -43,7 +41,7 @@ class OutlierExposureLoss(nn.Module):
         + \lambda \operatorname*{mean}_{\text{outliers}}
         \Bigl(- \frac 1 C \sum_{j=1}^C \log p_j\Bigr),
 
-    so that the loss of outliers is least where all classes are equally probable.
+    so that the loss of outliers is minimal where all classes are equally probable.
 
     Parameters
     ----------
@@ -52,8 +50,8 @@ class OutlierExposureLoss(nn.Module):
 
     Notes
     -----
-    Either mean is 0 without samples of its kind. Each is over its own samples, as in
-    the paper, whatever their shares of the batch.
+    Each mean is over its own samples, as in the paper, whatever their share of the
+    batch; a mean of no samples is 0.
 
     References
     ----------
@@ -80,7 +78,7 @@ class OutlierExposureLoss(nn.Module):
         Parameters
         ----------
         logits : Tensor of shape (n_samples, n_classes)
-            What the model returns for the batch.
+            The logits of the batch.
         target : Tensor of int64 of shape (n_samples,)
             The labels; those below 0 mark outliers.
 
@@ -106,7 +104,7 @@ class OutlierExposureLoss(nn.Module):
         "X_outliers": "no_validation",
         "weight": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device, None],
         "random_state": ["random_state"],
@@ -122,38 +120,38 @@ def fine_tune_with_outliers(
     *,
     weight=0.5,
     max_epochs=10,
-    lr=0.001,
+    learning_rate=0.001,
     batch_size=128,
     device=None,
     random_state=None,
     verbose=False,
 ):
-    """Fine-tune a copy of a classifier so that it is unsure of outliers.
+    """Fine-tune a copy of a classifier so that it is uncertain about outliers.
 
-    What the copy learns from some outliers carries over to others: its confidence is
-    a better score afterwards. Training minimises `OutlierExposureLoss` by stochastic
-    gradient descent, with two outliers to each in-distribution sample in a batch.
+    What the copy learns from some outliers generalises to others: its confidence is a
+    better score afterwards. Training minimises `OutlierExposureLoss` by stochastic
+    gradient descent, with two outliers for each in-distribution sample in a batch.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed. Parameters that do not require gradients stay as they are in the copy.
+        A classifier that returns logits (n_samples, n_classes). It is never changed;
+        parameters that do not require gradients are not trained in the copy either.
     X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
         In-distribution inputs, as the model was trained on them.
     y : array-like of int of shape (n_samples,)
         Their classes, 0 to ``n_classes - 1``.
     X_outliers : array-like of shape (n_outliers, *input_shape), Tensor or Dataset
-        Outliers, of any number. They should differ from those to be detected later,
-        else the evaluation is not of unknown anomalies.
+        Any number of outliers. They should differ from the anomalies of a later
+        evaluation, which would otherwise not be unknown.
     weight : float, default=0.5
         Weight of the loss of outliers.
     max_epochs : int, default=10
         Passes over X.
-    lr : float, default=0.001
+    learning_rate : float, default=0.001
         Learning rate at the start; it falls to 0 along a cosine, epoch by epoch.
     batch_size : int, default=128
-        In-distribution samples per batch; twice as many outliers come on top.
+        In-distribution samples per batch, to which twice as many outliers are added.
     device : str or torch.device, default=None
         Where to train. None is the model's own device.
     random_state : int, RandomState instance or None, default=None
@@ -164,18 +162,18 @@ def fine_tune_with_outliers(
     Returns
     -------
     skorch.NeuralNetClassifier
-        The fitted net around the copy, which detectors take as ``model``.
+        The fitted net around the copy; detectors take it as ``model``.
 
     Raises
     ------
     ValueError
         If there are no outliers, shapes differ, labels are out of range, inputs are
-        not finite, or the loss is no longer finite.
+        not finite, or training diverges.
 
     Notes
     -----
     Momentum 0.9 (Nesterov), weight decay 0.0005, learning rate, epochs and batches are
-    those that the paper fine-tunes with. There the rate falls batch by batch.
+    those of the paper's fine-tuning, where the rate falls batch by batch.
 
     References
     ----------
@@ -194,20 +192,18 @@ def fine_tune_with_outliers(
     (100, 3)
     """
     module = _private_copy(unwrap_model(model), device)
-    X = _checked_data(X, "X")
-    X_outliers = _checked_data(X_outliers, "X_outliers")
-    first = _check_batches(X, "X", module)
-    _check_batches(X_outliers, "X_outliers", module, tuple(first.shape[1:]))
-    with frozen(module):
-        n_classes = forward(module, first).shape[1]
-    labels = _checked_labels(y, len(X), n_classes)
+    X = _check_data(X, module, "X")
+    first = next(batches(X, 2))
+    n_classes, shape = _count_classes(module, first), first.shape[1:]
+    X_outliers = _check_data(X_outliers, module, "X_outliers", shape)
+    labels = check_classes(y, len(X), "y", n_classes=n_classes)
     random_state = check_random_state(random_state)
-    data = _Mixed(X, labels, X_outliers, placement(module)["dtype"])
+    data = _MixedDataset(X, labels, X_outliers, shape, placement(module)["dtype"])
     net = _make_net(
         module,
         criterion__weight=weight,
         max_epochs=max_epochs,
-        lr=lr,
+        lr=learning_rate,
         batch_size=batch_size,
         classes=np.arange(n_classes),
         iterator_train=partial(_mixed_batches, random_state=random_state),
@@ -215,8 +211,15 @@ def fine_tune_with_outliers(
     )
     seed = random_state.randint(np.iinfo(np.int32).max)
     with seeded_training(seed, model_device(module)):
-        _train(net, data)
-    # What the net is fitted with further has no outliers among it.
+        try:
+            fit_net(net, data)
+        except ValueError as error:
+            error.add_note(
+                f"This error came while training with learning_rate={learning_rate}. "
+                "If the logits grew without bound, lower it."
+            )
+            raise
+    # Further calls of the net's fit train on plain batches, without outliers.
     net.iterator_train = DataLoader
     return net
 
@@ -229,76 +232,40 @@ def _private_copy(module, device):
             module = module.to(check_device(device))
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError(
-            "model must have parameters that require gradients; none does, so that "
-            "nothing can be tuned. Call model.requires_grad_() on a copy of it."
+            "model must have parameters that require gradients; none does, so nothing "
+            "can be trained. Call model.requires_grad_() on a copy of it."
         )
     return module
 
 
-def _checked_data(X, name):
-    """Return X as something with a length and rows."""
-    # Sparse data have no length.
-    if X is None or (hasattr(X, "__len__") and not issparse(X) and len(X) == 0):
-        raise ValueError(f"{name} must hold at least one sample; got none.")
-    try:
-        X = check_inputs(X)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} cannot be used: {error}") from error
+def _check_data(X, module, name, shape=None):
+    """Return X as a Tensor or an indexable Dataset, after checking each sample.
+
+    A Dataset is read once here and sample by sample in training, so that it need not
+    fit into memory.
+    """
+    X = check_inputs(X, name=name)
     if isinstance(X, IterableDataset):
         raise TypeError(
-            f"{name} must have samples that can be read in any order; got the stream "
+            f"{name} must allow reading its samples in any order; got the stream "
             f"{type(X).__name__}. Stack it first."
         )
-    # A data frame has columns where an array has rows.
-    if isinstance(X, torch.Tensor):
-        return X.detach()
-    if isinstance(X, Dataset):
-        return X
-    X = np.asarray(X)
-    return (
-        X.astype(np.float64) if X.dtype.kind == "O" or X.dtype == np.longdouble else X
-    )
+    place = {**placement(module), "device": torch.device("cpu"), "name": name}
+    if not isinstance(X, Dataset):
+        return prepare_batch(X, input_shape=shape, **place)
+    n_samples = 0
+    for batch in batches(X, 512, name=name):
+        shape = prepare_batch(batch, input_shape=shape, **place).shape[1:]
+        n_samples += len(batch)
+    if not n_samples:
+        raise ValueError(no_samples(name))
+    return X
 
 
-def _read(X, name):
-    """Cut X into batches; what cannot be read is called by its name."""
-    with naming(name):
-        yield from batches(X, 512)
-
-
-def _check_batches(X, name, module, shape=None):
-    """Read X once, refuse what the model cannot take, and return a first batch."""
-    first = None
-    for raw in _read(X, name):
-        if shape is not None and tuple(raw.shape[1:]) != shape:
-            raise ValueError(
-                f"{name} must hold samples of the shape of those of X, {shape}; got "
-                f"{tuple(raw.shape[1:])}. Resize or crop them."
-            )
-        try:
-            batch = prepare_batch(raw, input_shape=shape, **placement(module))
-        except ValueError as error:
-            raise ValueError(f"{name} cannot be used: {error}") from error
-        first = batch[:2] if first is None else first
-        shape = tuple(batch.shape[1:])
-    return first
-
-
-def _checked_labels(y, n_samples, n_classes):
-    labels = y.cpu() if isinstance(y, torch.Tensor) else y
-    labels = to_array(labels, "y")
-    if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"y must be {n_samples} integer classes, one per sample of X; got "
-            f"{labels.dtype} of shape {labels.shape}."
-        )
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(
-            f"y must hold classes 0 to {n_classes - 1}, as the model has {n_classes} "
-            f"logits; got {labels.min()} to {labels.max()}. Outliers go into "
-            "X_outliers."
-        )
-    return labels.astype(np.int64)
+def _count_classes(module, samples):
+    batch = prepare_batch(samples, input_shape=None, **placement(module))
+    with frozen(module):
+        return forward(module, batch).shape[1]
 
 
 def _make_net(module, **options):
@@ -306,45 +273,33 @@ def _make_net(module, **options):
     skorch = import_package("skorch", "Outlier exposure needs")
     from skorch.callbacks import LRScheduler
 
+    from ..torch_engine.callbacks import DivergenceCallback
+
     schedule = LRScheduler("CosineAnnealingLR", T_max=options["max_epochs"])
     return skorch.NeuralNetClassifier(
         module,
         criterion=OutlierExposureLoss,
-        # skorch knows that of its own losses alone.
+        # skorch infers this for its own losses alone.
         predict_nonlinearity=partial(torch.softmax, dim=-1),
         optimizer=torch.optim.SGD,
         optimizer__momentum=0.9,
         optimizer__nesterov=True,
         optimizer__weight_decay=5e-4,
         train_split=None,
-        callbacks=[("schedule", schedule)],
+        callbacks=[("schedule", schedule), ("divergence", DivergenceCallback())],
         device=str(model_device(module)),
         **options,
     )
 
 
-def _train(net, data):
-    """Fit the net, and refuse it if its weights ran away."""
-    try:
-        fit_net(net, data)
-    except ValueError as error:
-        error.add_note(f"This came while training with lr={net.lr}; try a lower lr.")
-        raise
-    # What the last step did no loss has seen.
-    if not all(p.isfinite().all() for p in net.module_.parameters()):
-        raise ValueError(
-            "lr must be lower: the model has NaN or infinite weights after training "
-            f"with lr={net.lr}."
-        )
+class _MixedDataset(Dataset):
+    """In-distribution samples with their labels, followed by the outliers."""
 
-
-class _Mixed(Dataset):
-    """In-distribution samples with their labels, and behind them the outliers."""
-
-    def __init__(self, X, labels, X_outliers, dtype):
+    def __init__(self, X, labels, X_outliers, shape, dtype):
         self.X = X
         self.labels = labels
         self.X_outliers = X_outliers
+        self.shape = shape
         self.dtype = dtype
 
     def __len__(self):
@@ -359,12 +314,13 @@ class _Mixed(Dataset):
     def _input(self, sample):
         if isinstance(sample, (tuple, list)):
             sample = sample[0]
-        # Detached: training would fill the .grad of the user's X.
-        return as_tensor(sample).detach().to("cpu", self.dtype)
+        # Detached: training would write to the .grad of the user's tensors.
+        sample = as_tensor(sample).detach().to("cpu", self.dtype)
+        return sample.reshape(self.shape)
 
 
-class _Order(Sampler):
-    """The samples of each batch, anew for each epoch."""
+class _MixedBatches(Sampler):
+    """Draw the indices of each batch: samples, and RATIO outliers to each of them."""
 
     def __init__(self, n_samples, n_outliers, batch_size, random_state):
         self.n_samples = n_samples
@@ -377,7 +333,7 @@ class _Order(Sampler):
 
     def __iter__(self):
         order = self.random_state.permutation(self.n_samples)
-        # All outliers come before one comes again.
+        # One permutation after another, so that no outlier comes twice before all came.
         rounds = -(-RATIO * self.n_samples // self.n_outliers)
         outliers = self.n_samples + np.concatenate(
             [self.random_state.permutation(self.n_outliers) for _ in range(rounds)]
@@ -388,8 +344,8 @@ class _Order(Sampler):
 
 
 def _mixed_batches(data, *, batch_size, random_state):
-    """Return the batches of an epoch, as skorch asks for them."""
+    """Return the batches of an epoch; skorch calls this as ``iterator_train``."""
     n_samples = len(data.labels)
-    order = _Order(n_samples, len(data.X_outliers), batch_size, random_state)
-    # Without a generator of its own it would draw a seed from the global one.
+    order = _MixedBatches(n_samples, len(data.X_outliers), batch_size, random_state)
+    # Without a generator the loader would draw a seed from the global one.
     return DataLoader(data, batch_sampler=order, generator=torch.Generator())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,15 +105,18 @@ def _progress_bar(data: Data, name: str | None) -> tqdm:
     return tqdm(total=_length(data), desc=name, unit="sample", disable=name is None)
 
 
-def batches(data: Data, batch_size: int) -> Iterator[Any]:
-    """Cut ``data`` into consecutive runs of at most ``batch_size`` samples."""
+def batches(data: Data, batch_size: int, *, name: str = "X") -> Iterator[Any]:
+    """Cut ``data`` into consecutive runs of at most ``batch_size`` samples.
+
+    ``name`` is the parameter's name in messages.
+    """
     if isinstance(data, Dataset):
         # No workers: their random numbers would not be restored. Without a generator
         # the loader would draw a seed from the global one.
         yield from DataLoader(
             data,
             batch_size=batch_size,
-            collate_fn=_inputs_only,
+            collate_fn=partial(_inputs_only, name=name),
             generator=torch.Generator(),
         )
     else:
@@ -120,13 +124,14 @@ def batches(data: Data, batch_size: int) -> Iterator[Any]:
             yield data[start : start + batch_size]
 
 
-def _inputs_only(items: list[Any]) -> Tensor:
+def _inputs_only(items: list[Any], name: str) -> Tensor:
     """Make a batch of the x in x or (x, y)."""
     return stack_samples(
         [
             item[0] if isinstance(item, (tuple, list)) and item else item
             for item in items
-        ]
+        ],
+        name=name,
     )
 
 
@@ -144,6 +149,7 @@ def prepare_batch(
     device: torch.device,
     dtype: torch.dtype,
     input_shape: Sequence[int] | None,
+    name: str = "X",
 ) -> Tensor:
     """Bring one batch to device, dtype and shape, and check it.
 
@@ -155,6 +161,8 @@ def prepare_batch(
         Where the model is, and the dtype it computes in.
     input_shape : sequence of int or None
         The shape of a sample. 2-D rows are brought to it; None takes them as they are.
+    name : str, default="X"
+        The parameter's name in messages.
 
     Returns
     -------
@@ -169,7 +177,7 @@ def prepare_batch(
     if isinstance(batch, Tensor):
         if batch.is_complex():
             raise ValueError(
-                f"X must be real. Complex data not supported: {batch.dtype}."
+                f"{name} must be real. Complex data not supported: {batch.dtype}."
             )
         # A copy, so that a model that works in place leaves the user's data alone.
         batch = batch.detach().to(device=device, dtype=dtype, copy=True)
@@ -183,19 +191,19 @@ def prepare_batch(
     if input_shape is not None and tuple(batch.shape[1:]) != tuple(input_shape):
         if batch.ndim != 2 or batch.shape[1] != math.prod(input_shape):
             raise ValueError(
-                f"X must hold samples of shape {tuple(input_shape)}, or rows of "
+                f"{name} must hold samples of shape {tuple(input_shape)}, or rows of "
                 f"{math.prod(input_shape)} values to be given that input_shape; got "
                 f"samples of shape {tuple(batch.shape[1:])}."
             )
         batch = batch.reshape(-1, *input_shape)
     if batch.ndim < 2:
         raise ValueError(
-            "X must hold samples with at least one axis; got single numbers. Give "
-            "each sample the shape that the model takes."
+            f"{name} must hold samples with at least one axis; got single numbers. "
+            "Give each sample the shape that the model takes."
         )
     if not torch.isfinite(batch).all():
         raise ValueError(
-            f"X must be finite in the model's {dtype}; it contains NaN, infinity or a "
-            "value too large for that type. Impute, remove or rescale such samples."
+            f"{name} must be finite in the model's {dtype}; it contains NaN, infinity "
+            "or a value too large for that type. Impute, remove or rescale them."
         )
     return batch

@@ -20,25 +20,8 @@ def seeded_training(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def fit_net(net: Any, X: Any, y: Any = None) -> Any:
-    """Fit a net as its ``fit`` does, but let KeyboardInterrupt through.
+    """Fit a net as its ``fit`` does, but let KeyboardInterrupt through; return it."""
+    from .callbacks import InterruptCallback
 
-    skorch ends the training there as if it were complete, and goes on with weights
-    that are not. ``net`` is returned; what it learned before is lost.
-    """
-    net.initialize()
-    net.notify("on_train_begin", X=X, y=y)
-    try:
-        net.fit_loop(X, y)
-    except KeyboardInterrupt:
-        if not _stopped_early(net):
-            raise
-    net.notify("on_train_end", X=X, y=y)
-    return net
-
-
-def _stopped_early(net: Any) -> bool:
-    """Return True if `skorch.callbacks.EarlyStopping` raised the interrupt."""
-    return any(
-        getattr(callback, "misses_", None) == getattr(callback, "patience", 0)
-        for _, callback in net.callbacks_
-    )
+    net.callbacks = [("interrupt", InterruptCallback()), *(net.callbacks or [])]
+    return net.fit(X, y)
