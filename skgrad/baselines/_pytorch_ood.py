@@ -1,4 +1,4 @@
-"""pytorch-ood's detectors as citizens of scikit-learn."""
+"""scikit-learn wrapper for the detectors of pytorch-ood."""
 
 import copy
 import inspect
@@ -11,60 +11,53 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from .._messages import brief, did_you_mean
 from .._optional import import_package
-from .._validation import to_numpy
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_linear_head, head_input
 from ..torch_engine.model_state import (
     as_logits,
     frozen,
     model_device,
-    on_device,
     placement,
-    unwrap_model,
 )
 from ..torch_engine.restoring import lock_of, torch_seeded
 from ._base import BaseModelDetector
 
 
 class PyTorchOODDetector(BaseModelDetector):
-    """Any detector of pytorch-ood, with scikit-learn's signs and a promised rate.
+    """Any detector of pytorch-ood, with scikit-learn's sign and a promised rate.
 
-    pytorch-ood gives anomalies high scores and places no threshold. Here the score is
-    the opposite of its score, higher = more in-distribution, and the threshold comes
+    In pytorch-ood, anomalies have high scores and there is no threshold. Here the score
+    is the negative of its score, higher = more in-distribution, and the threshold comes
     from held-out samples. Detectors that need fitting are fitted on in-distribution
     inputs, with the classes that the model predicts as their labels.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)`` as a tensor. It is
-        never changed; `sklearn.base.clone` shares it, pickles and deep copies carry
-        it, of a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     detector : str, class or callable
-        What to make of the model: the name of a detector in ``pytorch_ood.detector``,
-        such as ``"ViM"``, that class, or a function that takes the torch module first
-        and returns a detector. Of names and classes the parameters ``model``,
-        ``encoder`` (the features that the last layer takes), ``head`` (that layer),
-        ``w`` and ``b`` (its weights) are filled in. Others, such as ``backbone``, are
-        for a function or for ``options``.
+        The name of a detector in ``pytorch_ood.detector``, such as ``"ViM"``, that
+        class, or a function that takes the torch module first and returns a detector.
+        For names and classes, the parameters ``model``, ``encoder`` (the input of the
+        last layer), ``head`` (that layer), ``w`` and ``b`` (its weights) are filled in;
+        others, such as ``backbone``, need a function or ``options``.
     options : dict, default=None
         Keyword arguments for ``detector``.
     layer : str, default=None
-        Name of the last layer, where an encoder or its like is to be filled in. None
+        Name of the last layer, if ``encoder``, ``head`` or weights are filled in. None
         finds the ``torch.nn.Linear`` whose output is the logits.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device.
+    verbose : bool or int, default=False
+        Whether to show a progress bar.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the samples held out to place the threshold. Nothing else is learnt
-        from them.
-    verbose : bool or int, default=False
-        Whether to show a progress bar.
+        Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples and seeds torch for the detector.
 
@@ -81,7 +74,7 @@ class PyTorchOODDetector(BaseModelDetector):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model takes it.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -93,25 +86,22 @@ class PyTorchOODDetector(BaseModelDetector):
 
     Notes
     -----
-    Needs ``pip install "skgrad[ood]"``. A detector may put hooks on the model or hold
-    parts of it, so it gets a copy. Detectors that need fitting get all inputs at once,
-    in memory, and some of them cannot do without samples of every class, or take no
-    float64.
+    Needs ``pip install "skgrad[ood]"``. A detector may put hooks on the model or store
+    parts of it, so it works on a copy. Detectors that need fitting get all inputs at
+    once, in memory; some of them need samples of every class, or do not take float64.
 
-    Two score a sample by its batch-mates too, so that their results depend on the
-    order and on ``batch_size``: MCD draws random numbers for the batch, and OpenMax
-    takes the distances to those classes alone that are predicted in it.
+    With MCD and OpenMax a score depends on the other samples of the batch: MCD draws
+    random numbers for the batch, and OpenMax uses only the classes predicted in it.
 
-    Of the 35 detectors of version 0.4, 27 can be given by name (DICE with the option
-    ``p``, MCM with ``text_embeddings``, ViM with ``d``, WeightedEBO with ``weights``).
-    The others need a function that tells where the network is to be cut: ASH,
-    RankFeat, ReAct, SCALE and VRA (``backbone`` and ``head``), Gram, MultiMahalanobis
-    and NACUE (``layers``), such as::
+    Of the 35 detectors of version 0.4, 27 can be named (DICE with the option ``p``,
+    MCM with ``text_embeddings``, ViM with ``d``, WeightedEBO with ``weights``). The
+    others need a function that cuts the network: ASH, RankFeat, ReAct, SCALE and VRA
+    (``backbone`` and ``head``), Gram, MultiMahalanobis and NACUE (``layers``)::
 
         def react(module):
             return pytorch_ood.detector.ReAct(module.features, module.classifier)
 
-    Pickling carries a fitted detector; one that needs no fitting is made anew.
+    A pickle holds a detector that needs fitting; any other is made again.
 
     References
     ----------
@@ -145,9 +135,9 @@ class PyTorchOODDetector(BaseModelDetector):
         input_shape=None,
         batch_size=128,
         device=None,
+        verbose=False,
         target_fpr=0.05,
         calibration_fraction=0.2,
-        verbose=False,
         random_state=None,
     ):
         self.model = model
@@ -157,73 +147,77 @@ class PyTorchOODDetector(BaseModelDetector):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
+        self.verbose = verbose
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
-        self.verbose = verbose
         self.random_state = random_state
 
     def _learn(self, module, X, anomalies, random_state):
         self._copy(module)
         self._seed = random_state.randint(np.iinfo(np.int32).max)
-        _, self._samples = self._first_samples(module, X)
-        # A pickle makes it anew, whatever the parameters are by then.
-        self._recipe = self.detector, dict(self.options or {}), self.layer
-        self.detector_ = self._make()
+        # The detector is made again from a pickle, with the parameters of fit.
+        self._recipe = self.detector, dict(self.options or {})
+        self._last_layer = None
+        self.detector_ = self._make(self._first_samples(module, X)[1])
         if self.detector_.requires_fit:
             self._fit_detector(self._loader(X))
 
     def _copy(self, module):
-        # Tensors made under the caller's inference_mode could not enter autograd.
+        # Tensors made in the caller's inference mode could not be differentiated.
         with lock_of(module), torch.inference_mode(False):
             self.module_ = copy.deepcopy(module)
 
     def _fit_detector(self, loader):
         try:
-            with self._held():
+            with self._frozen():
                 self.detector_.fit(loader)
         except (AssertionError, IndexError, KeyError) as error:
             labels = loader.dataset.tensors[1].unique().tolist()
             raise ValueError(
                 f"detector {self._name()} cannot be fitted on X. Some need samples of "
                 f"every class, and the model predicts {labels} of {self.n_classes_} "
-                f"here. It says: {type(error).__name__}: {error}"
+                f"here ({type(error).__name__}: {error})."
             ) from error
 
     def _features(self, module, batch):
-        with self._held():
-            # A copy goes in: a model may work in place.
+        with self._frozen():
+            # A copy: a model may work in place.
             anomaly_score = self.detector_.predict(batch.clone())
             anomaly_score = torch.as_tensor(anomaly_score).detach().to(batch.device)
         if anomaly_score.shape != (len(batch),) or anomaly_score.isnan().any():
             raise ValueError(
-                f"detector must give each sample one number; {self._name()} gives NaN, "
-                f"or the shape {tuple(anomaly_score.shape)} for {len(batch)} samples. "
+                f"detector must return one number for each of {len(batch)} samples; "
+                f"{self._name()} returns NaN or shape {tuple(anomaly_score.shape)}. "
                 "Some need more data, or samples of every class."
             )
         return -anomaly_score
 
-    def _held(self):
-        return _held_still(
-            self.module_,
-            self._seed,
-            isinstance(self.detector_, _library().GradientDetector),
-        )
+    @contextmanager
+    def _frozen(self):
+        """Freeze the copy of the model and seed torch."""
+        gradients = isinstance(self.detector_, _library().GradientDetector)
+        device = model_device(self.module_)
+        with (
+            torch_seeded(self._seed, device),
+            frozen(self.module_, parameter_gradients=gradients),
+        ):
+            yield
 
-    def _make(self):
-        """Make the detector around the copy of the model."""
-        make, options, _ = self._recipe
+    def _make(self, batch=None):
+        """Make the detector around the copy of the model; in fit, with two samples."""
+        make, options = self._recipe
         options, library = dict(options), _library()
         if isinstance(make, str):
             make = _by_name(make, library)
         try:
             if isinstance(make, type) and issubclass(make, library.Detector):
-                detector = make(**self._filled_in(make, options))
+                detector = make(**self._fill_in(make, options, batch))
             else:
                 detector = make(self.module_, **options)
         except (TypeError, AttributeError) as error:
             raise ValueError(
-                f"detector {self._name()} cannot be made of the model and options "
-                f"{sorted(options)}: {error}. Give what it lacks as options, or a "
+                f"detector {self._name()} cannot be made from the model and options "
+                f"{sorted(options)}: {error}. Pass what is missing in options, or a "
                 "function that takes the torch module and returns the detector."
             ) from error
         if not isinstance(detector, library.Detector):
@@ -233,38 +227,40 @@ class PyTorchOODDetector(BaseModelDetector):
             )
         return detector.to(model_device(self.module_))
 
-    def _filled_in(self, cls, options):
-        """Add to the options what the constructor asks for and the model can give."""
+    def _fill_in(self, cls, options, batch):
+        """Add the options of the constructor that come from the model."""
         wanted = set(inspect.signature(cls).parameters) - set(options)
         if "model" in wanted:
             options["model"] = self.module_
         weights = {"w", "b"} & wanted
         # With `backbone`, the head is more than the last layer.
         if "encoder" in wanted or weights:
-            layer = self._head()
-            last = self.module_.get_submodule(layer)
-            given = {"encoder": _HeadInput(self.module_, layer), "head": last}
+            if self._last_layer is None:
+                self._last_layer = self._find_last_layer(batch)
+            last = self.module_.get_submodule(self._last_layer)
+            given = {"encoder": _HeadInput(self.module_, self._last_layer)}
+            given["head"] = last
             if weights:
-                given |= _weights(last, layer)
+                given |= _weights(last, self._last_layer)
             options |= {key: given[key] for key in wanted & set(given)}
         return options
 
-    def _head(self):
-        layer = self._recipe[2]
+    def _find_last_layer(self, batch):
         with frozen(self.module_):
-            if layer is None:
-                return find_linear_head(self.module_, self._samples)
-            head_input(self.module_, self._samples, layer)  # or it says what is wrong
-        return layer
+            if self.layer is None:
+                return find_linear_head(self.module_, batch)
+            # This raises an error if the layer does not exist or takes no features.
+            head_input(self.module_, batch, self.layer)
+        return self.layer
 
     def _loader(self, X):
-        """Return the inputs and the predicted classes, as pytorch-ood takes them."""
+        """Return batches of inputs and predicted classes, as pytorch-ood takes them."""
         place = placement(self.module_)
         options = {"batch_size": self.batch_size, "input_shape": self.input_shape_}
         inputs = map_batches(lambda batch: batch, X, **options, **place)
         with frozen(self.module_):
             labels = map_batches(self._predicted, inputs, **options, **place)
-        # Without a generator of its own it would draw a seed from the global one.
+        # Without a generator the loader would draw a seed from the global one.
         return DataLoader(
             TensorDataset(inputs, labels),
             batch_size=self.batch_size,
@@ -280,7 +276,7 @@ class PyTorchOODDetector(BaseModelDetector):
 
     def __getstate__(self):
         state = super().__getstate__()
-        # Some hold functions that cannot be pickled.
+        # Some hold functions that cannot be pickled; those without fit are made again.
         if "detector_" in state and not state["detector_"].requires_fit:
             state["detector_"] = None
         return state
@@ -288,25 +284,23 @@ class PyTorchOODDetector(BaseModelDetector):
     def _to_saved(self, state, networks):
         state = super()._to_saved(state, networks)
         if "module_" in state:
-            # A copy of the network, made again from it.
-            state |= {"module_": None, "_samples": to_numpy(self._samples)}
+            state["module_"] = None  # a copy of the network
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if state.get("module_", self) is None:
-            self._copy(on_device(unwrap_model(self.model), self.device))
-            self._samples = torch.as_tensor(self._samples, **placement(self.module_))
+            self._copy(self._module())
         if state.get("detector_", self) is None:
             self.detector_ = self._make()
 
 
 def _weights(last, name):
-    """Return the weights of the last layer, zeros for a bias that it lacks."""
+    """Return the weights of the last layer; a missing bias is zeros."""
     if not isinstance(last, nn.Linear):
         raise ValueError(
             "layer must be a torch.nn.Linear for a detector that takes its weights; "
-            f"{name!r} is a {type(last).__name__}. Name another, or give w and b as "
+            f"{name!r} is a {type(last).__name__}. Name another, or pass w and b in "
             "options."
         )
     weight = last.weight.detach()
@@ -315,7 +309,7 @@ def _weights(last, name):
 
 
 class _HeadInput(nn.Module):
-    """The features that the last layer of a model takes, as a module."""
+    """The input of the last layer of a model, as a module."""
 
     def __init__(self, module, layer):
         super().__init__()
@@ -326,18 +320,8 @@ class _HeadInput(nn.Module):
         return head_input(self.module, x, self.layer)[1]
 
 
-@contextmanager
-def _held_still(module, seed, gradients):
-    """Hold a model still, with torch seeded."""
-    with (
-        frozen(module, parameter_gradients=gradients),
-        torch_seeded(seed, model_device(module)),
-    ):
-        yield
-
-
 def _library():
-    """Import pytorch-ood, or say how to get it."""
+    """Import pytorch-ood; the error says how to install it."""
     import_package("pytorch_ood.detector", "PyTorchOODDetector needs", "ood")
     return import_package("pytorch_ood.api", "PyTorchOODDetector needs", "ood")
 
@@ -353,7 +337,7 @@ def _by_name(name, library):
     }
     if name not in found:
         raise ValueError(
-            f"detector must be the name of one of pytorch-ood's; got {name!r}."
-            f"{did_you_mean(name, found)} Legal are {', '.join(sorted(found))}."
+            f"detector must name a detector of pytorch-ood; got {name!r}."
+            f"{did_you_mean(name, found)} Valid names are {', '.join(sorted(found))}."
         )
     return found[name]
