@@ -1,36 +1,26 @@
 """Projected gradient descent against a classifier and its detector together."""
 
-from numbers import Real
-
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._compat import Interval, validate_params
+from .._compat import validate_params
 from ..torch_engine.input_gradients import recorded_logits
 from ..torch_engine.model_state import check_finite, unwrap_model
+from ..torch_engine.scaling import unit
 from ..torch_engine.smooth_relu import SmoothReLU
-from ._balls import L2Ball, LinfBall, per_sample
-from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._descent import N_STEPS, goal_cotangent
-from ._detector_features import DetectorFeatures, find_pipeline
+from ._balls import LinfBall, per_sample
+from ._base import CONSTRAINTS, SHARE, run_attack
+from ._descent import goal_cotangent
+from ._detector_features import DetectorFeatures, check_pipeline
 from ._detector_score import DetectorScore
 
-# Random points of a sample's ball by which the spread of its features is told.
+# Random points of a sample's ball, to estimate the spread of its features.
 _N_PROBES = 8
 
 
 @validate_params(
-    {
-        **CONSTRAINTS,
-        "detector": "no_validation",
-        "eps": [POSITIVE],
-        "detector_weight": [Interval(Real, 0, 1, closed="both")],
-        "step_size": [POSITIVE, None],
-        "n_steps": [N_STEPS],
-        "softplus_beta": [POSITIVE],
-        "random_state": ["random_state"],
-    },
+    {**CONSTRAINTS, "detector": "no_validation", "detector_weight": [SHARE]},
     prefer_skip_nested_validation=True,
 )
 def adaptive_pgd(
@@ -43,8 +33,8 @@ def adaptive_pgd(
     detector_weight=1.0,
     step_size=None,
     n_steps=40,
-    target=None,
     softplus_beta=10.0,
+    target=None,
     bounds=(0.0, 1.0),
     batch_size=128,
     device=None,
@@ -52,7 +42,7 @@ def adaptive_pgd(
 ):
     r"""Projected gradient descent that fools a classifier and its detector.
 
-    A detector that was only tried on attacks that do not know it may owe its figures
+    A detector that was only tested on attacks that do not know it may owe its results
     to that. Here it is known. While an input is not misclassified the attack follows
     the loss, as `pgd` does; from then on the score of the detector, and the loss again
     where that loses the misclassification:
@@ -70,49 +60,48 @@ def adaptive_pgd(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     detector : Pipeline
         A fitted pipeline. Its first step is one of the library's transformers over
         this model, or a FeatureUnion of them; the others are any that end in an
         outlier detector with scores or in a binary classifier of anomalies. A
-        ConformalDetector, FrozenEstimator or search around such a pipeline will do.
+        ConformalDetector, FrozenEstimator or search around such a pipeline is taken.
     eps : float
         Largest change of a value, in units of X.
     detector_weight : float, default=1.0
-        The weight of the detector once the classifier is fooled, in [0, 1]. 0 leaves
-        the detector's score to choose among the iterates alone.
+        The weight of the detector once the classifier is fooled, in [0, 1]. With 0 the
+        detector's score only chooses among the iterates.
     step_size : float, default=None
         The first step :math:`\alpha_1`; the others shrink linearly towards 0, because
         steps that stay long jump over where both are fooled. None for 4 eps /
-        ``n_steps``: together they then cross the ball once.
+        ``n_steps``, so that all steps together cross the ball once.
     n_steps : int, default=40
         Number of steps, all of which are taken.
-    target : int, array-like of int, str or None, default=None
-        The classes to reach: one for all, one per sample, "random" or "least_likely".
-        None for any but y.
     softplus_beta : float, default=10.0
         Sharpness of the Softplus that lends ReLU its second derivative, see Notes.
+    target : int, array-like of int, {"random", "least_likely"} or None, default=None
+        The classes to reach, for all or for each; "random" draws them from those other
+        than y, "least_likely" is that of the clean input. None for any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding, which in float32 may turn
-        the sign of a step.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
-        Draws the starts, the points that tell how far features spread, and random
-        targets.
+        Draws the starts, points to estimate the spread of features, and targets.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes. Success means
-        that the classifier is fooled. Whether the detector is too, its ``predict`` on
-        ``X_adv`` tells: +1 where it is.
+        The adversarial inputs, their success and the size of their changes.
+        Success means that the classifier is fooled; the detector is too where its
+        ``predict`` on ``X_adv`` returns +1.
 
     Raises
     ------
@@ -121,8 +110,7 @@ def adaptive_pgd(
     sklearn.exceptions.NotFittedError
         If the detector is not fitted.
     ValueError
-        If the detector is one of another model, its features cannot be differentiated,
-        or an input or option is not legal.
+        If the detector has another model, or its features cannot be differentiated.
 
     See Also
     --------
@@ -131,19 +119,17 @@ def adaptive_pgd(
 
     Notes
     -----
-    The gradient of the score is the product of two. That of the features with respect
-    to the input is exact: activations by autograd, norms of parameter gradients and
-    cosines of input gradients by differentiating gradients. Signs have no derivative;
-    for ``sign=True`` that of the cosines of the gradients themselves stands in, at the
-    values of the signs. Nor has ReLU a second derivative; it gets that of Softplus
-    with ``softplus_beta``, called as module, function or method of that name, and keeps
-    its values and its first derivative. Compiled or scripted models keep their ReLU.
+    The gradient of the features with respect to the input is exact. Signs have no
+    derivative; with ``sign=True`` it is that of the cosines of the gradients
+    themselves. ReLU has no second derivative; it gets that of Softplus with
+    ``softplus_beta`` and keeps its values and its first derivative. Compiled or
+    scripted models keep their ReLU.
 
-    That of the score with respect to the features is by central differences, as the
-    detector may be anything. Their width is the standard deviation of the feature over
-    8 random points of the sample's ball: wide enough to see over the steps of a
-    histogram, and of the size of the changes that are made. Where the score is flat
-    all the same, the features are drawn towards those of the clean input.
+    The gradient of the score with respect to the features is by central differences,
+    as the detector may be anything. Their width is the standard deviation of the
+    feature over 8 random points of the sample's ball: wide enough to see over the steps
+    of a histogram. Where the score is flat all the same, the features are drawn towards
+    those of the clean input.
 
     Cost per step: the features, their gradient (about twice as much again), and two
     scores of the detector per feature and sample. Parameters without a rule (see
@@ -152,8 +138,8 @@ def adaptive_pgd(
     fit.
 
     A sum of both gradients from the start left up to four in five digits classified
-    rightly. Once the classifier is fooled a ``detector_weight`` of 1 did best on MNIST,
-    one of 0.5 to 0.75 a little better on digits.
+    correctly. Once the classifier is fooled a ``detector_weight`` of 1 did best on
+    MNIST, one of 0.5 to 0.75 a little better on digits.
 
     References
     ----------
@@ -178,10 +164,12 @@ def adaptive_pgd(
     >>> detector.predict(result.X_adv).shape
     (5,)
     """
-    random_state = check_random_state(random_state)
-    perturb = _Descent(
-        *_take_apart(detector, model),
-        eps=eps,
+    unwrap_model(model)  # an error about the model comes before one about the detector
+    pipeline, random_state = check_pipeline(detector), check_random_state(random_state)
+    perturb = _AdaptiveDescent(
+        DetectorFeatures(pipeline[0], model),
+        DetectorScore(pipeline[1:]),
+        ball=LinfBall(eps),
         step_size=4 * eps / n_steps if step_size is None else step_size,
         n_steps=n_steps,
         weight=detector_weight,
@@ -189,34 +177,19 @@ def adaptive_pgd(
         random_state=random_state,
     )
     return run_attack(
-        perturb,
-        model,
-        X,
-        y,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        target=target,
-        random_state=random_state,
+        perturb, model, X, y, target, bounds, batch_size, device, random_state
     )
 
 
-def _take_apart(detector, model):
-    """Return the features of a detector and its score as a function of them."""
-    unwrap_model(model)  # what is no model is told first
-    pipeline = find_pipeline(detector)
-    return DetectorFeatures(pipeline[0], model), DetectorScore(pipeline[1:])
-
-
-class _Descent:
+class _AdaptiveDescent:
     """The steps of the attack on one batch."""
 
     def __init__(
-        self, features, score, *, eps, step_size, n_steps, weight, beta, random_state
+        self, features, score, *, ball, step_size, n_steps, weight, beta, random_state
     ):
         self.features = features
         self.score = score
-        self.ball = LinfBall(eps)
+        self.ball = ball
         self.step_size = step_size
         self.n_steps = n_steps
         self.weight = weight
@@ -225,37 +198,32 @@ class _Descent:
 
     def __call__(self, batch):
         self.features.check(batch.module, batch.x)
-        self.score.take_form_of(self.features.extract.transform(batch.x[:1]))
-        moved, *probes = self._draw(batch, 1 + _N_PROBES)
-        aim = _Aim(
-            self.score,
-            home=self._values(batch, batch.x),
-            widths=np.std([self._values(batch, probe) for probe in probes], axis=0),
-        )
-        best = _Best(batch)
+        self.score.template = self.features.first_step.transform(batch.x[:1])
+        x, *probes = self._draw(batch, 1 + _N_PROBES)
+        clean = self._values(batch, batch.x)
+        widths = np.std([self._values(batch, probe) for probe in probes], axis=0)
+        best = _BestIterates(batch)
         for step in range(self.n_steps):
-            direction = self._direction(batch, moved, aim, best)
+            direction = self._direction(batch, x, clean, widths, best)
             size = self.step_size * (1 - step / self.n_steps)
-            moved = self.ball.project(moved + size * direction.sign(), batch.x)
-            moved = batch.within(moved)
-        logits = batch.logits(moved)
-        best.update(
-            moved, batch.reached(logits), self.score(self._values(batch, moved))
-        )
+            x = self.ball.project(x + size * direction.sign(), batch.x)
+            x = batch.clip(x)
+        reached = batch.reached(batch.logits(x))
+        best.update(x, reached, self.score(self._values(batch, x)))
         return best.x
 
     def _draw(self, batch, n_points):
         """Draw points of each sample's ball, sample after sample."""
-        # All points of one sample together: the same whatever the batch size.
+        # All points of one sample together, so that they do not depend on batch_size.
         several = batch.x[:, None].expand(-1, n_points, *batch.x.shape[1:])
         noise = self.ball.draw(self.random_state, several)
-        return [batch.within(batch.x + one) for one in noise.unbind(dim=1)]
+        return [batch.clip(batch.x + one) for one in noise.unbind(dim=1)]
 
     def _values(self, batch, x):
         return self.features.values(batch.module, x).cpu().numpy()
 
-    def _direction(self, batch, x, aim, best):
-        """Return the direction of the next step, having noted where this one is."""
+    def _direction(self, batch, x, clean, widths, best):
+        """Return the direction of the next step, and let x compete for the best."""
         with torch.enable_grad(), SmoothReLU(self.beta):
             leaf = x.clone().requires_grad_(True)
             features = self.features.recorded(batch.module, leaf)
@@ -266,51 +234,50 @@ class _Descent:
         (direction,) = torch.autograd.grad(
             logits, leaf, goal_cotangent(batch, logits.detach())
         )
-        batch.watch.see(direction)
-        direction = _unit(check_finite(direction))
+        batch.monitor.update(direction)
+        direction = unit(check_finite(direction)).to(x)
         if self.weight and reached.any():
-            slopes = torch.as_tensor(aim.slopes(values, reached.cpu().numpy()))
-            (climb,) = torch.autograd.grad(features, leaf, slopes.to(features))
-            mixed = (1 - self.weight) * direction + self.weight * _unit(climb)
+            cotangent = np.zeros_like(values)
+            rows = reached.cpu().numpy()
+            cotangent[rows] = score_cotangent(
+                self.score, values[rows], clean[rows], widths[rows]
+            )
+            (climb,) = torch.autograd.grad(
+                features, leaf, torch.as_tensor(cotangent).to(features)
+            )
+            mixed = (1 - self.weight) * direction + self.weight * unit(climb).to(x)
             direction = torch.where(per_sample(reached, x), mixed, direction)
         return check_finite(direction)
 
 
-# Gradients at length 1; one that vanishes stays 0.
-_unit = L2Ball(1).direction
-
-
-class _Aim:
-    """Where the features of a batch are to go.
+def score_cotangent(score, values, clean, widths):
+    """Return where the features of some samples are to go, up to a positive factor.
 
     Parameters
     ----------
     score : DetectorScore
         What is to rise.
-    home : ndarray of shape (n_samples, n_features)
-        The features of the clean inputs.
+    values, clean : ndarray of shape (n_samples, n_features)
+        The features now, and those of the clean inputs.
     widths : ndarray of shape (n_samples, n_features)
         How far they spread.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        Directions whose largest entry is 1 in size, or that are 0.
     """
-
-    def __init__(self, score, *, home, widths):
-        self._score, self._home, self._widths = score, home, widths
-
-    def slopes(self, values, wanted):
-        """Return the direction (n_samples, n_features) for the samples wanted."""
-        slopes = np.zeros_like(values)
-        values, widths = values[wanted], self._widths[wanted]
-        found = self._score.slopes(values, widths)
-        flat = ~found.any(axis=1)
-        scale = np.where(widths == 0, np.inf, widths)[flat]
-        found[flat] = (self._home[wanted][flat] - values[flat]) / scale / scale
-        size = np.abs(found).max(axis=1, keepdims=True)
-        slopes[wanted] = found / np.where(size == 0, 1, size)
-        return slopes
+    directions = score.gradient(values, widths)
+    flat = ~directions.any(axis=1)
+    # In units of the widths, as for a Gaussian; features that do not move get 0.
+    scale = np.where(widths == 0, np.inf, widths)[flat]
+    directions[flat] = (clean[flat] - values[flat]) / scale / scale
+    size = np.abs(directions).max(axis=1, keepdims=True)
+    return directions / np.where(size == 0, 1, size)
 
 
-class _Best:
-    """The best iterate of each sample: goal reached before score.
+class _BestIterates:
+    """The best iterate of each sample: first those that reach the goal, then by score.
 
     Attributes
     ----------
@@ -324,10 +291,10 @@ class _Best:
         self._scores = np.full(len(self.x), -np.inf)
 
     def update(self, x, reached, scores):
-        """Take over where x is better."""
+        """Replace the iterates where x is better."""
         reached = reached.cpu().numpy()
         higher = (reached == self._reached) & (scores > self._scores)
         better = (reached & ~self._reached) | higher
         self._reached[better], self._scores[better] = reached[better], scores[better]
-        where = torch.as_tensor(better, device=x.device)
-        self.x[where] = x[where]
+        rows = torch.as_tensor(better, device=x.device)
+        self.x[rows] = x[rows]

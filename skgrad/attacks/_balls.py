@@ -1,9 +1,8 @@
-"""What the norm of an attack decides: its steps, its limits, its noise."""
+"""What the norm of an attack decides: the step, the projection and the noise."""
 
 import numpy as np
 import torch
 
-from .._compat import StrOptions
 from ..torch_engine.model_state import at_least_float32
 from ..torch_engine.scaling import unit
 
@@ -15,7 +14,7 @@ class LinfBall:
         self.eps = eps
 
     def direction(self, gradient):
-        """Return the step of size 1 that gains most."""
+        """Return the steepest step of length 1 in the norm."""
         return gradient.sign()
 
     def project(self, x, centre):
@@ -24,7 +23,8 @@ class LinfBall:
 
     def draw(self, generator, x):
         """Draw a uniform change for each sample of x, sample after sample."""
-        return _as(generator.uniform(-self.eps, self.eps, size=tuple(x.shape)), x)
+        noise = generator.uniform(-self.eps, self.eps, size=tuple(x.shape))
+        return torch.from_numpy(noise).to(x)
 
 
 class L2Ball:
@@ -34,8 +34,8 @@ class L2Ball:
         self.eps = eps
 
     def direction(self, gradient):
-        """Return the step of size 1 that gains most, 0 where there is no gradient."""
-        return unit(at_least_float32(gradient)).to(gradient)
+        """Return the steepest step of length 1, 0 where there is no gradient."""
+        return unit(gradient).to(gradient)
 
     def project(self, x, centre):
         """Return the nearest points of the ball around ``centre``."""
@@ -47,19 +47,14 @@ class L2Ball:
     def draw(self, generator, x):
         """Draw a uniform change for each sample of x, sample after sample."""
         n_values = x[0].numel()
-        # d coordinates of a uniform point on the sphere in d + 2 dimensions are
-        # uniform in the ball in d dimensions.
+        # The first d coordinates of a uniform point on the sphere in d + 2 dimensions
+        # are uniform in the ball in d dimensions.
         points = generator.standard_normal(size=(len(x), n_values + 2))
         points *= self.eps / np.linalg.norm(points, axis=1, keepdims=True)
-        return _as(points[:, :n_values].reshape(x.shape), x)
+        return torch.from_numpy(points[:, :n_values].reshape(x.shape)).to(x)
 
 
 BALLS: dict[str, type[LinfBall] | type[L2Ball]] = {"linf": LinfBall, "l2": L2Ball}
-NORM = StrOptions(set(BALLS))
-
-
-def _as(change, x):
-    return torch.from_numpy(change).to(x)
 
 
 def per_sample(values, x):

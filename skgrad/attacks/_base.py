@@ -1,6 +1,6 @@
-"""The one way in and out of every attack."""
+"""What all attacks share: the limits of parameters, the batches and the result."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .._compat import Interval
-from .._validation import check_inputs
-from ..torch_engine.batching import batches, prepare_batch
+from .._compat import Interval, StrOptions
+from .._validation import check_inputs, to_numpy
+from ..torch_engine.batching import batches, map_batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import (
     as_logits,
@@ -21,31 +21,43 @@ from ..torch_engine.model_state import (
     placement,
     unwrap_model,
 )
-from ._bounds import check_within, checked_bounds
+from ._balls import BALLS
+from ._bounds import check_bounds, check_within
 from ._goals import Goals
 
-# What `sklearn.utils._param_validation.validate_params` checks of every attack.
+POSITIVE = Interval(Real, 0, None, closed="neither")
+POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="both")
+
+# The parameters that several attacks have. scikit-learn skips those that one lacks.
 CONSTRAINTS = {
     "model": "no_validation",  # the engine's message says more
-    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "eps": [POSITIVE],
+    "norm": [StrOptions(set(BALLS))],
+    "step_size": [POSITIVE, None],
+    "n_steps": [POSITIVE_INTEGER],
+    "stop_at_success": ["boolean"],
+    "random_start": ["boolean"],
+    "softplus_beta": [POSITIVE],
+    "batch_size": [POSITIVE_INTEGER],
     "device": [str, torch.device, None],
+    "random_state": ["random_state"],
 }
-POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 @dataclass(frozen=True)
 class AttackResult:
     """What an attack returns.
 
-    All attacks return it. Each of its parameters is an attribute of the same name.
+    Each parameter is an attribute of the same name.
 
     Parameters
     ----------
     X_adv : ndarray of shape (n_samples, *input_shape)
         The adversarial inputs, in the order of X.
     success : ndarray of bool of shape (n_samples,)
-        Whether the attack reached its goal: the model predicts another class than y;
-        of a targeted attack, that it predicts the target.
+        Whether the model predicts another class than y or, of a targeted attack, the
+        target.
     predicted : ndarray of int of shape (n_samples,)
         The classes that the model predicts for the adversarial inputs.
     linf : ndarray of shape (n_samples,)
@@ -53,7 +65,7 @@ class AttackResult:
     l2 : ndarray of shape (n_samples,)
         Euclidean length of the change.
     l0 : ndarray of int of shape (n_samples,)
-        How many values were changed.
+        Number of values that were changed.
 
     Examples
     --------
@@ -72,37 +84,25 @@ class AttackResult:
     l0: np.ndarray
 
 
-class GradientWatch:
-    """Tells whether any gradient of an attack was other than zero.
-
-    Attributes
-    ----------
-    seen : bool
-        Whether there were gradients at all.
-    alive : bool
-        Whether one of them was not exactly zero.
-    """
+class GradientMonitor:
+    """Notes whether any gradient of an attack was other than zero."""
 
     def __init__(self):
-        self.seen = self.alive = False
+        self._nonzero = None  # before the first gradient
 
-    def see(self, gradient):
-        """Take note of some gradients."""
-        self.seen = True
-        # One that is alive is enough, and spares the look at all later ones.
-        self.alive = self.alive or bool(gradient.any())
+    def update(self, gradient):
+        """Take some gradients into account."""
+        # One that is not zero is enough, and saves looking at all later ones.
+        self._nonzero = self._nonzero or bool(gradient.any())
 
     def check(self, success):
-        """Refuse a model none of whose gradients was other than zero.
-
-        Where all inputs reached the goal without one, none was needed.
-        """
-        if self.seen and not self.alive and not success.all():
+        """Raise if all gradients were zero and some input needed one."""
+        if self._nonzero is False and not success.all():
             raise ValueError(
                 "model must be differentiable for this attack, but its input gradient "
                 "is exactly zero at every sample of X: look for round, sign, argmax "
-                "or a comparison in its forward. Use an attack without gradients: one "
-                "that asks for decisions alone, or random_noise, semantic, rotate."
+                "or a comparison in its forward. Use an attack without gradients, "
+                "such as random_noise, semantic or rotate."
             )
 
 
@@ -113,64 +113,59 @@ class Batch:
     Attributes
     ----------
     module : torch.nn.Module
-        The model, held still.
+        The model, frozen.
     x : Tensor of shape (n_samples, *input_shape)
         The clean inputs.
     classes : Tensor of int64 of shape (n_samples,)
         The classes to leave.
     target : Tensor of int64 of shape (n_samples,) or None
         The classes to reach; None for any other.
+    bounds : tuple of two Tensors
+        The bounds as they were given; they broadcast with one sample.
     low, high : Tensor of shape (n_samples, *input_shape)
-        The lowest and highest legal values.
+        The lowest and highest valid values.
     rows : slice
         Which of all samples the attack began with in this batch.
-    watch : GradientWatch
-        Sees the gradients of all batches.
+    monitor : GradientMonitor
+        Shared by all batches.
     """
 
     module: nn.Module
     x: Tensor
     classes: Tensor
     target: Tensor | None
+    bounds: tuple[Tensor, Tensor]
     low: Tensor
     high: Tensor
     rows: slice
-    watch: GradientWatch = field(default_factory=GradientWatch)
+    monitor: GradientMonitor
 
     def logits(self, x):
-        """Run the model. A copy goes in: it may work in place."""
+        """Run the model on a copy, because it may work in place."""
         return as_logits(self.module(x.clone()), len(x))
 
     def gradient(self, x, cotangent):
-        """Pull a cotangent back to x: every attack by gradients passes here.
-
-        Returns the gradient and the logits, as `input_gradient` does.
-        """
+        """Return the gradient and the logits at x, as `input_gradient` does."""
         gradient, logits = input_gradient(self.module, x, cotangent)
-        self.watch.see(gradient)
+        self.monitor.update(gradient)
         return gradient, logits
 
-    def take(self, keep):
-        """Return the part of the batch that a mask keeps."""
-        target = None if self.target is None else self.target[keep]
-        return replace(
-            self,
-            x=self.x[keep],
-            classes=self.classes[keep],
-            target=target,
-            low=self.low[keep],
-            high=self.high[keep],
-        )
+    def select(self, mask):
+        """Return the part of the batch where the mask is True."""
+        target = None if self.target is None else self.target[mask]
+        names = ("x", "classes", "low", "high")
+        parts = {name: getattr(self, name)[mask] for name in names}
+        return replace(self, target=target, **parts)
 
     def reached(self, logits):
-        """Tell for which inputs the goal is reached."""
+        """Return for which inputs the goal is reached."""
         predicted = logits.argmax(dim=1)
         if self.target is None:
             return predicted != self.classes
         return predicted == self.target
 
-    def within(self, x):
-        """Clip to the legal values."""
+    def clip(self, x):
+        """Clip to the bounds."""
         return x.clamp(self.low, self.high)
 
 
@@ -179,97 +174,84 @@ def run_attack(
     model,
     X,
     y,
-    *,
+    target,
     bounds,
     batch_size,
     device,
-    target=None,
-    random_state=None,
+    random_state,
+    *,
     reached=Batch.reached,
 ):
-    """Run an attack batch by batch, the model held still.
+    """Run an attack batch by batch, the model frozen.
 
     Parameters
     ----------
     perturb : callable
         Takes a `Batch`, returns the adversarial inputs, a Tensor of the shape of its
         ``x``.
-    model : torch.nn.Module or fitted skorch net
-        The classifier under attack.
-    X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
-    y : array-like of int of shape (n_samples,) or None
-        Their classes; None for the model's own predictions.
-    bounds : tuple of two floats or arrays
-        The lowest and highest legal value.
-    batch_size : int
-        Samples per batch.
-    device : str, torch.device or None
-        Where to compute.
-    target : int, array-like of int, str or None, default=None
-        The classes to reach, see `Goals`; None for any but y.
-    random_state : int, RandomState instance or None, default=None
+    model, X, y, target, bounds, batch_size, device
+        The parameters of the attacks; ``target`` is None where an attack has none.
+    random_state : int, RandomState instance or None
         Draws random targets.
     reached : callable, default=Batch.reached
-        Takes a `Batch` and the logits of the adversarial inputs, returns whether the
-        goal is reached.
+        Takes a `Batch` and the logits of the adversarial inputs, returns for which of
+        them the goal is reached.
 
     Returns
     -------
     AttackResult
-        The adversarial inputs and how they fare.
+        The adversarial inputs, their success and the size of their changes.
     """
     module = on_device(unwrap_model(model), device)
     place = placement(module)
     X = check_inputs(X)
     if isinstance(X, Dataset):
         raise TypeError("X must be an array or tensor; got a Dataset. Stack it first.")
-    goals = Goals(y, target, len(X), random_state)
-    low, high = checked_bounds(bounds, tuple(X.shape[1:]), place)
+    low, high = bounds = check_bounds(bounds, tuple(X.shape[1:]), place)
 
     def prepare(raw):
         return prepare_batch(raw, input_shape=None, **place)
 
-    for raw in batches(X, batch_size):  # before any time is spent
+    for raw in batches(X, batch_size):  # raise before any time is spent
         check_within(prepare(raw), low, high)
-    watch = GradientWatch()
+    monitor = GradientMonitor()
+    measures: list[tuple[Tensor, ...]] = []
     with frozen(module):
-        # A model that squeezes its output would fail on a single sample.
+        # Two, because a model that squeezes its output would fail on one sample.
         n_classes = forward(module, prepare(X[:2])).shape[1]
-        goals.check(n_classes)
+        goals = Goals(y, target, len(X), n_classes, random_state)
 
-        def attack(start):
-            raw = X[start : start + batch_size]
-            x, rows = prepare(raw), slice(start, start + len(raw))
-            classes, aim = goals.of(module, x, rows, n_classes)
+        def attack(x):
+            start = sum(len(measured[0]) for measured in measures)
+            rows = slice(start, start + len(x))
+            classes, aim = goals.of(module, x, rows)
             # A value that rounding left outside stays; eps and bounds hold for all.
             lowest, highest = torch.minimum(low, x), torch.maximum(high, x)
-            batch = Batch(module, x, classes, aim, lowest, highest, rows, watch)
-            return _measured(batch, perturb(batch).detach(), reached)
+            batch = Batch(
+                module, x, classes, aim, bounds, lowest, highest, rows, monitor
+            )
+            adversarial = perturb(batch).detach()
+            measures.append(_measures(batch, adversarial, reached))
+            return adversarial
 
-        parts = [attack(start) for start in range(0, len(X), batch_size)]
-    result = AttackResult(*map(_to_numpy, zip(*parts, strict=True)))
-    watch.check(result.success)
+        X_adv = map_batches(attack, X, batch_size=batch_size, **place)
+    columns = (to_numpy(torch.cat(parts)) for parts in zip(*measures, strict=True))
+    result = AttackResult(to_numpy(X_adv), *columns)
+    monitor.check(result.success)
     return result
 
 
-def _measured(batch, adversarial, reached):
-    """Return the fields of the result for one batch."""
+def _measures(batch, adversarial, reached):
+    """Return success, predicted, linf, l2 and l0 of one batch."""
     logits = batch.logits(adversarial)
     # In half precision the length of a change may be beyond the largest number.
     change = at_least_float32(adversarial) - at_least_float32(batch.x)
     change = change.flatten(1)
-    return (
-        adversarial,
+    measures = (
         reached(batch, logits),
         logits.argmax(dim=1),
         change.abs().amax(dim=1),
         change.norm(dim=1),
         change.count_nonzero(dim=1),
     )
-
-
-def _to_numpy(batches):
-    joined = torch.cat(batches).cpu()
-    # numpy has no bfloat16.
-    return (joined.float() if joined.dtype == torch.bfloat16 else joined).numpy()
+    return tuple(measure.cpu() for measure in measures)

@@ -4,21 +4,11 @@ from functools import partial
 
 from .._compat import validate_params
 from ._balls import LinfBall
-from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._descent import N_STEPS, descend
+from ._base import CONSTRAINTS, run_attack
+from ._descent import descend
 
 
-@validate_params(
-    {
-        **CONSTRAINTS,
-        "eps": [POSITIVE],
-        "step_size": [POSITIVE, None],
-        "n_steps": [N_STEPS],
-        "stop_at_success": ["boolean"],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
-)
+@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
 def bim(
     model,
     X,
@@ -45,9 +35,9 @@ def bim(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     eps : float
@@ -59,40 +49,39 @@ def bim(
     stop_at_success : bool, default=False
         False takes all steps with every sample: BIM-b of paper C. True lets each sample
         stay where it first reaches the goal, X itself if it is there already: BIM-a.
-        Samples that stay are passed through the model no more.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach: one for all samples, one for each, drawn from those other
-        than y, or the one least likely for the clean input. None for any but y.
+        The classes to reach, for all or for each; "random" draws them from those other
+        than y, "least_likely" is that of the clean input. None for any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes.
+        The adversarial inputs, their success and the size of their changes.
 
     Raises
     ------
     ValueError
-        If an argument is not legal, or the input gradient is exactly zero at every
-        sample, so that the attack cannot move.
+        If the input gradient is exactly zero at every sample.
 
     See Also
     --------
     pgd : The same with a random start and a choice of norm and loss.
-    iterative_least_likely : The same towards the least likely class.
 
     Notes
     -----
     Cost: a forward and a backward pass per step, and one forward pass; one forward pass
-    more without y or with the least likely target. The sign is taken of a rescaled
-    gradient that does not vanish where the softmax saturates.
+    more without y or with the least likely target. Samples that stay cost nothing more.
+    The sign is taken of a rescaled gradient that does not vanish where the softmax
+    saturates.
 
     References
     ----------
@@ -110,25 +99,13 @@ def bim(
     >>> bim(model, [[0.5, 0.5]], eps=0.25).linf.tolist()
     [0.25]
     """
-
-    def perturb(batch):
-        return walk(batch, batch.x)
-
-    walk = partial(
+    perturb = partial(
         descend,
         ball=LinfBall(eps),
-        step_size=eps / 4 if step_size is None else step_size,
+        step_size=step_size,
         n_steps=n_steps,
         stop_at_success=stop_at_success,
     )
     return run_attack(
-        perturb,
-        model,
-        X,
-        y,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        target=target,
-        random_state=random_state,
+        perturb, model, X, y, target, bounds, batch_size, device, random_state
     )

@@ -1,4 +1,4 @@
-"""The lowest and highest legal values of inputs."""
+"""The lowest and highest valid values of inputs."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ import torch
 from .._messages import brief
 
 
-def checked_bounds(bounds, shape, place):
+def check_bounds(bounds, shape, place):
     """Return the bounds as two tensors that broadcast with one sample."""
     try:
         low, high = (_as_tensor(bound, place) for bound in bounds)
@@ -25,15 +25,14 @@ def checked_bounds(bounds, shape, place):
 
 def _as_tensor(bound, place):
     if isinstance(bound, np.ndarray) and bound.dtype.kind in "biuf":
-        # A native copy: torch takes no other byte order or strides, and warns of
-        # read-only memory.
+        # torch takes no other byte order or strides, and warns of read-only memory.
         bound = bound.astype(np.float64, order="C")
     return torch.as_tensor(bound, **place)
 
 
 def check_within(x, low, high):
-    """Refuse inputs beyond the bounds."""
-    # Room for the rounding of a normalisation.
+    """Raise if inputs lie beyond the bounds."""
+    # Normalised inputs may lie beyond by rounding.
     slack = torch.nan_to_num(1e-5 * (high - low), posinf=0.0)
     if (x < low - slack).any() or (x > high + slack).any():
         raise ValueError(

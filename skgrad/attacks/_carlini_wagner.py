@@ -1,20 +1,22 @@
 """The attack of Carlini and Wagner."""
 
-from numbers import Integral, Real
+from numbers import Real
+
+from sklearn.utils import check_random_state
 
 from .._compat import Interval, validate_params
-from ._foolbox import run_foolbox
-from ._library import LIMITS, import_library
+from ._base import CONSTRAINTS, POSITIVE, POSITIVE_INTEGER, run_attack
+from ._foolbox import foolbox_perturb
+from ._library import draw_seeds, import_library
 
 
 @validate_params(
     {
-        **LIMITS,
-        "binary_search_steps": [Interval(Integral, 1, None, closed="left")],
-        "n_steps": [Interval(Integral, 1, None, closed="left")],
-        "step_size": [Interval(Real, 0, None, closed="neither")],
+        **CONSTRAINTS,
         "confidence": [Interval(Real, 0, None, closed="left")],
-        "initial_const": [Interval(Real, 0, None, closed="neither")],
+        "initial_const": [POSITIVE],
+        "binary_search_steps": [POSITIVE_INTEGER],
+        "learning_rate": [POSITIVE],
     },
     prefer_skip_nested_validation=True,
 )
@@ -23,12 +25,12 @@ def carlini_wagner(
     X,
     y=None,
     *,
-    target=None,
-    binary_search_steps=6,
-    n_steps=200,
-    step_size=0.05,
     confidence=0.0,
     initial_const=0.1,
+    binary_search_steps=6,
+    n_steps=200,
+    learning_rate=0.05,
+    target=None,
     bounds=(0.0, 1.0),
     batch_size=128,
     device=None,
@@ -44,52 +46,49 @@ def carlini_wagner(
     ``confidence`` and a constant :math:`c` that a binary search makes as small as
     the goal allows. With a target the roles are swapped.
 
-    Needs the extra: ``pip install "skgrad[attacks]"``.
+    Needs foolbox: ``pip install "skgrad[attacks]"``.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
-    target : int, array-like of int, "random", "least_likely" or None, default=None
-        The classes to reach; None for any but y.
-    binary_search_steps : int, default=6
-        How many constants :math:`c` are tried; they grow tenfold until one succeeds.
-    n_steps : int, default=200
-        Steps of Adam for each constant.
-    step_size : float, default=0.05
-        The learning rate of Adam, in the space of the inverse hyperbolic tangents of
-        the values.
     confidence : float, default=0.0
         The lead :math:`\kappa` in logits that the new class is to have.
     initial_const : float, default=0.1
-        The first constant.
+        The first constant :math:`c`.
+    binary_search_steps : int, default=6
+        How many constants are tried; they grow tenfold until one succeeds.
+    n_steps : int, default=200
+        Steps of Adam for each constant.
+    learning_rate : float, default=0.05
+        Learning rate of Adam, in the space of the inverse hyperbolic tangents of the
+        values.
+    target : int, array-like of int, {"random", "least_likely"} or None, default=None
+        The classes to reach, for all or for each; "random" draws them from those other
+        than y, "least_likely" is that of the clean input. None for any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes. Where no
-        constant succeeded, the input is the clean one.
-
-    Raises
-    ------
-    ImportError
-        If foolbox is not installed.
+        The adversarial inputs, their success and the size of their changes.
+        Where no constant succeeded, the input is the clean one.
 
     See Also
     --------
-    foolbox_attack : Any attack of foolbox, and what bounds mean for all of them.
+    foolbox_attack : Any attack of foolbox, and the units of its parameters.
 
     Notes
     -----
@@ -113,24 +112,17 @@ def carlini_wagner(
     >>> carlini_wagner(model, [[0.5, 0.5]], y=[0]).X_adv.shape
     (1, 2)
     """
-    foolbox = import_library("foolbox")
-    attack = foolbox.attacks.L2CarliniWagnerAttack(
+    attack = import_library("foolbox").attacks.L2CarliniWagnerAttack(
         binary_search_steps=binary_search_steps,
         steps=n_steps,
-        stepsize=step_size,
+        stepsize=learning_rate,
         confidence=confidence,
         initial_const=initial_const,
         abort_early=False,
     )
-    return run_foolbox(
-        lambda n_rows: attack,
-        model,
-        X,
-        y,
-        eps=None,
-        target=target,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        random_state=random_state,
+    random_state = check_random_state(random_state)
+    seeds = draw_seeds(X, random_state)
+    perturb = foolbox_perturb(lambda n_rows: attack, None, seeds)
+    return run_attack(
+        perturb, model, X, y, target, bounds, batch_size, device, random_state
     )

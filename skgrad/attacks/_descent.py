@@ -1,24 +1,21 @@
 """The steps that the attacks by gradients share."""
 
 from functools import partial
-from numbers import Integral
 
 import torch
 
-from .._compat import Interval
 from ..torch_engine.cotangents import class_cotangent, squared_error_cotangent
 
 # Losses by name, as their gradients at the logits up to a positive factor.
 LOSSES = {"cross_entropy": class_cotangent, "mse": squared_error_cotangent}
-N_STEPS = Interval(Integral, 1, None, closed="left")
 
 
 def toward_goal(batch, x, loss="cross_entropy"):
     """Return the input gradient towards the goal, and the logits.
 
-    Up the loss of the class to leave or, with a target, down the loss of the target.
-    Each sample's gradient is so up to a positive factor, which neither signs nor
-    normalised gradients show, and which does not vanish where the softmax saturates.
+    It points up the loss of the class to leave or, with a target, down the loss of the
+    target. Each sample's gradient has an unknown positive factor, which neither signs
+    nor normalised gradients show, and does not vanish where the softmax saturates.
     """
     return batch.gradient(x, partial(goal_cotangent, batch, loss=loss))
 
@@ -27,29 +24,37 @@ def goal_cotangent(batch, logits, loss="cross_entropy"):
     """Return the gradient at the logits of what leads to the goal, up to its size."""
     if batch.target is None:
         return LOSSES[loss](logits, batch.classes)
+    # Minus, because all attacks ascend and the loss of the target is to fall.
     return -LOSSES[loss](logits, batch.target)
 
 
 def descend(
-    batch, x, *, ball, step_size, n_steps, ascent=toward_goal, stop_at_success=False
+    batch,
+    *,
+    ball,
+    step_size,
+    n_steps,
+    ascent=toward_goal,
+    start=None,
+    stop_at_success=False,
 ):
-    """Walk from x towards the goal, within the ball around the clean inputs.
+    """Walk towards the goal, within the ball around the clean inputs.
 
     Parameters
     ----------
     batch : Batch
         The inputs under attack.
-    x : Tensor of shape (n_samples, *input_shape)
-        Where to start.
     ball : LinfBall or L2Ball
         The ball.
-    step_size : float
-        Length of a step in the norm of the ball.
+    step_size : float or None
+        Length of a step in the norm of the ball; None for eps / 4.
     n_steps : int
         Largest number of steps.
     ascent : callable, default=toward_goal
-        What to climb: takes a `Batch` and some x of its shape, returns a gradient and
-        the logits.
+        Takes a `Batch` and some x of its shape, returns the gradient of what is to
+        grow, and the logits.
+    start : RandomState instance, default=None
+        Draws the starts from the ball; None to start at the clean inputs.
     stop_at_success : bool, default=False
         Whether a sample stays where it first reaches the goal.
 
@@ -58,17 +63,21 @@ def descend(
     Tensor of shape (n_samples, *input_shape)
         Where the walk ends.
     """
+    step_size, x = ball.eps / 4 if step_size is None else step_size, batch.x
+    if start is not None:
+        x = batch.clip(x + ball.draw(start, x))
     ends, active = x.clone(), torch.arange(len(x), device=x.device)
     for _ in range(n_steps):
         gradient, logits = ascent(batch, x)
         if stop_at_success:
+            # Samples that stay cost no further passes.
             going = ~batch.reached(logits)
             ends[active] = x
-            active, batch = active[going], batch.take(going)
+            active, batch = active[going], batch.select(going)
             x, gradient = x[going], gradient[going]
-        if not len(x) or not batch.watch.alive:
-            break  # without any gradient all further steps are the same
+            if not len(x):
+                break
         x = ball.project(x + step_size * ball.direction(gradient), batch.x)
-        x = batch.within(x)
+        x = batch.clip(x)
     ends[active] = x
     return ends

@@ -1,4 +1,4 @@
-"""What a detector looks at: its features as functions of the input."""
+"""The features of a detector as functions of the input that autograd differentiates."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ from ..torch_engine.model_state import at_least_float32, frozen, unwrap_model
 from ..torch_engine.parameter_gradients import squared_gradient_norms
 from ..torch_engine.scaling import widest_float
 
-_LEGAL = (
+_VALID_DETECTORS = (
     "detector must be a fitted Pipeline whose first step is LayerActivationTransformer,"
     " MostDiscriminativeLayer, ConfoundingGradientTransformer, "
     "CosineSimilarityMatrixTransformer or a FeatureUnion of them, and whose others "
@@ -30,49 +30,34 @@ _LEGAL = (
 )
 
 
-def find_pipeline(detector):
-    """Return the pipeline that gives a detector its scores, fitted.
+def check_pipeline(detector):
+    """Return the fitted Pipeline of two or more steps that gives a detector its scores.
 
-    Parameters
-    ----------
-    detector : estimator
-        A pipeline, or a ConformalDetector, a FrozenEstimator or a search around one.
-
-    Returns
-    -------
-    Pipeline
-        With two steps or more.
+    The detector may be a ConformalDetector, a FrozenEstimator or a search around one.
     """
     if isinstance(detector, ConformalDetector):
         check_is_fitted(detector)
     detector = unwrap(detector)
     if not isinstance(detector, Pipeline) or len(detector) < 2:
-        raise TypeError(f"{_LEGAL}; got {brief(detector)}.")
+        raise TypeError(f"{_VALID_DETECTORS}; got {brief(detector)}.")
     return detector
 
 
 class DetectorFeatures:
-    """The features of a detector, for autograd to differentiate.
+    """The features of a detector, with and without the graph of autograd.
 
     Parameters
     ----------
-    extract : transformer or FeatureUnion
+    first_step : transformer or FeatureUnion
         The first step of the detector, fitted.
     model : torch.nn.Module or fitted skorch net
         The model under attack.
-
-    Attributes
-    ----------
-    extract : transformer or FeatureUnion
-        The first step.
-    parts : list of (transformer, float)
-        The transformers, each with the weight of its columns.
     """
 
-    def __init__(self, extract, model):
-        self.extract = extract
-        self.parts = list(_parts(extract))
-        for part, _ in self.parts:
+    def __init__(self, first_step, model):
+        self.first_step = first_step
+        self._parts = list(_weighted_parts(first_step))
+        for part, _ in self._parts:
             _check_part(part, unwrap_model(model))
 
     def values(self, module, x):
@@ -80,25 +65,25 @@ class DetectorFeatures:
         with frozen(module, parameter_gradients=True):
             blocks = [
                 weight * part._features(module, x, part.n_classes_).detach()
-                for part, weight in self.parts
+                for part, weight in self._parts
             ]
         return _side_by_side(blocks)
 
     def recorded(self, module, x):
-        """Do the same in the graph of x."""
+        """Compute the features in the graph of x."""
         blocks = [
-            weight * _recorded_by(part)(part, module, x) for part, weight in self.parts
+            weight * _recorder(part)(part, module, x) for part, weight in self._parts
         ]
         return _side_by_side(blocks)
 
     def check(self, module, x):
-        """Refuse a model that autograd sees otherwise than the transformers."""
+        """Raise if the model gives other features when autograd records it."""
         values = self.values(module, x)
         with torch.enable_grad():
             recorded = self.recorded(module, x.clone().requires_grad_(True)).detach()
         size = values.abs()
         margin = 0.05 * (size + size.mean(dim=0)) + 1e-6
-        # A sign may turn by rounding, and a gradient be nothing else.
+        # Not all, because rounding may turn a sign, and some gradients consist of it.
         if ((recorded - values).abs() <= margin).double().mean() < 0.9:
             raise ValueError(
                 "detector: its features could not be differentiated, because the "
@@ -111,20 +96,20 @@ def _side_by_side(blocks):
     return torch.cat([block.to(widest_float(block.device)) for block in blocks], dim=1)
 
 
-def _parts(extract):
-    """Yield the transformers of a first step with their weights."""
-    if not isinstance(extract, FeatureUnion):
-        yield extract, 1.0
+def _weighted_parts(first_step):
+    """Yield the transformers of a first step, each with the weight of its columns."""
+    if not isinstance(first_step, FeatureUnion):
+        yield first_step, 1.0
         return
-    weights = extract.transformer_weights or {}
-    for name, part in extract.transformer_list:
+    weights = first_step.transformer_weights or {}
+    for name, part in first_step.transformer_list:
         if part != "drop":
             yield part, weights.get(name, 1.0)
 
 
 def _check_part(part, module):
-    if _recorded_by(part) is None:
-        raise TypeError(f"{_LEGAL}; got {brief(part)} in its first step.")
+    if _recorder(part) is None:
+        raise TypeError(f"{_VALID_DETECTORS}; got {brief(part)} in its first step.")
     if not hasattr(part, "n_classes_"):
         raise NotFittedError(
             f"detector must be fitted; its {type(part).__name__} is not. Call "
@@ -132,13 +117,13 @@ def _check_part(part, module):
         )
     if unwrap_model(part.model) is not module:
         raise ValueError(
-            f"detector must look at the model under attack, but its "
-            f"{type(part).__name__} holds another one. Give that one, part.model of "
+            f"detector must have the model under attack, but its "
+            f"{type(part).__name__} has another one. Give that one, part.model of "
             "the fitted pipeline, as model."
         )
 
 
-def _activations(part, module, x):
+def _record_activations(part, module, x):
     blocks = layer_activations(
         module,
         x,
@@ -150,13 +135,13 @@ def _activations(part, module, x):
     return torch.cat([at_least_float32(block) for block in blocks], dim=1)
 
 
-def _cosines(part, module, x):
+def _record_cosines(part, module, x):
     maps = Maps(part.sign, part.top_n, part.channel_reduction, part.logit_scale)
     logits = recorded_logits(module, x)
     return part._summarize(*recorded_cosines(logits, x, maps))
 
 
-def _gradient_norms(part, module, x):
+def _record_gradient_norms(part, module, x):
     cotangents = partial(label_cotangents, **part._design(part.n_classes_))
     with frozen(module, parameter_gradients=True):
         norms = squared_gradient_norms(
@@ -165,13 +150,13 @@ def _gradient_norms(part, module, x):
     return part._scaled(norms.flatten(1))
 
 
-_RECORDED: dict = {
-    LayerActivationTransformer: _activations,
-    CosineSimilarityMatrixTransformer: _cosines,
-    ConfoundingGradientTransformer: _gradient_norms,
+_RECORDERS: dict = {
+    LayerActivationTransformer: _record_activations,
+    CosineSimilarityMatrixTransformer: _record_cosines,
+    ConfoundingGradientTransformer: _record_gradient_norms,
 }
 
 
-def _recorded_by(part):
+def _recorder(part):
     """Return the function that records the features of a transformer, or None."""
-    return next((f for kind, f in _RECORDED.items() if isinstance(part, kind)), None)
+    return next((f for cls, f in _RECORDERS.items() if isinstance(part, cls)), None)

@@ -1,14 +1,11 @@
 """The fast gradient sign method."""
 
 from .._compat import validate_params
-from ._base import CONSTRAINTS, POSITIVE, run_attack
+from ._base import CONSTRAINTS, run_attack
 from ._descent import toward_goal
 
 
-@validate_params(
-    {**CONSTRAINTS, "eps": [POSITIVE], "random_state": ["random_state"]},
-    prefer_skip_nested_validation=True,
-)
+@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
 def fgsm(
     model,
     X,
@@ -32,35 +29,35 @@ def fgsm(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     eps : float
         Largest change of a value, in units of X.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach: one for all samples, one for each, drawn from those other
-        than y, or the one least likely for the clean input. None for any but y.
+        The classes to reach, for all or for each; "random" draws them from those other
+        than y, "least_likely" is that of the clean input. None for any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes.
+        The adversarial inputs, their success and the size of their changes.
 
     Raises
     ------
     ValueError
-        If an argument is not legal, or the input gradient is exactly zero at every
-        sample, so that the attack cannot move.
+        If the input gradient is exactly zero at every sample.
 
     Notes
     -----
@@ -84,16 +81,8 @@ def fgsm(
 
     def perturb(batch):
         gradient, _ = toward_goal(batch, batch.x)
-        return batch.within(batch.x + eps * gradient.sign())
+        return batch.clip(batch.x + eps * gradient.sign())
 
     return run_attack(
-        perturb,
-        model,
-        X,
-        y,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        target=target,
-        random_state=random_state,
+        perturb, model, X, y, target, bounds, batch_size, device, random_state
     )

@@ -1,15 +1,15 @@
 """Fooling images, noise of the second kind (NS-II) of paper C."""
 
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, validate_params
-from ._base import run_attack
-from ._library import LIMITS, seed_each
+from ._base import CONSTRAINTS, POSITIVE_INTEGER, run_attack
+from ._library import draw_seeds
 
 # Generations after which the mutation rate is halved (Nguyen et al., Sec. 2).
 HALF_LIFE = 1000
@@ -17,10 +17,10 @@ HALF_LIFE = 1000
 
 @validate_params(
     {
-        **LIMITS,
+        **CONSTRAINTS,
         "confidence": [Interval(Real, 0, 1, closed="neither")],
-        "n_generations": [Interval(Integral, 1, None, closed="left")],
-        "n_children": [Interval(Integral, 1, None, closed="left")],
+        "n_generations": [POSITIVE_INTEGER],
+        "n_children": [POSITIVE_INTEGER],
         "mutation_rate": [Interval(Real, 0, 1, closed="right")],
         "mutation_strength": [Interval(Real, 0, None, closed="left")],
     },
@@ -31,18 +31,18 @@ def fooling_images(
     X,
     y=None,
     *,
-    target=None,
     confidence=0.999,
     n_generations=5000,
     n_children=1,
     mutation_rate=0.1,
     mutation_strength=15.0,
+    target=None,
     bounds=(0.0, 1.0),
     batch_size=128,
     device=None,
     random_state=None,
 ):
-    r"""Evolve noise until the model is sure that it sees a class.
+    r"""Evolve noise until the model is confident that it sees a class.
 
     Each input is the parent of ``n_children`` mutated copies per generation; the best
     of them takes its place if the model gives it more confidence in the target. No
@@ -57,46 +57,47 @@ def fooling_images(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier to fool, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        What evolution starts from, such as `skgrad.datasets.make_uniform_noise`.
+        Where evolution starts, such as `skgrad.datasets.make_uniform_noise`.
     y : None
         Ignored, here because all attacks have it: noise has no class to leave.
-    target : int, array-like of int, "random", "least_likely" or None, default=None
-        The class that each input is to reach. None takes the classes in turn; "random"
-        any but the one that the model predicts for the start.
     confidence : float, default=0.999
         The softmax probability of the target that is enough; 0.999 in paper C for
         VGG-16 and ResNet, 0.9999 for LeNet.
     n_generations : int, default=5000
-        The most generations that an input gets.
+        Largest number of generations of an input.
     n_children : int, default=1
         Mutated copies per input and generation.
     mutation_rate : float, default=0.1
         Probability of a value to be mutated, in the first 1,000 generations.
     mutation_strength : float, default=15.0
         The index of the polynomial mutation; the higher, the smaller the steps.
+    target : int, array-like of int, {"random", "least_likely"} or None, default=None
+        The class that each input is to reach. None takes the classes in turn; "random"
+        any other than the one predicted for the start.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
+        Both must be finite.
     batch_size : int, default=128
-        Inputs that evolve side by side.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
-        Draws the mutations, and the targets if they are random.
+        Draws the mutations and random targets.
 
     Returns
     -------
     AttackResult
-        ``success`` tells for which inputs the model predicts the target with the
+        ``success`` says for which inputs the model predicts the target with the
         confidence asked for. The others come as far as they got.
 
     Notes
     -----
     Cost: at most ``n_generations * n_children`` forward passes per input; those that
-    arrive drop out. Inputs evolve apart from one another, each with random numbers of
-    its own, so batches change no result but where rounding makes two children swap
-    ranks.
+    succeed drop out. Inputs evolve independently, each with its own random numbers, so
+    batches change no result unless rounding swaps the ranks of two children.
 
     Deviations from the paper: there, one population is evolved for all classes at
     once (MAP-Elites) and gives one image per class; here each input is a lineage with
@@ -125,40 +126,43 @@ def fooling_images(
     [0, 1, 0, 1, 0, 1]
     """
     random_state = check_random_state(random_state)
-    least = np.log(confidence) - np.log1p(-confidence)
-    perturb = partial(
-        _evolve,
-        seeds=seed_each(X, random_state),
-        least=least,
-        n_generations=n_generations,
-        mutate=partial(_Mutation, n_children, mutation_rate, mutation_strength),
-    )
-    return run_attack(
-        perturb,
-        model,
-        X,
-        None,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        target=target,
-        random_state=random_state,
-        reached=lambda batch, logits: _log_odds(batch, logits) >= least,
-    )
+    seeds = draw_seeds(X, random_state)
+    least = np.log(confidence) - np.log1p(-confidence)  # the confidence as log odds
+
+    def perturb(batch):
+        if not torch.isfinite(batch.high - batch.low).all():
+            raise ValueError(
+                "bounds must be finite: mutations are shares of the range."
+            )
+        mutate = partial(
+            _mutate,
+            batch,
+            [np.random.Generator(np.random.SFC64(s)) for s in seeds[batch.rows]],
+            n_children,
+            mutation_rate,
+            mutation_strength,
+        )
+        return _evolve(batch, mutate, least, n_generations)
+
+    def reached(batch, logits):
+        return _log_odds(batch, logits) >= least
+
+    shared = (X, None, target, bounds, batch_size, device, random_state)
+    return run_attack(perturb, model, *shared, reached=reached)
 
 
-def _evolve(batch, *, seeds, least, n_generations, mutate):
+def _evolve(batch, mutate, least, n_generations):
     """Evolve the inputs of one batch, side by side."""
-    mutate = mutate(batch, seeds[batch.rows])
     best = batch.x.clone()
     fitness = _log_odds(batch, batch.logits(best))
-    # A little more than asked for: another batch may round the logits otherwise.
+    # A little more than asked for, because other batches may round the logits down.
     enough = least + 1e-3
     for generation in range(n_generations):
         (active,) = torch.nonzero(fitness < enough, as_tuple=True)
         if len(active) == 0:
             break
-        child, value = _best_child(batch, mutate(best, active, generation), active)
+        children = mutate(best, active, generation)
+        child, value = _best_child(batch, children, active)
         better = value > fitness[active]
         best[active[better]] = child[better]
         fitness[active[better]] = value[better]
@@ -178,7 +182,7 @@ def _best_child(batch, children, active):
 
 
 def _log_odds(batch, logits, rows=slice(None)):
-    """Return how much more the target weighs than all other classes, as log odds."""
+    """Return log p - log(1 - p) of the target's probability p, from the logits."""
     target = batch.target
     if target is None:
         first, n_samples = batch.rows.start, len(batch.x)
@@ -189,34 +193,18 @@ def _log_odds(batch, logits, rows=slice(None)):
     return logits.gather(1, target)[:, 0] - others
 
 
-class _Mutation:
-    """The polynomial mutation of the inputs of one batch."""
-
-    def __init__(self, n_children, rate, strength, batch, seeds):
-        self.n_children = n_children
-        self.rate = rate
-        self.strength = strength
-        self.batch = batch
-        self.span = batch.high - batch.low
-        if not torch.isfinite(self.span).all():
-            raise ValueError(
-                "bounds must be finite: mutations are shares of the range."
-            )
-        self.generators = [np.random.Generator(np.random.SFC64(s)) for s in seeds]
-
-    def __call__(self, best, active, generation):
-        """Return mutated copies (n_active, n_children, *input_shape)."""
-        rate = self.rate * 0.5 ** (generation // HALF_LIFE)
-        uniform = np.empty((len(active), self.n_children, *best.shape[1:]), np.float32)
-        for row, draw in zip(active.tolist(), uniform, strict=True):
-            self.generators[row].random(dtype=np.float32, out=draw)
-        draws = torch.from_numpy(uniform).to(best)
-        # Of the draws below the rate, the quotient is uniform again: one draw decides
-        # whether a value is mutated, and how.
-        step = _polynomial_step(draws / rate, self.strength)
-        step = torch.where(draws < rate, step, 0) * self.span[active, None]
-        low, high = (b[active, None] for b in (self.batch.low, self.batch.high))
-        return (best[active, None] + step).clamp(low, high)
+def _mutate(batch, generators, n_children, rate, strength, best, active, generation):
+    """Return mutated copies (n_active, n_children, *input_shape)."""
+    rate = rate * 0.5 ** (generation // HALF_LIFE)
+    uniform = np.empty((len(active), n_children, *best.shape[1:]), np.float32)
+    for row, draw in zip(active.tolist(), uniform, strict=True):
+        generators[row].random(dtype=np.float32, out=draw)
+    draws = torch.from_numpy(uniform).to(best)
+    # Draws below the rate, divided by it, are uniform again: one draw decides whether
+    # a value is mutated, and by how much.
+    step = torch.where(draws < rate, _polynomial_step(draws / rate, strength), 0)
+    low, high = (bound[active, None] for bound in (batch.low, batch.high))
+    return (best[active, None] + step * (high - low)).clamp(low, high)
 
 
 def _polynomial_step(u, strength):

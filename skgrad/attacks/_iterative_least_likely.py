@@ -3,19 +3,12 @@
 from math import ceil
 
 from .._compat import validate_params
-from ._base import CONSTRAINTS, POSITIVE
+from ._base import CONSTRAINTS, POSITIVE_INTEGER
 from ._bim import bim
-from ._descent import N_STEPS
 
 
 @validate_params(
-    {
-        **CONSTRAINTS,
-        "eps": [POSITIVE],
-        "step_size": [POSITIVE, None],
-        "n_steps": [N_STEPS, None],
-        "stop_at_success": ["boolean"],
-    },
+    {**CONSTRAINTS, "n_steps": [POSITIVE_INTEGER, None]},
     prefer_skip_nested_validation=True,
 )
 def iterative_least_likely(
@@ -31,7 +24,7 @@ def iterative_least_likely(
     batch_size=128,
     device=None,
 ):
-    r"""Walk towards the least likely class: BIM with that target.
+    r"""Walk towards the least likely class: `bim` with that target.
 
     .. math:: x_{t+1} = \Pi_\epsilon(x_t - \alpha \operatorname{sgn} \nabla_x
               \mathrm{CE}(F(x_t), y_{LL})), \quad x_0 = x, \quad
@@ -43,12 +36,11 @@ def iterative_least_likely(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
-        Changes nothing, as the goal is the least likely class; checked all the
-        same.
+        Checked, but without effect, as the goal is the least likely class.
     eps : float
         Largest change of a value, in units of X.
     step_size : float, default=None
@@ -59,27 +51,17 @@ def iterative_least_likely(
     stop_at_success : bool, default=False
         Whether each sample stays where it first reaches the goal.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask (the least likely class is predicted) and
-        the size of the changes.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not legal, or the input gradient is exactly zero at every
-        sample, so that the attack cannot move.
-
-    See Also
-    --------
-    bim : The same towards other classes, or away from one.
+        The adversarial inputs, their success and the size of their changes.
 
     Notes
     -----
@@ -103,15 +85,15 @@ def iterative_least_likely(
     step_size = eps / 16 if step_size is None else step_size
     if n_steps is None:
         to_edge = eps / step_size
-        # Rounded first, lest 10.000000001 become 11.
-        n_steps = ceil(round(min(to_edge + 4, 1.25 * to_edge), 6))
+        # Rounded before the ceiling, so that 10.000000001 does not become 11.
+        n_steps = max(1, ceil(round(min(to_edge + 4, 1.25 * to_edge), 6)))
     return bim(
         model,
         X,
         y,
         eps=eps,
         step_size=step_size,
-        n_steps=max(1, n_steps),
+        n_steps=n_steps,
         stop_at_success=stop_at_success,
         target="least_likely",
         bounds=bounds,

@@ -4,12 +4,12 @@ from numbers import Real
 
 from .._compat import Interval, validate_params
 from ._art import art_attack
-from ._library import LIMITS
+from ._base import CONSTRAINTS
 
 
 @validate_params(
     {
-        **LIMITS,
+        **CONSTRAINTS,
         "theta": [Real],
         "gamma": [Interval(Real, 0, 1, closed="right")],
     },
@@ -20,59 +20,55 @@ def jsma(
     X,
     y=None,
     *,
-    target=None,
     theta=0.1,
     gamma=1.0,
+    target=None,
     bounds=(0.0, 1.0),
     batch_size=128,
     device=None,
     random_state=None,
 ):
-    """Change few values, those that speak most for another class (JSMA).
+    """Jacobian-based saliency map attack: change few values, each by much.
 
     In each step the two values with the largest gradient of the target's logit are
     changed by ``theta``, until the model predicts the target or too many values have
     been changed.
 
-    Needs the extra: ``pip install "skgrad[attacks]"``.
+    Needs the Adversarial Robustness Toolbox: ``pip install "skgrad[attacks]"``.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
-    target : int, array-like of int, "random", "least_likely" or None, default=None
-        The classes to reach. The attack always aims at one: None draws it, and counts
-        any class but y as a success.
     theta : float, default=0.1
         Change of a value per step; negative ones darken.
     gamma : float, default=1.0
         Largest share of the values that may be changed.
+    target : int, array-like of int, {"random", "least_likely"} or None, default=None
+        The classes to reach. The attack always aims at one: None draws it, and counts
+        any other than y as a success.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes.
-
-    Raises
-    ------
-    ImportError
-        If the Adversarial Robustness Toolbox is not installed.
+        The adversarial inputs, their success and the size of their changes.
 
     See Also
     --------
-    art_attack : Any attack of the toolbox, and what bounds mean for all of them.
+    art_attack : Any attack of the toolbox, and the units of its parameters.
 
     Notes
     -----

@@ -1,6 +1,5 @@
-"""What the attacks of other libraries need: a model, a box and seeds of their own."""
+"""What the attacks of other libraries need: a model, a range of values and seeds."""
 
-import logging
 import os
 import random
 import warnings
@@ -9,73 +8,61 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .._messages import brief, did_you_mean, listed
 from .._optional import import_package
 from .._validation import check_inputs
-from ..torch_engine.model_state import as_logits, check_recorded, placement
+from ..torch_engine.model_state import as_logits, check_recorded
 from ..torch_engine.restoring import torch_seeded
-from ._balls import per_sample
-from ._base import CONSTRAINTS, run_attack
-from ._bounds import checked_bounds
-
-LIMITS = {**CONSTRAINTS, "random_state": ["random_state"]}
-
-# Warnings that say nothing about what the user did: (category, how they begin).
-HARMLESS = [
-    # foolbox 3.3 takes gaussian_filter from where scipy had it long ago.
-    (DeprecationWarning, r"Please import `\w+` from the `scipy"),
-    # eagerpy shares arrays that it marked as read-only, and never writes to them.
-    (UserWarning, "The given NumPy array is not writable"),
-]
 
 
 def import_library(name):
-    """Import a package of the extra ``attacks``, and say how to install it."""
-    before = os.environ.get("GIT_PYTHON_REFRESH")
+    """Import a package of the extra ``attacks``."""
     # foolbox's model zoo imports GitPython, which fails where git is not installed.
-    os.environ["GIT_PYTHON_REFRESH"] = before or "quiet"
-    try:
-        with without_harmless_warnings():
-            return import_package(name, "This attack needs", "attacks")
-    finally:
-        if before is None:
-            del os.environ["GIT_PYTHON_REFRESH"]
-
-
-@contextmanager
-def without_harmless_warnings():
-    """Leave out the warnings of `HARMLESS`, and no others."""
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     with warnings.catch_warnings():
-        for category, message in HARMLESS:
-            warnings.filterwarnings("ignore", message=message, category=category)
-        yield
+        # foolbox 3.3 imports a function from where scipy had it long ago.
+        warnings.filterwarnings("ignore", "Please import", DeprecationWarning)
+        return import_package(name, "This attack needs", "attacks")
 
 
-def named_attack(name, home, base, library):
-    """Return the attack class of that name, or say which ones there are."""
-    attacks = {
-        key: thing
-        for key, thing in vars(home).items()
-        if isinstance(thing, type) and issubclass(thing, base) and thing is not base
+def find_attack(attack, module, base):
+    """Return an attack class of a library, given the class or its name.
+
+    Parameters
+    ----------
+    attack : str or class
+        As in `foolbox_attack` and `art_attack`.
+    module : module
+        Where the library has its attacks.
+    base : class
+        The base class of its attacks.
+    """
+    if isinstance(attack, type) and issubclass(attack, base):
+        return attack
+    if not isinstance(attack, str):
+        raise TypeError(
+            f"attack must be the name or the class of an attack in {module.__name__}; "
+            f"got {brief(attack)}."
+        )
+    known = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
     }
-    if name in attacks:
-        return attacks[name]
-    near = did_you_mean(name, attacks, most=4, cutoff=0.45)
-    raise ValueError(
-        f"attack must be the name of an attack of {library}; got {name!r}."
-        f"{near or f' Legal are {listed(sorted(attacks))}.'}"
-    )
+    if attack not in known:
+        near = did_you_mean(attack, known, most=4, cutoff=0.45)
+        raise ValueError(
+            f"attack must be the name of an attack in {module.__name__}; got "
+            f"{attack!r}.{near or f' Valid are {listed(sorted(known))}.'}"
+        )
+    return known[attack]
 
 
 def construct(make, options):
-    """Call the class of an attack, and say it in the words of ``options`` if it fails.
-
-    `make` is the class, or the class with its model already given.
-    """
+    """Call the class of an attack; say which parameter of ours is wrong if it fails."""
     try:
         return make(**options)
     except (TypeError, ValueError) as error:
@@ -85,85 +72,49 @@ def construct(make, options):
         ) from error
 
 
-def run_library_attack(
-    attack_box, model, X, y, *, bounds, random_state, what, **arguments
-):
-    """Run an attack of another library, batch by batch.
+def perturb_in_box(attack_box, name, seeds):
+    """Return an attack of another library as `run_attack` takes it.
 
     Parameters
     ----------
     attack_box : callable
-        Takes a `Batch`, a `Box` and a seed per input; returns adversarial inputs of
+        Takes a `Batch`, its `Box` and a seed per input; returns adversarial inputs of
         the box, a Tensor.
-    model, X, y, bounds, **arguments
-        As in `run_attack`.
-    random_state : int, RandomState instance or None
-        Seeds the library.
-    what : str
-        How to call the attack in an error.
-
-    Returns
-    -------
-    AttackResult
-        The adversarial inputs and how they fare.
+    name : str
+        The attack's name in messages.
+    seeds : ndarray of int of shape (n_samples,)
+        One for each input.
     """
-    random_state = check_random_state(random_state)
-    seeds = seed_each(X, random_state)
 
     def perturb(batch):
-        box = Box.around(batch, bounds)
+        box = Box.around(batch)
         own = seeds[batch.rows]
-        with (
-            seeded(int(own[0]), batch.x.device),
-            torch.enable_grad(),
-            without_harmless_warnings(),
-            root_logger_restored(),
-            told_by(what, batch.x),
-        ):
-            found = attack_box(batch, box, own)
-        return box.outside(found.detach(), batch, what)
+        with seeded(int(own[0]), batch.x.device), torch.enable_grad():
+            try:
+                found = attack_box(batch, box, own)
+            except Exception as error:
+                error.add_note(
+                    f"Raised while {name} attacked inputs of shape "
+                    f"{tuple(batch.x.shape[1:])}. Not every attack takes every shape, "
+                    "model, option and target (or none); some need further packages."
+                )
+                raise
+        return box.outside(found.detach(), batch)
 
-    return run_attack(
-        perturb, model, X, y, bounds=bounds, random_state=random_state, **arguments
-    )
-
-
-@contextmanager
-def root_logger_restored():
-    """Take away the handlers that a library added by logging something."""
-    logger = logging.getLogger()
-    before = logger.handlers[:]
-    try:
-        yield
-    finally:
-        logger.handlers[:] = before
+    return perturb
 
 
-@contextmanager
-def told_by(what, x):
-    """Say with errors which attack they come from."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(
-            f"Raised while {what} attacked inputs of shape {tuple(x.shape[1:])}. Not "
-            "every attack of the library takes every shape, model, target or option, "
-            "and some need packages of their own."
-        )
-        raise
-
-
-def seed_each(X, random_state):
-    """Draw a seed for each input: what is drawn for one does not depend on others."""
+def draw_seeds(X, random_state):
+    """Draw a seed per input, so that its random numbers do not depend on others."""
     X = check_inputs(X)
-    # A Dataset is refused later, in the words of X.
+    # run_attack rejects a Dataset, which may have no length.
     n_samples = 0 if isinstance(X, Dataset) else len(X)
     return random_state.randint(2**31 - 1, size=n_samples)
 
 
 @contextmanager
 def seeded(seed, device):
-    """Seed the global generators of Python, numpy and torch, then restore them."""
+    """Seed the global generators, from which the libraries draw, and restore them."""
     with torch_seeded(seed, device):
         python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
         random.seed(seed)
@@ -177,68 +128,58 @@ def seeded(seed, device):
 
 @dataclass(frozen=True)
 class Box:
-    """The legal inputs as the libraries want them: between two numbers, in float32.
+    """The inputs as the libraries want them: in float32, between 0 and one number.
 
-    A value x of X is (x - shift) / scale in the box. Where the range of all values is
-    the same, the scale is 1 and lengths are those of X; else it is the range, and
+    A value x of X is (x - shift) / scale in the box. The scale is 1 where the bounds
+    have one width, so that lengths are those of X; otherwise it is the width, and
     lengths are shares of it.
 
     Attributes
     ----------
     module : torch.nn.Module
-        The model, as it looks from inside the box.
+        The model as a function of the values in the box.
     x : Tensor of float32 of shape (n_samples, *input_shape)
-        The clean inputs inside.
-    low, high : float
-        The bounds inside.
+        The clean inputs in the box.
+    high : float
+        The upper bound in the box; the lower one is 0.
     shift, scale : Tensor
-        What leads inside; they broadcast with one sample.
+        They broadcast with one sample.
     """
 
     module: nn.Module
     x: Tensor
-    low: float
     high: float
     shift: Tensor
     scale: Tensor
 
     @classmethod
-    def around(cls, batch, bounds):
+    def around(cls, batch):
         """Make the box of a batch."""
-        low, high = checked_bounds(
-            bounds, tuple(batch.x.shape[1:]), placement(batch.module)
-        )
-        span = high - low
-        if not torch.isfinite(span).all():
+        low, high = batch.bounds
+        width = high - low
+        if not torch.isfinite(width).all():
             raise ValueError(
-                "bounds must be finite for attacks of other libraries, which search "
-                f"the whole range; got {brief(bounds)}."
+                "bounds must be finite for attacks of other libraries; got "
+                f"{brief(batch.bounds)}."
             )
-        if low.numel() == high.numel() == 1:
-            shift, scale, low, high = 0 * low, 1 + 0 * low, low.item(), high.item()
-        elif torch.allclose(span, span.flatten()[0]):
-            shift, scale, low, high = low, 1 + 0 * low, 0.0, span.min().item()
+        if torch.allclose(width, width.flatten()[0]):
+            scale, top = torch.ones_like(width), width.min().float().item()
         else:
-            shift, scale, low, high = low, span, 0.0, 1.0
-        x = ((batch.x - shift) / scale).float().clamp(low, high)
-        return cls(FromInside(batch, shift, scale), x, low, high, shift, scale)
+            scale, top = width, 1.0
+        x = ((batch.x - low) / scale).float().clamp(0, top)
+        return cls(_InBox(batch, low, scale), x, top, low, scale)
 
-    def outside(self, found, batch, what):
-        """Bring what an attack found out of the box; unchanged values stay exact."""
-        if found.shape != self.x.shape:
-            raise ValueError(
-                f"attack must change inputs one by one; {what} returned shape "
-                f"{tuple(found.shape)} for inputs of shape {tuple(self.x.shape)}."
-            )
+    def outside(self, found, batch):
+        """Return inputs of the box in units of X; unchanged values stay exact."""
         found = found.to(self.x)
-        finite = torch.isfinite(found).flatten(1).all(dim=1)
-        kept = (found == self.x) | ~per_sample(finite, found)
+        # Values that an attack made NaN, as by dividing by 0, stay clean.
+        kept = (found == self.x) | ~torch.isfinite(found)
         outside = found.to(batch.x) * self.scale + self.shift
-        return batch.within(torch.where(kept, batch.x, outside))
+        return batch.clip(torch.where(kept, batch.x, outside))
 
 
-class FromInside(nn.Module):
-    """A frozen model as it looks from inside a box, in float32.
+class _InBox(nn.Module):
+    """A frozen model as a function of the values in a box, in float32.
 
     The model is hidden from ``modules()`` and ``parameters()``: nothing that a library
     does to this wrapper, such as ``to``, ``train`` or ``zero_grad``, reaches it.
@@ -246,26 +187,16 @@ class FromInside(nn.Module):
 
     def __init__(self, batch, shift, scale):
         super().__init__()
-        self._inside = (batch, shift, scale)
+        self._hidden = (batch, shift, scale)
         self.eval()
 
     def forward(self, x):
         """Return logits in float32, on the device of x."""
-        batch, shift, scale = self._inside
-        # An attack that divided by zero must not take its batch-mates along.
-        broken = ~torch.isfinite(x).flatten(1).all(dim=1)
-        safe = torch.where(per_sample(broken, x), 0, x).to(batch.x)
-        output = batch.module((safe * scale + shift).clone())
-        logits = as_logits(output, len(x))
+        batch, shift, scale = self._hidden
+        # One sample that an attack made NaN must not stop the others of its batch.
+        inputs = torch.nan_to_num(x).to(batch.x) * scale + shift
+        logits = as_logits(batch.module(inputs.clone()), len(x))
         if x.requires_grad and torch.is_grad_enabled():
             check_recorded(logits, "input")
-            x.register_hook(batch.watch.see)
+            x.register_hook(batch.monitor.update)
         return logits.to(x.device, torch.float32)
-
-
-def lacks_target(what):
-    """Return the error for an attack that knows no targets."""
-    return ValueError(
-        f"target must be None for {what}, which cannot aim at a class. PGD and the "
-        "attack of Carlini and Wagner can."
-    )

@@ -5,22 +5,13 @@ from functools import partial
 from sklearn.utils import check_random_state
 
 from .._compat import StrOptions, validate_params
-from ._balls import BALLS, NORM
-from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._descent import LOSSES, N_STEPS, descend, toward_goal
+from ._balls import BALLS
+from ._base import CONSTRAINTS, run_attack
+from ._descent import LOSSES, descend, toward_goal
 
 
 @validate_params(
-    {
-        **CONSTRAINTS,
-        "eps": [POSITIVE],
-        "norm": [NORM],
-        "step_size": [POSITIVE, None],
-        "n_steps": [N_STEPS],
-        "random_start": ["boolean"],
-        "loss": [StrOptions(set(LOSSES))],
-        "random_state": ["random_state"],
-    },
+    {**CONSTRAINTS, "loss": [StrOptions(set(LOSSES))]},
     prefer_skip_nested_validation=True,
 )
 def pgd(
@@ -52,9 +43,9 @@ def pgd(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     eps : float
@@ -73,27 +64,27 @@ def pgd(
         :math:`-\log p_y`, paper B's SCE, or its MSE, taken as
         :math:`\frac{1}{C} \sum_j (p_j - [j = y])^2`.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach: one for all samples, one for each, drawn from those other
-        than y, or the one least likely for the clean input. None for any but y.
+        The classes to reach, for all or for each; "random" draws them from those other
+        than y, "least_likely" is that of the clean input. None for any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
         Draws the start and random targets.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes.
+        The adversarial inputs, their success and the size of their changes.
 
     Raises
     ------
     ValueError
-        If an argument is not legal, or the input gradient is exactly zero at every
-        sample, so that the attack cannot move.
+        If the input gradient is exactly zero at every sample.
 
     See Also
     --------
@@ -105,8 +96,8 @@ def pgd(
     more without y or with the least likely target.
 
     Gradients are rescaled by a positive factor of each sample, so that they do not
-    vanish where the softmax saturates and the attack does not stall at confident
-    inputs. Neither the sign nor the normalised gradient shows the factor.
+    vanish where the softmax saturates. Neither the sign nor the normalised gradient
+    shows the factor.
 
     Paper B's T-SCE and T-MSE are ``target="random", n_steps=100`` with either loss. It
     does not say what the squared error is of. Probabilities are taken here: with
@@ -128,28 +119,14 @@ def pgd(
     [0.25]
     """
     random_state = check_random_state(random_state)
-    ball = BALLS[norm](eps)
-    walk = partial(
+    perturb = partial(
         descend,
-        ball=ball,
-        step_size=eps / 4 if step_size is None else step_size,
+        ball=BALLS[norm](eps),
+        step_size=step_size,
         n_steps=n_steps,
         ascent=partial(toward_goal, loss=loss),
+        start=random_state if random_start else None,
     )
-
-    def perturb(batch):
-        if not random_start:
-            return walk(batch, batch.x)
-        return walk(batch, batch.within(batch.x + ball.draw(random_state, batch.x)))
-
     return run_attack(
-        perturb,
-        model,
-        X,
-        y,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        target=target,
-        random_state=random_state,
+        perturb, model, X, y, target, bounds, batch_size, device, random_state
     )

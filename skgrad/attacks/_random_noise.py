@@ -3,19 +3,11 @@
 from sklearn.utils import check_random_state
 
 from .._compat import validate_params
-from ._balls import BALLS, NORM
-from ._base import CONSTRAINTS, POSITIVE, run_attack
+from ._balls import BALLS
+from ._base import CONSTRAINTS, run_attack
 
 
-@validate_params(
-    {
-        **CONSTRAINTS,
-        "eps": [POSITIVE],
-        "norm": [NORM],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
-)
+@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
 def random_noise(
     model,
     X,
@@ -36,9 +28,9 @@ def random_noise(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     eps : float
@@ -47,23 +39,19 @@ def random_noise(
         Maximum or Euclidean norm, the latter over all values of a sample. In high
         dimensions nearly all of the Euclidean ball lies at its edge.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
         Draws the noise.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not legal.
+        The adversarial inputs, their success and the size of their changes.
 
     See Also
     --------
@@ -71,7 +59,7 @@ def random_noise(
 
     Notes
     -----
-    Cost: one forward pass; no gradient. One forward pass more without y.
+    Cost: one forward pass, two without y; no gradient.
 
     Examples
     --------
@@ -85,15 +73,8 @@ def random_noise(
     random_state, ball = check_random_state(random_state), BALLS[norm](eps)
 
     def perturb(batch):
-        return batch.within(batch.x + ball.draw(random_state, batch.x))
+        return batch.clip(batch.x + ball.draw(random_state, batch.x))
 
     return run_attack(
-        perturb,
-        model,
-        X,
-        y,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        random_state=random_state,
+        perturb, model, X, y, None, bounds, batch_size, device, random_state
     )

@@ -9,17 +9,13 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from .._compat import Interval, validate_params
 from .._messages import brief
-from .._validation import check_inputs, to_array
+from .._validation import check_finite, check_inputs, check_per_sample
 from ..torch_engine.model_state import at_least_float32
 from ._base import CONSTRAINTS, run_attack
 
 
 @validate_params(
-    {
-        **CONSTRAINTS,
-        "angle": [Interval(Real, 0, 180, closed="right"), "array-like"],
-        "random_state": ["random_state"],
-    },
+    {**CONSTRAINTS, "angle": [Interval(Real, 0, 180, closed="right"), "array-like"]},
     prefer_skip_nested_validation=True,
 )
 def rotate(
@@ -34,47 +30,41 @@ def rotate(
     device=None,
     random_state=None,
 ):
-    """Rotate images about their centre.
-
-    Between pixels the values are interpolated bilinearly.
+    """Rotate images about their centre, with bilinear interpolation.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, n_channels, height, width)
-        Clean images.
+        The clean images, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     angle : float or array-like of shape (n_samples,), default=45.0
-        In degrees. A number is the largest: each image is turned by its own uniform
+        In degrees. A number is the largest: each image is rotated by its own uniform
         draw from [-angle, angle]. An array holds the angles themselves, positive ones
         counterclockwise.
     fill : float or array-like of shape (n_channels,), default=None
-        What comes in from outside the image; None for the lower bound.
+        The value outside of the image; None for the lower bound.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1).
+        Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
     random_state : int, RandomState instance or None, default=None
         Draws the angles.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not legal, or X does not hold images.
+        The adversarial inputs, their success and the size of their changes.
 
     Notes
     -----
-    Cost: one forward pass; no gradient. One forward pass more without y. Paper B turns
-    by up to 45 degrees.
+    Cost: one forward pass, two without y; no gradient. Paper B rotates by up to 45
+    degrees.
 
     References
     ----------
@@ -89,88 +79,66 @@ def rotate(
     [[[[1.0, 0.0], [0.0, 0.0]]]]
     """
     X = check_inputs(X)
-    angles = None if isinstance(angle, Real) else _checked_angles(angle, len(X))
-    generator = check_random_state(random_state)
+    angles = None if isinstance(angle, Real) else _check_angles(angle, len(X))
+    random_state = check_random_state(random_state)
 
     def perturb(batch):
-        _check_images(batch.x)
-        own = (
-            generator.uniform(-angle, angle, size=len(batch.x))
-            if angles is None
-            else angles[batch.rows]
-        )
-        return batch.within(_rotated(batch.x, own, _filling(fill, batch)))
+        if batch.x.ndim != 4:
+            raise ValueError(
+                "X must hold images, of shape (n_samples, n_channels, height, width); "
+                f"got samples of shape {tuple(batch.x.shape[1:])}."
+            )
+        if angles is None:
+            degrees = random_state.uniform(-angle, angle, size=len(batch.x))
+        else:
+            degrees = angles[batch.rows]
+        return batch.clip(_rotated(batch.x, degrees, _fill_values(fill, batch)))
 
     return run_attack(
-        perturb,
-        model,
-        X,
-        y,
-        bounds=bounds,
-        batch_size=batch_size,
-        device=device,
-        random_state=generator,
+        perturb, model, X, y, None, bounds, batch_size, device, random_state
     )
 
 
-def _rotated(x, degrees, filling):
-    """Turn each image counterclockwise by its own angle."""
+def _rotated(x, degrees, fill):
+    """Rotate each image counterclockwise by its own angle."""
     height, width = x.shape[2:]
     wide = at_least_float32(x)
     angles = torch.as_tensor(np.deg2rad(degrees), dtype=wide.dtype, device=wide.device)
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
-    # From where each pixel takes its value, in halves of the image's own sides; the
-    # vertical axis points down.
-    turn = torch.stack(
+    # affine_grid asks where each pixel takes its value from, in halves of the image's
+    # own sides, which is why height / width enters. The vertical axis points down.
+    rotation = torch.stack(
         [
             torch.stack([cos, -sin * (height / width), zero], dim=1),
             torch.stack([sin * (width / height), cos, zero], dim=1),
         ],
         dim=1,
     )
-    grid = affine_grid(turn, list(x.shape), align_corners=False)
-    # Outside is 0 after the shift, so filling and image blend at the edge.
-    moved = grid_sample(wide - filling, grid, mode="bilinear", align_corners=False)
-    return (moved + filling).to(x)
+    grid = affine_grid(rotation, list(x.shape), align_corners=False)
+    # grid_sample has 0 outside, which the shift makes the fill value.
+    moved = grid_sample(wide - fill, grid, mode="bilinear", align_corners=False)
+    return (moved + fill).to(x)
 
 
-def _filling(fill, batch):
-    """Return what fills each channel, of shape (n_channels, 1, 1)."""
-    if fill is None:
-        filling = batch.low.amin(dim=(0, 2, 3))
-    else:
-        try:
-            filling = torch.as_tensor(fill).to(batch.x).expand(batch.x.shape[1])
-        except (TypeError, ValueError, RuntimeError):
-            filling = None
-    if filling is None or not torch.isfinite(filling).all():
+def _fill_values(fill, batch):
+    """Return the fill value of each channel, of shape (n_channels, 1, 1)."""
+    try:
+        lowest = batch.low.amin(dim=(0, 2, 3))
+        values = torch.as_tensor(lowest if fill is None else fill).to(batch.x)
+        values = values.expand(batch.x.shape[1])
+    except (TypeError, ValueError, RuntimeError):
+        values = torch.tensor(torch.nan)
+    if not torch.isfinite(values).all():
         raise ValueError(
             "fill must be None (the lower bound, if finite), a finite number or one "
             f"per channel, {batch.x.shape[1]} here; got {brief(fill)}."
         )
-    return filling[:, None, None]
+    return values[:, None, None]
 
 
-def _checked_angles(angle, n_samples):
-    try:
-        angles = to_array(angle, "angle")
-    except ValueError as error:
-        raise ValueError(
-            f"angle must be a number of degrees, or one for each sample of X: {error}"
-        ) from error
-    if angles.dtype.kind not in "iuf" or angles.shape != (n_samples,):
-        raise ValueError(
-            "angle must be a number of degrees, or one for each sample of X, "
-            f"{n_samples} here; got {angles.dtype} of shape {angles.shape}."
-        )
-    if not np.isfinite(angles).all():
-        raise ValueError("angle must be finite; it contains NaN or infinity.")
+def _check_angles(angle, n_samples):
+    angles = check_per_sample(angle, n_samples, "angle")
+    if angles.dtype.kind not in "iuf":
+        raise ValueError(f"angle must hold degrees; got an array of {angles.dtype}.")
+    check_finite(angles, "angle")
     return angles
-
-
-def _check_images(x):
-    if x.ndim != 4:
-        raise ValueError(
-            "X must hold images, of shape (n_samples, n_channels, height, width), to "
-            f"be rotated; got samples of shape {tuple(x.shape[1:])}."
-        )

@@ -16,32 +16,28 @@ def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack, returning logits. It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
-        Clean inputs.
+        The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
-        Lowest and highest legal value, such as per channel of shape (c, 1, 1);
-        finite.
+        Lowest and highest valid values; arrays broadcast to one sample.
+        Both must be finite.
     batch_size : int, default=128
-        Samples per batch; changes no result beyond rounding.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device.
+        Where to compute; None is the model's own device. Another one works on a
+        private copy.
 
     Returns
     -------
     AttackResult
-        With ``X_adv``, the ``success`` mask and the size of the changes.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not legal.
+        The adversarial inputs, their success and the size of their changes.
 
     Notes
     -----
-    Cost: one forward pass; no gradient. One forward pass more without y.
+    Cost: one forward pass, two without y; no gradient.
 
     References
     ----------
@@ -61,11 +57,8 @@ def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None
         total = batch.low + batch.high
         if not torch.isfinite(total).all():
             raise ValueError(
-                "bounds must be finite to turn values within them; got "
-                f"{brief(bounds)}."
+                f"bounds must be finite to take negatives; got {brief(bounds)}."
             )
-        return batch.within(total - batch.x)
+        return batch.clip(total - batch.x)
 
-    return run_attack(
-        perturb, model, X, y, bounds=bounds, batch_size=batch_size, device=device
-    )
+    return run_attack(perturb, model, X, y, None, bounds, batch_size, device, None)

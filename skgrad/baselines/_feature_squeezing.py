@@ -9,7 +9,7 @@ from scipy.ndimage import median_filter
 
 from .._compat import Interval
 from .._messages import brief
-from ..attacks._bounds import check_within, checked_bounds
+from ..attacks._bounds import check_bounds, check_within
 from ..detectors._decision import take
 from ..torch_engine.model_state import as_logits, at_least_float32, placement
 from ..torch_engine.scaling import widest_float
@@ -201,7 +201,7 @@ class FeatureSqueezing(BaseModelDetector):
         return squeezers
 
     def _limits(self, module):
-        return checked_bounds(self.bounds, self.input_shape_, placement(module))
+        return check_bounds(self.bounds, self.input_shape_, placement(module))
 
 
 def _probabilities(module, batch):

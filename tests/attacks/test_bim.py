@@ -1,14 +1,13 @@
-"""BIM by hand; stopped samples stay where they are and cost nothing more."""
+"""BIM by hand, samples that stop, and the least-likely class method."""
 
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from networks import AnyWidth, Recording, images, seeded, two_classes
+from networks import AnyWidth, LeNet, Recording, images, seeded, two_classes
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skgrad.attacks import bim, fgsm
+from skgrad.attacks import bim, fgsm, iterative_least_likely
 
 ROWS = [[0.6, 0.5], [0.9, 0.1], [0.2, 0.8]]
 
@@ -20,8 +19,8 @@ def test_by_hand():
     assert result.success.tolist() == [True, False, True]
     default = bim(two_classes(), ROWS, [0, 0, 0], eps=0.25, n_steps=1)
     assert_allclose(default.linf, [0.25 / 4] * 3, atol=1e-6)
-    whole = bim(two_classes(), ROWS, [0, 0, 0], eps=0.25)
-    assert_allclose(whole.X_adv, [[0.35, 0.75], [0.65, 0.35], [0, 1]], atol=1e-6)
+    all_steps = bim(two_classes(), ROWS, [0, 0, 0], eps=0.25)
+    assert_allclose(all_steps.X_adv, [[0.35, 0.75], [0.65, 0.35], [0, 1]], atol=1e-6)
 
 
 def test_each_sample_stops_at_its_own_first_success():
@@ -60,22 +59,39 @@ def test_stopped_samples_are_passed_no_more(tmp_path):
     result = bim(net, clean, y, eps=0.001, n_steps=5, stop_at_success=True)
     seen = net.seen().total()
     assert result.success.tolist() == [True] * 20 + [False] * 20
-    # Two to look at the model, one pass each to see who is there, four steps more with
-    # those who are not, one pass each in the end.
+    # Two to look at the model, one pass each to see which have stopped, four steps
+    # more with the others, one pass each at the end.
     assert seen == 2 + 40 + 4 * 20 + 40
 
 
-def test_samples_do_not_depend_on_who_stops_beside_them():
-    net, clean = seeded(partial(AnyWidth, 10)), images(9, (6,))
-    walk = {"eps": 0.5, "step_size": 0.02, "stop_at_success": True}
-    together = bim(net, clean, **walk)
-    for batch_size in (1, 4):
-        alone = bim(net, clean, batch_size=batch_size, **walk)
-        assert_allclose(alone.X_adv, together.X_adv, atol=1e-12)
-    assert len(np.unique(together.linf.round(6))) > 2
+def test_least_likely_by_hand():
+    result = iterative_least_likely(
+        two_classes(), [[0.9, 0.1], [0.3, 0.6]], eps=0.2, step_size=0.1, n_steps=1
+    )
+    # From class 0 to class 1, and from 1 to 0.
+    assert_allclose(result.X_adv, [[0.8, 0.2], [0.4, 0.5]], atol=1e-6)
 
 
-def test_bad_options():
-    for options in ({"n_steps": 0}, {"step_size": 0}, {"stop_at_success": "yes"}):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            bim(two_classes(), ROWS, eps=0.1, **options)
+def test_least_likely_is_bim_towards_that_class():
+    net, clean = seeded(LeNet, dtype=torch.float64), images(6, (1, 28, 28))
+    with torch.no_grad():
+        target = net(torch.from_numpy(clean).double()).argmin(dim=1)
+    result = iterative_least_likely(net, clean, eps=0.1)
+    expected = bim(net, clean, eps=0.1, target=target, step_size=0.1 / 16, n_steps=20)
+    assert_array_equal(result.X_adv, expected.X_adv)
+    assert_array_equal(result.success, result.predicted == target.numpy())
+    with_y = iterative_least_likely(net, clean, [0] * 6, eps=0.1)
+    assert_array_equal(with_y.X_adv, result.X_adv)
+
+
+@pytest.mark.parametrize(
+    ("levels", "steps"), [(2, 3), (4, 5), (8, 10), (16, 20), (32, 36), (0.2, 1)]
+)
+def test_number_of_steps_to_the_least_likely_class(tmp_path, levels, steps):
+    """Kurakin et al., Sec. 2.2: min(eps + 4, 1.25 eps) with eps in levels."""
+    net = seeded(lambda: Recording(tmp_path / "seen"))
+    iterative_least_likely(
+        net, images(3, (2, 6, 6)), eps=levels / 255, step_size=1 / 255
+    )
+    # Two to look at the model, one pass to find the class, one at the end.
+    assert net.seen().total() == 2 + 3 + 3 * steps + 3

@@ -1,4 +1,4 @@
-"""FGSM by hand, beside its equation and in saturated networks."""
+"""FGSM by hand, against its equation and in saturated networks."""
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ def test_against_the_equation():
     assert_allclose(fgsm(net, clean, eps=0.1, target=y).X_adv, down, atol=1e-12)
 
 
-def test_saturated_networks_are_attacked_too():
+def test_saturated_network():
     # The softmax rounds to (1, 0) in float32, so the loss has no gradient.
     net = two_classes()
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_saturated_networks_are_attacked_too():
     assert fgsm(net, [[0.6, 0.5]], eps=0.25, target=1).success.all()
 
 
-def test_what_is_misclassified_already_counts_as_success():
+def test_misclassified_clean_inputs_count_as_success():
     net, clean = seeded(LeNet, seed=1), images(8, (1, 28, 28))
     before = fgsm(net, clean, eps=1e-9).predicted
     result = fgsm(net, clean, (before + 1) % 10, eps=1e-9)

@@ -12,7 +12,7 @@ from skgrad.attacks import pgd
 ROW = [[0.6, 0.5]]
 
 
-def test_walks_to_the_corner_of_the_ball():
+def test_by_hand_in_the_maximum_norm():
     result = pgd(two_classes(), ROW, eps=0.25, random_start=False, n_steps=4)
     assert_allclose(result.X_adv, [[0.35, 0.75]], atol=1e-6)
     short = pgd(
@@ -21,21 +21,21 @@ def test_walks_to_the_corner_of_the_ball():
     assert_allclose(short.X_adv, [[0.4, 0.7]], atol=1e-6)
 
 
-def test_walks_straight_in_the_euclidean_norm():
+def test_by_hand_in_the_euclidean_norm():
     walk = {"norm": "l2", "random_start": False}
     # The gradient is along (-1, 1), of length 1 after normalisation.
     one = pgd(two_classes(), ROW, eps=0.2, n_steps=1, **walk)
     assert_allclose(one.X_adv, np.array(ROW) + 0.05 * np.array([-1, 1]) / 2**0.5)
-    whole = pgd(two_classes(), ROW, eps=0.2, n_steps=9, **walk)
-    assert_allclose(whole.l2, 0.2, rtol=1e-5)
-    assert_allclose(whole.X_adv, np.array(ROW) + 0.2 * np.array([-1, 1]) / 2**0.5)
+    all_steps = pgd(two_classes(), ROW, eps=0.2, n_steps=9, **walk)
+    assert_allclose(all_steps.l2, 0.2, rtol=1e-5)
+    assert_allclose(all_steps.X_adv, np.array(ROW) + 0.2 * np.array([-1, 1]) / 2**0.5)
     # At the bounds the rest of the way is along them.
     edge = pgd(two_classes(), [[0.6, 0.95]], [0], eps=0.2, n_steps=40, **walk)
     assert_allclose(edge.X_adv[0, 1], 1)
     assert edge.l2[0] <= 0.2 + 1e-6
 
 
-def test_attacks_succeed_and_report_it():
+def test_success_is_what_the_model_predicts():
     net = seeded(LeNet, seed=1)
     clean = images(8, (1, 28, 28))
     with torch.no_grad():
@@ -46,22 +46,6 @@ def test_attacks_succeed_and_report_it():
     assert_array_equal(result.success, after != before)
     assert_array_equal(result.predicted, after)
     assert result.success.mean() > 0.5
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_start_is_uniform_in_the_ball(norm):
-    """A model whose gradient hardly moves anything shows where it starts."""
-    rows = np.full((4000, 3), 0.5)
-    result = pgd(
-        AnyWidth(), rows, eps=0.2, norm=norm, n_steps=1, step_size=1e-9, random_state=0
-    )
-    change = (result.X_adv - rows) / 0.2
-    assert_allclose(change.mean(axis=0), 0, atol=0.05)
-    # Of n uniform values in a ball, its radius to the power of n is uniform.
-    radius = np.abs(change).max(axis=1) if norm == "linf" else result.l2 / 0.2
-    assert radius.max() <= 1 + 1e-6
-    quantiles = np.quantile(radius**3, [0.25, 0.5, 0.75])
-    assert_allclose(quantiles, [0.25, 0.5, 0.75], atol=0.04)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -77,24 +61,14 @@ def test_mse_against_its_equation(norm, target):
     gradient = gradient if target is None else -gradient
     step = gradient.sign() if norm == "linf" else nn.functional.normalize(gradient)
     expected = x.detach() + 0.01 * step
-    result = pgd(
-        net,
-        rows,
-        y,
-        eps=0.04,
-        norm=norm,
-        n_steps=1,
-        random_start=False,
-        loss="mse",
-        target=target,
-        bounds=(-1, 2),
-    )
+    walk = {"n_steps": 1, "random_start": False, "loss": "mse", "bounds": (-1, 2)}
+    result = pgd(net, rows, y, eps=0.04, norm=norm, target=target, **walk)
     assert_allclose(result.X_adv, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 @pytest.mark.parametrize("target", [None, 1])
-def test_saturated_networks_are_attacked_too(loss, target):
+def test_saturated_network(loss, target):
     net = two_classes()
     with torch.no_grad():
         net.weight.mul_(1e6)
@@ -109,16 +83,3 @@ def test_tiny_gradients_are_normalised():
         net.weight.mul_(1e-25)
     result = pgd(net, ROW, eps=0.1, norm="l2", random_start=False)
     assert_allclose(result.l2, 0.1, rtol=1e-5)
-
-
-def test_bad_options():
-    for options in (
-        {"n_steps": 0},
-        {"step_size": 0},
-        {"random_start": 2},
-        {"norm": "l1"},
-        {"norm": 2},
-        {"loss": "bce"},
-    ):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            pgd(two_classes(), ROW, eps=0.1, **options)
