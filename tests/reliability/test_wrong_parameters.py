@@ -74,8 +74,10 @@ def test_all_parameters_have_limits(estimator):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name):
     function = FUNCTIONS[name]
-    for parameter, constraints in function._skl_parameter_constraints.items():
-        for value in wrong_values(constraints):
+    every = function._skl_parameter_constraints
+    # Functions may share a table that has parameters which not all of them have.
+    for parameter in every.keys() & inspect.signature(function).parameters.keys():
+        for value in wrong_values(every[parameter]):
             arguments = {**required(function), parameter: value}
             match = f"'{parameter}' parameter .* Got "
             with pytest.raises(InvalidParameterError, match=match):
