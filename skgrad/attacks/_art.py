@@ -96,7 +96,6 @@ def art_attack(
     Examples
     --------
     >>> import torch
-    from sklearn.utils import check_random_state
     >>> from skgrad.attacks import art_attack
     >>> model = torch.nn.Linear(2, 2)
     >>> art_attack(

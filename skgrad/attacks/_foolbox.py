@@ -123,7 +123,6 @@ def foolbox_attack(
     Examples
     --------
     >>> import torch
-    from sklearn.utils import check_random_state
     >>> from skgrad.attacks import foolbox_attack
     >>> model = torch.nn.Linear(2, 2)
     >>> result = foolbox_attack(model, [[0.5, 0.5]], attack="FGSM", eps=0.25)
