@@ -183,9 +183,10 @@ def figure_3(parts, args):
     values = [np.concatenate([part[n, sigma] for part, n in kinds]) for sigma in sigmas]
     correct = [n == CORRECT for part, n in kinds for _ in part[n, sigmas[0]]]
     figure = Figure(figsize=(9, 4), layout="constrained")
-    LossAlignmentDisplay.from_predictions(
-        np.stack(values), correct, sigmas, ax=figure.subplots()
+    display = LossAlignmentDisplay(
+        zeta=np.stack(values), correct=correct, sigmas=sigmas
     )
+    display.plot(figure.subplots())
     return save(figure, "paper_b_fig_3", args)
 
 

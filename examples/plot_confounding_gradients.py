@@ -102,14 +102,13 @@ figure, axes = plt.subplots(
     2, 2, figsize=(10, 8), sharex=True, sharey=True, layout="constrained"
 )
 for ax, kind in zip(axes.flat, anomalies, strict=True):
-    NormProfileDisplay.from_predictions(
-        np.sqrt(norms[kind][:20] / usual),
-        np.sqrt(norms["digits"] / usual),
-        names,
+    NormProfileDisplay(
+        norms=np.sqrt(norms[kind][:20] / usual),
+        norms_id=np.sqrt(norms["digits"] / usual),
+        layers=names,
         quantity="gradients,\nmedian digit = 1",
-        ax=ax,
         name=kind,
-    )
+    ).plot(ax)
     ax.label_outer()
     ax.set_xlabel("")
 

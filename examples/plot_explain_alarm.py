@@ -70,7 +70,7 @@ decisions = guard.decision_function(good)
 low, median, high = np.percentile(decisions, [25, 50, 75])
 for color, (kind, x) in zip(("C1", "C2", "C4"), alarms.items(), strict=True):
     ranges = (guard.decision_function(x[None])[0] - median) / (high - low)
-    display.ax_.axvline(np.arcsinh(ranges), color=color, label=kind)
+    display.ax_.axvline(ranges, color=color, label=kind)
 display.ax_.legend(
     frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
 )

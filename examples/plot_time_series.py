@@ -242,14 +242,14 @@ squared = gradients.transform(X_fit)
 usual = np.median(squared, axis=0)
 
 felt = ["square wave", "drift", "more noise", "half the gain"]
-NormProfileDisplay.from_predictions(
-    [
+NormProfileDisplay(
+    norms=[
         np.sqrt(np.median(gradients.transform(anomalies[kind]), axis=0) / usual)
         for kind in felt
     ],
-    np.sqrt(squared / usual),
-    gradients.get_feature_names_out(),
+    norms_id=np.sqrt(squared / usual),
+    layers=gradients.get_feature_names_out(),
     quantity="gradients,\nmedian = 1",
     input_names=felt,
-)
+).plot()
 plt.show()

@@ -12,27 +12,17 @@ from ._display import (
     Display,
     check_matplotlib,
     check_names,
+    check_number,
     check_numbers,
-    check_threshold,
+    label_asinh_axis,
 )
 from ._score_distribution import decisions, detector_name
 from ._split_detector import as_one_input, one_sample
 
 # Percentiles of the grey bands.
 _BAND = (5, 95)
-# Round numbers for the ticks, the preferred ones first, and the least distance between
-# two of them, in widths of the axes.
-_TICKS = [0.0] + [
-    sign * digit * 10.0**k
-    for digit, powers in ((1, range(13)), (5, range(-1, 12)), (2, range(-1, 12)))
-    for k in powers
-    for sign in (1, -1)
-]
-_APART = 0.09
 # The largest rounding error of a threshold, in interquartile ranges.
 _EXACT = 1e-6
-# Room for one character beside a bar, in widths of the axes.
-_ROOM = 0.035
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -83,9 +73,9 @@ class ContributionDisplay(Display):
     Examples
     --------
     >>> from skgrad.inspection import ContributionDisplay
-    >>> display = ContributionDisplay.from_predictions(
-    ...     [0.2, 5.1, -0.3], ["conv1", "conv2", "logits"], threshold=1.7
-    ... )
+    >>> display = ContributionDisplay(
+    ...     contributions=[0.2, 5.1, -0.3], groups=["conv1", "conv2", "logits"]
+    ... ).plot()
     >>> round(display.total, 6)
     5.0
     """
@@ -97,6 +87,19 @@ class ContributionDisplay(Display):
     top_n: int = 10
     name: str | None = None
 
+    def __post_init__(self):
+        values = check_numbers(self.contributions, "contributions", ("n_groups",))
+        self.contributions, n_groups = values, len(values)
+        self.groups = check_names(self.groups, "groups", n_groups, "contributions")
+        if self.contributions_id is not None:
+            shape = ("n_in_distribution", n_groups)
+            self.contributions_id = check_numbers(
+                self.contributions_id, "contributions_id", shape
+            )
+        self.threshold = check_number(self.threshold, "threshold")
+        if not isinstance(self.top_n, Integral) or self.top_n < 1:
+            raise ValueError(f"top_n must be an int of 1 or more; got {self.top_n!r}.")
+
     @property
     def total(self):
         """How far the score lies below those of in-distribution inputs."""
@@ -107,7 +110,6 @@ class ContributionDisplay(Display):
         {
             "n_band": [Interval(Integral, 0, None, closed="left")],
             "n_permutations": [Interval(Integral, 1, None, closed="left")],
-            "top_n": [Interval(Integral, 1, None, closed="left")],
             "groups": [str, "array-like"],
             "random_state": ["random_state"],
         },
@@ -172,70 +174,13 @@ class ContributionDisplay(Display):
             rows = game.ranking[::-1][:n_band]
             of_band = game.explain(game.detector.values[rows], groups).contributions
         threshold = _score_threshold(estimator, x, X_test, game, values, found)
-        return cls.from_predictions(
-            found.contributions[0],
-            found.groups,
+        display = cls(
+            contributions=found.contributions[0],
+            groups=found.groups,
             contributions_id=of_band,
             threshold=float((found.reference_scores[0] - threshold) / found.spread),
             top_n=top_n,
-            ax=ax,
             name=detector_name(estimator) if name is None else name,
-        )
-
-    @classmethod
-    @validate_params(
-        {"top_n": [Interval(Integral, 1, None, closed="left")]},
-        prefer_skip_nested_validation=True,
-    )
-    def from_predictions(
-        cls,
-        contributions,
-        groups,
-        *,
-        contributions_id=None,
-        threshold=None,
-        top_n=10,
-        ax=None,
-        name=None,
-    ):
-        """Draw given contributions.
-
-        Parameters
-        ----------
-        contributions : array-like of shape (n_groups,)
-            Contributions, positive where they raised the alarm.
-        groups : array-like of str of shape (n_groups,)
-            Names of the groups.
-        contributions_id : array-like of shape (n_in_distribution, n_groups), \
-                default=None
-            Contributions of in-distribution inputs; None draws no bands.
-        threshold : float, default=None
-            Inputs are rejected whose contributions add up to more; None writes none.
-        top_n : int, default=10
-            Number of bars; all other groups are added up in one more.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-        name : str, default=None
-            Name of the detector.
-
-        Returns
-        -------
-        ContributionDisplay
-            The display, drawn.
-        """
-        contributions = check_numbers(contributions, "contributions", ("n_groups",))
-        n_groups = len(contributions)
-        if contributions_id is not None:
-            contributions_id = check_numbers(
-                contributions_id, "contributions_id", ("n_in_distribution", n_groups)
-            )
-        display = cls(
-            contributions=contributions,
-            groups=check_names(groups, "groups", n_groups, "contributions"),
-            contributions_id=contributions_id,
-            threshold=check_threshold(threshold),
-            top_n=int(top_n),
-            name=name,
         )
         return display.plot(ax)
 
@@ -248,16 +193,21 @@ class ContributionDisplay(Display):
         ax = self.ax_
         labels, values, bands = self._bars()
         places = np.arange(len(labels))
+        ax.set_xscale("asinh")
         if bands is not None:
-            low, high = np.arcsinh(bands)
+            low, high = bands
             ax.barh(places, high - low, 0.9, low, color="0.85")
         colors = [COLORS["anomaly" if v > 0 else "in-distribution"] for v in values]
-        ax.barh(places, np.arcsinh(values), 0.5, color=colors)
+        bars = ax.barh(places, values, 0.5, color=colors)
+        texts = [f"{v:+.2f}" if abs(v) < 1000 else f"{v:+.3g}" for v in values]
+        ax.bar_label(bars, texts, padding=4, fontsize="small")
+        # Room for the numbers, also where a bar or a band begins.
+        ax.use_sticky_edges = False
+        ax.margins(x=0.2)
         ax.axvline(0, color="black", linewidth=0.8)
-        _write_numbers(ax, values)
         ax.set_yticks(places, labels)
         ax.invert_yaxis()
-        _set_ticks(ax)
+        label_asinh_axis(ax)
         label = "contribution to the alarm, in interquartile ranges\n"
         label += "of the in-distribution scores (asinh scale)"
         if bands is not None:
@@ -299,36 +249,3 @@ def _score_threshold(estimator, x, X_test, game, values, found):
     # in-distribution input is not.
     row = int(game.references(values)[0, 0])
     return game.scores[row] - decisions(estimator, one_sample(X_test, row))[0]
-
-
-def _write_numbers(ax, values):
-    """Write each value beside its bar, and make room for it."""
-    texts = [f"{v:+.2f}" if abs(v) < 1000 else f"{v:+.3g}" for v in values]
-    for place, (value, text) in enumerate(zip(values, texts, strict=True)):
-        ax.annotate(
-            text,
-            (np.arcsinh(value), place),
-            xytext=(4 if value > 0 else -4, 0),
-            textcoords="offset points",
-            ha="left" if value > 0 else "right",
-            va="center",
-            fontsize="small",
-        )
-    low, high = ax.get_xlim()
-    room = _ROOM * max(map(len, texts)) * (high - low)
-    drawn = np.arcsinh(values)
-    left = min(low, drawn.min() - room) if (values <= 0).any() else low
-    right = max(high, drawn.max() + room) if (values > 0).any() else high
-    ax.set_xlim(left, right)
-
-
-def _set_ticks(ax):
-    """Put ticks at round numbers, as many as have room."""
-    low, high = ax.get_xlim()
-    ticks: list[float] = []
-    for tick in _TICKS:
-        place = np.arcsinh(tick)
-        nearest = min((abs(place - np.arcsinh(t)) for t in ticks), default=np.inf)
-        if low <= place <= high and nearest > _APART * (high - low):
-            ticks.append(tick)
-    ax.set_xticks(np.arcsinh(ticks), [f"{tick:g}" for tick in ticks])

@@ -88,6 +88,34 @@ class CosineSimilarityDisplay(Display):
     input_names: list | None = None
     classes: np.ndarray | None = None
 
+    def __post_init__(self):
+        shape: tuple = ("n_inputs", "n_maps", "n_maps")
+        self.matrices = check_numbers(
+            self.matrices, "matrices", shape, low=-_LARGEST, high=_LARGEST
+        )
+        n_inputs, n_maps, n_columns = self.matrices.shape
+        if n_maps != n_columns:
+            raise ValueError(f"matrices must be square; got {self.matrices.shape}.")
+        _check_few(n_inputs, "matrices")
+        for name, shape in (
+            ("predicted", (n_inputs,)),
+            ("classes", (n_inputs, n_maps)),
+        ):
+            if (value := getattr(self, name)) is not None:
+                setattr(self, name, check_numbers(value, name, shape, whole=True))
+        if self.inputs is not None:
+            self.inputs = read_array(self.inputs, "inputs")
+            if len(self.inputs) != n_inputs:
+                raise ValueError(
+                    f"inputs must hold one for each of the {n_inputs} matrices; got "
+                    f"{len(self.inputs)}."
+                )
+            check_finite(self.inputs, "inputs")
+        if self.input_names is not None:
+            self.input_names = check_names(
+                self.input_names, "input_names", n_inputs, "inputs"
+            )
+
     @classmethod
     def from_estimator(cls, estimator, X, *, input_names=None, ax=None):
         """Compute the matrices of a few inputs, and draw them.
@@ -127,74 +155,10 @@ class CosineSimilarityDisplay(Display):
         classes = None
         if transformer.top_n:  # the classes of the largest logits, in this order
             classes = np.argsort(-logits, axis=1, kind="stable")[:, :n_maps]
-        return cls.from_predictions(
-            cosines.reshape(-1, n_maps, n_maps),
+        display = cls(
+            matrices=cosines.reshape(-1, n_maps, n_maps),
             inputs=X.reshape(-1, *transformer.input_shape_),
             predicted=logits.argmax(axis=1),
-            input_names=input_names,
-            classes=classes,
-            ax=ax,
-        )
-
-    @classmethod
-    def from_predictions(
-        cls,
-        matrices,
-        *,
-        inputs=None,
-        predicted=None,
-        input_names=None,
-        classes=None,
-        ax=None,
-    ):
-        """Draw given matrices.
-
-        Parameters
-        ----------
-        matrices : array-like of shape (n_inputs, n_maps, n_maps)
-            Cosines in [-1, 1] of at most 12 inputs.
-        inputs : array-like of shape (n_inputs, *input_shape), default=None
-            The inputs; None draws the matrices alone.
-        predicted : array-like of int of shape (n_inputs,), default=None
-            The class predicted for each; None marks none.
-        input_names : array-like of str of shape (n_inputs,), default=None
-            Names of the inputs, written over each.
-        classes : array-like of int of shape (n_inputs, n_maps), default=None
-            The classes of the rows of each matrix; None numbers them from 0.
-        ax : matplotlib.axes.Axes, default=None
-            Axes whose place to take; None makes a figure.
-
-        Returns
-        -------
-        CosineSimilarityDisplay
-            The display, drawn.
-        """
-        shape = ("n_inputs", "n_maps", "n_maps")
-        matrices = check_numbers(
-            matrices, "matrices", shape, low=-_LARGEST, high=_LARGEST
-        )
-        n_inputs, n_maps, n_columns = matrices.shape
-        if n_maps != n_columns:
-            raise ValueError(f"matrices must be square; got shape {matrices.shape}.")
-        _check_few(n_inputs, "matrices")
-        if classes is not None:
-            classes = check_numbers(classes, "classes", (n_inputs, n_maps), whole=True)
-        if predicted is not None:
-            predicted = check_numbers(predicted, "predicted", (n_inputs,), whole=True)
-        if inputs is not None:
-            inputs = read_array(inputs, "inputs")
-            if len(inputs) != n_inputs:
-                raise ValueError(
-                    f"inputs must hold one for each of the {n_inputs} matrices; got "
-                    f"{len(inputs)}."
-                )
-            check_finite(inputs, "inputs")
-        if input_names is not None:
-            input_names = check_names(input_names, "input_names", n_inputs, "inputs")
-        display = cls(
-            matrices=matrices,
-            inputs=inputs,
-            predicted=predicted,
             input_names=input_names,
             classes=classes,
         )

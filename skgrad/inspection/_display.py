@@ -13,6 +13,15 @@ from .._validation import to_array
 FARTHEST, _EDGE = 1e200, 1e12
 # One colour for each kind of input, in every picture.
 COLORS = {"in-distribution": "tab:blue", "anomaly": "tab:red"}
+# Round numbers for ticks, the preferred ones first, and the least distance between two
+# of them, in widths of the axes.
+_TICKS = [0.0] + [
+    sign * digit * 10.0**k
+    for digit, powers in ((1, range(13)), (5, range(-1, 12)), (2, range(-1, 12)))
+    for k in powers
+    for sign in (1, -1)
+]
+_APART = 0.09
 
 
 class Display:
@@ -97,6 +106,22 @@ def _check_axes(ax):
         )
 
 
+def label_asinh_axis(ax):
+    """Put ticks at round numbers of an asinh scale, as many as have room.
+
+    matplotlib's own overlap near 0, where the scale is linear.
+    """
+    low, high = np.arcsinh(ax.get_xlim())
+    ticks: list[float] = []
+    for tick in _TICKS:
+        place = np.arcsinh(tick)
+        nearest = min((abs(place - np.arcsinh(t)) for t in ticks), default=np.inf)
+        if low <= place <= high and nearest > _APART * (high - low):
+            ticks.append(tick)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+
+
 def check_numbers(
     values, name, shape=None, *, low=-np.inf, high=np.inf, finite=True, whole=False
 ):
@@ -165,13 +190,13 @@ def check_names(names, name, n_names, of_what):
     return [str(one) for one in array.tolist()]
 
 
-def check_threshold(threshold):
-    """Return a threshold to draw as a float, or None where there is none."""
-    if threshold is None:
+def check_number(value, name):
+    """Return a number as a float, or None where there is none."""
+    if value is None:
         return None
-    if not isinstance(threshold, Real) or np.isnan(float(threshold)):
-        raise ValueError(f"threshold must be a number or None; got {brief(threshold)}.")
-    return float(threshold)
+    if not isinstance(value, Real) or np.isnan(float(value)):
+        raise ValueError(f"{name} must be a number or None; got {brief(value)}.")
+    return float(value)
 
 
 class Spread:

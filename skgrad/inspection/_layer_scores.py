@@ -1,6 +1,5 @@
 """How well each candidate layer finds anomalies, and the chosen one (paper C)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,9 @@ from .._compat import StrOptions, validate_params
 from .._messages import brief, listed
 from .._unwrap import find_step
 from ..model_selection import MostDiscriminativeLayer
-from ._display import Display, check_matplotlib, check_numbers
+from ._display import Display, check_matplotlib, check_names, check_numbers
 
 _METRICS = {"auroc": "AUROC", "error": "detection error"}
-_METRIC = {"metric": [StrOptions(set(_METRICS))]}
 # Longer names are cut at their beginning, as those of layers differ at their end.
 _LONGEST = 32
 _CHOSEN, _OTHER = "tab:red", "tab:blue"
@@ -60,9 +58,9 @@ class LayerScoreDisplay(Display):
     Examples
     --------
     >>> from skgrad.inspection import LayerScoreDisplay
-    >>> display = LayerScoreDisplay.from_predictions(
-    ...     {"conv1": 0.97, "conv2": 0.93, "fc1": 0.8}, chosen="conv1"
-    ... )
+    >>> display = LayerScoreDisplay(
+    ...     layers=["conv1", "conv2", "fc1"], values=[0.97, 0.93, 0.8], chosen="conv1"
+    ... ).plot()
     >>> display.ax_.get_title()
     'layer chosen: 97.0 %'
     """
@@ -73,8 +71,25 @@ class LayerScoreDisplay(Display):
     metric: str = "auroc"
     anomalies: str | None = None
 
+    def __post_init__(self):
+        if self.metric not in _METRICS:
+            raise ValueError(
+                f"metric must be one of {listed(list(_METRICS))}; got "
+                f"{brief(self.metric)}."
+            )
+        self.values = check_numbers(self.values, "values", ("n_layers",), low=0, high=1)
+        n_layers = len(self.values)
+        self.layers = check_names(self.layers, "layers", n_layers, "values")
+        if self.chosen is not None and self.chosen not in self.layers:
+            raise ValueError(
+                f"chosen must be None or one of the layers, {listed(self.layers)}; got "
+                f"{brief(self.chosen)}."
+            )
+
     @classmethod
-    @validate_params(_METRIC, prefer_skip_nested_validation=True)
+    @validate_params(
+        {"metric": [StrOptions(set(_METRICS))]}, prefer_skip_nested_validation=True
+    )
     def from_estimator(cls, estimator, *, metric="auroc", ax=None):
         """Draw the choice of a fitted `MostDiscriminativeLayer`.
 
@@ -102,58 +117,12 @@ class LayerScoreDisplay(Display):
             )
         check_is_fitted(choice)
         values = choice.aurocs_ if metric == "auroc" else choice.errors_
-        return cls.from_predictions(
-            {layer: values[layer] for layer in choice.candidates_},
-            choice.layer_,
+        display = cls(
+            layers=choice.candidates_,
+            values=np.array([values[layer] for layer in choice.candidates_]),
+            chosen=choice.layer_,
             metric=metric,
             anomalies=choice.anomalies_used_,
-            ax=ax,
-        )
-
-    @classmethod
-    @validate_params(_METRIC, prefer_skip_nested_validation=True)
-    def from_predictions(
-        cls, values, chosen=None, *, metric="auroc", anomalies=None, ax=None
-    ):
-        """Draw given values.
-
-        Parameters
-        ----------
-        values : dict of str to float
-            The metric of each layer, in [0, 1]; early layers first.
-        chosen : str, default=None
-            The chosen layer; None marks none.
-        metric : {"auroc", "error"}, default="auroc"
-            What the values are.
-        anomalies : str, default=None
-            Where the anomalies came from, for the title.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        LayerScoreDisplay
-            The display, drawn.
-        """
-        if not isinstance(values, Mapping) or not values:
-            raise TypeError(
-                "values must be a dict of layer names to numbers, not empty; got "
-                f"{brief(values)}."
-            )
-        layers = [str(layer) for layer in values]
-        if chosen is not None and chosen not in layers:
-            raise ValueError(
-                f"chosen must be None or one of the layers, {listed(layers)}; got "
-                f"{brief(chosen)}."
-            )
-        display = cls(
-            layers=layers,
-            values=check_numbers(
-                list(values.values()), "values", ("n_layers",), low=0, high=1
-            ),
-            chosen=chosen,
-            metric=metric,
-            anomalies=anomalies,
         )
         return display.plot(ax)
 

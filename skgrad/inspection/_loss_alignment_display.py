@@ -66,9 +66,9 @@ class LossAlignmentDisplay(Display):
     >>> import numpy as np
     >>> from skgrad.inspection import LossAlignmentDisplay
     >>> zeta = np.random.default_rng(0).uniform(-1, 1, size=(2, 5, 20))
-    >>> display = LossAlignmentDisplay.from_predictions(
-    ...     zeta, correct=[True, True, True, False, False], sigmas=[0.1, 0.3]
-    ... )
+    >>> display = LossAlignmentDisplay(
+    ...     zeta=zeta, correct=[True, True, True, False, False], sigmas=[0.1, 0.3]
+    ... ).plot()
     >>> display.ax_.get_ylabel()[:4]
     'zeta'
     """
@@ -76,6 +76,23 @@ class LossAlignmentDisplay(Display):
     zeta: np.ndarray
     correct: np.ndarray
     sigmas: np.ndarray
+
+    def __post_init__(self):
+        self.sigmas = _check_sigmas(self.sigmas)
+        self.zeta = check_numbers(
+            self.zeta,
+            "zeta",
+            (len(self.sigmas), "n_inputs", "n_injections"),
+            low=-_LARGEST,
+            high=_LARGEST,
+        )
+        n_inputs = self.zeta.shape[1]
+        self.correct = (
+            check_numbers(
+                self.correct, "correct", (n_inputs,), low=0, high=1, whole=True
+            )
+            == 1
+        )
 
     @classmethod
     @validate_params(
@@ -145,35 +162,8 @@ class LossAlignmentDisplay(Display):
             loss_alignment(model, X, predicted, sigma=sigma, **options)
             for sigma in sigmas.tolist()
         ]
-        return cls.from_predictions(np.stack(zeta), predicted == y, sigmas, ax=ax)
-
-    @classmethod
-    def from_predictions(cls, zeta, correct, sigmas, *, ax=None):
-        """Draw given values of zeta.
-
-        Parameters
-        ----------
-        zeta : array-like of shape (n_sigmas, n_inputs, n_injections)
-            The cosines, as `loss_alignment` returns them for each sigma.
-        correct : array-like of bool of shape (n_inputs,)
-            Whether each input is classified correctly.
-        sigmas : array-like of shape (n_sigmas,)
-            Standard deviations of the noise.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        LossAlignmentDisplay
-            The display, drawn.
-        """
-        sigmas = _check_sigmas(sigmas)
-        shape = (len(sigmas), "n_inputs", "n_injections")
-        zeta = check_numbers(zeta, "zeta", shape, low=-_LARGEST, high=_LARGEST)
-        correct = check_numbers(
-            correct, "correct", (zeta.shape[1],), low=0, high=1, whole=True
-        )
-        return cls(zeta=zeta, correct=correct == 1, sigmas=sigmas).plot(ax)
+        display = cls(zeta=np.stack(zeta), correct=predicted == y, sigmas=sigmas)
+        return display.plot(ax)
 
     @property
     def size(self):

@@ -1,7 +1,7 @@
 """The landscape around one input, along a direction and across (paper B, Fig. 4)."""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from .._compat import Interval, StrOptions, validate_params
 from .._messages import brief, naming
 from ..feature_extraction import CosineSimilarityMatrixTransformer, predict_logits
-from ._display import Display, check_matplotlib, check_numbers
+from ._display import Display, check_matplotlib, check_number, check_numbers
 from ._draw_landscape import choose_levels, draw_classes, draw_marks
 from ._plane import Plane, cross_entropy, directions, one_input
 
@@ -86,6 +86,15 @@ class LossLandscapeDisplay(Display):
     quantity: str = "others_mean"
     target: float | None = None
     length: float | None = None
+
+    def __post_init__(self):
+        self.first = _check_steps(self.first, "first")
+        self.second = _check_steps(self.second, "second")
+        shape = (len(self.first), len(self.second))
+        self.heights = check_numbers(self.heights, "heights", shape)
+        self.classes = check_numbers(self.classes, "classes", shape, whole=True)
+        self.target = check_number(self.target, "target")
+        self.length = check_number(self.length, "length")
 
     @classmethod
     @validate_params(
@@ -175,74 +184,14 @@ class LossLandscapeDisplay(Display):
                 f"that are not predicted; the model has {logits.shape[1]}. Use "
                 "quantity='loss'."
             )
-        return cls.from_predictions(
-            steps,
-            steps,
-            heights[1:].reshape(n_grid, n_grid),
-            logits[1:].argmax(axis=1).reshape(n_grid, n_grid),
+        display = cls(
+            first=steps,
+            second=steps,
+            heights=heights[1:].reshape(n_grid, n_grid),
+            classes=logits[1:].argmax(axis=1).reshape(n_grid, n_grid),
             quantity=quantity,
             target=target,
             length=float(np.linalg.norm(along)),
-            ax=ax,
-        )
-
-    @classmethod
-    @validate_params(
-        {
-            "quantity": [str],
-            "target": [Real, None],
-            "length": [Interval(Real, 0, None, closed="neither"), None],
-        },
-        prefer_skip_nested_validation=True,
-    )
-    def from_predictions(
-        cls,
-        first,
-        second,
-        heights,
-        classes,
-        *,
-        quantity="others_mean",
-        target=None,
-        length=None,
-        ax=None,
-    ):
-        """Draw given heights and classes.
-
-        Parameters
-        ----------
-        first : array-like of shape (n_first,)
-            Steps along the direction, increasing, in units of its length.
-        second : array-like of shape (n_second,)
-            Steps across.
-        heights : array-like of shape (n_first, n_second)
-            The height of each point.
-        classes : array-like of int of shape (n_first, n_second)
-            The class predicted at each point.
-        quantity : str, default="others_mean"
-            What the height is: "others_mean", "loss", or a label for the colour bar.
-        target : float, default=None
-            Where on the first direction to mark a target; None marks none.
-        length : float, default=None
-            Euclidean length of the direction, for the axes.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        LossLandscapeDisplay
-            The display, drawn.
-        """
-        first, second = _check_steps(first, "first"), _check_steps(second, "second")
-        shape = (len(first), len(second))
-        display = cls(
-            first=first,
-            second=second,
-            heights=check_numbers(heights, "heights", shape),
-            classes=check_numbers(classes, "classes", shape, whole=True),
-            quantity=quantity,
-            target=target,
-            length=length,
         )
         return display.plot(ax)
 

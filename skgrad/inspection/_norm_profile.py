@@ -68,9 +68,9 @@ class NormProfileDisplay(Display):
     >>> import numpy as np
     >>> from skgrad.inspection import NormProfileDisplay
     >>> norms_id = np.linspace(1, 2, 21)[:, None] * [1.0, 10.0]
-    >>> display = NormProfileDisplay.from_predictions(
-    ...     [[1.5, 40.0]], norms_id, ["conv1", "conv2"]
-    ... )
+    >>> display = NormProfileDisplay(
+    ...     norms=[[1.5, 40.0]], norms_id=norms_id, layers=["conv1", "conv2"]
+    ... ).plot()
     >>> display.band.round(2).tolist()
     [[1.05, 10.5], [1.5, 15.0], [1.95, 19.5]]
     """
@@ -81,6 +81,18 @@ class NormProfileDisplay(Display):
     quantity: str = "gradients"
     input_names: list | None = None
     name: str | None = None
+
+    def __post_init__(self):
+        shape: tuple = ("n_inputs", "n_layers")
+        self.norms = check_numbers(self.norms, "norms", shape, low=0)
+        n_inputs, n_layers = self.norms.shape
+        shape = ("n_in_distribution", n_layers)
+        self.norms_id = check_numbers(self.norms_id, "norms_id", shape, low=0)
+        self.layers = check_names(self.layers, "layers", n_layers, "columns of norms")
+        if self.input_names is not None:
+            self.input_names = check_names(
+                self.input_names, "input_names", n_inputs, "inputs"
+            )
 
     @property
     def band(self):
@@ -145,62 +157,10 @@ class NormProfileDisplay(Display):
         norms, layers = layer_norms(model, X, **options)
         with naming("X_test"):
             norms_id, _ = layer_norms(model, X_test, **options)
-        return cls.from_predictions(
-            norms,
-            norms_id,
-            layers,
-            quantity=quantity,
-            input_names=input_names,
-            ax=ax,
-            name=name,
-        )
-
-    @classmethod
-    def from_predictions(
-        cls,
-        norms,
-        norms_id,
-        layers,
-        *,
-        quantity="gradients",
-        input_names=None,
-        ax=None,
-        name=None,
-    ):
-        """Draw given norms.
-
-        Parameters
-        ----------
-        norms : array-like of shape (n_inputs, n_layers)
-            Norms of the inputs to look at.
-        norms_id : array-like of shape (n_in_distribution, n_layers)
-            Norms of in-distribution inputs.
-        layers : array-like of str of shape (n_layers,)
-            Names of the layers.
-        quantity : str, default="gradients"
-            What they are the norms of, for the axis.
-        input_names : array-like of str of shape (n_inputs,), default=None
-            Names of the inputs, for the legend.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-        name : str, default=None
-            The title.
-
-        Returns
-        -------
-        NormProfileDisplay
-            The display, drawn.
-        """
-        norms = check_numbers(norms, "norms", ("n_inputs", "n_layers"), low=0)
-        n_inputs, n_layers = norms.shape
-        if input_names is not None:
-            input_names = check_names(input_names, "input_names", n_inputs, "inputs")
         display = cls(
             norms=norms,
-            norms_id=check_numbers(
-                norms_id, "norms_id", ("n_in_distribution", n_layers), low=0
-            ),
-            layers=check_names(layers, "layers", n_layers, "columns of norms"),
+            norms_id=norms_id,
+            layers=layers,
             quantity=quantity,
             input_names=input_names,
             name=name,

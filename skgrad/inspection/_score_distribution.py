@@ -13,13 +13,13 @@ from ._display import (
     Display,
     Spread,
     check_matplotlib,
+    check_number,
     check_numbers,
-    check_threshold,
+    label_asinh_axis,
 )
 
 # Up to so many inputs are drawn with wide bars: 15 over the width instead of 40.
 _FEW, _WIDE, _FINE = 150, 15, 40
-_TICKS = [0, *(sign * 10.0**k for k in range(0, 13, 2) for sign in (-1, 1)), -10, 10]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -138,7 +138,7 @@ class ScoreDistributionDisplay(Display):
         display = cls(
             scores_id=y_score[y_true == 1],
             scores_anomaly=y_score[y_true == -1],
-            threshold=check_threshold(threshold),
+            threshold=check_number(threshold, "threshold"),
             name=name,
         )
         return display.plot(ax)
@@ -151,23 +151,28 @@ class ScoreDistributionDisplay(Display):
         }
         # Where no attack succeeded there are no anomalies to draw.
         drawn = {
-            kind: np.arcsinh(spread.measure(scores))
+            kind: spread.measure(scores)
             for kind, (scores, _, _) in parts.items()
             if len(scores)
         }
+        ax.set_xscale("asinh")
         n_bars = _WIDE if min(map(len, drawn.values())) <= _FEW else _FINE
-        edges = np.histogram_bin_edges(np.concatenate(list(drawn.values())), n_bars)
+        # Bars of equal width on this scale.
+        places = np.arcsinh(np.concatenate(list(drawn.values())))
+        edges = np.sinh(np.histogram_bin_edges(places, n_bars))
         for kind, values in drawn.items():
             _, error, rate = parts[kind]
             label = kind if np.isnan(rate) else f"{kind}: {100 * rate:.1f} % {error}"
-            share = np.histogram(values, edges)[0] / len(values)
+            share = np.histogram(np.arcsinh(values), np.arcsinh(edges))[0] / len(values)
             style = {"color": COLORS[kind], "alpha": 0.5, "label": label}
             ax.stairs(share, edges, fill=True, **style)
         if self.threshold is not None:
-            at = np.arcsinh(spread.measure(self.threshold))
-            label = "threshold: rejected to its left"
+            at, label = (
+                spread.measure(self.threshold),
+                "threshold: rejected to its left",
+            )
             ax.axvline(at, color="black", ls="--", label=label)
-        _set_ticks(ax)
+        label_asinh_axis(ax)
         ax.set_xlabel(
             "score, in interquartile ranges from the in-distribution median "
             "(asinh scale)"
@@ -203,13 +208,3 @@ def _share_below(scores, threshold):
     if threshold is None or not len(scores):
         return float("nan")
     return float(np.mean(np.asarray(scores) < threshold))
-
-
-def _set_ticks(ax):
-    """Put ticks at round numbers of interquartile ranges, off the edges."""
-    low, high = ax.get_xlim()
-    margin = 0.02 * (high - low)
-    ticks = np.array(sorted(_TICKS))
-    places = np.arcsinh(ticks)
-    ticks = ticks[(places >= low + margin) & (places <= high - margin)]
-    ax.set_xticks(np.arcsinh(ticks), [f"{tick:g}" for tick in ticks])

@@ -18,8 +18,9 @@ GROUPS = list("abcde")
 VALUES = np.array([0.1, -3.0, 5.0, 0.2, 1.0])
 
 
-def from_predictions(contributions=VALUES, groups=GROUPS, **options):
-    return ContributionDisplay.from_predictions(contributions, groups, **options)
+def draw(**options):
+    data = {"contributions": VALUES, "groups": GROUPS, **options}
+    return ContributionDisplay(**data).plot()
 
 
 def labels(display):
@@ -27,29 +28,29 @@ def labels(display):
 
 
 def test_largest_come_first_and_the_others_are_added_up():
-    display = from_predictions(top_n=2)
+    display = draw(top_n=2)
     assert labels(display) == ["c", "b", "3 others"]
     assert [t.get_text() for t in display.ax_.texts] == ["+5.00", "-3.00", "+1.30"]
     lengths = [bar.get_width() for bar in display.ax_.patches]
-    np.testing.assert_allclose(lengths, np.arcsinh([5.0, -3.0, 1.3]))
+    np.testing.assert_allclose(lengths, [5.0, -3.0, 1.3])
     # A single other group is drawn as itself.
-    assert labels(from_predictions(top_n=4)) == ["c", "b", "e", "d", "a"]
+    assert labels(draw(top_n=4)) == ["c", "b", "e", "d", "a"]
 
 
 def test_title_has_total_and_decision():
-    assert from_predictions().ax_.get_title() == "3.30 in all"
-    title = from_predictions(threshold=2.5, name="guard").ax_.get_title()
+    assert draw().ax_.get_title() == "3.30 in all"
+    title = draw(threshold=2.5, name="guard").ax_.get_title()
     assert title == "guard\nrejected: 3.30 in all, rejected above 2.50"
-    title = from_predictions(threshold=4.0).ax_.get_title()
+    title = draw(threshold=4.0).ax_.get_title()
     assert "accepted: 3.30 in all" in title
 
 
 def test_bands_are_percentiles_of_in_distribution_contributions():
     known = np.random.default_rng(0).normal(size=(40, 5))
-    display = from_predictions(contributions_id=known, top_n=2)
+    display = draw(contributions_id=known, top_n=2)
     bands = display.ax_.patches[:3]
-    low = np.sinh([band.get_x() for band in bands])
-    high = np.sinh([band.get_x() + band.get_width() for band in bands])
+    low = [band.get_x() for band in bands]
+    high = [band.get_x() + band.get_width() for band in bands]
     sums = np.c_[known[:, [2, 1]], known[:, [0, 3, 4]].sum(axis=1)]
     np.testing.assert_allclose([low, high], np.percentile(sums, (5, 95), axis=0))
 
@@ -87,7 +88,7 @@ def test_rows_of_data_frames_are_inputs():
 @pytest.mark.parametrize("n", [1, 40])
 def test_numbers_beside_bars_lie_inside_the_axes(n):
     groups = [f"layer{i}.0.conv1" for i in range(n)]
-    display = from_predictions(np.linspace(-2, 300, n), groups, top_n=40)
+    display = draw(contributions=np.linspace(-2, 300, n), groups=groups, top_n=40)
     display.figure_.canvas.draw()
     box = display.ax_.get_window_extent()
     written = [text.get_window_extent() for text in display.ax_.texts]
@@ -123,13 +124,13 @@ def test_dataset_gives_the_same_as_its_array():
         ({"groups": ["a"]}, "groups must hold one name for each of the 5"),
         ({"contributions": VALUES[None]}, r"contributions must be of shape \(n_group"),
         ({"contributions_id": VALUES[None, :3]}, r"\(n_in_distribution, 5\), .*\(1, 3"),
-        ({"top_n": 0}, "'top_n' parameter"),
+        ({"top_n": 0}, "top_n must be an int of 1 or more; got 0"),
         ({"threshold": "x"}, "threshold must be a number or None; got 'x'"),
     ],
 )
 def test_wrong_data_are_rejected(change, match):
     with pytest.raises(ValueError, match=match):
-        from_predictions(**change)
+        draw(**change)
 
 
 def test_several_inputs_are_rejected():

@@ -14,7 +14,10 @@ from skgrad.detectors import make_geometric_gradient_detector
 from skgrad.inspection import CosineSimilarityDisplay
 
 from_estimator = CosineSimilarityDisplay.from_estimator
-from_predictions = CosineSimilarityDisplay.from_predictions
+
+
+def draw(matrices, **options):
+    return CosineSimilarityDisplay(matrices=matrices, **options).plot()
 
 
 def linear(n_inputs=6, n_classes=4):
@@ -105,7 +108,7 @@ def test_largest_classes_are_named():
 )
 def test_grid_holds_all_inputs(n_inputs, shape, n_unused):
     matrices = np.linspace(-1, 1, n_inputs)[:, None, None] * np.ones((n_inputs, 3, 3))
-    display = from_predictions(matrices, predicted=range(n_inputs))
+    display = draw(matrices, predicted=range(n_inputs))
     assert display.axes_.shape == shape
     used = [ax for ax in display.axes_.flat if ax.images]
     assert len(used) == n_inputs == display.axes_.size - n_unused
@@ -118,7 +121,7 @@ def test_grid_holds_all_inputs(n_inputs, shape, n_unused):
 def test_frame_is_that_of_the_predicted_class():
     matrices = np.zeros((2, 3, 3))
     classes = [[7, 8, 9], [9, 8, 7]]
-    display = from_predictions(matrices, predicted=[8, 9], classes=classes)
+    display = draw(matrices, predicted=[8, 9], classes=classes)
     for ax, at in zip(display.axes_[0], (0.5, -0.5), strict=True):
         corners = {patch.get_xy() for patch in ax.patches}
         assert corners == {(-0.5, at), (at, -0.5)}
@@ -136,14 +139,14 @@ def test_frame_is_that_of_the_predicted_class():
 )
 def test_inputs_are_drawn_by_their_shape(shape, drawn):
     inputs = np.ones((1, *shape), dtype="uint8")
-    display = from_predictions(np.zeros((1, 3, 3)), inputs=inputs)
+    display = draw(np.zeros((1, 3, 3)), inputs=inputs)
     assert display.axes_.shape == ((2, 1) if drawn else (1, 1))
     assert drawn is None or getattr(display.axes_[0, 0], drawn)
 
 
 def test_colours_beyond_the_unit_interval_are_rescaled():
     inputs = np.stack([np.zeros((3, 2, 2)), np.full((3, 2, 2), 4.0)]) - 2
-    display = from_predictions(np.zeros((2, 3, 3)), inputs=inputs)
+    display = draw(np.zeros((2, 3, 3)), inputs=inputs)
     shown = [np.asarray(ax.images[0].get_array()) for ax in display.axes_[0]]
     assert [(one.min(), one.max()) for one in shown] == [(0, 0), (1, 1)]
 
@@ -166,7 +169,7 @@ def test_colours_beyond_the_unit_interval_are_rescaled():
 def test_wrong_data_are_rejected(change, match):
     arguments = {"matrices": np.zeros((2, 3, 3)), **change}
     with pytest.raises(ValueError, match=match):
-        from_predictions(arguments.pop("matrices"), **arguments)
+        draw(**arguments)
 
 
 def test_wrong_estimators_and_inputs_are_rejected():

@@ -7,7 +7,9 @@ from networks import AnyWidth
 
 from skgrad.inspection import LossAlignmentDisplay, loss_alignment
 
-from_predictions = LossAlignmentDisplay.from_predictions
+
+def draw(zeta, correct, sigmas):
+    return LossAlignmentDisplay(zeta=zeta, correct=correct, sigmas=sigmas).plot()
 
 
 class Bowl(torch.nn.Module):
@@ -53,7 +55,7 @@ def test_values_are_those_of_loss_alignment():
 def test_medians_are_drawn_at_their_sigma():
     zeta = np.stack([np.full((3, 5), 0.2), np.full((3, 5), -0.4)])
     zeta[:, 2] += 0.1  # the incorrect one
-    display = from_predictions(zeta, [True, True, False], [0.1, 1])
+    display = draw(zeta, [True, True, False], [0.1, 1])
     medians = [
         (path.vertices[:, 0].mean(), path.vertices[0, 1])
         for lines in display.ax_.collections
@@ -67,7 +69,7 @@ def test_medians_are_drawn_at_their_sigma():
 
 @pytest.mark.parametrize(("value", "name"), [(1, "correctly"), (0, "incorrectly")])
 def test_one_kind_alone_is_drawn(value, name):
-    display = from_predictions(np.zeros((1, 2, 3)), [value] * 2, 0.1)
+    display = draw(np.zeros((1, 2, 3)), [value] * 2, 0.1)
     assert legend(display) == [f"classified {name} (2 inputs)"]
     display.figure_.canvas.draw()
 
@@ -102,4 +104,4 @@ def test_wrong_input_is_rejected(change, match):
 def test_wrong_data_are_rejected(change, match):
     arguments = {"zeta": np.zeros((2, 2, 4)), "correct": [True, False], **change}
     with pytest.raises(ValueError, match=match):
-        from_predictions(**arguments, sigmas=[0.1, 0.2])
+        draw(**arguments, sigmas=[0.1, 0.2])

@@ -10,7 +10,11 @@ from skgrad import CosineSimilarityMatrixTransformer
 from skgrad.inspection import LossLandscapeDisplay, _plane
 
 from_estimator = LossLandscapeDisplay.from_estimator
-from_predictions = LossLandscapeDisplay.from_predictions
+
+
+def draw(first, second, heights, classes, **options):
+    data = {"first": first, "second": second, "heights": heights, "classes": classes}
+    return LossLandscapeDisplay(**data, **options).plot()
 
 
 def legend(display):
@@ -90,8 +94,8 @@ def test_random_directions_follow_the_random_state():
 def test_target_outside_the_picture_is_not_marked():
     steps = [-1.0, 0.0, 1.0]
     data = (steps, steps, np.arange(9.0).reshape(3, 3), np.eye(3, dtype=int))
-    assert legend(from_predictions(*data, target=2.0))[-1] == "input"
-    shown = from_predictions(*data, target=0.5, length=3.0, quantity="height [m]")
+    assert legend(draw(*data, target=2.0))[-1] == "input"
+    shown = draw(*data, target=0.5, length=3.0, quantity="height [m]")
     assert legend(shown) == ["predicted 1", "predicted 0", "input", "target"]
     assert shown.ax_.get_xlabel() == "along the way to the target (1 = 3)"
     assert shown.figure_.axes[1].get_ylabel() == "height [m]"
@@ -104,14 +108,14 @@ def test_target_outside_the_picture_is_not_marked():
 def test_nearly_flat_landscape_is_drawn(size, offset):
     steps, rng = np.linspace(0, 1, 4), np.random.default_rng(0)
     heights = offset + size * rng.random((4, 4))
-    display = from_predictions(steps, steps, heights, np.zeros((4, 4)))
+    display = draw(steps, steps, heights, np.zeros((4, 4)))
     display.figure_.canvas.draw()
     assert legend(display) == ["predicted 0", "input"]
 
 
 def test_many_classes_are_distinguished():
     steps, classes = np.linspace(-1, 1, 12), np.arange(12).repeat(12).reshape(12, 12)
-    display = from_predictions(steps, steps, classes / 12.0, classes)
+    display = draw(steps, steps, classes / 12.0, classes)
     display.figure_.canvas.draw()
     assert len(legend(display)) == 13
 
@@ -159,14 +163,14 @@ def test_error_about_a_batch_says_so(n):
         ({"second": [1.0, 0.0]}, "second must hold .* in increasing order"),
         ({"heights": np.zeros((3, 2))}, r"heights must be .* \(2, 2\), .*\(3, 2\)"),
         ({"classes": [[0, 1], [2, 0.5]]}, "classes must hold whole numbers"),
-        ({"target": "far"}, "'target' parameter"),
+        ({"target": "far"}, "target must be a number or None; got 'far'"),
     ],
 )
 def test_wrong_data_are_rejected(change, match):
     square = [[0, 1], [2, 3]]
     arguments = {"first": [0, 1], "second": [0, 1], "heights": square}
     with pytest.raises(ValueError, match=match):
-        from_predictions(**{**arguments, "classes": square, **change})
+        draw(**{**arguments, "classes": square, **change})
 
 
 def test_small_steps_are_not_rounded_to_coarse_inputs():

@@ -8,6 +8,12 @@ from torch import nn
 
 from skgrad.inspection import NormProfileDisplay, layer_norms
 
+
+def draw(norms, norms_id, layers, **options):
+    data = {"norms": norms, "norms_id": norms_id, "layers": layers, **options}
+    return NormProfileDisplay(**data).plot()
+
+
 LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
 X = images(5, (1, 28, 28))
 
@@ -67,9 +73,7 @@ def test_gradient_of_a_layer_without_weight_is_that_of_all_its_parameters():
 def test_band_and_lines_are_drawn():
     norms_id = np.linspace(1, 2, 101)[:, None] * [1.0, 10.0, 100.0]
     norms = np.array([[1.5, 40.0, 0.0], [1.0, 1.0, 1.0]])
-    display = NormProfileDisplay.from_predictions(
-        norms, norms_id, ["a", "b", "c"], input_names=["first", "second"]
-    )
+    display = draw(norms, norms_id, ["a", "b", "c"], input_names=["first", "second"])
     np.testing.assert_allclose(display.band[1], [1.5, 15, 150])
     lines = {line.get_label(): line.get_ydata() for line in display.ax_.lines}
     np.testing.assert_allclose(lines["in-distribution median"], [1.5, 15, 150])
@@ -82,9 +86,7 @@ def test_band_and_lines_are_drawn():
 def test_legend_names_one_or_counts_many():
     norms_id = np.ones((3, 2))
     for n, label in ((1, "the input"), (9, "9 inputs")):
-        display = NormProfileDisplay.from_predictions(
-            np.ones((n, 2)), norms_id, ["a", "b"]
-        )
+        display = draw(np.ones((n, 2)), norms_id, ["a", "b"])
         texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
         assert texts[2:] == [label]
 
@@ -92,7 +94,7 @@ def test_legend_names_one_or_counts_many():
 def test_nothing_but_zeros_and_many_layers_are_drawn():
     names = [f"layer{i}.conv1" for i in range(60)]
     zeros = np.zeros((2, 60))
-    display = NormProfileDisplay.from_predictions(zeros, zeros, names)
+    display = draw(zeros, zeros, names)
     display.figure_.canvas.draw()
     assert len(display.ax_.get_xticks()) <= 60
     assert display.ax_.get_yscale() == "log"
@@ -149,9 +151,7 @@ def test_layers_inside_attention_have_no_activations():
 )
 def test_wrong_data_are_rejected(norms, options, match):
     with pytest.raises(ValueError, match=match):
-        NormProfileDisplay.from_predictions(
-            norms, np.ones((3, 2)), ["a", "b"], **options
-        )
+        draw(norms, np.ones((3, 2)), ["a", "b"], **options)
 
 
 def test_errors_about_in_distribution_inputs_name_them():
