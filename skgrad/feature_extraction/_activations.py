@@ -1,4 +1,4 @@
-"""Paper C: what the layers of a network return."""
+"""Outputs of the layers of a network (paper C)."""
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class LayerActivationTransformer(BaseModelTransformer):
     r"""Outputs of chosen layers, the maps of convolutions pooled per channel.
 
     Anomalies that the last layer does not show are often plain in an early one, and
-    the other way round; paper C takes the most discriminative layer and the logits.
+    vice versa; paper C takes the most discriminative layer and the logits.
     Of a layer with output :math:`f^\ell(x)` of shape ``(n_channels, *positions)`` the
     features are the means over the positions, one per channel.
 
@@ -32,30 +32,25 @@ class LayerActivationTransformer(BaseModelTransformer):
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        changed.
     layers : str or array-like of str, default=None
-        Layer names, as in ``model.named_modules()``. ``"logits"`` is what the model
-        returns, also where a layer bears that name; detectors that go by predicted
-        class need it, and expect it last. None takes four convolutions or linear
-        layers, spread evenly over the depth of the network, and the logits.
+        Layer names, as in ``model.named_modules()``. ``"logits"`` is the output of the
+        model; detectors that use the predicted class need it. ``"penultimate"`` is the
+        input of the last layer, which returns the logits. Both come before layers of
+        the same name. None takes four convolutions or linear layers, spread evenly
+        over the depth of the network, and the logits.
     pooling : {"mean", "max", "none"}, default="mean"
-        What becomes of the axes after the second: their mean (the paper's), their
+        What becomes of the axes after the second: their mean (as in the paper), their
         largest value, or a column for each position.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per forward pass.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
-    memory : str, path-like or joblib.Memory, default=None
-        Folder that keeps the features of each sample, so that none is computed twice
-        for the same model and parameters, in whatever folds, candidates, processes
-        and runs. Results from other batch sizes or devices count as the same. A model
-        is known by its structure, its tensors and the code of its classes, but not by
-        functions that these call. The folder only grows; deleting it is safe. None
-        keeps nothing.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
     verbose : bool or int, default=False
         Whether to show a progress bar.
 
@@ -83,9 +78,11 @@ class LayerActivationTransformer(BaseModelTransformer):
     pooled on the device. ``batch_size`` changes them by rounding only, some 1e-6 of
     their size in float32.
 
-    Columns are named ``<layer>_<index>``, zero-padded. The second axis counts as that
-    of the channels: for a layer that puts channels last, such as those of a
-    transformer, use ``pooling="none"`` or name a layer behind its pooling.
+    Columns are named ``<layer>_<index>``, zero-padded. The second axis is taken for
+    that of the channels: for a layer that puts channels last, such as those of a
+    transformer, use ``pooling="none"`` or name a layer after its pooling. In a model
+    without a last layer that returns the logits, ``"penultimate"`` is the output of
+    the last layer with parameters.
 
     References
     ----------

@@ -139,7 +139,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         return None if getattr(memory, "location", "") is None else memory
 
     def _content(self):
-        """Return all that the features depend on besides X, for a cache to hash."""
+        """Return everything but X that the features depend on, for a cache to hash."""
         options = {
             name: value.tolist() if hasattr(value, "tolist") else value
             for name, value in self.get_params().items()

@@ -1,4 +1,4 @@
-"""Paper A: gradient norms under a confounding label."""
+"""Gradient norms under a confounding label (paper A)."""
 
 from functools import partial
 from numbers import Real
@@ -15,16 +15,17 @@ from ..torch_engine.parameter_gradients import (
 )
 from ._base import BaseModelTransformer
 
-# Below every norm that float32 weights produce; stands for log 0.
+# Below every norm that float32 weights produce. It stands for 0, which has no
+# logarithm.
 _SMALLEST = 1e-30
 
 
 class ConfoundingGradientTransformer(BaseModelTransformer):
     r"""Squared gradient norms of every parameter under a confounding label.
 
-    An input that resembles the training data asks little change of the network even
-    when it is told a label that it never saw; an anomaly asks much. The change asked
-    for is the gradient of
+    For an input that resembles the training data, even a label that the network never
+    saw calls for little change of its parameters; for an anomaly, for much. The change
+    is the gradient of
 
     .. math:: J = -\frac1C \sum_{i=1}^{C} y_i \log \sigma(z_i)
               + (1 - y_i) \log(1 - \sigma(z_i)),
@@ -37,40 +38,34 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        changed.
     label : str or array-like of shape (n_classes,), default="all"
         The label y:
 
-        - "all": ones, which no input had in training (the paper's);
+        - "all": ones, which no input had in training (as in the paper);
         - "none": zeros;
         - "uniform": 1 / n_classes everywhere;
         - "predicted": one for the predicted class, zero for all others;
         - "complement": zero for the predicted class, one for all others;
         - "each": one for a single class, for each class in turn, which gives as many
           columns per parameter (Oberdiek et al.);
-        - entries in [0, 1] of your own.
+        - an array of numbers in [0, 1].
     loss : {"bce", "bce_softmax", "cross_entropy"}, default="bce"
-        The loss J: binary cross-entropy of the logits, as above (the paper's); the
+        The loss J: binary cross-entropy of the logits, as above (as in the paper); the
         same of the softmax probabilities, with :math:`p_i` in place of
         :math:`\sigma(z_i)`; or :math:`-\sum_i y_i \log p_i`.
     log : bool, default=False
         Return the natural logarithm of the squared norms, which span many decades.
-        Norms under 1e-30, zero included, count as 1e-30.
+        Norms below 1e-30, zero included, count as 1e-30.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per forward and backward pass.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
-    memory : str, path-like or joblib.Memory, default=None
-        Folder that keeps the features of each sample, so that none is computed twice
-        for the same model and parameters, in whatever folds, candidates, processes
-        and runs. Results from other batch sizes or devices count as the same. A model
-        is known by its structure, its tensors and the code of its classes, but not by
-        functions that these call. The folder only grows; deleting it is safe. None
-        keeps nothing.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
     verbose : bool or int, default=False
         Whether to show a progress bar.
 
@@ -82,8 +77,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         Shape of one sample as the model sees it.
     routes_ : dict of str to str
         How the norms of each parameter are computed: the rule that gives them for the
-        whole batch, such as "conv2d", or "autograd" for one sample at a time. Of
-        parameters that the logits do not depend on it says "autograd".
+        whole batch, such as "conv2d", or "autograd" for one sample at a time, also for
+        parameters that the logits do not depend on.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -97,19 +92,18 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     Notes
     -----
     Cost: one forward and one backward pass per batch, and one more backward pass for
-    each further class of ``label="each"``. Parameters of linear, convolution,
-    normalisation, embedding, PReLU and attention layers, and those that are added to,
-    multiplied with or expanded along a batch, are dealt with there, without a gradient
-    of a weight per sample in memory. A parameter that enters the logits in any other
-    way, or in two ways, goes through autograd, one sample at a time: then that is the
-    cost, see ``routes_``. A model in which values may decide on the order of samples
-    costs one more backward pass per batch, to see whether they are back in place.
-    ``batch_size`` changes norms by rounding only.
+    each further class of ``label="each"``. No gradient of a weight is kept per sample
+    for linear, convolution, normalisation, embedding, PReLU and attention layers, nor
+    for parameters that are added to, multiplied with or expanded along a batch. A
+    parameter that enters the logits in another way, or in two ways, goes through
+    autograd one sample at a time, which then is the cost: see ``routes_``. A model in
+    which values may decide on the order of samples costs one more backward pass per
+    batch, to check the order. ``batch_size`` changes norms by rounding only.
 
-    The columns follow ``model.named_parameters()`` and bear its names; a parameter
-    shared between layers is one column, with the norm of its whole gradient. Frozen
-    parameters have columns too, complex ones have none. The paper prints Eq. 1 without
-    the leading minus; the norm is the same.
+    The columns have the names and the order of ``model.named_parameters()``. A
+    parameter shared between layers is one column, with the norm of its whole gradient.
+    Frozen parameters have columns too, complex ones have none. The paper prints Eq. 1
+    without the leading minus; the norm is the same.
 
     References
     ----------

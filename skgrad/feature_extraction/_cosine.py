@@ -1,4 +1,4 @@
-"""Paper B: the geometry of the saliency maps of all classes."""
+"""The geometry of the saliency maps of all classes (paper B)."""
 
 from numbers import Integral, Real
 
@@ -31,8 +31,7 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        changed.
     output : {"statistics", "upper", "matrix"}, default="statistics"
         What to return:
 
@@ -42,34 +41,30 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         - "upper": the cosines of the pairs i < j, row by row;
         - "matrix": the whole matrix, flattened row by row.
     sign : bool, default=True
-        Compare the signs of the gradients (the paper's) or the gradients themselves.
+        Compare the signs of the gradients (as in the paper) or the gradients
+        themselves.
     top_n : int, default=None
         Compare only the ``top_n`` classes with the largest logits of each input, in
-        that order (Table 3 of the paper: 5 of 100 suffice). None compares all, in
-        theirs.
+        that order (Table 3 of the paper: 5 of 100 suffice). None compares all classes,
+        in the order of the logits.
     channel_reduction : {"max"}, default=None
         Take the maximum of each map over the channels, the first axis of a sample,
         before comparing, as the authors' published code does. None compares whole
-        maps (the paper's).
+        maps (as in the paper).
     logit_scale : float, default=None
         Multiply the logits of each input by ``logit_scale / max|z|`` first, as the
         authors' published code can do with 10; the maximum takes part in the
-        gradient. None leaves them (the paper's).
+        gradient. None leaves them (as in the paper).
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per forward pass. They are taken in smaller groups where maps and
-        matrices of all classes would need more than half a gigabyte in float32.
+        Samples per pass. Smaller groups are taken where maps and matrices of all
+        classes would need more than half a gigabyte in float32.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
-    memory : str, path-like or joblib.Memory, default=None
-        Folder that keeps the features of each sample, so that none is computed twice
-        for the same model and parameters, in whatever folds, candidates, processes
-        and runs. Results from other batch sizes or devices count as the same. A model
-        is known by its structure, its tensors and the code of its classes, but not by
-        functions that these call. The folder only grows; deleting it is safe. None
-        keeps nothing.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
     verbose : bool or int, default=False
         Whether to show a progress bar.
 

@@ -8,8 +8,8 @@ import numpy as np
 class FeatureArray(np.ndarray):
     """A feature matrix with column names, otherwise an ordinary numpy array.
 
-    The transformers return it, so that a detector behind them finds the logits
-    without being told where they are. Copies and selected rows keep the names, and
+    The transformers return it, so that a detector after them finds the logits by
+    name. Copies and selected rows keep the names, and
     joining matrices side by side, as `numpy.hstack` and
     :class:`sklearn.pipeline.FeatureUnion` do, joins them. Everything else that is
     computed from it has none, because the columns may no longer be the same.
@@ -37,7 +37,7 @@ class FeatureArray(np.ndarray):
     'ndarray'
     """
 
-    # Found by every view and result that is not named in __new__.
+    # The value for every view and result that __new__ does not name.
     feature_names: np.ndarray | None = None
 
     def __new__(cls, values, feature_names):
@@ -106,7 +106,7 @@ class FeatureArray(np.ndarray):
 
 
 def _selects_rows(key):
-    """Tell whether an index leaves all columns in place."""
+    """Return True if an index leaves all columns in place."""
     if not isinstance(key, tuple):
         return True
     columns = key[1] if len(key) == 2 else None
@@ -122,19 +122,9 @@ def in_container_of(template, values):
     """Return values in the kind of container that a template is, with its names.
 
     Detectors find the logits by column names and check the names seen in fit, so an
-    array that was computed from their features has to come back in the same form.
-
-    Parameters
-    ----------
-    template : FeatureArray, data frame, ndarray or None
-        A feature matrix as the detector takes it.
-    values : ndarray of shape (n_samples, n_features)
-        The matrix to return. An array of objects takes the dtypes of a data frame.
-
-    Returns
-    -------
-    FeatureArray, data frame or ndarray of shape (n_samples, n_features)
-        ``values`` itself if the template has no column names.
+    array (n_samples, n_features) that was computed from their features has to come back
+    in the same form. Without column names in the template it is returned as it is; an
+    array of objects takes the dtypes of a data frame.
     """
     names = getattr(template, "feature_names", None)
     if names is not None:

@@ -1,4 +1,4 @@
-"""What every estimator around a torch model shares: inputs, cloning, pickling."""
+"""Base of the estimators around a torch model: inputs, device, cloning, pickling."""
 
 import copy
 import math
@@ -26,7 +26,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of the estimators that hold a torch model and take its inputs."""
 
     _parameter_constraints: dict = {
-        "model": "no_validation",  # the engine's message says more
+        "model": "no_validation",  # the message of unwrap_model says more
         "input_shape": ["array-like", None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device, None],
@@ -64,12 +64,14 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         and for another device.
         """
         module = unwrap_model(self.model)
-        kept = vars(self).pop("_device_copy", None)
-        if renew or kept is None or kept[0] is not module or kept[1] != self.device:
-            kept = module, self.device, on_device(module, self.device)
-        if kept[2] is not module:
-            self._device_copy = kept
-        return kept[2]
+        source, device, placed = vars(self).get("_device_copy", (None, None, None))
+        if source is module and device == self.device and not renew:
+            return placed
+        placed = on_device(module, self.device)
+        vars(self).pop("_device_copy", None)
+        if placed is not module:
+            self._device_copy = module, self.device, placed
+        return placed
 
     def _check_inputs(self, X, *, reset):
         """Check what can be checked without reading all of a memmap or Dataset.
@@ -84,7 +86,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
             self._check_shape(shape)
         if not isinstance(X, torch.Tensor):
             if len(shape) == 1 and (reset or shape[0] == self.n_features_in_):
-                # scikit-learn knows data frames and feature names.
+                # For data frames and feature names.
                 return validate_data(self, X, reset=reset, ensure_all_finite=False)
             X = check_array(X, allow_nd=True, ensure_all_finite=False, input_name="X")
         if reset:
@@ -102,17 +104,17 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
                 f"X has {shape[0]} features, but {type(self).__name__} is expecting "
                 f"{rows[0]} features as input."
             )
-        legal = (
+        valid = (
             f"X must hold samples of shape {self.input_shape_}, as those seen by fit"
         )
         if takes_rows:
-            legal += f", or rows of {rows[0]} values"
+            valid += f", or rows of {rows[0]} values"
         hint = "" if takes_rows else " To give rows, set input_shape=."
         if shape == self.input_shape_[1:]:
             hint = " A single sample x is x[None]."
         elif shape == (*self.input_shape_[1:], self.input_shape_[0]):
             hint = " Put the channels first: np.moveaxis(X, -1, 1)."
-        raise ValueError(f"{legal}; got samples of shape {shape}.{hint}")
+        raise ValueError(f"{valid}; got samples of shape {shape}.{hint}")
 
     def _remember_width(self, X):
         """Set what validate_data sets, for inputs that have no column names."""
@@ -120,8 +122,8 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    # The network is shared, not owned: clones refer to it, pickles carry it, and files
-    # of `skgrad.save` know it by its content.
+    # The network belongs to the user: clones refer to it, pickles carry it, and files
+    # of `skgrad.save` hold its fingerprint.
 
     def __sklearn_clone__(self):
         # scikit-learn would copy the network, or make a skorch net an untrained one.
@@ -134,7 +136,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
     def __getstate__(self):
         state = super().__getstate__()
         state.pop("_device_copy", None)
-        # Anything else is no model; `fit` is the place to say so.
+        # Anything else is no model, which fit reports.
         module = getattr(state["model"], "module_", state["model"])
         if isinstance(module, nn.Module) and is_portable(module):
             state["model"] = PortableModel.of(self.model)
@@ -176,7 +178,7 @@ _MIXES = (
 
 
 def _close(one, other):
-    """Tell whether logits are equal but for rounding, also that of half precision."""
+    """Return True if logits are equal up to rounding, also that of half precision."""
     size = other.abs().max().item()
     return torch.allclose(one, other, rtol=0.02, atol=0.02 * size)
 

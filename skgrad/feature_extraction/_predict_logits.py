@@ -1,4 +1,4 @@
-"""The logits of a network as an array."""
+"""Compute the logits of a network."""
 
 import numpy as np
 
@@ -20,9 +20,9 @@ def predict_logits(
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per forward pass.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
+        Where to compute; None is the model's own device. Another one works on a
         private copy.
     verbose : bool or int, default=False
         Whether to show a progress bar.

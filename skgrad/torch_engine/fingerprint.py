@@ -1,4 +1,4 @@
-"""What a network is known by, on any device and under any version of torch."""
+"""The fingerprint of a network, the same on any device and version of torch."""
 
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -12,8 +12,8 @@ from .._compat import uncompiled
 from .model_state import check_initialised
 from .restoring import lock_of
 
-# What torch's layers are set to besides their values, if it changes what they return
-# in evaluation mode. Listed here, so that a new setting of torch changes nothing.
+# Settings of torch's layers that change what they return in evaluation mode. They are
+# listed, so that a new setting in a later version of torch changes no fingerprint.
 _SETTINGS = (
     "align_corners",
     "alpha",
@@ -58,12 +58,8 @@ _SETTINGS = (
 def network_identity(module: nn.Module) -> dict[str, Any]:
     """Describe a network so that it is recognised in another process.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The network. Its device, train or eval mode and ``requires_grad`` do not count,
-        nor does what its ``forward`` does beyond its layers, their settings and their
-        values; nor whether it is compiled or spread over devices.
+    Its device, train or eval mode and ``requires_grad`` do not count, nor does code in
+    its ``forward``, nor whether it is compiled or spread over devices.
 
     Returns
     -------
@@ -75,8 +71,8 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
     """
     module = _unwrapped(module)
     check_initialised(module)
-    # Pickles and the code of methods would tell more, but look different under
-    # another version of torch or Python.
+    # Pickles and the code of methods would show more differences, but they change with
+    # the versions of torch and Python.
     content = blake2b(digest_size=16)
     with lock_of(module):  # another thread may have buffers in use
         for name, part in module.named_modules():
@@ -95,7 +91,7 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    """Return the network that torch.compile or parallel wrappers are around."""
+    """Return the network inside of torch.compile and parallel wrappers."""
     while True:
         inner = uncompiled(module)
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -106,8 +102,9 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _settings(part: nn.Module) -> str:
-    """Return what is set of a layer of torch or a kind of one, or ""."""
-    # Such names of others may be of anything, also of what the last input was like.
+    """Return the settings of a layer of torch, or of a subclass of one, as text."""
+    # In a user's own module such a name may stand for anything, also for a trace of
+    # the last input.
     if not any(base.__module__.startswith("torch.nn.") for base in _kinds(part)):
         return ""
     known = ((name, vars(part).get(name)) for name in _SETTINGS)
@@ -119,14 +116,14 @@ def _kinds(part: nn.Module) -> list[type]:
 
 
 def _plain(value: Any) -> str | None:
-    """Return the text of a setting, alike for (2, 2) and torch.Size([2, 2])."""
+    """Return the text of a setting, the same for (2, 2) and torch.Size([2, 2])."""
     if isinstance(value, (tuple, list)):
         return f"({','.join(map(str, map(_plain, value)))})"
     return str(value) if isinstance(value, (bool, int, float, str)) else None
 
 
 def _class_name(module: nn.Module) -> str:
-    # Scripted and traced modules remember what they were made of.
+    # Scripted and traced modules keep the name of the class that they were made of.
     return getattr(module, "original_name", None) or type(module).__name__
 
 

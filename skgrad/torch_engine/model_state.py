@@ -1,4 +1,4 @@
-"""Reaching a user's model, and leaving it exactly as it was found."""
+"""Access to a user's model, which is left exactly as it was found."""
 
 import copy
 from collections.abc import Iterator
@@ -16,22 +16,7 @@ from .restoring import SharedSetting, generators_restored, lock_of, modules_rest
 def unwrap_model(model: Any) -> nn.Module:
     """Return the torch module of ``model``, a module or a fitted skorch net.
 
-    Parameters
-    ----------
-    model : torch.nn.Module or fitted skorch net
-        A skorch net is recognised by its ``module_``; skorch is not imported.
-
-    Returns
-    -------
-    torch.nn.Module
-        The network itself, not a copy.
-
-    Raises
-    ------
-    TypeError
-        If ``model`` is neither.
-    ValueError
-        If ``model`` is a skorch net that was not fitted.
+    A skorch net is recognised by its ``module_``, so that skorch is not imported.
     """
     if isinstance(model, nn.Module):
         return model
@@ -76,22 +61,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module:
     """Return ``module`` itself if it is on ``device``, else a private copy there.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The user's model. It is never moved.
-    device : str, torch.device or None
-        None means the model's own device.
-
-    Returns
-    -------
-    torch.nn.Module
-        The module or its copy.
-
-    Raises
-    ------
-    ValueError
-        If torch does not know ``device`` or cannot reach it.
+    None means the model's own device. The user's model is never moved.
     """
     if device is None:
         return module
@@ -105,16 +75,6 @@ def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module
 
 def check_device(device: str | torch.device) -> torch.device:
     """Return ``device`` as torch resolves it, such as ``cuda:0`` for ``cuda``.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        The device to reach.
-
-    Returns
-    -------
-    torch.device
-        The device, reached.
 
     Raises
     ------
@@ -131,25 +91,20 @@ def check_device(device: str | torch.device) -> torch.device:
         raise ValueError(
             "device must be None (the model's own) or a device that torch can use "
             f"here, such as 'cpu' or 'cuda:0'; got {device!r}. Torch says: "
-            # Of a backend that is not there torch writes pages.
+            # torch writes pages about a backend that is not there.
             f"{cut(str(error), 250)}"
         ) from error
 
 
 def as_logits(output: Any, n_samples: int) -> Tensor:
-    """Take the logits out of what a model returned.
+    """Return the logits (n_samples, n_classes) in the output of a forward pass.
 
     Parameters
     ----------
     output : Tensor, tuple or list whose first entry is that, or object with ``logits``
-        The return value of a forward pass.
+        The return value of the model.
     n_samples : int
-        The number of inputs that went in.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes)
-        The logits, as the model returned them.
+        The number of inputs.
 
     Raises
     ------
@@ -157,7 +112,7 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
         If there is no such tensor, there is one class only, or a logit is NaN or
         infinite.
     """
-    # A named tuple may have logits elsewhere than first, so the name comes before.
+    # The name comes first: a named tuple may have its logits in any place.
     logits = getattr(output, "logits", output)
     if isinstance(logits, (tuple, list)) and logits:
         logits = getattr(logits[0], "logits", logits[0])
@@ -186,19 +141,9 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
 
 
 def forward(module: nn.Module, x: Tensor) -> Tensor:
-    """Run the model on a first batch, and say in the words of X why it cannot.
+    """Return the logits of a first batch; an error of the model becomes one of X.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by `frozen`.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs. The model gets a copy.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes)
-        The logits.
+    The model, which `frozen` holds, gets a copy of ``x`` (n_samples, *input_shape).
 
     Raises
     ------
@@ -222,7 +167,7 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def check_recorded(logits: Tensor, source: str) -> None:
-    """Refuse logits whose dependence on ``source`` autograd did not record."""
+    """Raise if autograd did not record how the logits depend on ``source``."""
     if not logits.requires_grad:
         raise ValueError(
             f"model must let autograd reach its {source}, but its logits carry no "
@@ -232,7 +177,7 @@ def check_recorded(logits: Tensor, source: str) -> None:
 
 
 def check_finite(gradients: Tensor) -> Tensor:
-    """Return ``gradients``, or their norms, unless some are NaN or infinite."""
+    """Return gradients or their norms; raise if some are NaN or infinite."""
     if not torch.isfinite(gradients).all():
         raise ValueError(
             "model has NaN or infinite gradients at X, such as those of a square root "
@@ -242,7 +187,7 @@ def check_finite(gradients: Tensor) -> Tensor:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Widen half precision, which numpy lacks or detectors find too coarse."""
+    """Widen half precision: numpy has no bfloat16, and float16 overflows at 65,504."""
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
@@ -255,14 +200,9 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     the engine calls ``torch.autograd.grad`` only. A user's hooks stay, and run in every
     pass as they do in the user's own. Other threads on the same model wait.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model.
-    parameter_gradients : bool, default=False
-        Whether gradients with respect to parameters are wanted inside, those of frozen
-        parameters included. Autograd is enabled inside if and only if they are,
-        whatever the caller's grad or inference mode; autocast is off.
+    With ``parameter_gradients`` autograd is enabled inside, also for parameters that
+    the user froze; without, it is off. The caller's grad and inference mode do not
+    matter, and autocast is off, so that results do not depend on the caller.
     """
     check_initialised(module)
     device = model_device(module)
@@ -312,16 +252,7 @@ def _nothing_compiled() -> AbstractContextManager:
 def check_initialised(module: nn.Module) -> None:
     """Raise unless all parameters and buffers have shapes and values.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is lazy or was made under inference mode, which autograd cannot
-        use, or if a tensor is on the meta device.
+    A parameter made under inference mode is rejected too: autograd cannot use it.
     """
     for name, parameter in module.named_parameters():
         if nn.parameter.is_lazy(parameter):

@@ -1,4 +1,4 @@
-"""Reading some samples of arrays, tensors and data sets."""
+"""Read samples of arrays, tensors and data sets."""
 
 from itertools import chain
 from typing import Any
@@ -14,14 +14,14 @@ from .batching import batches
 
 
 def count_samples(X: Data) -> int:
-    """Count the samples of X, of a stream by reading it once."""
+    """Count the samples of X; a stream is read once for it."""
     if isinstance(X, IterableDataset):
         return sum(map(len, batches(X, batch_size=128)))
     return len(X)  # type: ignore[arg-type]
 
 
 def take_samples(X: Data, rows: np.ndarray) -> np.ndarray | Tensor:
-    """Read rows of X, and of a Dataset no others."""
+    """Return some rows of X. Of a Dataset no other samples are read."""
     if isinstance(X, IterableDataset):
         return _take_from_stream(X, rows)
     if isinstance(X, Dataset):
@@ -30,14 +30,9 @@ def take_samples(X: Data, rows: np.ndarray) -> np.ndarray | Tensor:
 
 
 def read_array(X: Any, name: str) -> np.ndarray:
-    """Return inputs as one array (n_samples, *input_shape), without any also if empty.
+    """Return inputs as one array (n_samples, *input_shape); a Dataset is read whole.
 
-    Parameters
-    ----------
-    X : array-like, Tensor or Dataset
-        The inputs; all of a Dataset is read.
-    name : str
-        The parameter's name in messages.
+    An array without samples is returned as it is. ``name`` is that of the parameter.
     """
     if getattr(X, "shape", (1,))[:1] != (0,):
         X = check_inputs(X, name=name)
@@ -62,7 +57,7 @@ def _take_from_stream(X: IterableDataset, rows: np.ndarray) -> Tensor:
     places = {row: place for place, row in enumerate(rows.tolist())}
     samples = chain.from_iterable(batches(X, batch_size=128))
     taken = {
-        places[row]: sample.clone()  # else it would keep its whole batch
+        places[row]: sample.clone()  # a view would keep its whole batch in memory
         for row, sample in enumerate(samples)
         if row in places
     }
