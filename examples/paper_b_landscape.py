@@ -37,9 +37,7 @@ def logits_of(setting, X):
 
 def cosines(setting, X, args):
     """Return statistics of the cosines between saliency maps."""
-    transformer = CosineSimilarityMatrixTransformer(
-        setting.model, memory=str(args.cache)
-    )
+    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.cache)
     return transformer.fit_transform(X)
 
 
@@ -67,9 +65,7 @@ def figure_1(setting, anomalies, args):
         "attacked by PGD": anomalies["PGD"].X[0],
     }
     inputs = np.stack(list(shown.values()))
-    transformer = CosineSimilarityMatrixTransformer(
-        setting.model, memory=str(args.cache)
-    )
+    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.cache)
     display = CosineSimilarityDisplay.from_estimator(
         transformer, inputs, input_names=list(shown)
     )

@@ -175,7 +175,7 @@ def known_anomalies(setting, kinds, args):
 def layer_scores(setting, layer, anomalies, seed, args):
     """Return the scores of the layer and of the logits, by kind; "" are test inputs."""
     activations = LayerActivationTransformer(
-        setting.model, [layer, "logits"], memory=str(args.cache)
+        setting.model, [layer, "logits"], memory=args.cache
     )
     features = activations.fit_transform(setting.seen[0])
     detector = PerClassSVDD(random_state=seed).fit(features)

@@ -67,6 +67,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             raw, batch = self._first_samples(module, X)
             self.n_classes_ = probe(module, batch)
             self.input_shape_ = tuple(batch.shape[1:])
+            # Held-out rows are checked too: they place the threshold.
             self._check_rows(module, X, rows)
             anomalies = take(X, anomalous) if len(anomalous) else None
             self._learn(module, take(X, fit), anomalies, random_state)

@@ -161,6 +161,7 @@ class ELO(BaseLayersDetector):
     def _learn(self, module, X, anomalies, random_state):
         self.errors_ = self.anomalies_used_ = None
         layers = None if self.layers is None else as_names(self.layers)
+        # Without a choice of layers no anomalies are needed.
         if layers is None or len(layers) > 1:
             layers = [self._choose(module, X, anomalies, random_state)]
         self._find_layers(module, X, layers, self.pooling)

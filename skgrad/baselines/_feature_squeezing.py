@@ -90,18 +90,10 @@ class FeatureSqueezing(BaseModelDetector):
     Cost: one forward pass, and one per squeezer. The median is SciPy's, with mirrored
     borders as in the paper, and is computed on the CPU.
 
-    The paper's third squeezer, non-local means, needs scikit-image; for CIFAR-10
-    (search window 13, patch 3, strength 2 of 255)::
-
-        def non_local_means(images):
-            return np.stack([
-                denoise_nl_means(
-                    image, patch_size=3, patch_distance=6, h=2 / 255, channel_axis=0
-                )
-                for image in images
-            ])
-
-    For ImageNet the paper uses a window of 11 and strength 4.
+    The paper's third squeezer, non-local means, needs scikit-image: a function that
+    applies ``denoise_nl_means(image, patch_size=3, patch_distance=6, h=2 / 255,
+    channel_axis=0)`` to each image of CIFAR-10; for ImageNet the paper uses
+    ``patch_distance=5`` and ``h=4 / 255``.
 
     References
     ----------
@@ -174,6 +166,7 @@ class FeatureSqueezing(BaseModelDetector):
             _distance(p, _probabilities(module, squeeze(batch)))
             for squeeze in squeezers
         ]
+        # Turned: a large distance is anomalous.
         return -torch.stack(distances).amax(dim=0)
 
     def _all_squeezers(self, module):
@@ -183,9 +176,8 @@ class FeatureSqueezing(BaseModelDetector):
             low, high = self._limits(module)
             squeezers.append(partial(_round, low=low, high=high, bits=self.bit_depth))
         if self.median_size is not None:
-            squeezers.append(
-                partial(_by_array, partial(_median, size=self.median_size))
-            )
+            median = partial(_median, size=self.median_size)
+            squeezers.append(partial(_by_array, median))
         for squeezer in self.squeezers:
             if not callable(squeezer):
                 raise TypeError(

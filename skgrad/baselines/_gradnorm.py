@@ -6,7 +6,6 @@ from torch import nn
 
 from .._compat import Interval
 from ..torch_engine.activations import LOGITS, PENULTIMATE
-from ..torch_engine.head import find_head
 from ._base import BaseModelDetector
 from ._layers import BaseLayersDetector, one_layer
 
@@ -133,22 +132,21 @@ class GradNorm(BaseLayersDetector):
 
     def _learn(self, module, X, anomalies, random_state):
         names = one_layer(self.layers)
-        if names == [PENULTIMATE]:
-            self._check_linear(module, self._first_samples(module, X)[1])
         self._find_layers(module, X, names, "mean")
-
-    def _check_linear(self, module, batch):
-        head = find_head(module, batch)
-        if head is None or not isinstance(module.get_submodule(head), nn.Linear):
+        if names != [PENULTIMATE]:
+            return
+        # Of any other last layer the formula is not the norm of a gradient.
+        head = None if self._head is None else module.get_submodule(self._head)
+        if not isinstance(head, nn.Linear):
             raise ValueError(
                 "layers='penultimate' needs a model whose logits a torch.nn.Linear "
-                "returns: only its gradient is the score. Name the layer whose output "
-                "is h, and the score is the same formula."
+                "returns. Name the layer whose output is h for the same formula."
             )
 
     def _features(self, module, batch):
         layers = list(dict.fromkeys([*self.layers_, LOGITS]))
         blocks = self._activations(module, batch, "mean", layers)
         h, logits = blocks[0], blocks[-1]
+        # The gradient is an outer product, so its L1 norm is a product (Sec. 5).
         excess = (logits / self.temperature).softmax(dim=1) - 1 / logits.shape[1]
         return h.abs().sum(dim=1) * excess.abs().sum(dim=1) / self.temperature

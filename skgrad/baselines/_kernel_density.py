@@ -192,7 +192,6 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
             rows = random_state.permutation(len(features))[:_FOR_BANDWIDTH]
             self.bandwidth_ = likeliest_bandwidth(features[rows], predicted[rows])
         self.modelled_classes_ = np.unique(predicted)
-        self._all = features
         self._members = {
             label: features[predicted == label]
             for label in self.modelled_classes_.tolist()
@@ -211,22 +210,30 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         result = features.new_empty(len(features))
         for label in predicted.unique().tolist():
             rows = predicted == label
-            members = on_device_of(features, self._members.get(label, self._all))
+            members = on_device_of(features, self._members_of(label))
             result[rows] = log_kernel_density(features[rows], members, self.bandwidth_)
         return result
 
+    def _members_of(self, label):
+        # A class that was predicted for no sample of fit takes the density of all.
+        if label not in self._members:
+            return np.concatenate(list(self._members.values()))
+        return self._members[label]
+
     def _uncertainty(self, module, batch):
         passes = []
+        # The same masks in each call, so that a score does not depend on the others.
         for seed in self._seeds:
             with shared_dropout(module, seed, len(batch)):
                 logits = as_logits(module(batch.clone()), len(batch))
             passes.append(logits.double().softmax(dim=1))
+        # The formula is the sum of the variances over the passes.
         return torch.stack(passes).var(dim=0, correction=0).sum(dim=1)
 
 
 def log_kernel_density(features, members, bandwidth):
     """Return log densities (n_samples,) of Gaussian kernels at the members."""
-    # The square of the bandwidth alone could overflow, or vanish.
+    # Divided before squaring: the square of the bandwidth could overflow or vanish.
     squares = (distances(features, members) / bandwidth).square() / 2
     size = features.shape[1] * (0.5 * np.log(2 * np.pi) + np.log(bandwidth))
     return (-squares).logsumexp(dim=1) - np.log(len(members)) - size
@@ -250,6 +257,7 @@ def likeliest_bandwidth(features, predicted):
         another of its class at a distance above 0.
     """
     table, labels = torch.from_numpy(features), torch.from_numpy(predicted)
+    # Without a sample's own kernel, as else the smallest bandwidth would always win.
     apart = distances(table, table).fill_diagonal_(torch.inf)
     apart[labels[:, None] != labels] = torch.inf
     nearest = apart.amin(dim=1)

@@ -197,6 +197,7 @@ class LID(BaseLayersDetector, BaseCombination):
             )
             for block, reference in zip(blocks, self._references, strict=True)
         ]
+        # Turned: a high dimensionality is anomalous.
         return -torch.stack(columns, dim=1)
 
 
@@ -228,6 +229,7 @@ def local_dimensionality(features, reference, n_neighbors, *, rounding):
     found = nearest.isfinite()
     n_found = found.sum(dim=1)
     farthest = nearest.masked_fill(~found, 0).amax(dim=1, keepdim=True)
+    # A missing neighbour contributes log 1 = 0.
     ratios = torch.where(found, nearest / farthest, 1.0)
     steepness = -ratios.log().sum(dim=1) / n_found.clamp(min=1)
     return torch.where(n_found > 0, 1 / steepness.clamp(min=1 / _LARGEST), 0.0)

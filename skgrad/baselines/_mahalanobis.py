@@ -186,6 +186,7 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
             pooling="mean",
             head=self._head,
         )
+        # Upwards: the step raises the confidence (Sec. 2.2).
         moved = batch + self.eps * ascent.sign()
         return self._activations(module, moved, "mean", [layer])[0]
 

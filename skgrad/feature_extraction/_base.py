@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from functools import partial
 
-import joblib
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_memory
 from torch.utils.data import Dataset
@@ -109,7 +108,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             features = self._compute(X)
         else:
             compute = memory.cache(_compute, ignore=["transformer"])
-            features = compute(self, self._content_hash(), read_array(X, "X"))
+            features = compute(self, self._content(), read_array(X, "X"))
         return FeatureArray(features, self._feature_names)
 
     def _compute(self, X):
@@ -139,14 +138,14 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         # Other objects with a method cache need not have a location.
         return None if getattr(memory, "location", "") is None else memory
 
-    def _content_hash(self):
-        """Hash everything but X that the features depend on."""
+    def _content(self):
+        """Return everything but X that the features depend on, for a cache to hash."""
         options = {
             name: value.tolist() if hasattr(value, "tolist") else value
             for name, value in self.get_params().items()
             if name not in _WITHOUT_INFLUENCE
         }
-        content = (
+        return (
             __version__,
             type(self).__name__,
             self._fingerprint or self._hash_network(),  # memory may be set after fit
@@ -155,8 +154,6 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             self._feature_names.tolist(),
             options,
         )
-        # Only the hash goes to the cache, which writes its arguments down as text.
-        return joblib.hash(content)
 
     def _hash_network(self):
         return network_identity(self._module())["fingerprint"]
@@ -185,6 +182,6 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         return len(self._feature_names)
 
 
-def _compute(transformer, content_hash, X):
+def _compute(transformer, content, X):
     """Compute features; a function of this module, so that joblib can cache it."""
     return transformer._compute(X)

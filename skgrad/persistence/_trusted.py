@@ -1,4 +1,4 @@
-"""Which classes and functions of a file `load` trusts without being told."""
+"""Which classes and functions of a file `load` trusts by default."""
 
 from importlib import import_module
 from inspect import isclass, isfunction

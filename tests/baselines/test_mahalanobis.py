@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from networks import LeNet, images, seeded
 from numpy.testing import assert_allclose
 from torch import nn
 
@@ -71,18 +70,6 @@ def test_equations_with_numpy():
         classes = net(torch.from_numpy(fit)).argmax(dim=1).numpy()
     expected = distance(features, classes, others)
     assert_allclose(detector.score_samples(queries), expected, rtol=1e-3)
-
-
-def test_means_of_convolution_maps():
-    net = seeded(LeNet, dtype=torch.float64)
-    X = images(200, (1, 28, 28)).astype(float)
-    detector = Mahalanobis(net, layers="conv1", random_state=0).fit(X)
-    fit = fitted_rows(X)
-    with torch.no_grad():
-        features = net.conv1(torch.from_numpy(fit)).mean(dim=(2, 3)).numpy()
-        classes = net(torch.from_numpy(fit)).argmax(dim=1).numpy()
-    expected = distance(features, classes, features)
-    assert_allclose(detector.score_samples(fit), expected, rtol=1e-2)
 
 
 def test_the_step_raises_the_confidence_as_finite_differences_say():

@@ -58,10 +58,6 @@ def react(module, percentile=0.9):
     return library.ReAct(Backbone(module), Tail(module), percentile=percentile)
 
 
-def coverage(module):
-    return library.NACUE(module, [module.conv])
-
-
 RECIPES = {
     "logits, fitted": ("TemperatureScaling", {}),
     "class": (library.EnergyBased, {"t": 2.0}),
@@ -70,7 +66,6 @@ RECIPES = {
     "encoder and head": ("SHE", {}),
     "weights": ("ViM", {"d": 2}),
     "function": (react, {"percentile": 0.8}),
-    "function, gradients": (coverage, {}),
 }
 
 

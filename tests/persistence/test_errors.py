@@ -171,7 +171,6 @@ def put_in_objects(path):
 
 DAMAGES = {
     "empty": lambda p: p.write_bytes(b""),
-    "cut short": lambda p: p.write_bytes(p.read_bytes()[:-100]),
     "one byte changed": flip_a_byte,
     "a pickle": lambda p: p.write_bytes(pickle.dumps(Pickled())),
     "weights of torch": lambda p: torch.save(nn.Linear(2, 2).state_dict(), p),
@@ -214,16 +213,15 @@ def call(module, name, *values):
 
 UNTRUSTED = {
     "os.system": call("os", "system", "echo"),
-    "builtins.eval": call("builtins", "eval", "1"),
     "os, imported by skgrad": call("skgrad._files", "os", "x"),
     "numpy, imported by a detector": call("skgrad.detectors._loda", "np", "x"),
     "a function of skgrad": call("skgrad._files", "write_text", "x", "nasty"),
     "a function of a detector's module": node(
         "FunctionNode", "skgrad.detectors._decision", "take"
     ),
-    "a class of skgrad that reads files": call("skgrad.evaluation", "Evaluation", "x"),
-    "a function of scikit-learn": node("FunctionNode", "sklearn.datasets", "load_iris"),
-    "a class of torch": call("torch.nn", "Linear", 2, 2),
+    "a class of another package of skgrad": call(
+        "skgrad.evaluation._anomaly_set", "AnomalySet", "x"
+    ),
     "a class of this file": call(__name__, "OwnEstimator"),
     "a module that does not exist": call("skgrad.detectors.nowhere", "Thing"),
 }
