@@ -205,6 +205,7 @@ class _AdaptiveDescent:
         best = _BestIterates(batch)
         for step in range(self.n_steps):
             direction = self._direction(batch, x, clean, widths, best)
+            # Steps that stay long jump over where both are fooled.
             size = self.step_size * (1 - step / self.n_steps)
             x = self.ball.project(x + size * direction.sign(), batch.x)
             x = batch.clip(x)
@@ -224,6 +225,7 @@ class _AdaptiveDescent:
 
     def _direction(self, batch, x, clean, widths, best):
         """Return the direction of the next step, and let x compete for the best."""
+        # ReLU has no second derivative, which features made of gradients need.
         with torch.enable_grad(), SmoothReLU(self.beta):
             leaf = x.clone().requires_grad_(True)
             features = self.features.recorded(batch.module, leaf)
@@ -236,6 +238,8 @@ class _AdaptiveDescent:
         )
         batch.monitor.update(direction)
         direction = unit(check_finite(direction)).to(x)
+        # Selective steps (Bryniarski et al.): the detector counts where the
+        # classifier is fooled. The sum of both from the start fools it less often.
         if self.weight and reached.any():
             cotangent = np.zeros_like(values)
             rows = reached.cpu().numpy()
@@ -272,6 +276,7 @@ def score_cotangent(score, values, clean, widths):
     # In units of the widths, as for a Gaussian; features that do not move get 0.
     scale = np.where(widths == 0, np.inf, widths)[flat]
     directions[flat] = (clean[flat] - values[flat]) / scale / scale
+    # Scaled, because squares of tiny derivatives underflow in the backward pass.
     size = np.abs(directions).max(axis=1, keepdims=True)
     return directions / np.where(size == 0, 1, size)
 

@@ -11,7 +11,6 @@ from .._compat import validate_params
 from .._messages import brief
 from ._base import CONSTRAINTS, Batch, run_attack
 from ._library import (
-    construct,
     draw_seeds,
     find_attack,
     import_library,
@@ -156,7 +155,7 @@ def _attack_box(attack, options, batch, box, seeds):
         "targeted": batch.target is not None,
     }
     ours = {name: ours[name] for name in ours.keys() & _parameters(attack).keys()}
-    made = construct(partial(attack, classifier, **ours), options)
+    made = attack(classifier, **{**ours, **options})
     labels = batch.classes if batch.target is None else batch.target
     one_hot = np.eye(n_classes, dtype=np.float32)[labels.cpu().numpy()]
     found = made.generate(box.x.cpu().numpy(), y=one_hot)

@@ -149,6 +149,7 @@ def cosine_similarity_attack(
 
 def _ascent(batch, x, *, weight, beta):
     """Return the gradient of the objective (paper B, Eq. 5), and the logits."""
+    # Not exact: paper B (Sec. 5.3) computes with Softplus altogether.
     with torch.enable_grad(), SmoothReLU(beta, exact=False):
         leaf = x.clone().requires_grad_(True)
         logits = recorded_logits(batch.module, leaf)
@@ -158,9 +159,11 @@ def _ascent(batch, x, *, weight, beta):
                 f"the predicted one; it has {logits.shape[1]}. Use pgd."
             )
         matrices, predicted = recorded_cosines(logits, leaf, Maps(sign=False))
+        # The first statistic is the mean over S_1, the pairs without the predicted one.
         mean_of_others = cosine_statistics(matrices, predicted)[:, 0]
         loss = cross_entropy(logits, batch.classes, reduction="none")
         objective = weight * mean_of_others + (1 - weight) * loss
+        # The gradient of a sum holds each sample's own gradient.
         (gradient,) = torch.autograd.grad(objective.sum(), leaf)
     batch.monitor.update(gradient)
     return check_finite(gradient), logits.detach()

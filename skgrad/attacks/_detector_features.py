@@ -62,6 +62,7 @@ class DetectorFeatures:
 
     def values(self, module, x):
         """Compute the features, a Tensor (n_samples, n_features)."""
+        # Gradient norms need parameter gradients; the other features take no harm.
         with frozen(module, parameter_gradients=True):
             blocks = [
                 weight * part._features(module, x, part.n_classes_).detach()

@@ -5,7 +5,7 @@ from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
 from .._messages import brief
-from ..detectors._scores import anomaly_index, in_distribution_scores
+from ..detectors._scores import in_distribution_scores
 from ..feature_extraction._feature_array import in_container_of
 
 # Most numbers in the features that are scored together: 32 MB.
@@ -23,18 +23,10 @@ class DetectorScore:
 
     def __init__(self, steps):
         check_is_fitted(steps)
-        methods = []
-        if is_classifier(steps):
-            anomaly_index(steps.classes_, None)
-            methods = ["predict_proba", "decision_function"]
-        elif is_outlier_detector(steps):
-            methods = ["score_samples", "decision_function"]
-        if not any(hasattr(steps, method) for method in methods):
+        if not is_outlier_detector(steps) and not is_classifier(steps):
             raise TypeError(
-                "detector must score inputs, as outlier detectors with score_samples "
-                "or decision_function do, and binary classifiers with predict_proba "
-                "or decision_function; got a pipeline that ends in "
-                f"{brief(steps[-1])}."
+                "detector must end in an outlier detector or a binary classifier of "
+                f"anomalies; got a pipeline that ends in {brief(steps[-1])}."
             )
         self._steps = steps
         # Some features as the first step returns them: with their names, if any.
@@ -49,8 +41,8 @@ class DetectorScore:
     def gradient(self, features, widths):
         """Estimate the derivative of the score by each feature.
 
-        By central differences, because any detector must do: two scores for each
-        feature of each sample.
+        By central differences, because the detector may be anything: two scores for
+        each feature of each sample.
 
         Parameters
         ----------

@@ -7,11 +7,9 @@ import torch
 from sklearn.utils import check_random_state
 
 from .._compat import validate_params
-from .._messages import brief
 from ._balls import per_sample
 from ._base import CONSTRAINTS, POSITIVE, run_attack
 from ._library import (
-    construct,
     draw_seeds,
     find_attack,
     import_library,
@@ -70,10 +68,10 @@ def foolbox_attack(
         The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
-    attack : str, or class or instance of foolbox.attacks.Attack
+    attack : str or subclass of foolbox.attacks.Attack
         The attack, such as "LinfDeepFoolAttack".
     options : dict, default=None
-        Parameters of the class, such as ``{"steps": 10}``; None for an instance.
+        Parameters of the class, such as ``{"steps": 10}``.
     eps : float, default=None
         Largest change, in the norm of the attack. Attacks of fixed size need it. Those
         that seek the smallest change are cut back to it, and fail where that leads
@@ -99,10 +97,9 @@ def foolbox_attack(
 
     Notes
     -----
-    foolbox knows one range for all values. Where the bounds have one width, eps and
-    step sizes are in units of X. Where the width differs by channel, as after a
-    normalisation, they are shares of it: for images of [0, 1] that were normalised,
-    they are those of the images before. The result measures in X.
+    Where the bounds have one width, eps and step sizes are in units of X. Where the
+    width differs by channel, as after a normalisation, they are shares of it, because
+    foolbox knows one range for all values. The result measures in X.
 
     Attacks run in float32, whatever the model; values they leave alone stay exact.
     Many draw random numbers for a batch at a time, or stop by the mean of a batch:
@@ -130,16 +127,8 @@ def foolbox_attack(
     [0.25]
     """
     attacks = import_library("foolbox").attacks
-    if not isinstance(attack, attacks.Attack):
-        cls = find_attack(attack, attacks, attacks.Attack)
-        attack = construct(cls, options or {})
-    elif options:
-        raise ValueError(
-            "options must be None for an instance, which has its own; got "
-            f"{brief(options)}. Give the class instead."
-        )
-    fixed = isinstance(attack, attacks.base.FixedEpsilonAttack)
-    if fixed and eps is None:
+    attack = find_attack(attack, attacks, attacks.Attack)(**(options or {}))
+    if eps is None and isinstance(attack, attacks.base.FixedEpsilonAttack):
         raise ValueError(
             f"eps must be a positive number for {type(attack).__name__}, an attack of "
             "fixed size; got None."
@@ -190,11 +179,9 @@ class _Run:
 
     def run(self, seeds):
         """Return adversarial inputs of the box; clean ones without starting point."""
-        attacks, attack = self.foolbox.attacks, self.make(1)
-        needs_start = isinstance(
-            attack, tuple(getattr(attacks, n) for n in _NEED_START)
-        )
-        if not needs_start or attack.init_attack is not None:
+        attack = self.make(1)
+        name = type(attack).__name__
+        if name not in _NEED_START or attack.init_attack is not None:
             return self._attack(slice(None))
         starts = self._starting_points(seeds)
         usable = self._reached(starts)
@@ -206,6 +193,7 @@ class _Run:
     def _attack(self, rows, **options):
         attacks, x = self.foolbox.attacks, self.box.x[rows]
         attack = self.make(len(x))
+        # raw may be farther from x than eps, found is not.
         raw, found, _ = attack(
             self.net, x, self._criterion(rows), epsilons=self.eps, **options
         )

@@ -63,7 +63,7 @@ class Goals:
         if least_likely:
             return classes, logits.argmin(dim=1)
         if isinstance(self.target, str):
-            # Uniform over the classes other than those to leave.
+            # So many places after the class to leave: uniform over all others.
             steps = torch.as_tensor(self.steps[rows], device=x.device)
             return classes, (classes + steps) % self.n_classes
         return classes, torch.as_tensor(self.target[rows], device=x.device)

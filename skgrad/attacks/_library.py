@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .._messages import brief, did_you_mean, listed
+from .._messages import brief, did_you_mean
 from .._optional import import_package
 from .._validation import check_inputs
 from ..torch_engine.model_state import as_logits, check_recorded
@@ -29,47 +29,25 @@ def import_library(name):
 
 
 def find_attack(attack, module, base):
-    """Return an attack class of a library, given the class or its name.
-
-    Parameters
-    ----------
-    attack : str or class
-        As in `foolbox_attack` and `art_attack`.
-    module : module
-        Where the library has its attacks.
-    base : class
-        The base class of its attacks.
-    """
-    if isinstance(attack, type) and issubclass(attack, base):
-        return attack
-    if not isinstance(attack, str):
+    """Return the attack class that is given itself or by its name in a module."""
+    if isinstance(attack, str):
+        known = [
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, base)
+        ]
+        if attack not in known:
+            raise ValueError(
+                f"attack must be the name of an attack in {module.__name__}; got "
+                f"{attack!r}.{did_you_mean(attack, known, most=4, cutoff=0.45)}"
+            )
+        attack = getattr(module, attack)
+    if not (isinstance(attack, type) and issubclass(attack, base)):
         raise TypeError(
             f"attack must be the name or the class of an attack in {module.__name__}; "
             f"got {brief(attack)}."
         )
-    known = {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, base) and value is not base
-    }
-    if attack not in known:
-        near = did_you_mean(attack, known, most=4, cutoff=0.45)
-        raise ValueError(
-            f"attack must be the name of an attack in {module.__name__}; got "
-            f"{attack!r}.{near or f' Valid are {listed(sorted(known))}.'}"
-        )
-    return known[attack]
-
-
-def construct(make, options):
-    """Call the class of an attack; say which parameter of ours is wrong if it fails."""
-    try:
-        return make(**options)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "options must be a dictionary of what the attack takes; got "
-            f"{brief(options, 200)}. It says: {error}"
-        ) from error
+    return attack
 
 
 def perturb_in_box(attack_box, name, seeds):

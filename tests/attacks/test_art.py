@@ -14,6 +14,7 @@ from skgrad.attacks._library import import_library
 
 X = images(6, (2, 6, 6))
 evasion = import_library("art.attacks.evasion")
+slow = partial(pytest.param, marks=pytest.mark.slow)
 classification = import_library("art.estimators.classification")
 
 
@@ -42,16 +43,9 @@ def directly(net, make, y):
     ("name", "options", "target"),
     [
         ("BasicIterativeMethod", {"eps": 0.3, "max_iter": 5}, 2),
-        pytest.param(
-            "BasicIterativeMethod",
-            {"eps": 0.3, "max_iter": 5},
-            None,
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "DeepFool", {"max_iter": 5, "batch_size": 6}, None, marks=pytest.mark.slow
-        ),
-        pytest.param("SaliencyMapMethod", {"theta": 0.5}, 1, marks=pytest.mark.slow),
+        slow("BasicIterativeMethod", {"eps": 0.3, "max_iter": 5}, None),
+        slow("DeepFool", {"max_iter": 5, "batch_size": 6}, None),
+        slow("SaliencyMapMethod", {"theta": 0.5}, 1),
     ],
 )
 def test_adapter_equals_art(name, options, target):
@@ -123,7 +117,7 @@ def test_attack_that_takes_one_input_at_a_time():
     options |= {"initial_const": 100, "learning_rate": 0.3}
     attack = partial(art_attack, AnyWidth(), rows, attack="ZooAttack", random_state=0)
     assert (attack(options={**options, "batch_size": 1}).l2 > 0).any()
-    with pytest.raises(ValueError, match=r"options must be .*batch_size=1"):
+    with pytest.raises(ValueError, match="batch_size=1"):
         attack(options=options)
 
 
@@ -150,7 +144,7 @@ def test_in_place_and_recurrent_networks():
     [
         ({"attack": "DepFool"}, ValueError, "Did you mean .*DeepFool"),
         ({"attack": 3}, TypeError, "attack must be the name or the class of an"),
-        ({"options": {"stes": 3}}, ValueError, r"options must be .*got \{'stes': 3\}"),
+        ({"options": {"stes": 3}}, TypeError, "'stes'"),
         ({"options": {"targeted": True}}, ValueError, "must not hold 'targeted'"),
         ({"target": 1}, ValueError, "target must be None for DeepFool"),
         ({"bounds": (-np.inf, 1)}, ValueError, "bounds must be finite"),

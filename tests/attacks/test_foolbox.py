@@ -24,19 +24,7 @@ from skgrad.attacks._library import import_library
 X = images(6, (2, 6, 6))
 foolbox = import_library("foolbox")
 theirs = foolbox.attacks
-bethge = sys.modules["foolbox.attacks.brendel_bethge"]
-
-
-@pytest.fixture
-def interpreted(monkeypatch):
-    """Run Brendel and Bethge's solver uncompiled, as compiling takes half a minute."""
-    for name in ("BFGSB", "LinfOptimizer", "L2Optimizer"):
-        compiled = getattr(bethge, name)
-        methods = compiled.class_type.jit_methods
-        plain = {key: method.py_func for key, method in methods.items()}
-        signatures = type("Constructor", (), {"signatures": ["not to be compiled"]})
-        plain["_ctor"] = signatures
-        monkeypatch.setattr(bethge, name, type(name, (), plain))
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 def squares(n_features=4):
@@ -87,12 +75,12 @@ PAIRS = {
     ("name", "targeted"),
     [
         ("pgd, l2", True),
-        *(
-            pytest.param(name, targeted, marks=pytest.mark.slow)
-            for name in PAIRS
-            for targeted in (False, True)
-            if (name, targeted) not in [("pgd, l2", True), ("fgsm", True)]
-        ),
+        slow("pgd, l2", False),
+        slow("pgd", False),
+        slow("pgd", True),
+        slow("bim", False),
+        slow("bim", True),
+        slow("fgsm", False),
     ],
 )
 def test_own_attacks_equal_those_of_foolbox(name, targeted):
@@ -112,29 +100,21 @@ def test_own_attacks_equal_those_of_foolbox(name, targeted):
     assert result.linf.max() > 0.01
 
 
-CARLINI_WAGNER = {
-    "steps": 20,
-    "stepsize": 0.2,
-    "binary_search_steps": 2,
-    "initial_const": 9.0,
-}
+CARLINI_WAGNER = {"steps": 20, "stepsize": 0.2, "binary_search_steps": 2}
 
 
 @pytest.mark.parametrize(
     ("name", "options", "eps", "target"),
     [
         ("LinfDeepFoolAttack", {"steps": 5}, 0.3, None),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in [
-                ("LinfDeepFoolAttack", {"steps": 5}, None, None),
-                ("L2CarliniWagnerAttack", CARLINI_WAGNER, None, None),
-                ("LinfFastGradientAttack", {}, 0.2, None),
-                ("LinfPGD", {"steps": 10, "random_start": False}, 0.5, 2),
-                ("DDNAttack", {"steps": 10}, None, None),
-                ("L0FMNAttack", {"steps": 10}, 9, None),
-            ]
+        slow("LinfDeepFoolAttack", {"steps": 5}, None, None),
+        slow(
+            "L2CarliniWagnerAttack", {**CARLINI_WAGNER, "initial_const": 9}, None, None
         ),
+        slow("LinfFastGradientAttack", {}, 0.2, None),
+        slow("LinfPGD", {"steps": 10, "random_start": False}, 0.5, 2),
+        slow("DDNAttack", {"steps": 10}, None, None),
+        slow("L0FMNAttack", {"steps": 10}, 9, None),
     ],
 )
 def test_adapter_equals_foolbox(name, options, eps, target):
@@ -146,8 +126,6 @@ def test_adapter_equals_foolbox(name, options, eps, target):
     assert_array_equal(result.success, success)
     assert success.any()
     assert_allclose(result.X_adv[success], X_adv[success], atol=1e-6)
-    instance = foolbox_attack(net, X, attack=attack, eps=eps, target=target)
-    assert_array_equal(instance.X_adv, result.X_adv)
 
 
 def test_carlini_wagner_finds_the_nearest_point():
@@ -161,15 +139,12 @@ def test_carlini_wagner_finds_the_nearest_point():
     assert_allclose(attack(x[:1], target=1, confidence=0.8).l2, 0.4, rtol=0.03)
 
 
-# Uncompiled, the solver warns of 0 times infinity, exactly on the boundary.
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-@pytest.mark.usefixtures("interpreted")
+@pytest.mark.slow  # numba compiles the solver
+@pytest.mark.filterwarnings("ignore:At the first initialisation:UserWarning")
 @pytest.mark.parametrize(("norm", "size"), [("linf", 0.1), ("l2", 0.2)])
 def test_brendel_bethge_finds_the_nearest_point(norm, size):
     x = np.array([[0.4, 0.4, 0.4, 0.4], [0.6, 0.6, 0.6, 0.6]])
-    attack = partial(
-        brendel_bethge, squares(), norm=norm, n_steps=100, learning_rate=0.05
-    )
+    attack = partial(brendel_bethge, squares(), norm=norm, learning_rate=0.05)
     result = attack(x, random_state=0)
     assert result.success.all()
     assert_allclose(getattr(result, norm), size, rtol=0.05)
@@ -180,44 +155,23 @@ def test_brendel_bethge_finds_the_nearest_point(norm, size):
     assert attack(x, eps=size * 1.2, random_state=0).success.all()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_brendel_bethge_compiled(norm):
-    x = np.array([[0.4, 0.4, 0.4, 0.4]])
-    result = brendel_bethge(squares(), x, norm=norm, learning_rate=0.05, random_state=0)
-    assert_allclose(getattr(result, norm), {"linf": 0.1, "l2": 0.2}[norm], rtol=0.05)
-
-
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-@pytest.mark.usefixtures("interpreted")
-@pytest.mark.parametrize("name", ["LinfinityBrendelBethge", "L2BrendelBethge"])
-def test_attack_that_brings_its_own_start(name):
-    init_attack = theirs.BinarySearchContrastReductionAttack(target=1.0)
-    attack = getattr(bethge, f"{name}Attack")(
-        init_attack=init_attack, steps=20, lr=0.01
-    )
-    net = squares().float()
-    x = np.array([[0.4, 0.3, 0.2, 0.4], [0.1, 0.3, 0.4, 0.2]], dtype=np.float32)
-    result = foolbox_attack(net, x, attack=attack)
-    assert_allclose(result.X_adv, directly(net, attack, x)[0], atol=1e-6)
-    assert result.success.all()
-
-
-@pytest.mark.usefixtures("interpreted")
 def test_starting_points():
+    call = {"attack": "HopSkipJumpAttack", "options": {"steps": 1}, "random_state": 0}
     x = np.array([[0.4, 0.4, 0.4, 0.4]])
+    assert foolbox_attack(squares(), x, **call).success.all()
     # There is none: inputs stay clean.
-    none = brendel_bethge(one_class(), x, n_steps=2, random_state=0)
+    none = foolbox_attack(one_class(), x, **call)
     assert_array_equal(none.X_adv, x)
     assert not none.success.any()
-    # Noise hardly ever sums up to 35 of 40, so they are found by gradient.
+    # Noise hardly ever sums up to 35 of 40, so it is found by gradient.
     net = squares(40)
     with torch.no_grad():
         net.bias.copy_(torch.tensor([35.0, -35.0]))
-    result = brendel_bethge(net, np.full((2, 40), 0.5), n_steps=5, random_state=0)
-    assert result.success.all()
-    options = {"attack": "HopSkipJumpAttack", "options": {"steps": 1}}
-    assert foolbox_attack(squares(), x, [1], **options).success.all()
+    assert foolbox_attack(net, np.full((2, 40), 0.5), **call).success.all()
+    # The attack's own start, beside which none is searched.
+    start = theirs.BinarySearchContrastReductionAttack(target=1.0)
+    call["options"]["init_attack"] = start
+    assert foolbox_attack(squares(), x, **call).success.all()
 
 
 def test_inputs_that_carlini_wagner_fails_on_stay_clean():
@@ -237,7 +191,7 @@ def test_values_that_an_attack_makes_nan_stay_clean():
             return found
 
     x = np.full((3, 4), 0.4)
-    result = foolbox_attack(squares(), x, attack=Broken(), eps=0.3)
+    result = foolbox_attack(squares(), x, attack=Broken, eps=0.3)
     assert_array_equal(result.X_adv[1], x[1])
     assert_allclose(result.X_adv[[0, 2]], 0.5, atol=1e-6)
 
@@ -284,17 +238,9 @@ def test_unchanged_values_stay_exact():
     assert (result.l0 < 9).any()
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        {"attack": "LinfPGD", "options": {"steps": 2}, "eps": 0.1},
-        {
-            "attack": "SaltAndPepperNoiseAttack",
-            "options": {"steps": 3, "across_channels": True},
-        },
-    ],
-)
-def test_seeds_repeat_and_global_generators_are_unchanged(call):
+def test_seeds_repeat_and_global_generators_are_unchanged():
+    options = {"steps": 3, "across_channels": True}
+    call = {"attack": "SaltAndPepperNoiseAttack", "options": options}
     attack = partial(foolbox_attack, seeded(BatchNormNet), X, **call)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     first, second, other = (attack(random_state=s) for s in (4, 4, 5))
@@ -310,18 +256,12 @@ def test_seeds_repeat_and_global_generators_are_unchanged(call):
     [
         ({"attack": "DeepFol"}, ValueError, "Did you mean .*DeepFoolAttack"),
         ({"attack": 3}, TypeError, "attack must be the name or the class of an att"),
-        ({"options": {"stes": 3}}, ValueError, "options must be .*'stes'"),
+        ({"options": {"stes": 3}}, TypeError, "'stes'"),
         ({"options": 3}, ValueError, "'options' parameter"),
         ({"attack": "FGSM"}, ValueError, "eps must be a positive number for LinfFast"),
         ({"eps": 0}, ValueError, "'eps' parameter"),
         ({"bounds": (0, np.inf)}, ValueError, "bounds must be finite"),
-        ({"target": 7}, ValueError, "target must hold classes 0 to 2"),
         ({"X": np.array(0.5)}, ValueError, "at least one sample"),
-        (
-            {"attack": theirs.DDNAttack(), "options": {"steps": 3}},
-            ValueError,
-            "options must be None for an instance",
-        ),
     ],
 )
 def test_invalid_arguments(change, error, message):
