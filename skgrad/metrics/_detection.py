@@ -2,11 +2,9 @@
 
 from numbers import Real
 
-import numpy as np
-
 from .._compat import Interval, validate_params
 from .._messages import brief
-from .._validation import check_scores, check_signs
+from .._validation import check_scores, check_signs, to_array
 from ._counts import ScoreCounts
 
 _ARRAYS = {"y_true": ["array-like"], "y_score": ["array-like"]}
@@ -190,7 +188,8 @@ def _count(y_true, y_score):
 
 def check_labelled_scores(y_true, y_score):
     """Return labels +1 and -1, some of either, and one score for each of them."""
-    y_true = check_signs(y_true, np.size(y_true), "y_true", both=True)
+    y_true = to_array(y_true, "y_true")
+    y_true = check_signs(y_true, y_true.size, "y_true", both=True)
     return y_true, check_scores(y_score, "y_score", len(y_true))
 
 

@@ -131,7 +131,7 @@ CALLS = {
     "metrics": (lambda metric: score(metric=metric), "metric", ["auroc", 3]),
     "labels to score": (
         lambda y: score(y=y),
-        "y|y_true",
+        "y|y_true|y_score",
         [None, SIGNS[1:], SIGNS > 0, RAGGED, ENDLESS],
     ),
     "predicted classes": (

@@ -86,7 +86,7 @@ TAKE_CLASSES = {
     "evaluate": ("y_test", evaluate_with),
 }
 TAKE_SIGNS = {
-    **of_metrics(lambda metric: ("y_true", lambda y: metric(y, SCORES))),
+    **of_metrics(lambda metric: ("y_true|y_score", lambda y: metric(y, SCORES))),
     "NoveltyKFold": ("y", lambda y: NoveltyKFold(2).split(X, y)),
     "ConformalDetector around a classifier": (
         "y",
@@ -114,7 +114,7 @@ def check_error(call, parameter, value):
     with pytest.raises((ValueError, TypeError)) as caught:
         call(value)
     message = str(caught.value)
-    assert re.search(rf"\b{parameter}\b", message), message
+    assert re.search(rf"\b({parameter})\b", message), message
     assert len(message) < 700
 
 
