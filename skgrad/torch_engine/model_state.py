@@ -207,15 +207,15 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     check_initialised(module)
     device = model_device(module)
     with (
-        # Before the lock, so that a thread that holds a model never waits for one that
-        # seeds.
+        # What belongs to the whole process comes before the lock of the model, so that
+        # a thread that holds a model does not wait for one that seeds.
         generators_restored(device),
+        _differentiable_recurrence(module),
+        _nothing_compiled(),
         lock_of(module),
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
         torch.autocast(device.type, enabled=False),
-        _differentiable_recurrence(module),
-        _nothing_compiled(),
         modules_restored(module),
     ):
         for part in module.modules():

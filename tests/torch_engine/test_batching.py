@@ -5,7 +5,6 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
-from scipy.sparse import csr_array
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from skgrad._validation import check_inputs
@@ -17,14 +16,6 @@ X = np.arange(30, dtype=np.float32).reshape(5, 2, 3)
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(torch.from_numpy(X))
-
-
-class Words(Dataset):
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, index):
-        return "word"
 
 
 def gather(data, *, batch_size=2, dtype=torch.float32, **options):
@@ -90,12 +81,12 @@ def test_global_random_state_is_left_alone():
         (torch.tensor([[float("inf")]]), "X must be finite"),
     ],
 )
-def test_values_that_are_not_finite_are_refused(data, message):
+def test_values_that_are_not_finite_are_rejected(data, message):
     with pytest.raises(ValueError, match=message):
         gather(data)
 
 
-def test_wrong_shapes_are_refused():
+def test_wrong_shapes_are_rejected():
     with pytest.raises(
         ValueError, match=r"shape \(2, 3\), or rows of 6 values.*shape \(7,\)"
     ):
@@ -104,39 +95,21 @@ def test_wrong_shapes_are_refused():
         gather(X, input_shape=(3, 2))
 
 
-def test_dataset_of_words_is_refused():
-    with pytest.raises(
-        TypeError, match=r"X must hold or yield numeric arrays or tensors.*got str"
-    ):
-        gather(Words())
-
-
-def test_empty_dataset_is_refused():
-    with pytest.raises(ValueError, match="at least one sample; got an empty data set"):
-        gather(TensorDataset(torch.empty(0, 3)))
-
-
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "hint"),
     [
-        ("text", "X must be numeric.*dtype <U4"),
-        ([["a", "b"]], "X must be numeric.*dtype <U1"),
-        ([[1.0], [1.0, 2.0]], "X must be rectangular.*ragged list"),
-        ([], r"at least one sample; got shape \(0,\)"),
-        (np.empty((0, 3)), r"at least one sample; got shape \(0, 3\)"),
-        ([1.0, 2.0], r"got shape \(2,\).*a single sample x is x\[None\]"),
         (np.arange(3), "Class labels are not inputs"),
+        ([1.0, 2.0], r"a single sample x is x\[None\]"),
         ([(np.ones(2), 0), (np.ones(2), 1)], r"of pairs \(x, y\), give the x"),
         ((torch.ones(3, 2), torch.ones(3)), r"Of a pair \(x, y\), give x alone"),
         ((torch.ones(3), torch.ones(2)), "Pad or crop them"),
-        (torch.zeros(3), r"got shape \(3,\)"),
-        (torch.zeros(2, 2, dtype=torch.complex64), "Complex data not supported"),
-        (np.zeros((2, 2), dtype=complex), "Complex data not supported: got complex128"),
-        (torch.zeros(2, 2).to_sparse(), r"X must be a dense tensor.*to_dense"),
+        ({"x": X}, "Give the entry"),
+        (DataLoader(TensorDataset(torch.from_numpy(X))), "Give its dataset"),
+        (Image.new("RGB", (4, 4)), r"Give transform\(x\)\[None\]"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(data, message):
-    with pytest.raises(ValueError, match=message):
+def test_hints_of_messages_about_inputs(data, hint):
+    with pytest.raises((TypeError, ValueError), match=hint):
         check_inputs(data)
 
 
@@ -154,22 +127,6 @@ class Items(Dataset):
 
 
 @pytest.mark.parametrize(
-    ("items", "message"),
-    [
-        (
-            [torch.ones(2), torch.ones(3)],
-            r"samples of one shape; got \(2,\) and \(3,\)",
-        ),
-        ([torch.tensor(1.0)], "samples with at least one axis"),
-        ([torch.ones(2) * 1j], "Complex data not supported"),
-    ],
-)
-def test_datasets_of_the_wrong_things_are_refused(items, message):
-    with pytest.raises(ValueError, match=message):
-        gather(Items(*items))
-
-
-@pytest.mark.parametrize(
     "sample",
     [X[0][::-1], X[0].astype(">f4"), np.frombuffer(X[0].tobytes(), np.float32)],
     ids=["reversed", "big-endian", "read-only"],
@@ -178,47 +135,9 @@ def test_arrays_of_a_dataset_may_be_of_any_kind(sample):
     assert_array_equal(gather(Items(sample, sample))[1], sample)
 
 
-def test_labels_of_a_dataset_are_not_looked_at():
+def test_labels_of_a_dataset_are_ignored():
     pairs = Items((X[0], None), (X[1], "label"))
     assert_array_equal(gather(pairs), X[:2])
-
-
-def test_stream_that_cannot_be_read_twice_is_refused():
-    class Once(IterableDataset):
-        def __init__(self):
-            self.stream = iter(torch.from_numpy(X))
-
-        def __iter__(self):
-            return self.stream
-
-    with pytest.raises(ValueError, match="X must start again each time"):
-        check_inputs(Once())
-
-
-@pytest.mark.parametrize(
-    ("data", "way_out"),
-    [
-        (None, "Collect the samples"),
-        ((row for row in X), "Collect the samples"),
-        ({"x": X}, "Give the entry"),
-        (DataLoader(TensorDataset(torch.from_numpy(X))), "Give its dataset"),
-        (Image.new("RGB", (4, 4)), r"Give transform\(x\)\[None\]"),
-    ],
-)
-def test_what_holds_no_samples_is_refused(data, way_out):
-    with pytest.raises(
-        TypeError, match=rf"X must be an array, a tensor, nested lists.*{way_out}"
-    ):
-        check_inputs(data)
-
-
-def test_sparse_and_object_arrays():
-    with pytest.raises(TypeError, match=r"X must be dense; got sparse.*toarray"):
-        check_inputs(csr_array(np.eye(2)))
-    with pytest.raises(ValueError, match=r"X must be numeric.*dtype object"):
-        check_inputs(np.array([[None, "x"]], dtype=object))
-    numbers = np.array([[1, 2.5]], dtype=object)
-    assert_array_equal(gather(check_inputs(numbers)), [[1, 2.5]])
 
 
 def test_lists_of_tensors_are_stacked():
