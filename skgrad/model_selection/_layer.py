@@ -1,4 +1,4 @@
-"""Paper C: the most discriminative layer, chosen as ELO does or without anomalies."""
+"""Paper C: the most discriminative layer, chosen with or without anomalies."""
 
 from numbers import Integral, Real
 
@@ -21,11 +21,11 @@ from ._anomalies import generate_anomalies
 
 
 class MostDiscriminativeLayer(LayerActivationTransformer):
-    r"""Outputs of the layer that tells anomalies best, and the logits.
+    r"""Outputs of the layer that separates anomalies best, and the logits.
 
-    Which layer shows anomalies depends on the network, and paper C finds it by trying:
-    the most discriminative layer (MDL) is the one whose one-class detector, which
-    knows no classes, makes the least detection error
+    Which layer shows anomalies depends on the network, so paper C tries them: the most
+    discriminative layer (MDL) is the one whose one-class detector, without classes, has
+    the lowest detection error
 
     .. math:: \min_\tau \; \tfrac12 P_\mathrm{ID}(g^\ell(x) < \tau)
               + \tfrac12 P_\mathrm{anomaly}(g^\ell(x) \ge \tau),
@@ -34,45 +34,39 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     :math:`\ell`. It is fitted on one half of the in-distribution samples, and the
     other half is compared with anomalies.
 
-    Anomalies are the rows of X with y = -1, if y holds +1 and -1: that is the paper's
-    procedure. Without them they are made from the in-distribution samples and noise,
-    and no out-of-distribution data is needed.
+    The anomalies are the rows of X with y = -1, if y holds +1 and -1, as in the paper.
+    Otherwise they are generated from the in-distribution samples and noise, so that no
+    out-of-distribution data is needed.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed; `sklearn.base.clone` shares it, pickles and deep copies carry it, of
-        a skorch net its module.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default=None
         The candidates, names in ``model.named_modules()``, early ones first. None
-        takes every module without children that has parameters of its own, is called
-        once and returns one tensor ``(n_samples, n_channels, ...)``, save the one that
-        returns the logits. The logits are no candidate, `transform` always adds them.
+        takes every module without children that has its own parameters, is called once
+        and returns one tensor ``(n_samples, n_channels, ...)``, except the one that
+        returns the logits. The logits are not a candidate; `transform` always adds
+        them.
     nu : float, default=0.001
         Bound on the share of samples outside the description, in (0, 1]. The default
-        is that of ELO; it concerns the choice alone, not the detector that follows.
+        is that of ELO; it affects the choice alone, not a detector in later steps.
     max_samples : int, default=2000
-        Most in-distribution samples, and most of the anomalies given, that are drawn
-        for the choice. The time of a description grows with their square.
+        Largest number of in-distribution samples, and of given anomalies, drawn for
+        the choice. The time of a description grows with its square.
     pooling : {"mean", "max", "none"}, default="mean"
-        What becomes of the axes after the second: their mean (the paper's), their
-        largest value, or a column for each position.
+        Reduces the axes after the second: to their mean (the paper's), to their
+        largest value, or not at all, with a column for each position.
     input_shape : array-like of int, default=None
-        Shape of one sample, when X comes as 2-D rows.
+        Shape of one sample, if X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per forward pass.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute. None is the model's own device; another one works on a
-        private copy.
-    memory : str, path-like or joblib.Memory, default=None
-        Folder that keeps the features of each sample, so that none is computed twice
-        for the same model and parameters, in whatever folds, candidates, processes
-        and runs. Results from other batch sizes or devices count as the same. A model
-        is known by its structure, its tensors and the code of its classes, but not by
-        functions that these call. The folder only grows; deleting it is safe. None
-        keeps nothing.
-    verbose : bool or int, default=False
+        Where to compute; None is the model's own device. Another one works on a private
+        copy.
+    memory : str or joblib.Memory, default=None
+        Cache of the features on disk, as in scikit-learn's Pipeline.
+    verbose : bool, default=False
         Whether to show a progress bar.
     random_state : int, RandomState instance or None, default=None
         Draws the samples, their halves and the anomalies.
@@ -82,16 +76,16 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     layer_ : str
         The most discriminative layer.
     candidates_ : list of str
-        The candidates; those found by themselves in the order of their calls.
+        The candidates; without ``layers`` in the order of their calls.
     layers_ : list of str
-        What `transform` returns: ``layer_`` and the logits.
+        The layers that `transform` returns: ``layer_`` and the logits.
     errors_ : dict of str to float
-        Detection error of each candidate, in [0, 0.5]; lower is better. Over generated
-        anomalies the mean of the errors for each of their kinds.
+        Detection error of each candidate, in [0, 0.5]; lower is better. With generated
+        anomalies the mean over their kinds.
     aurocs_ : dict of str to float
-        Area under the ROC curve of each candidate, taken likewise; decides ties.
+        Area under the ROC curve of each candidate, computed likewise; breaks ties.
     anomalies_used_ : {"given", "generated"}
-        Whether y named anomalies.
+        Where the anomalies came from.
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
@@ -103,27 +97,26 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
 
     See Also
     --------
-    skgrad.LayerActivationTransformer : The outputs of layers that are named.
+    skgrad.LayerActivationTransformer : The outputs of given layers.
     skgrad.PerClassSVDD : The paper's detector over these features.
 
     Notes
     -----
     Cost of `fit`: one forward pass for all candidates over ``max_samples`` samples and
-    one over the anomalies, 5 * ``max_samples`` / 2 of them where they are generated.
-    The pooled outputs of all candidates are in memory together. `transform` costs one
-    forward pass.
+    one over the anomalies, 5 * ``max_samples`` / 2 if they are generated. The pooled
+    outputs of all candidates are in memory at once. `transform` costs one forward pass.
 
     Generated are: uniform noise; inputs with Gaussian noise of 1/4 and of 1/2 of the
-    data's standard deviation; inputs whose every position comes from another one;
-    blends of two inputs. Ranges and deviations are those of the channel, or of the
-    column where a sample is a row. On MNIST and CIFAR-10 they chose the layer that
-    Fashion-MNIST chose or one near it; Omniglot on MNIST, and PGD on CIFAR-10, chose
-    later ones. Where a certain kind of anomaly is feared, give examples of it.
+    data's standard deviation; inputs whose positions come from different inputs; blends
+    of two inputs. Ranges and deviations are those of the channel, or of the column if a
+    sample is a row. On MNIST and CIFAR-10 these chose the layer that Fashion-MNIST
+    chose or one near it; Omniglot on MNIST, and PGD on CIFAR-10, chose later ones. If a
+    certain kind of anomaly is expected, give examples of it.
 
-    Equal errors go to the higher AUROC, then to the layer that comes first. In a
-    cross-validation by `NoveltyKFold` the training rows hold no anomaly, so the choice
-    is never made with those that judge it. Any y but +1 and -1, such as class labels,
-    is ignored; the classes of a binary problem should not be written so.
+    Equal errors are decided by the AUROC, then by the order of the layers. The training
+    rows of `NoveltyKFold` hold no anomalies, so in a cross-validation the test rows do
+    not affect the choice. Labels other than +1 and -1, such as classes, are ignored;
+    the classes of a binary problem should not be written so.
 
     References
     ----------
@@ -156,7 +149,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         **LayerActivationTransformer._parameter_constraints,
         "layers": [str, "array-like", None],
         "nu": [Interval(Real, 0, 1, closed="right")],
-        # Two: one to describe, one to compare.
+        # At least one to fit on and one to compare.
         "max_samples": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -198,9 +191,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
             The inputs, finite and scaled as in the training of the model.
         y : array-like of shape (n_samples,), default=None
-            +1 for in-distribution samples and -1 for anomalies, of one kind or several.
-            None, +1 throughout, or other labels: all samples are in-distribution, and
-            anomalies are generated.
+            +1 for in-distribution samples and -1 for anomalies. With None or other
+            labels all samples are in-distribution, and anomalies are generated.
 
         Returns
         -------
@@ -215,7 +207,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         super()._fit(X, y)
 
     def _choose(self, X, y, random_state):
-        """Set the attributes that say which layer is taken, and why."""
+        """Set ``layer_`` and the attributes that explain it."""
         normal, anomalous = self._draw(X, y, random_state)
         inputs = self._inputs(X, normal)
         half = (len(inputs) + 1) // 2
@@ -224,23 +216,22 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         else:
             anomalies = generate_anomalies(inputs[half:], random_state)
         candidates = self._candidates().fit(inputs)
-        scores = _judge(candidates, inputs, half, anomalies, self.nu)
+        scores = _score_layers(candidates, inputs, half, anomalies, self.nu)
         self.candidates_ = list(scores)
         self.errors_ = {layer: error for layer, (error, _) in scores.items()}
         self.aurocs_ = {layer: area for layer, (_, area) in scores.items()}
         self.anomalies_used_ = "given" if len(anomalous) else "generated"
-        # Of equals, min takes the first.
-        self.layer_ = min(scores, key=lambda name: (scores[name][0], -scores[name][1]))
+        self.layer_ = best_layer(scores)
         if self.errors_[self.layer_] >= 0.5:
             warn(
-                f"No layer tells the anomalies {self.anomalies_used_} from the other "
-                f"samples: all detection errors are 0.5. layer_={self.layer_!r} is a "
-                "guess. Check that X varies, and give more samples.",
+                f"No layer separates the {self.anomalies_used_} anomalies from the "
+                f"other samples: all detection errors are 0.5. layer_={self.layer_!r} "
+                "is arbitrary. Check that X varies, and give more samples.",
                 UserWarning,
             )
 
     def _draw(self, X, y, random_state):
-        """Draw the rows of in-distribution samples and of anomalies to be used."""
+        """Draw the rows of in-distribution samples and of anomalies for the choice."""
         labels = anomaly_labels(y, count_samples(X))
         normal, anomalous = (
             random_state.permutation(np.flatnonzero(labels == label))[
@@ -250,8 +241,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         )
         if len(normal) < 2:
             raise ValueError(
-                "X must hold at least 2 in-distribution samples, one to describe a "
-                f"layer by and one to compare; got n_samples={len(normal)}. Give more, "
+                "X must hold at least 2 in-distribution samples, one to fit on and "
+                f"one to compare; got n_samples={len(normal)}. Give more, "
                 "or name the layer to LayerActivationTransformer."
             )
         return normal, anomalous
@@ -280,12 +271,16 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             verbose=self.verbose,
         )
 
+    def _content(self):
+        # Parameters and model do not determine the layer: it depends on X as well.
+        return (*super()._content(), self.layer_)
+
     def _find_layers(self, module, batch):
         return [self.layer_, LOGITS]
 
 
 class LayerCandidates(LayerActivationTransformer):
-    """The outputs of every layer that may be chosen, from one forward pass."""
+    """The outputs of all candidates from one forward pass."""
 
     def _find_layers(self, module, batch):
         if self.layers is None:
@@ -310,37 +305,41 @@ def _check_candidates(layers, found):
         )
     if layers is None and not found:
         raise ValueError(
-            "model must have a layer to choose; it has no module with parameters that "
-            "is called once and returns a tensor (n_samples, n_channels, ...), besides "
-            "that of the logits. Name candidates with layers=."
+            "model must have a layer to choose; apart from that of the logits it has "
+            "no module with parameters that is called once and returns a tensor "
+            "(n_samples, n_channels, ...). Name candidates with layers=."
         )
 
 
-def _judge(candidates, inputs, half, anomalies, nu):
-    """Return the detection error and the AUROC of each layer, means over the kinds."""
+def _score_layers(candidates, inputs, half, anomalies, nu):
+    """Return detection error and AUROC of each layer, means over kinds of anomalies."""
     features = np.asarray(candidates.transform(inputs))
     columns = {name: candidates.layer_of_ == name for name in candidates.layers_}
-    describe = {
+    svdds = {
         name: make_svdd(nu).fit(features[:half, column])
         for name, column in columns.items()
     }
-    scored = {
-        name: describe[name].score_samples(features[half:, column])
+    normal = {
+        name: svdds[name].score_samples(features[half:, column])
         for name, column in columns.items()
     }
     found: dict[str, list] = {name: [] for name in columns}
     for kind in anomalies:
         features = np.asarray(candidates.transform(kind))
         for name, column in columns.items():
-            scores = describe[name].score_samples(features[:, column])
-            found[name].append(_compare(scored[name], scores))
+            anomalous = svdds[name].score_samples(features[:, column])
+            y = np.repeat([1, -1], [len(normal[name]), len(anomalous)])
+            scores = np.concatenate([normal[name], anomalous])
+            error = 1 - detection_accuracy(y, scores)
+            found[name].append((error, auroc(y, scores)))
     return {
         name: tuple(np.mean(pairs, axis=0).tolist()) for name, pairs in found.items()
     }
 
 
-def _compare(normal, anomalous):
-    """Return detection error and AUROC."""
-    y = np.repeat([1, -1], [len(normal), len(anomalous)])
-    scores = np.concatenate([normal, anomalous])
-    return 1 - detection_accuracy(y, scores), auroc(y, scores)
+def best_layer(scores):
+    """Return the layer of lowest error, among equals of highest AUROC, then the first.
+
+    ``scores`` maps layers to pairs (error, AUROC).
+    """
+    return min(scores, key=lambda layer: (scores[layer][0], -scores[layer][1]))

@@ -8,10 +8,10 @@ from sklearn.model_selection import (
     StratifiedGroupKFold,
     StratifiedKFold,
 )
-from sklearn.utils import check_random_state, indexable
+from sklearn.utils import check_random_state
 
 from .._compat import num_samples
-from .._validation import distinct, to_array
+from .._validation import check_per_sample, check_signs
 
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 
@@ -19,41 +19,40 @@ _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 class NoveltyKFold(BaseCrossValidator):
     """K folds that train on in-distribution rows alone and test on both kinds.
 
-    A novelty detector must not be fitted on the anomalies that it is judged with, yet
+    A novelty detector must not be fitted on the anomalies that it is tested with, yet
     every fold needs some. Each fold in turn gives the test rows, its share of both
     kinds; the in-distribution rows of the other folds are the training rows. The
-    anomalies of the other folds stay out.
+    anomalies of the other folds are not used.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds, 2 or more, and no more than there are rows of either kind.
     shuffle : bool, default=False
-        Whether to shuffle the rows before they are cut into folds. Without it the
-        folds follow the order of the rows.
+        Whether to shuffle the rows before the split. Without it the folds follow the
+        order of the rows.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows; only with ``shuffle=True``.
 
     See Also
     --------
     skgrad.metrics.DetectionScorer : Scores the folds.
-    sklearn.model_selection.StratifiedKFold : Makes the folds.
-    sklearn.model_selection.StratifiedGroupKFold : Makes them where there are groups.
+    sklearn.model_selection.StratifiedKFold : Used without groups.
+    sklearn.model_selection.StratifiedGroupKFold : Used with groups.
 
     Notes
     -----
-    Several kinds of anomalies count as one: shuffle where they come one after another
-    and few of each would otherwise fill a fold.
+    Several kinds of anomalies count as one. Set ``shuffle=True`` if they come one after
+    another, so that no fold holds few kinds only.
 
-    :class:`sklearn.model_selection.GridSearchCV` with ``refit=True`` fits the winner
-    on all rows that it was given, anomalies too. The detectors of skgrad leave out
-    rows labelled -1 when they are given y. Most others, such as
-    :class:`sklearn.ensemble.IsolationForest`, learn from all rows: use
-    ``refit=False`` and fit the winner on in-distribution rows.
+    :class:`sklearn.model_selection.GridSearchCV` with ``refit=True`` fits the best
+    candidate on all rows, anomalies included. The detectors of skgrad leave out rows
+    that y labels -1. Most others, such as :class:`sklearn.ensemble.IsolationForest`,
+    learn from all rows: use ``refit=False`` and fit on in-distribution rows.
 
-    Training scores, of ``return_train_score=True`` and of
-    :func:`sklearn.model_selection.learning_curve`, are NaN with a warning: the training
-    rows hold one kind only.
+    Training scores, as in ``return_train_score=True`` or
+    :func:`sklearn.model_selection.learning_curve`, are NaN with a warning, because the
+    training rows hold one kind only.
 
     Examples
     --------
@@ -76,11 +75,11 @@ class NoveltyKFold(BaseCrossValidator):
     [1.0, 1.0, 1.0]
     """
 
-    # Groups are used if they are given, as in scikit-learn's GroupsConsumerMixin.
+    # Lets metadata routing pass groups, as scikit-learn's GroupsConsumerMixin does.
     __metadata_request__split = {"groups": True}
 
     def __init__(self, n_splits=5, *, shuffle=False, random_state=None):
-        # Refused here and not by split, as scikit-learn's splitters do.
+        # Splitters are not cloned, so scikit-learn's check their parameters here.
         if not isinstance(n_splits, Integral) or n_splits < 2:
             raise ValueError(f"n_splits must be an integer >= 2; got {n_splits!r}.")
         if not isinstance(shuffle, (bool, np.bool_)):
@@ -139,11 +138,12 @@ class NoveltyKFold(BaseCrossValidator):
             If y is not labels +1 and -1, or there are too few rows or groups for each
             fold to hold both kinds.
         """
-        y = _checked_labels(y)
-        if X is not None and not hasattr(X, "shape") and not hasattr(X, "__len__"):
-            raise TypeError(f"X must have a length; got {type(X).__name__}.")
-        (X,) = indexable(X)
-        groups = _checked_groups(groups, len(y))
+        if y is None:
+            raise ValueError(
+                "y must be given: +1 for in-distribution rows, -1 for anomalies; got "
+                "None."
+            )
+        y = check_signs(y, np.size(y), "y", both=True)
         if X is not None and num_samples(X) != len(y):
             raise ValueError(
                 "y must have one label per sample of X; found input variables with "
@@ -158,13 +158,18 @@ class NoveltyKFold(BaseCrossValidator):
     def _folds(self, y, groups):
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
         folds = kind(
-            self.n_splits,
-            shuffle=bool(self.shuffle),
-            random_state=self.random_state,
+            self.n_splits, shuffle=bool(self.shuffle), random_state=self.random_state
         )
         if groups is None:
             return folds.split(y, y)
-        n_groups = len(np.unique(groups))
+        groups = check_per_sample(groups, len(y), "groups")
+        try:
+            n_groups = len(np.unique(groups))
+        except TypeError as error:
+            raise TypeError(
+                "groups must be all numbers or all text; got "
+                f"{sorted({type(g).__name__ for g in groups.tolist()})}."
+            ) from error
         if n_groups < self.n_splits:
             raise ValueError(
                 f"n_splits must be at most the number of groups, {n_groups}; got "
@@ -183,7 +188,7 @@ class NoveltyKFold(BaseCrossValidator):
                 )
 
     def _check_folds(self, y, folds):
-        """Refuse folds with one kind only, which no metric could judge."""
+        """Raise if a fold holds one kind only, for which there is no metric."""
         for number, (_, test) in enumerate(folds, start=1):
             for label, kind in _KINDS.items():
                 if label not in y[test]:
@@ -193,52 +198,3 @@ class NoveltyKFold(BaseCrossValidator):
                         "groups hold them. Use fewer folds or finer groups, or try "
                         "shuffle=True with another random_state."
                     )
-
-
-def _checked_groups(groups, n_samples):
-    """Return groups as an array, one per row."""
-    if groups is None:
-        return None
-    groups = to_array(groups, "groups")
-    if groups.shape != (n_samples,):
-        raise ValueError(
-            f"groups must hold one group per sample, {n_samples} here; got shape "
-            f"{groups.shape}."
-        )
-    try:
-        np.unique(groups)
-    except TypeError as error:
-        raise TypeError(
-            "groups must be all numbers or all text, to be told apart; got "
-            f"{sorted({type(g).__name__ for g in groups.tolist()})}."
-        ) from error
-    return groups
-
-
-def _checked_labels(y):
-    """Return y as an array of +1 and -1, both there."""
-    if y is None:
-        raise ValueError(
-            "y must be given: +1 for in-distribution rows, -1 for anomalies; got None."
-        )
-    y = to_array(y, "y")
-    if y.ndim != 1:
-        raise ValueError(f"y must be of shape (n_samples,); got shape {y.shape}.")
-    labels = distinct(y)
-    if labels != [-1, 1]:
-        raise ValueError(
-            "y must hold +1 for in-distribution rows and -1 for anomalies, both at "
-            f"least once; got labels {labels[:5]}.{_way_out(labels)}"
-        )
-    return y.astype(int)
-
-
-def _way_out(labels):
-    if labels == [0, 1]:
-        return (
-            " Where 0 means in-distribution, give np.where(y == 0, 1, -1); where 1 "
-            "does, np.where(y == 1, 1, -1)."
-        )
-    if labels in ([1], [-1]):
-        return f" Add {_KINDS[-labels[0]]}: without them nothing can be judged."
-    return " From class labels, give +1 for the classes that the model was trained on."

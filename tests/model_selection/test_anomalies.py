@@ -1,4 +1,4 @@
-"""Anomalies that are made of in-distribution inputs and noise."""
+"""Synthetic anomalies."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,10 @@ def kinds(X, seed=0):
     return dict(zip(KINDS, made, strict=True))
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 30), (5,)])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((3, 8, 8), np.float32), ((2, 30), np.float64), ((5,), np.float64)],
+)
 def test_shape_dtype_and_range_of_each_channel(shape, dtype):
     X = images(50, shape).astype(dtype)
     X *= np.arange(1, shape[0] + 1).reshape(-1, *[1] * (len(shape) - 1))
@@ -50,7 +52,7 @@ def test_mixed_inputs_keep_the_values_of_each_position():
     assert (np.ptp(sources, axis=1) > 0).all()
 
 
-def test_blends_lie_halfway_between_two_inputs():
+def test_blends_are_the_means_of_two_inputs():
     X = 2.0 ** np.arange(8)[:, None]
     pairs = {(a + b) / 2 for i, a in enumerate(X[:, 0]) for b in X[:i, 0]}
     assert set(kinds(X)["blend"][:, 0]) <= pairs
@@ -65,7 +67,7 @@ def test_seed_decides():
         assert not np.array_equal(one, other)
 
 
-def test_a_single_input_and_constant_ones_are_no_trouble():
+def test_single_and_constant_inputs():
     for X in (np.ones((1, 3)), np.ones((4, 3))):
         for made in kinds(X).values():
             assert_array_equal(made, X)
