@@ -36,19 +36,18 @@ BATCH_SIZE = 128
 def digits(n_samples):
     """Return a network, and test images with their classes, of the embedded digits."""
     data = load_digits_images()
-    net = train_digits_network(data.X_train, data.y_train)
+    net = train_digits_network(data.X_train, data.y_train, random_state=0)
     return net, data.X_test[:n_samples], data.y_test[:n_samples]
 
 
 def mnist(data_dir, n_samples):
-    """Return the same of MNIST, the network being that of examples/mnist.py."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-    from mnist import load_mnist, train_network
+    """Return the same of MNIST, the network being that of examples/papers/mnist.py."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "papers"))
+    from mnist import load_mnist, train
 
-    X, y = load_mnist(data_dir, train=True, download=False)
-    net = train_network(X[:10_000], y[:10_000], max_epochs=2, random_state=0)
-    X, y = load_mnist(data_dir, train=False, download=False)
-    return net, X[:n_samples], y[:n_samples]
+    X, y, X_test, y_test = load_mnist(data_dir, download=False)
+    net = train(X[:10_000], y[:10_000], max_epochs=2, random_state=0)
+    return net, X_test[:n_samples], y_test[:n_samples]
 
 
 def pairs(eps, eps_l2, n_steps):

@@ -34,7 +34,6 @@ from geometric_reproduction_tables import Record, write
 from sklearn.model_selection import cross_val_predict
 
 from skgrad import attacks as at
-from skgrad.evaluation import CifarResNet, load_network
 from skgrad.metrics import auroc, tnr_at_tpr
 
 # name: (network, training); what is not named is as in the reference.
@@ -42,7 +41,7 @@ NETWORKS = {
     "reference": ({}, {}),
     "paper B's": ({"kind": "paper"}, {"n": 20_000}),
     "batch normalisation": ({"norm": True}, {}),
-    "examples/mnist.py": (
+    "examples/papers/mnist.py": (
         {"kind": "example", "norm": True, "dropout": 0.5},
         {"adam": True, "lr": 2e-3},
     ),
@@ -96,7 +95,7 @@ class Experiment:
         torch.manual_seed(seed)
         net = parts.make_network(X.shape[2], **how)
         order = np.random.default_rng(seed).permutation(len(X))[:n]
-        if name == "examples/mnist.py" and self.args.state_dict:
+        if name == "examples/papers/mnist.py" and self.args.state_dict:
             net = parts.load_by_order(net, self.args.state_dict)
         else:
             net = parts.train(net, X[order], y[order], **options)
@@ -257,6 +256,7 @@ def final(experiment):
 
 def cifar(experiment):
     """Glance at CIFAR-10 (JPEG), test images 000-799 of each class alone."""
+    from recommended_settings import CifarResNet, load_network
     from recommended_settings import read_images as read
 
     root = Path(experiment.args.data_dir)

@@ -44,7 +44,7 @@ class Plan:
 PLANS = {
     "LeNet": Plan((6, 16), 5, 2, (120, 84)),
     "paper": Plan((32, 32, 64, 128), 3, 3, (100,)),
-    "example": Plan((32, 64), 3, 2, (128,)),  # that of examples/mnist.py
+    "example": Plan((32, 64), 3, 2, (128,)),  # that of examples/papers/mnist.py
 }
 
 

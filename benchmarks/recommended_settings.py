@@ -6,6 +6,9 @@ ResNet-20 on CIFAR-10 (JPEG) *test* images numbered 800-999 of each class; a 1-D
 on ECG5000. Each setting is (model, inputs to fit on, inputs, classes, anomalies).
 """
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -15,7 +18,10 @@ from torchvision.datasets import MNIST
 from torchvision.transforms.v2 import functional as tf
 
 from skgrad.attacks import pgd
-from skgrad.evaluation import CifarResNet, load_network
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "papers"))
+from paper_networks import CifarResNet
+from paper_training import load_network
 
 
 def read_images(folder, pattern, mode, limit):

@@ -20,7 +20,7 @@ from skgrad.datasets import load_digits_images
 from skgrad.evaluation import train_digits_network
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 guard = make_recommended_detector(net, random_state=0).fit(digits.X_fit)
 
 # %%

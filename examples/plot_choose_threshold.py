@@ -22,7 +22,7 @@ from skgrad.evaluation import train_digits_network
 from skgrad.inspection import ScoreDistributionDisplay
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 attack = pgd(net, digits.X_test, digits.y_test, eps=0.1, random_state=0)
 anomalies = {
     "patches, easy": make_photo_patches(450, random_state=0),

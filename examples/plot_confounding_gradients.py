@@ -27,7 +27,7 @@ from skgrad.datasets import (
 from skgrad.evaluation import train_digits_network
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 
 
 def make_anomalies(X, y, seed):

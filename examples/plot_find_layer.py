@@ -16,7 +16,7 @@ from skgrad.datasets import load_digits_images, make_gaussian_noise, make_photo_
 from skgrad.evaluation import train_digits_network
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 
 # %%
 # Choose without any anomaly

@@ -20,7 +20,7 @@ from skgrad.datasets import load_digits_images, make_gaussian_noise, make_photo_
 from skgrad.evaluation import train_digits_network
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 attack = pgd(net, digits.X_test, digits.y_test, eps=0.3, random_state=0)
 anomalies = {
     "patches": make_photo_patches(450, random_state=0),

@@ -70,7 +70,7 @@ from skgrad.datasets import (
 from skgrad.evaluation import train_digits_network
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 features = LayerActivationTransformer(net, ["conv2", "fc1", "logits"])
 alone = make_pipeline(features, NeighborDistance()).fit(digits.X_fit)
 print(f"{np.mean(alone.predict(digits.X_test) == -1):.1%} false alarms, 5 % meant")

@@ -16,7 +16,7 @@ from skgrad.datasets import load_digits_images, make_photo_patches
 from skgrad.evaluation import train_digits_network
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 print(f"{net.score(digits.X_test, digits.y_test):.1%} of the test digits are right")
 
 # %%

@@ -29,7 +29,7 @@ def mean_of_two(X, y, seed):
     return (X[one[different]] + X[two[different]]) / 2
 
 
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 anomalies = {
     "patches": make_photo_patches(450, random_state=0),
     "Gaussian noise": make_gaussian_noise(450, (1, 8, 8), random_state=0),

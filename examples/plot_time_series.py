@@ -84,7 +84,8 @@ plt.show()
 # The network
 # -----------
 # Three convolutions along time, a mean over time, a linear layer.
-from skgrad.evaluation import train_network
+import torch
+from skorch import NeuralNetClassifier
 
 
 class Network(nn.Module):
@@ -101,7 +102,18 @@ class Network(nn.Module):
         return self.fc(self.conv3(x).relu().mean(2))
 
 
-net = train_network(Network, X_train, y_train, max_epochs=20, batch_size=32)
+torch.manual_seed(0)
+net = NeuralNetClassifier(
+    Network,
+    criterion=nn.CrossEntropyLoss,
+    optimizer=torch.optim.Adam,
+    lr=1e-3,
+    max_epochs=20,
+    batch_size=32,
+    train_split=None,
+    iterator_train__shuffle=True,
+    verbose=0,
+).fit(X_train, y_train)
 print(f"{net.score(X_test, y_test):.1%} of the test series are right")
 for kind, X in anomalies.items():
     answers = np.bincount(net.predict(X), minlength=3) / len(X)

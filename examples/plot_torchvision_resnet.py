@@ -67,17 +67,24 @@ test = Resized(digits.X_test[:150], digits.y_test[:150])
 
 # %%
 # Training wants all at once; 898 images are few.
-from skgrad.evaluation import train_network
+from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
 
 X_train = np.stack([np.asarray(image) for image in Resized(digits.X_train)])
-net = train_network(
+n_steps = 4 * -(-len(X_train) // 64)
+torch.manual_seed(0)
+net = NeuralNetClassifier(
     make_network,
-    X_train,
-    digits.y_train,
+    criterion=nn.CrossEntropyLoss,
+    optimizer=torch.optim.Adam,
+    lr=1e-3,
     max_epochs=4,
     batch_size=64,
-    schedule="smooth cosine",
-)
+    train_split=None,
+    iterator_train__shuffle=True,
+    callbacks=[LRScheduler("CosineAnnealingLR", T_max=n_steps, step_every="batch")],
+    verbose=0,
+).fit(X_train, digits.y_train)
 # A plain torch module from here on, as yours may be.
 model = net.module_.eval()
 with torch.no_grad():

@@ -24,7 +24,7 @@ from skgrad.datasets import (
 from skgrad.evaluation import train_digits_network
 
 digits = load_digits_images()
-net = train_digits_network(digits.X_train, digits.y_train)
+net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 attack = pgd(net, digits.X_test, digits.y_test, eps=0.3, random_state=0)
 anomalies = {
     "patches": make_photo_patches(450, random_state=0),

@@ -1,10 +1,9 @@
-"""Digits, photographs and noise without a download; loaders of images and series."""
+"""Digits, natural images and noise without a download; loaders of images and series."""
 
 from ._digits import load_digits_images
 from ._load import load_dataset
 from ._noise import make_gaussian_noise, make_uniform_noise
 from ._patches import make_photo_patches
-from ._splits import split_ecg, split_mnist
 
 __all__ = [
     "load_dataset",
@@ -12,6 +11,4 @@ __all__ = [
     "make_gaussian_noise",
     "make_photo_patches",
     "make_uniform_noise",
-    "split_ecg",
-    "split_mnist",
 ]

@@ -1,14 +1,11 @@
 """Folders of images: what is in them, and their pixels."""
 
-import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-
-from .._files import read_sealed, write_sealed
-from .._messages import warn
+from sklearn.utils.validation import check_memory
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # Fewer images are read about as fast as their cache.
@@ -21,7 +18,7 @@ def list_images(folder):
     Parameters
     ----------
     folder : Path
-        Images, or one subfolder per class; a folder around those is looked through.
+        Images, or one subfolder per class; a folder around those is skipped.
 
     Returns
     -------
@@ -49,7 +46,7 @@ def list_images(folder):
 
 
 def _inner(folder):
-    """Step into a folder that holds nothing but one folder of folders."""
+    """Descend while a folder holds nothing but one folder of folders."""
     while True:
         entries = [e for e in folder.iterdir() if not e.name.startswith(".")]
         if len(entries) != 1 or not entries[0].is_dir():
@@ -59,7 +56,7 @@ def _inner(folder):
         folder = entries[0]
 
 
-def read_images(paths, *, mode=None, size=None, cache_dir=None):
+def read_images(paths, *, mode=None, size=None, memory=None):
     """Read images of one size.
 
     Parameters
@@ -67,48 +64,36 @@ def read_images(paths, *, mode=None, size=None, cache_dir=None):
     paths : list of Path
         The images.
     mode : {"L", "RGB"}, default=None
-        Grey or colour; None takes that of the first image.
+        Grey or colour; None is that of the first image.
     size : (int, int), default=None
         Height and width to resize to; None keeps theirs, if they are the same.
-    cache_dir : str or Path, default=None
-        Folder that keeps the pixels of 5,000 images or more, for the next time.
+    memory : str or joblib.Memory, default=None
+        Cache on disk of the pixels of 5,000 images or more.
 
     Returns
     -------
     ndarray of uint8 of shape (n_samples, n_channels, height, width)
         The pixels.
     """
-    if cache_dir is None or len(paths) < _WORTH_CACHING:
-        return _decode(paths, mode, size)
-    key = _fingerprint(paths, mode, size)
-    cache = Path(cache_dir) / f"images-{key}.npz"
-    try:
-        return read_sealed(cache, key)["pixels"]
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        _warn(f"{str(cache)!r} cannot be used ({error}). The images are read again.")
-    pixels = _decode(paths, mode, size)
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_sealed(cache, key, {"pixels": pixels})
-    except OSError as error:
-        _warn(f"pixels are not kept: {error}. They will be read again next time.")
-    return pixels
+    if memory is None or len(paths) < _WORTH_CACHING:
+        return _decode(paths, mode, size, None)
+    # An image that was replaced has another size or time.
+    stats = [path.stat() for path in paths]
+    versions = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+    return check_memory(memory).cache(_decode)(
+        [str(path.resolve()) for path in paths], mode, size, versions
+    )
 
 
-def _warn(text):
-    warn(f"cache_dir: {text}", RuntimeWarning)
-
-
-def _decode(paths, mode, size):
+def _decode(paths, mode, size, versions):
+    """Read images; ``versions`` makes another cache entry of changed files."""
     mode = mode or _own_mode(paths[0])
     pixels = [_decode_one(path, mode, size) for path in paths]
     shapes = {image.shape[:2] for image in pixels}
     if len(shapes) > 1:
         raise ValueError(
-            "shape must say which size to bring images of several sizes to; got "
-            f"shape=None and sizes such as {sorted(shapes)[:3]}."
+            "shape must be given for images of several sizes, which are resized to "
+            f"it; got None, and sizes such as {sorted(shapes)[:3]}."
         )
     stacked = np.stack(pixels)
     return stacked[:, None] if mode == "L" else stacked.transpose(0, 3, 1, 2).copy()
@@ -133,12 +118,3 @@ def _open(path):
         return Image.open(path)
     except UnidentifiedImageError as error:
         raise ValueError(f"{str(path)!r} must be an image: {error}") from error
-
-
-def _fingerprint(paths, mode, size):
-    """Tell folders apart, also before and after a change."""
-    digest = hashlib.sha256(repr((mode, size)).encode())
-    for path in paths:
-        state = path.stat()
-        digest.update(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode())
-    return digest.hexdigest()[:16]

@@ -4,6 +4,7 @@ import os
 from numbers import Integral
 from pathlib import Path
 
+import joblib
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
@@ -37,6 +38,9 @@ _MADE = {
     "photo-patches": "patches of scikit-learn's two sample photographs",
 }
 _EMBEDDED = {"digits", *_MADE}
+DATASETS = [*_NAMED, *_MADE]
+# There is one part alone, whichever split is asked for.
+ONE_PART = {"omniglot", *_MADE}
 
 
 @validate_params(
@@ -48,7 +52,7 @@ _EMBEDDED = {"digits", *_MADE}
         "n_samples": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
         "download": ["boolean"],
-        "cache_dir": [str, os.PathLike, None],
+        "memory": [str, joblib.Memory, None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -61,7 +65,7 @@ def load_dataset(
     n_samples=None,
     random_state=None,
     download=False,
-    cache_dir=None,
+    memory=None,
 ):
     """Load images or series by name, or from a folder or file of your own.
 
@@ -73,7 +77,7 @@ def load_dataset(
         inputs of shape (n, channels, height, width), (n, channels, n_points) or
         (n, n_points).
     data_dir : str or Path, default=None
-        Where the named data are. None takes the environment variable SKGRAD_DATA.
+        Where the named data are. None is the environment variable SKGRAD_DATA.
     split : {"test", "train"}, default="test"
         Which part of a named data set. Omniglot, noise, patches, folders and files
         have one part only.
@@ -82,15 +86,15 @@ def load_dataset(
         or (n_points,) for series. None keeps the data's own; noise is 1 x 28 x 28
         then, patches are 3 x 32 x 32.
     n_samples : int, default=None
-        Draw at most so many; None takes all in their order, and 1000 of what is made
+        Draw at most so many; None means all in their order, and 1000 of what is made
         at random.
     random_state : int, RandomState instance or None, default=None
         Draws them.
     download : bool, default=False
-        Let torchvision download into ``data_dir`` what is missing there.
-    cache_dir : str or Path, default=None
-        Folder that keeps the pixels of large image folders, so that next time they
-        are there within a second. None keeps nothing.
+        Whether torchvision downloads into ``data_dir`` what is missing there.
+    memory : str or joblib.Memory, default=None
+        Cache of the pixels of large image folders on disk, as in scikit-learn's
+        Pipeline.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def load_dataset(
     ------
     ValueError
         If there is no such name or path, if the data are not in ``data_dir``, or if
-        they cannot take the shape.
+        they cannot be brought to the shape.
 
     Notes
     -----
@@ -141,17 +145,17 @@ def load_dataset(
     (3, 1, 28, 28)
     """
     shape = _check_shape(shape)
-    name = _as_name(name_or_path)
+    name = find_dataset(name_or_path)
     if name in _MADE:
         return _make(name, shape, n_samples or 1000, random_state)
     if name is None:
-        path = Path(name_or_path).expanduser()
-        source = _open_path(path, cache_dir)
+        path = _check_path(str(name_or_path))
+        source = _open_path(path, memory)
         name, description = path.stem, f"the user's {path.name}"
     else:
         read, description = _NAMED[name]
         folder = None if name in _EMBEDDED else _check_folder(data_dir, name, download)
-        source = read(_sources.Request(name, folder, split, download, cache_dir))
+        source = read(_sources.Request(name, folder, split, download, memory))
     rows = _draw(len(source), n_samples, random_state)
     return Bunch(
         X=fit_shape(source.read(rows, shape), shape),
@@ -162,25 +166,26 @@ def load_dataset(
     )
 
 
-def _as_name(name_or_path):
-    """Return the name of a data set, None for a path."""
-    text = str(name_or_path)
-    name = text.lower().replace("_", "-").replace(" ", "-")
-    known = [*_NAMED, *_MADE]
-    if name in known:
-        return name
+def find_dataset(name):
+    """Return the name of a data set as it is in `DATASETS`, None for other text."""
+    name = str(name).lower().replace("_", "-").replace(" ", "-")
+    return name if name in DATASETS else None
+
+
+def _check_path(text):
+    """Return an existing path."""
     # An empty path would be the working directory.
     if text and Path(text).expanduser().exists():
-        return None
+        return Path(text).expanduser()
     raise ValueError(
         f"name_or_path must be an existing folder or file, or one of "
-        f"{', '.join(known)}; got {text!r}.{did_you_mean(name, known)}"
+        f"{', '.join(DATASETS)}; got {text!r}.{did_you_mean(text, DATASETS)}"
     )
 
 
-def _open_path(path, cache_dir):
+def _open_path(path, memory):
     if path.is_dir():
-        return _sources.image_folder(path, cache_dir)
+        return _sources.image_folder(path, memory)
     if path.suffix in (".npy", ".npz"):
         return _sources.array_file(path)
     raise ValueError(
@@ -200,8 +205,8 @@ def _check_folder(data_dir, name, download):
     folder = Path(folder).expanduser()
     if not folder.is_dir() and not download:
         raise ValueError(
-            f"data_dir must be an existing folder; got {str(folder)!r}. With "
-            "download=True it is made."
+            f"data_dir must be an existing folder; got {str(folder)!r}. "
+            "download=True creates it."
         )
     return folder
 

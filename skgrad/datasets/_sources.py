@@ -1,4 +1,4 @@
-"""Where each data set comes from and how its inputs are read."""
+"""The data sets: where each is found and how its inputs are read."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +16,13 @@ from ._patches import make_photo_patches
 
 @dataclass
 class Request:
-    """What the caller of `load_dataset` wants."""
+    """The arguments of `load_dataset` that a source depends on."""
 
     name: str
     folder: Path | None
     split: str
     download: bool
-    cache_dir: Path | None
+    memory: Any
 
 
 @dataclass
@@ -33,14 +33,14 @@ class Source:
     classes: list
     values: Any = None
     paths: list = field(default_factory=list)
-    cache_dir: Path | None = None
+    memory: Any = None
     inverted: bool = False
 
     def __len__(self):
         return len(self.paths or self.values)
 
     def read(self, rows, shape):
-        """Return the given rows, near to the shape if that saves work."""
+        """Return the given rows; images may come in the shape already."""
         images_wanted = shape is not None and len(shape) == 3 and shape[0] in (1, 3)
         how = {
             "mode": {1: "L", 3: "RGB"}[shape[0]] if images_wanted else None,
@@ -48,7 +48,7 @@ class Source:
         }
         if self.paths:
             paths = [self.paths[i] for i in rows]
-            X = read_images(paths, cache_dir=self.cache_dir, **how)
+            X = read_images(paths, memory=self.memory, **how)
         else:
             X = self.values[rows]
         return 1 - as_float(X) if self.inverted else as_float(X)
@@ -60,7 +60,7 @@ def as_float(X):
 
 
 def missing(request, wanted, remedy):
-    """Make the error for data that are not there."""
+    """Return the error for data that are missing."""
     return ValueError(
         f"data_dir must hold {wanted} for {request.name!r} (split={request.split!r}); "
         f"{str(request.folder)!r} does not. {remedy}"
@@ -71,7 +71,7 @@ def missing(request, wanted, remedy):
 
 
 def digits(request):
-    """Take the fixed parts of scikit-learn's digits."""
+    """Return the fixed parts of scikit-learn's digits."""
     parts = load_digits_images()
     y = parts[f"y_{request.split}"]
     return Source(y=y, classes=_names(10), values=parts[f"X_{request.split}"])
@@ -89,30 +89,30 @@ MADE = {
 
 
 def mnist(request):
-    """Take torchvision's MNIST."""
-    data = _ask_torchvision(request, "MNIST", train=request.split == "train")
+    """Read torchvision's MNIST."""
+    data = _from_torchvision(request, "MNIST", train=request.split == "train")
     return Source(
         y=data.targets.numpy(), classes=_names(10), values=data.data.numpy()[:, None]
     )
 
 
 def fashion_mnist(request):
-    """Take the folder of 900 test images, else torchvision's FashionMNIST."""
+    """Read the folder of 900 test images, else torchvision's FashionMNIST."""
     folder = request.folder / "fashion-mnist-900"
     if request.split == "test" and folder.is_dir():
         return image_folder(folder)
-    data = _ask_torchvision(request, "FashionMNIST", train=request.split == "train")
+    data = _from_torchvision(request, "FashionMNIST", train=request.split == "train")
     return Source(
         y=data.targets.numpy(), classes=data.classes, values=data.data.numpy()[:, None]
     )
 
 
 def omniglot(request):
-    """Take the small background sets, else torchvision's background set; inverted."""
+    """Read the small background sets, else torchvision's background set; inverted."""
     folders = [request.folder / "omniglot-small"]
     folders.append(request.folder / "omniglot-py" / "images_background")
     if not any(folder.is_dir() for folder in folders):
-        _ask_torchvision(request, "Omniglot")
+        _from_torchvision(request, "Omniglot")
     # Torchvision lists alphabets in the order that the file system gives.
     source = image_folder(next(folder for folder in folders if folder.is_dir()))
     source.inverted = True
@@ -120,39 +120,39 @@ def omniglot(request):
 
 
 def cifar10(request):
-    """Take torchvision's CIFAR10."""
-    data = _ask_torchvision(request, "CIFAR10", train=request.split == "train")
+    """Read torchvision's CIFAR10."""
+    data = _from_torchvision(request, "CIFAR10", train=request.split == "train")
     values = data.data.transpose(0, 3, 1, 2)
     return Source(y=np.asarray(data.targets), classes=data.classes, values=values)
 
 
 def cifar10_jpeg(request):
-    """Take the folder of re-encoded images."""
+    """Read the folder of re-encoded images."""
     folder = request.folder / "cifar10-jpeg" / request.split
     if not folder.is_dir():
         raise missing(
             request,
             f"the image folder cifar10-jpeg/{request.split}",
-            "Put it there, one subfolder per class; or take 'cifar-10', the original, "
+            "Put it there, one subfolder per class; or load 'cifar-10', the original, "
             "with download=True.",
         )
-    return image_folder(folder, request.cache_dir)
+    return image_folder(folder, request.memory)
 
 
 def svhn(request):
-    """Take torchvision's SVHN."""
-    data = _ask_torchvision(request, "SVHN", split=request.split)
+    """Read torchvision's SVHN."""
+    data = _from_torchvision(request, "SVHN", split=request.split)
     return Source(y=data.labels.astype(np.int64), classes=_names(10), values=data.data)
 
 
 def tiny_imagenet(request):
-    """Take the first folder that is there; the validation part is for testing."""
+    """Read the first folder that exists; the validation part is for testing."""
     part = {"test": "val", "train": "train"}[request.split]
     folders = [f"tiny-imagenet32-jpeg/{part}", f"tiny-imagenet-200/{part}"]
     folders += ["tiny-imagenet-val"] if part == "val" else []
     for folder in folders:
         if (request.folder / folder).is_dir():
-            return image_folder(request.folder / folder, request.cache_dir)
+            return image_folder(request.folder / folder, request.memory)
     raise missing(
         request,
         f"one of the image folders {', '.join(folders)}",
@@ -160,14 +160,14 @@ def tiny_imagenet(request):
     )
 
 
-def image_folder(folder, cache_dir=None):
-    """Take the images of a folder."""
+def image_folder(folder, memory=None):
+    """Return the images of a folder."""
     paths, y, classes = list_images(folder)
-    return Source(y=y, classes=classes, paths=paths, cache_dir=cache_dir)
+    return Source(y=y, classes=classes, paths=paths, memory=memory)
 
 
-def _ask_torchvision(request, name, **options):
-    """Let torchvision read a data set; say what to do if it is not there."""
+def _from_torchvision(request, name, **options):
+    """Read a data set with torchvision; the error for a missing one says what to do."""
     home = import_package("torchvision.datasets", f"{name} needs")
     try:
         return getattr(home, name)(request.folder, download=request.download, **options)
@@ -198,7 +198,7 @@ def ecg(request):
     raise missing(
         request,
         f"ucr/{stem}.txt, .tsv or .csv",
-        "Take it from the UCR time series archive, or take the other split.",
+        "Download it from the UCR time series archive, or load the other split.",
     )
 
 

@@ -23,7 +23,7 @@ class AnomalySet:
     sources : array-like of int of shape (n_samples,), default=None
         Which row of ``X_test`` each was made from, such as the image that was
         attacked. Where a protocol trains on some rows and tests on others, an anomaly
-        then goes where its source goes. None for anomalies of their own.
+        then goes where its source goes. None for independent anomalies.
     success_rate : float, default=nan
         Share of the attacked inputs that became anomalies, for the record.
     seconds : float, default=nan
@@ -31,7 +31,7 @@ class AnomalySet:
 
     See Also
     --------
-    evaluate : Takes these, or bare arrays.
+    evaluate : Accepts these, or bare arrays.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class AnomalySet:
 
     @classmethod
     def from_attack(cls, result, sources=None):
-        """Take the adversarial inputs that reached the goal of an attack.
+        """Keep the adversarial inputs that reached the goal of an attack.
 
         Parameters
         ----------
@@ -98,34 +98,35 @@ class AnomalySet:
         )
 
 
-def as_anomaly_sets(anomalies, n_test):
-    """Check the anomalies that a user gave, and return sets by name."""
+def as_anomaly_sets(anomalies, n_test, label="anomalies[{!r}]"):
+    """Check the anomalies that a user gave, and return sets by name.
+
+    ``label`` is the format of what messages call one of them.
+    """
     if not isinstance(anomalies, dict) or not anomalies:
         raise TypeError(
             "anomalies must be a dict of at least one name to inputs, such as "
             f"{{'uniform noise': X_noise}}; got {brief(anomalies)}."
         )
-    sets = {str(name): _as_set(name, given) for name, given in anomalies.items()}
+    sets = {
+        str(name): _as_set(given, label.format(name))
+        for name, given in anomalies.items()
+    }
     for name, found in sets.items():
         rows = found.sources
-        if (
-            rows is not None
-            and len(rows)
-            and not 0 <= rows.min() <= rows.max() < n_test
-        ):
+        if rows is None or not len(rows):
+            continue
+        if not 0 <= rows.min() <= rows.max() < n_test:
             raise ValueError(
-                f"sources of anomalies[{name!r}] must be rows of X_test, 0 to "
+                f"sources of {label.format(name)} must be rows of X_test, 0 to "
                 f"{n_test - 1}; got {rows.min()} to {rows.max()}."
             )
     return sets
 
 
-def _as_set(name, given):
+def _as_set(given, name):
     if isinstance(given, AnomalySet):
         return given
     if isinstance(given, AttackResult):
         return AnomalySet.from_attack(given)
-    try:
-        return AnomalySet(given)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"anomalies[{name!r}]: {error}") from error
+    return AnomalySet(read_array(given, name))

@@ -1,7 +1,5 @@
 """Detectors by name: the papers', the recommended one, the baselines."""
 
-import re
-
 from .._messages import did_you_mean
 from ..baselines import make_baselines
 from ..detectors import (
@@ -11,7 +9,7 @@ from ..detectors import (
     make_recommended_detector,
     make_uniform_detector,
 )
-from ._names import find_shown, letters
+from ._names import find_name
 
 _BASELINES = {
     "max-softmax": "max softmax",
@@ -24,18 +22,19 @@ _BASELINES = {
     "mahalanobis-p": "Mahalanobis P",
     "elo": "ELO",
 }
-# Those that can learn from anomalies, and are baselines without them too.
+# These can learn from anomalies, and are baselines also without them.
 _LEARNERS = {
     "mahalanobis-fe": "Mahalanobis FE",
     "mahalanobis-p-fe": "Mahalanobis P+FE",
     "lid": "LID",
     "kd-bu": "KD+BU",
 }
-_TAUGHT = ", supervised"
+_SUPERVISED = ", supervised"
 SUPERVISED = {"a": "A: MLP"} | {
-    f"{slug}-supervised": f"{name}{_TAUGHT}" for slug, name in _LEARNERS.items()
+    f"{slug}-supervised": f"{name}{_SUPERVISED}" for slug, name in _LEARNERS.items()
 }
-DETECTOR_KINDS = {
+# Names on a command line and in tables.
+KINDS = {
     "recommended": "recommended",
     "a": SUPERVISED["a"],
     "b": "B: LODA",
@@ -44,45 +43,9 @@ DETECTOR_KINDS = {
     **_LEARNERS,
     **SUPERVISED,
 }
-"""The detectors that `make_detectors` can make, by the words that people type.
-
-The values are the names in tables. `find_detector` takes either, however written.
-"""
 
 
-def find_detector(name):
-    """Return the name in tables of a detector, however it is written.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``"c"``, ``"C: SVDD"``, ``"max-softmax"`` or ``"Mahalanobis P+FE"``.
-
-    Returns
-    -------
-    str or None
-        A value of `DETECTOR_KINDS`; None if there is no such detector.
-
-    Examples
-    --------
-    >>> from skgrad.evaluation import find_detector
-    >>> find_detector("max_softmax")
-    'max softmax'
-    """
-    # A network without dropout has the density alone.
-    wanted = re.sub("^kd(?!bu)", "kdbu", letters(name))
-    return find_shown(wanted, DETECTOR_KINDS)
-
-
-def make_detectors(
-    model,
-    names,
-    *,
-    random_state=None,
-    target_fpr=0.05,
-    device=None,
-    bounds=(0.0, 1.0),
-):
+def make_detectors(model, names, *, target_fpr=0.05, bounds=(0.0, 1.0)):
     """Make detectors over one model by name, to stand in one table.
 
     Parameters
@@ -90,78 +53,50 @@ def make_detectors(
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits.
     names : sequence of str
-        Keys or values of `DETECTOR_KINDS`, however written; ``"all"`` stands for all of
-        them, ``"unsupervised"`` for those that need no anomalies.
-    random_state : int, RandomState instance or None, default=None
-        Draws held-out samples and seeds what is random.
+        Values of `KINDS`.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    device : str or torch.device, default=None
-        Where to compute; None is the model's own device.
     bounds : tuple of two floats, default=(0.0, 1.0)
         Lowest and highest value of the inputs, for feature squeezing.
 
     Returns
     -------
     dict of str to estimator
-        Unfitted detectors by their names in tables, in the order asked for.
-
-    Raises
-    ------
-    ValueError
-        For a name that there is not.
-
-    See Also
-    --------
-    evaluate : Judges them.
-
-    Notes
-    -----
-    "A: MLP" and those named "supervised" learn from anomalies: fit them on X and y with
-    y = -1 for anomalies, as protocols A and A' of `evaluate` do. "C: SVDD" looks at
-    four layers spread over the depth; the paper's choice of one needs anomalies
-    (`skgrad.MostDiscriminativeLayer`). A model without dropout gets "KD" for "KD+BU".
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skgrad.evaluation import make_detectors
-    >>> list(make_detectors(torch.nn.Linear(4, 3), ["recommended", "c", "max-softmax"]))
-    ['recommended', 'C: SVDD', 'max softmax']
+        Unfitted detectors by name. "C: SVDD" uses four layers spread over the depth,
+        as the paper's choice of one needs anomalies. A model without dropout gets "KD"
+        for "KD+BU".
     """
-    if not isinstance(names, (str, list, tuple)):
-        raise TypeError(f"names must be a list of names of detectors; got {names!r}.")
-    names = [names] if isinstance(names, str) else names
-    wanted = [shown for name in names for shown in checked_names(name)]
-    common = {"random_state": random_state, "target_fpr": target_fpr}
-    where = {"device": device}
-    mlp = make_confounding_gradient_detector(model, random_state=random_state, **where)
+    common = {"target_fpr": target_fpr}
+    mlp = make_confounding_gradient_detector(model)
     made = {
-        "recommended": make_recommended_detector(model, **common, **where),
+        "recommended": make_recommended_detector(model, **common),
         # Around the classifier, for a threshold that keeps the promised rate.
         "A: MLP": ConformalDetector(mlp, **common),
-        "B: LODA": make_geometric_gradient_detector(model, **common, **where),
-        "C: SVDD": make_uniform_detector(model, None, **common, **where),
-        **make_baselines(model, bounds=bounds, **common, **where),
+        "B: LODA": make_geometric_gradient_detector(model, **common),
+        "C: SVDD": make_uniform_detector(model, None, **common),
+        **make_baselines(model, bounds=bounds, **common),
     }
-    taught = make_baselines(model, learn_from_anomalies=True, **common, **where)
-    made |= {f"{name}{_TAUGHT}": learner for name, learner in taught.items()}
-    chosen = {}
-    for name in wanted:
-        there = name if name in made else name.replace("KD+BU", "KD")
-        chosen[there] = made[there]
-    return chosen
+    learners = make_baselines(model, learn_from_anomalies=True, **common)
+    made |= {f"{name}{_SUPERVISED}": learner for name, learner in learners.items()}
+    # A network without dropout has the density alone.
+    found = [name if name in made else name.replace("KD+BU", "KD") for name in names]
+    return {name: made[name] for name in found}
 
 
-def checked_names(name):
-    """Return the names in tables that a name stands for, or say which there are."""
-    if name in ("all", "unsupervised"):
-        supervised = SUPERVISED.values() if name == "unsupervised" else ()
-        return [shown for shown in DETECTOR_KINDS.values() if shown not in supervised]
-    found = find_detector(name)
+def resolve_names(name, *, supervised):
+    """Return the names in tables that a name stands for.
+
+    "all" stands for all detectors, without ``supervised`` for those that need no
+    anomalies.
+    """
+    if name == "all":
+        every = KINDS.values()
+        return [n for n in every if supervised or n not in SUPERVISED.values()]
+    # A network without dropout has the density alone.
+    found = find_name("kdbu" if name.lower() == "kd" else name, KINDS)
     if found is None:
         raise ValueError(
-            f"names must be among {', '.join(DETECTOR_KINDS)}, all or unsupervised; "
-            f"got {name!r}.{did_you_mean(name, DETECTOR_KINDS)}"
+            f"detectors must be among all, {', '.join(KINDS)}, or "
+            f"package.module:name; got {name!r}.{did_you_mean(name, KINDS)}"
         )
     return [found]

@@ -1,22 +1,21 @@
 """Any detectors against any anomalies, under a named protocol."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils.validation import check_memory
 from tqdm import tqdm
 
 from .._messages import brief
 from ..attacks import AttackResult
 from ..detectors._scores import check_no_bare_pyod
 from ._evaluation import Evaluation
-from ._fitting import Judge, needs_anomalies
 from ._inputs import Inputs
 from ._protocols import find_protocol
-from ._store import Store
+from ._scoring import needs_anomalies, score_detector
 
-_FEWEST_TO_SPLIT = 5
+_MIN_TO_SPLIT = 5
 
 
 def evaluate(
@@ -28,44 +27,43 @@ def evaluate(
     y_test=None,
     X_fit=None,
     y_fit=None,
-    known=None,
+    known_anomalies=None,
     protocol="C",
     seeds=(0,),
     n_folds=5,
     input_shape=None,
-    cache=None,
+    memory=None,
     verbose=False,
-    on_step=None,
 ):
-    """Judge detectors around a model against anomalies, all in one table.
+    """Test detectors of a model against anomalies, all in one table.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier that the detectors watch. It tells the predicted classes.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     detectors : dict of str to estimator
-        Outlier detectors or binary classifiers of inputs, by name. Fitted are copies,
-        one for each split.
+        Outlier detectors or binary classifiers of inputs, by name. Clones of them are
+        fitted, one for each split.
     X_test : array-like of shape (n_samples, *input_shape), Tensor or Dataset
-        In-distribution inputs to judge with, never seen by model or detectors.
+        In-distribution inputs to test with, never seen by model or detectors.
     anomalies : dict of str to array-like, AttackResult or AnomalySet
         Anomalies by kind. Of an attack the successful inputs count; give an
         `AnomalySet` with sources where inputs of ``X_test`` were attacked.
     y_test : array-like of shape (n_samples,), default=None
-        The classes of ``X_test``. If given, protocol B without ``X_fit`` needs no more.
+        The classes of ``X_test``; needed by protocol B without ``X_fit``.
     X_fit : array-like of shape (n_samples, *input_shape), default=None
         In-distribution inputs to fit the detectors on. Without them B and C fit on
         the other folds of ``X_test``, and A on four fifths of it.
     y_fit : array-like of shape (n_samples,), default=None
         The classes of ``X_fit``; needed by protocol B.
-    known : array-like, AttackResult or AnomalySet, default=None
+    known_anomalies : array-like, AttackResult or AnomalySet, default=None
         Anomalies for the detectors that learn from some, under B and C: of other inputs
-        than those judged, such as attacked ones of ``X_fit``. All others are fitted
-        without them.
+        than those tested, such as attacked ones of ``X_fit``. All other detectors are
+        fitted without them.
     protocol : {"A", "A'", "B", "C"} or Protocol, default="C"
-        Who is fitted on what; `PROTOCOLS` describes each. All judge successful
-        attacks only. Under A and A' only detectors that learn from anomalies get them;
-        all others are fitted on in-distribution inputs.
+        What detectors are fitted on; `PROTOCOLS` describes each. All test on
+        successful attacks only. Under A and A' only detectors that learn from
+        anomalies get them; all others are fitted on in-distribution inputs.
     seeds : sequence of int, default=(0,)
         One repetition for each: it seeds the splits and every ``random_state`` of the
         detectors.
@@ -73,15 +71,12 @@ def evaluate(
         Number of folds, under B and C without ``X_fit``.
     input_shape : tuple of int, default=None
         The shape of one input of the model, where inputs are given as flat rows.
-    cache : str or Path, default=None
-        A folder that keeps features and scores. Features are computed once per model,
-        inputs and transformer, also across detectors; an interrupted evaluation goes on
-        where it stopped. Entries depend on the content of all that went into them and
-        on the code of the classes of detectors and model.
+    memory : str or joblib.Memory, default=None
+        Cache of the scores on disk, as in scikit-learn's Pipeline: one entry per
+        detector and split, so that an interrupted evaluation continues where it
+        stopped. It does not notice edits of the code of a detector's class.
     verbose : bool, default=False
         Whether to show a progress bar, where stderr is a terminal.
-    on_step : callable, default=None
-        Called with a line that tells what is done next.
 
     Returns
     -------
@@ -92,12 +87,12 @@ def evaluate(
     Raises
     ------
     ValueError
-        For what would mislead: no in-distribution inputs; inputs to judge with of which
-        a tenth were fitted on; anomalies that equal inputs to fit on or to judge with;
+        For what would mislead: no in-distribution inputs; inputs to test with of which
+        a tenth were fitted on; anomalies that equal inputs to fit on or to test with;
         scores with NaN; a detector that rejects most in-distribution inputs, or those
         that it scores highest, as one does whose scores have the wrong sign.
     TypeError
-        For detectors that are none.
+        If one of the detectors is not an estimator, or is PyOD's without an adapter.
 
     See Also
     --------
@@ -105,9 +100,11 @@ def evaluate(
 
     Notes
     -----
-    Seconds and memory are those of this machine at the time when the scores were
-    computed. Features that another detector left in the cache cost nothing: to compare
-    costs, evaluate without ``cache``.
+    Seconds and memory are those of the machine and the time at which the scores were
+    computed, also where ``memory`` returns them.
+
+    Detectors share no features. To compute features once for several detectors, give
+    the transformers in them the same ``memory``.
 
     Examples
     --------
@@ -130,9 +127,9 @@ def evaluate(
     """
     protocol = find_protocol(protocol)
     check_detectors(detectors)
-    if not protocol.supervised and known is None:
-        _check_no_learner(detectors, protocol)
-    seeds, store = _checked_seeds(seeds), Store(cache, "scores")
+    if not protocol.supervised and known_anomalies is None:
+        _check_none_needs_anomalies(detectors, protocol)
+    seeds, memory = _checked_seeds(seeds), check_memory(memory)
     if X_fit is None or protocol.supervised:
         _check_sources(anomalies)
     data = Inputs(
@@ -142,64 +139,39 @@ def evaluate(
         anomalies,
         X_fit,
         y_fit,
-        known,
+        known_anomalies,
         protocol,
         input_shape,
-        cache,
     )
-    if protocol.supervised and len(data.X_test) < _FEWEST_TO_SPLIT:
+    n_test = len(data.X_test)
+    if protocol.supervised and n_test < _MIN_TO_SPLIT:
         raise ValueError(
-            f"X_test must hold {_FEWEST_TO_SPLIT} inputs or more under protocol "
-            f"{protocol.name!r}, which tests on a fifth of them; got "
-            f"{len(data.X_test)}."
+            f"X_test must hold {_MIN_TO_SPLIT} inputs or more under protocol "
+            f"{protocol.name!r}, which tests on a fifth of them; got {n_test}."
         )
     if data.X_fit is None and not protocol.supervised:
-        _check_folds(n_folds, len(data.X_test))
+        _check_folds(n_folds, n_test)
+    has_fit = data.X_fit is not None
     splits = list(
         protocol.splits(
-            len(data.X_test),
-            data.anomalies,
-            has_fit=data.X_fit is not None,
-            seeds=seeds,
-            n_folds=n_folds,
+            n_test, data.anomalies, has_fit=has_fit, seeds=seeds, n_folds=n_folds
         )
     )
     results = []
-    step = on_step or (lambda line: None)
     total = len(detectors) * sum(len(split.judged) for split in splits)
-    with (
-        _told_how_to_go_on(cache),
-        tqdm(total=total, disable=None if verbose else True, unit="cell") as bar,
-    ):
+    with tqdm(total=total, disable=None if verbose else True, unit="cell") as bar:
         for name, detector in detectors.items():
-            step(f"fitting and judging {name}")
             bar.set_description(name)
-            judge = Judge(name, detector, data, protocol.name, store)
-            for split in splits:
-                judge.prepare(split)
-                for kind in split.judged:
-                    results.append(judge(kind))
-                    bar.update()
+            for result in score_detector(
+                name, detector, data, splits, protocol.name, memory
+            ):
+                results.append(result)
+                bar.update()
     return Evaluation(results)
 
 
-@contextmanager
-def _told_how_to_go_on(cache):
-    """Say with an interruption what is kept of the work."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        stop.add_note(
-            "Nothing was kept. Give cache=, a folder, to go on after an interruption."
-            if cache is None
-            else f"What was computed is in {str(cache)!r}: the same call goes on where "
-            "it was."
-        )
-        raise
-
-
 def check_detectors(detectors):
-    """Refuse what is no dict of detectors by name."""
+    """Raise unless detectors is a dict of estimators by name."""
     if not isinstance(detectors, dict) or not detectors:
         raise TypeError(
             "detectors must be a dict of at least one name to detector, such as "
@@ -215,23 +187,23 @@ def check_detectors(detectors):
         check_no_bare_pyod(detector)
 
 
-def _check_no_learner(detectors, protocol):
-    """Refuse detectors that learn from anomalies where none are known."""
+def _check_none_needs_anomalies(detectors, protocol):
+    """Raise if a detector learns from anomalies where none are known."""
     for name, detector in detectors.items():
         if needs_anomalies(detector):
             raise ValueError(
                 f"detectors[{name!r}] learns from anomalies, of which protocol "
-                f'{protocol.name!r} gives it none. Take protocol="A" (the kind that '
-                'is judged is learnt from) or "A\'" (all others are).'
+                f'{protocol.name!r} gives it none. Use protocol="A" (the kind that '
+                'is tested is learnt from) or "A\'" (all others are).'
             )
 
 
 def _check_sources(anomalies):
-    """Refuse attacks that may have their clean inputs on the other side of a split."""
+    """Raise if an attack may have its clean inputs on the other side of a split."""
     for name, given in anomalies.items() if isinstance(anomalies, dict) else ():
         if isinstance(given, AttackResult):
             raise ValueError(
-                f"anomalies[{name!r}] must tell its sources, as detectors are fitted "
+                f"anomalies[{name!r}] must have its sources, as detectors are fitted "
                 "on a part of X_test: give AnomalySet.from_attack(result, "
                 "sources=rows), or sources=None if the attacked inputs are not in it."
             )

@@ -1,6 +1,7 @@
 """The results of an evaluation, as tables and reports."""
 
 import platform
+from collections.abc import Iterable
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,12 @@ import numpy as np
 import sklearn
 import torch
 
-from .._files import telling
+from .._arrays import nan_mean
+from .._files import replacing
+from .._messages import brief
 from .._optional import import_package
 from ._protocols import PROTOCOLS
+from ._result import Result
 
 
 class Evaluation:
@@ -96,8 +100,11 @@ class Evaluation:
     @cached_property
     def figures(self):
         """The table without the confidence intervals, which take their time."""
-        pandas = import_pandas()
-        return pandas.DataFrame([_row(result) for result in self.results])
+        return import_pandas().DataFrame(self._rows)
+
+    @cached_property
+    def _rows(self):
+        return [_row(result) for result in self.results]
 
     def summary(self, metric="auroc", *, spread=False):
         """Average a metric over seeds and folds.
@@ -115,22 +122,53 @@ class Evaluation:
         pandas.DataFrame
             A row per kind of anomaly and one for their mean, a column per detector.
         """
-        frame = self.figures
-        if metric not in frame or frame[metric].dtype.kind not in "iuf":
-            legal = [c for c in frame if frame[c].dtype.kind in "iuf"]
-            raise ValueError(
-                f"metric must be one of {', '.join(legal)}; got {metric!r}."
-            )
-        by_seed = frame.groupby(["seed", "anomaly", "detector"])[metric].mean()
-        wide = by_seed.unstack("detector")[self.detectors]
-        means = wide.groupby("seed").mean()
-        parts = {kind: wide.xs(kind, level="anomaly") for kind in self.anomalies}
-        parts["mean"] = means
-        how = (lambda part: part.std()) if spread else (lambda part: part.mean())
         pandas = import_pandas()
-        return pandas.DataFrame({kind: how(part) for kind, part in parts.items()}).T[
-            self.detectors
-        ]
+        by_seed = self._values(metric)
+        by_seed = np.concatenate([by_seed, nan_mean(by_seed, axis=1)[:, None]], axis=1)
+        return pandas.DataFrame(
+            (nan_spread(by_seed) if spread else nan_mean(by_seed)).T,
+            index=[*self.anomalies, "mean"],
+            columns=pandas.Index(self.detectors, name="detector"),
+        )
+
+    def _values(self, figure):
+        """Average a figure over folds.
+
+        Parameters
+        ----------
+        figure : str or callable
+            A column of `figures`, or a function of a result.
+
+        Returns
+        -------
+        ndarray of shape (n_detectors, n_anomalies, n_seeds)
+            Means over the folds that have the figure; NaN where there are none.
+        """
+        if not callable(figure):
+            first = self._rows[0]
+            valid = [name for name in first if not isinstance(first[name], str)]
+            if figure not in valid:
+                raise ValueError(
+                    f"metric must be one of {', '.join(valid)}; got {figure!r}."
+                )
+        axes = self.detectors, self.anomalies, self.seeds
+        places = [{name: i for i, name in enumerate(axis)} for axis in axes]
+        sums, counts = np.zeros([*map(len, axes)]), np.zeros([*map(len, axes)])
+        for result, row in zip(self.results, self._rows, strict=True):
+            value = figure(result) if callable(figure) else row[figure]
+            if not np.isnan(value):
+                names = result.detector, result.anomaly, result.seed
+                place = tuple(at[name] for at, name in zip(places, names, strict=True))
+                sums[place] += value
+                counts[place] += 1
+        return np.where(counts, sums / np.maximum(counts, 1), np.nan)
+
+    def _first(self):
+        """Return one result for each cell, of the first seed and fold that it has."""
+        first: dict = {}
+        for result in self.results:
+            first.setdefault((result.detector, result.anomaly), result)
+        return first
 
     @property
     def notes(self):
@@ -161,11 +199,11 @@ class Evaluation:
         Parameters
         ----------
         folder : str or Path
-            Where to; made if it does not exist. Files of these names are replaced.
+            Created if it does not exist. Files of these names are replaced.
         title : str, default="Evaluation"
             The heading.
         notes : dict of str to str, default=None
-            What else a reader should know, such as the data and the model.
+            Further notes for the reader, such as the data and the model.
 
         Returns
         -------
@@ -175,17 +213,17 @@ class Evaluation:
         Raises
         ------
         OSError
-            If one cannot be written. It is then as it was before, and so are those
-            that come after it.
+            If one cannot be written. A file that was there before stays as it was.
         """
-        from ._report import write_html, write_markdown, write_text
+        from ._html import write_html
+        from ._tables import write_markdown
 
         folder = Path(folder)
-        with telling(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         files = [folder / name for name in ("table.csv", "table.md", "report.html")]
         notes = {**(notes or {}), **self.notes}
-        write_text(self.frame.to_csv(index=False), files[0])
+        with replacing(files[0]) as part:
+            self.frame.to_csv(part, index=False)
         write_markdown(self, files[1], title=title, notes=notes)
         write_html(self, files[2], title=title, notes=notes)
         return files
@@ -199,8 +237,36 @@ class Evaluation:
         )
 
 
+def as_evaluation(results):
+    """Return results as an Evaluation with at least one result."""
+    results = getattr(results, "results", results)
+    if not isinstance(results, Iterable):
+        raise TypeError(
+            f"results must be an Evaluation or a list of Result; got {brief(results)}."
+        )
+    results = list(results)
+    for result in results:
+        if not isinstance(result, Result):
+            raise TypeError(
+                "results must be an Evaluation or a list of Result; got one that "
+                f"holds {brief(result)}."
+            )
+    if not results:
+        raise ValueError(
+            "results must hold at least one Result; got none. Run an evaluation first."
+        )
+    return Evaluation(results)
+
+
+def nan_spread(values):
+    """Sample standard deviation over the last axis; NaN for less than two values."""
+    n = (~np.isnan(values)).sum(-1)
+    variance = nan_mean((values - nan_mean(values)[..., None]) ** 2)
+    return np.sqrt(variance * n / np.where(n > 1, n - 1, np.nan))
+
+
 def import_pandas():
-    """Import pandas, or say how to get it."""
+    """Import pandas; the error says how to install it."""
     return import_package("pandas", "Tables of results need", "report")
 
 

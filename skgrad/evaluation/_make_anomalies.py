@@ -5,19 +5,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import joblib
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_memory
+from tqdm import tqdm
 
 from .. import attacks as at
 from .._messages import brief, did_you_mean
 from .._validation import check_classes, to_array
 from ..datasets import make_gaussian_noise, make_uniform_noise
-from ..feature_extraction import LayerActivationTransformer
+from ..feature_extraction import predict_logits
+from ..torch_engine.fingerprint import network_identity
+from ..torch_engine.model_state import unwrap_model
 from ..torch_engine.samples import read_array
 from ._anomaly_set import AnomalySet
-from ._names import find_shown, letters
-from ._store import Store
+from ._names import find_name
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class Threat:
         Bound on the Euclidean length of the change; None is ten times ``eps``, as in
         paper B.
     bounds : tuple of two floats, default=(0.0, 1.0)
-        Lowest and highest legal value.
+        Lowest and highest valid value.
     n_steps : int, default=None
-        Number of steps of every iterated attack; None leaves each its paper's.
+        Number of steps of every iterated attack; None is that of its paper.
     n_slow : int, default=None
         At most so many inputs for the attacks that are slow on many; None is no limit.
-    random_state : int, default=0
-        Seeds the attacks.
+    random_state : int, default=None
+        Seeds the attacks and the noise.
 
     Examples
     --------
@@ -55,7 +57,7 @@ class Threat:
     bounds: tuple = (0.0, 1.0)
     n_steps: int | None = None
     n_slow: int | None = None
-    random_state: int = 0
+    random_state: int | None = None
 
     def __post_init__(self):
         if self.eps_l2 is None:
@@ -64,7 +66,7 @@ class Threat:
 
 @dataclass(frozen=True)
 class _Attack:
-    """An attack by its name in tables, and what it takes of the threat."""
+    """An attack: its name in tables, and the parts of the threat that it accepts."""
 
     name: str
     attack: Callable
@@ -126,66 +128,34 @@ _OTHERS = {
     "fooling-images": "fooling images",
     "misclassified": "misclassified",
 }
-ANOMALY_KINDS = {slug: attack.name for slug, attack in ATTACKS.items()} | _OTHERS
-"""The kinds of anomaly that `make_anomalies` can make, by the words that people type.
-
-The values are the names in tables. `find_anomaly_kind` takes either, however written.
-"""
-
-
-def find_anomaly_kind(name):
-    """Return the name in tables of a kind of anomaly, however it is written.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``"pgd"``, ``"PGD"``, ``"C&W"`` or ``"bb-l2"``.
-
-    Returns
-    -------
-    str or None
-        A value of `ANOMALY_KINDS`; None if there is no such kind.
-
-    Examples
-    --------
-    >>> from skgrad.evaluation import find_anomaly_kind
-    >>> find_anomaly_kind("bb-l2")
-    'B&B L2'
-    """
-    return find_shown(letters(name), ANOMALY_KINDS)
+# The kinds of anomaly: their names on a command line and in tables.
+KINDS = {slug: attack.name for slug, attack in ATTACKS.items()} | _OTHERS
 
 
 def make_anomalies(
-    model,
-    X,
-    y,
-    kinds,
-    *,
-    threat=None,
-    sources=None,
-    cache=None,
-    on_step=None,
+    model, X, y, kinds, *, threat=None, sources=None, memory=None, verbose=False
 ):
-    """Make anomalies of a model by name.
+    """Make anomalies for a model by the names of their kinds.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        The classifier under attack.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
         Inputs to attack. Noise comes in their number and shape.
     y : array-like of int of shape (n_samples,)
-        Their classes. Attacked is what the model classifies correctly.
+        Their classes. Attacked are the inputs that the model classifies correctly.
     kinds : sequence of str
-        Names from `ANOMALY_KINDS`, however written.
+        Names from the list below; case, spaces and hyphens do not matter.
     threat : Threat, default=None
         How strong the attacks are; None is ``Threat()``.
     sources : array-like of int of shape (n_samples,), default=None
-        Which rows of ``X_test`` the inputs are, for `evaluate`; None if they are none.
-    cache : str or Path, default=None
-        A folder that keeps what was made, under the content of all that went into it.
-    on_step : callable, default=None
-        Called with a line that tells what is done next.
+        Which rows of ``X_test`` the inputs are, for `evaluate`; None if they are not
+        in it.
+    memory : str or joblib.Memory, default=None
+        Cache of the anomalies on disk, as in scikit-learn's Pipeline.
+    verbose : bool, default=False
+        Whether to show a progress bar, where stderr is a terminal.
 
     Returns
     -------
@@ -196,7 +166,14 @@ def make_anomalies(
     Raises
     ------
     ValueError
-        For a kind that there is not.
+        For an unknown kind.
+
+    Notes
+    -----
+    Attacks, with the steps and norms of the papers: "noise in ball", "rotation",
+    "Semantic", "FGSM", "BIM", "BIM-a" (stops at success), "BIM-b", "IterLL", "PGD",
+    "PGD L2", "T-SCE", "T-MSE" (targeted), "CSA", "C&W", "JSMA", "B&B Linf", "B&B L2".
+    Others: "Gaussian noise", "uniform noise", "fooling images", "misclassified".
 
     Examples
     --------
@@ -212,66 +189,70 @@ def make_anomalies(
     threat = threat or Threat()
     names = [_checked_kind(kind) for kind in kinds]
     X = read_array(X, "X")
-    y = check_classes(y, len(X), "y")
-    logits = LayerActivationTransformer(model, "logits")
-    right = logits.fit_transform(X).argmax(axis=1) == y
+    logits = predict_logits(model, X)
+    y = check_classes(y, len(X), "y", n_classes=logits.shape[1])
+    right = logits.argmax(axis=1) == y
     sources = None if sources is None else to_array(sources, "sources")
-    store, step = Store(cache, "anomalies"), on_step or (lambda line: None)
-    known = store.key(logits, joblib.hash((X, y)), threat)
+    # The network's own hash in its place, as joblib's depends on where tensors lie.
+    make = check_memory(memory).cache(_make, ignore=["model"])
+    identity = network_identity(unwrap_model(model))
     made = {}
-    for name in names:
-        step(f"making {name}")
-        kept = store.load(key := store.key(known, name))
-        if kept is None:
-            start = time.perf_counter()
-            kept = dict(_make(name, model, X, y, right, threat))
-            kept["seconds"] = time.perf_counter() - start
-            store.save(key, kept)
-        rows = kept["rows"]
-        made[name] = AnomalySet(
-            kept["X"],
-            None if sources is None or not len(rows) else sources[rows],
-            success_rate=float(kept["success_rate"]),
-            seconds=float(kept["seconds"]),
-        )
+    with tqdm(names, disable=None if verbose else True, unit="kind") as bar:
+        for name in bar:
+            bar.set_description(name)
+            found, rows, rate, seconds = make(
+                name, model, identity, X, y, right, threat
+            )
+            of_inputs = sources is not None and len(rows)
+            made[name] = AnomalySet(
+                found,
+                sources[rows] if of_inputs else None,
+                success_rate=rate,
+                seconds=seconds,
+            )
     return made
 
 
 def _checked_kind(kind):
-    found = find_anomaly_kind(kind)
+    found = find_name(kind, KINDS)
     if found is None:
         raise ValueError(
-            f"kinds must be among {', '.join(ANOMALY_KINDS)}; got {brief(kind)}."
-            f"{did_you_mean(kind, ANOMALY_KINDS)}"
+            f"kinds must be among {', '.join(KINDS)}; got {brief(kind)}."
+            f"{did_you_mean(kind, KINDS)}"
         )
     return found
 
 
-def _make(name, model, X, y, right, threat):
-    """Return one kind: X, the rows that they were made from, rate of success."""
-    none = np.empty(0, dtype=np.intp)
+def _make(name, model, identity, X, y, right, threat):
+    """Return one kind: inputs, rows of X they were made from, success, seconds."""
+    start = time.perf_counter()
+    rate = np.nan
     if name == "misclassified":
         rows = np.flatnonzero(~right)
-        return {"X": X[rows], "rows": rows, "success_rate": np.nan}
-    if name in _OTHERS.values():
+        found = X[rows]
+    elif name in _OTHERS.values():
+        rows = np.empty(0, dtype=np.intp)
         found, rate = _noise(name, model, X, threat)
-        return {"X": found.astype(X.dtype), "rows": none, "success_rate": rate}
-    (attack,) = (a for a in ATTACKS.values() if a.name == name)
-    rows = np.flatnonzero(right)[: threat.n_slow if attack.slow else None]
-    if not len(rows):  # the model is right about none
-        return {"X": X[rows], "rows": rows, "success_rate": np.nan}
-    result = attack(model, X[rows], y[rows], threat)
-    hit = result.success
-    rate = float(hit.mean())
-    return {"X": result.X_adv[hit], "rows": rows[hit], "success_rate": rate}
+        found = found.astype(X.dtype)
+    else:
+        (attack,) = (a for a in ATTACKS.values() if a.name == name)
+        rows = np.flatnonzero(right)[: threat.n_slow if attack.slow else None]
+        found = X[rows]
+        if len(rows):  # else the model is right about none
+            result = attack(model, found, y[rows], threat)
+            hit = result.success
+            found, rows, rate = result.X_adv[hit], rows[hit], float(hit.mean())
+    return found, rows, rate, time.perf_counter() - start
 
 
 def _noise(name, model, X, threat):
     """Return noise or fooling images, as many as X."""
     n, shape = len(X), X.shape[1:]
-    # Of its own for each kind, so that no kind depends on which others are made.
-    offset = list(_OTHERS.values()).index(name)
-    rng = check_random_state((threat.random_state + offset) % 2**32)
+    # Each kind has its own seed, so that none depends on which others are made.
+    seed = threat.random_state
+    if seed is not None:
+        seed = (seed + list(_OTHERS.values()).index(name)) % 2**32
+    rng = check_random_state(seed)
     limits = dict(zip(("low", "high"), threat.bounds, strict=True))
     if name == "Gaussian noise":
         return make_gaussian_noise(n, shape, random_state=rng, **limits), np.nan

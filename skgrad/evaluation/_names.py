@@ -1,29 +1,24 @@
-"""Names as people type them."""
+"""Names of detectors and anomalies as people type them."""
 
 import re
 
 
-def letters(name):
-    """Return the small letters and digits of a name: C&W and c-w are the same."""
-    return re.sub("[^a-z0-9]", "", str(name).lower())
-
-
-def find_shown(wanted, kinds):
-    """Return the name in tables that is meant, however it is written.
+def find_name(wanted, names):
+    """Return the name in tables that is meant, None if there is none.
 
     Parameters
     ----------
     wanted : str
-        What `letters` leaves of the name.
-    kinds : dict of str to str
-        Names in tables by the words that people type.
-
-    Returns
-    -------
-    str or None
-        A value of `kinds`; None if none is meant.
+        The name, such as "C&W", "c-w" or "max_softmax": only letters and digits count.
+    names : dict of str to str
+        Names in tables by names for a command line.
     """
-    for slug, shown in kinds.items():
-        if wanted in (letters(slug), letters(shown)):
+    wanted = _letters(wanted)
+    for slug, shown in names.items():
+        if wanted in (_letters(slug), _letters(shown)):
             return shown
     return None
+
+
+def _letters(name):
+    return re.sub("[^a-z0-9]", "", str(name).lower())

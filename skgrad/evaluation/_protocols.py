@@ -1,6 +1,7 @@
-"""Who is fitted on what and judged on what, as the papers do it, by name."""
+"""The papers' protocols: what detectors are fitted on and tested on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 from sklearn.model_selection import KFold, ShuffleSplit
@@ -12,20 +13,20 @@ _TEST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one fit and what is judged after it.
+    """The rows of one fit and of the test after it.
 
     Parameters
     ----------
     seed, fold : int
         Which repetition it is.
     fit : ndarray of int
-        Rows of ``X_test`` that detectors are fitted on, besides ``X_fit``.
+        Rows of ``X_test`` that detectors are fitted on, in addition to ``X_fit``.
     test : ndarray of int
-        Rows of ``X_test`` that they are judged on.
+        Rows of ``X_test`` that they are tested on.
     known : dict of str to ndarray of int
         Rows of the anomalies that supervised detectors learn from, by kind.
     judged : dict of str to ndarray of int
-        Rows of the anomalies that are judged, by kind.
+        Rows of the anomalies that detectors are tested on, by kind.
     """
 
     seed: int
@@ -38,9 +39,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Who is fitted on what and judged on what.
+    """What detectors are fitted on, and what they are tested on.
 
-    Those of the papers are in `PROTOCOLS`; `evaluate` takes one of your own as well.
+    Those of the papers are in `PROTOCOLS`; `evaluate` also accepts a custom one.
     Each parameter is an attribute of the same name.
 
     Parameters
@@ -52,9 +53,9 @@ class Protocol:
     supervised : bool, default=False
         Whether detectors that can learn from anomalies get some.
     leave_one_out : bool, default=False
-        Whether the kind that is judged is the one not learnt from.
+        Whether supervised detectors learn from all kinds except the tested one.
     correct_only : bool, default=False
-        Whether ``X_fit`` is cut down to what the model classifies correctly.
+        Whether detectors are fitted on correctly classified inputs alone.
 
     Examples
     --------
@@ -88,7 +89,7 @@ class Protocol:
         Yields
         ------
         Split
-            One fit and what it is judged on.
+            One fit and the test after it.
         """
         for seed in seeds:
             if self.supervised:
@@ -107,10 +108,24 @@ class Protocol:
                 known, judged = {name: rows_known}, rows_test
             else:
                 known = {other: halves[other][0] for other in halves if other != name}
-                # None of this kind was learnt from, so all without a source are new.
+                # No anomaly of this kind is learnt from: all without a source are new.
                 new = anomalies[name].sources is None
                 judged = np.arange(len(anomalies[name].X)) if new else rows_test
             yield Split(seed, 0, np.sort(fit), np.sort(test), known, {name: judged})
+
+
+def merge_splits(splits):
+    """Yield the splits for a detector that learns from no anomalies.
+
+    Under protocols A and A' all kinds of one seed share their in-distribution inputs:
+    such a detector is fitted once for all of them.
+    """
+    for _, group in groupby(splits, key=lambda split: (split.seed, split.fold)):
+        first, *others = group
+        judged = dict(first.judged)
+        for split in others:
+            judged |= split.judged
+        yield replace(first, known={}, judged=judged)
 
 
 def _novelty(n_test, anomalies, has_fit, seed, n_folds):
@@ -130,7 +145,7 @@ def _novelty(n_test, anomalies, has_fit, seed, n_folds):
 
 
 def _halves(anomalies, test, rng):
-    """Part anomalies into known ones and judged ones, each beside its source."""
+    """Divide anomalies into known ones and tested ones, each beside its source."""
     if anomalies.sources is not None:
         held_out = np.isin(anomalies.sources, test)
     else:
@@ -146,13 +161,13 @@ PROTOCOLS = {
         Protocol(
             "A",
             "40/40/20: supervised detectors learn from the kind of anomaly that they "
-            "are judged on, one kind at a time (paper A).",
+            "are tested on, one kind at a time (paper A).",
             supervised=True,
         ),
         Protocol(
             "A'",
             "40/40/20: supervised detectors learn from all kinds but the one that they "
-            "are judged on.",
+            "are tested on.",
             supervised=True,
             leave_one_out=True,
         ),
@@ -171,7 +186,7 @@ PROTOCOLS = {
 
 
 def find_protocol(name):
-    """Return the protocol of that name, or say which there are."""
+    """Return the protocol of a name; a Protocol is returned as it is."""
     if isinstance(name, Protocol):
         return name
     if name in PROTOCOLS:

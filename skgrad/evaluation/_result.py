@@ -1,4 +1,4 @@
-"""What one detector makes of one kind of anomaly."""
+"""The result of one detector on one kind of anomaly."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +27,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one detector makes of one kind of anomaly.
+    """The result of one detector on one kind of anomaly.
 
     `evaluate` makes them. Each parameter is an attribute of the same name; the metrics
     are computed from the scores when they are asked for.
@@ -40,17 +40,18 @@ class Result:
         Scores of in-distribution test inputs and of anomalies, higher = more
         in-distribution. There may be no anomalies, where no attack succeeded.
     offset : float or None
-        The detector's threshold: lower scores are rejected. None where it has none
-        for all inputs, such as one threshold per class; then the next two are needed.
+        The detector's threshold: lower scores are rejected. None where there is not
+        one for all inputs, such as one threshold per class; then the next two are
+        needed.
     rejected_id, rejected_anomaly : ndarray of bool of shape (n_samples,), default=None
-        Which inputs the detector rejects; None takes those that score below
+        Which inputs the detector rejects; None means those that score below
         ``offset``.
     classes_id, classes_anomaly : ndarray of int of shape (n_samples,), default=None
         The classes that the model predicts, for metrics weighted by class.
     protocol : str, default=""
         Name of the protocol: what the detector was fitted on.
     seed, fold : int, default=0
-        Which repetition it is.
+        The repetition.
     fit_seconds, score_seconds : float, default=nan
         Time to fit the detector, and to score both kinds of inputs, in seconds.
     peak_memory : float, default=nan

@@ -7,7 +7,7 @@ Neural Networks by Geometric Gradient Analysis", on its network for MNIST, and t
 statistics behind Figure 3. ``paper_b.py`` has the tables; run ``train_networks.py``
 first::
 
-    python examples/paper_b_landscape.py --data-dir ~/data --networks networks
+    python examples/papers/paper_b_landscape.py --data-dir ~/data --networks networks
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def logits_of(setting, X):
 
 def cosines(setting, X, args):
     """Return statistics of the cosines between saliency maps."""
-    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.cache)
+    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.memory)
     return transformer.fit_transform(X)
 
 
@@ -65,7 +65,7 @@ def figure_1(setting, anomalies, args):
         "attacked by PGD": anomalies["PGD"].X[0],
     }
     inputs = np.stack(list(shown.values()))
-    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.cache)
+    transformer = CosineSimilarityMatrixTransformer(setting.model, memory=args.memory)
     display = CosineSimilarityDisplay.from_estimator(
         transformer, inputs, input_names=list(shown)
     )

@@ -17,8 +17,9 @@ from experiment_pages import (
 )
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from published_results import load_published_results
 
-from skgrad.evaluation import Evaluation, load_published_results
+from skgrad.evaluation import Evaluation
 from skgrad.inspection import LayerWeightDisplay
 
 METRICS = {

@@ -6,8 +6,8 @@ A convolutional network is trained on 50,000 training images of MNIST. The detec
 fitted on 6,000 others and see no anomaly. They are judged on test images against
 Fashion-MNIST, Omniglot, two kinds of noise and two attacks.
 
-    python examples/mnist.py --data-dir ~/data            # some minutes on 2 cores
-    python examples/mnist.py --data-dir ~/data --quick    # few images, one epoch
+    python examples/papers/mnist.py --data-dir ~/data         # minutes
+    python examples/papers/mnist.py --data-dir ~/data --quick # one epoch
 
 Data that are not in the folder are downloaded there with --download. Image folders
 ``fashion-mnist-900`` and ``omniglot-small`` (one folder per class) are taken where they
@@ -18,6 +18,8 @@ import argparse
 from functools import partial
 
 import torch
+from data_splits import split_mnist
+from paper_training import train_network
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
@@ -29,8 +31,8 @@ from skgrad import (
     make_uniform_detector,
 )
 from skgrad.attacks import fgsm, pgd
-from skgrad.datasets import load_dataset, split_mnist
-from skgrad.evaluation import Result, render_table, train_network
+from skgrad.datasets import load_dataset
+from skgrad.evaluation import Result, render_table
 
 # %%
 # Data
@@ -87,7 +89,7 @@ class Network(nn.Module):
 
 def train(X, y, *, max_epochs, random_state):
     """Train the network."""
-    how = {"max_epochs": max_epochs, "lr": 2e-3, "schedule": "cosine"}
+    how = {"max_epochs": max_epochs, "learning_rate": 2e-3, "schedule": "cosine"}
     return train_network(Network, X, y, random_state=random_state, **how)
 
 

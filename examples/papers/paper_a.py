@@ -8,8 +8,8 @@ detector learns from the very kind of anomaly that it is to find; a third table 
 what is left for a user who does not know that kind, or no anomaly at all. Run
 ``train_networks.py`` first::
 
-    python examples/paper_a.py --data-dir ~/data --networks networks
-    python examples/paper_a.py --quick    # digits alone, half a minute
+    python examples/papers/paper_a.py --data-dir ~/data --networks networks
+    python examples/papers/paper_a.py --quick    # digits alone, half a minute
 """
 
 from dataclasses import dataclass, replace
@@ -191,8 +191,8 @@ class _Judge:
             X_fit=self.setting.seen[0][:n_fit],
             protocol=self.protocol,
             seeds=(self.seed,),
-            cache=self.args.cache,
-            on_step=print,
+            memory=self.args.memory,
+            verbose=True,
         ).results
 
 

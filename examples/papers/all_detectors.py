@@ -8,8 +8,8 @@ the network was not trained on, and see no anomaly. A second table tells how det
 do that learn from anomalies of other kinds, a third one how far an attack gets that
 knows the detector.
 
-    python examples/all_detectors.py --data-dir ~/data --networks networks
-    python examples/all_detectors.py --quick          # digits, few images
+    python examples/papers/all_detectors.py --data-dir ~/data --networks networks
+    python examples/papers/all_detectors.py --quick          # digits, few images
 
 It needs what ``train_networks.py`` wrote and ``pip install "skgrad[attacks,ood]"``.
 A run that was stopped goes on where it stopped.
@@ -93,7 +93,7 @@ def judge(setting, seed, args):
     kinds = [kind for kind in KINDS if not (args.quick and kind in COMPILED)]
     anomalies = setting.anomalies(kinds, args)
     detectors, learners = list_detectors(setting.model), list_learners(setting.model)
-    common = {"cache": args.cache, "seeds": [seed], "verbose": True, "on_step": print}
+    common = {"memory": args.memory, "seeds": [seed], "verbose": True}
     known_nothing = evaluate(
         setting.model,
         detectors,
@@ -168,8 +168,7 @@ AUROC in percent, mean ± standard deviation over seeds, each with a network of 
   each known kind four fifths are learnt from. They were made from the same inputs as
   the kind that is judged, and attacks that are much alike are among them: an anomaly
   is hardly ever of a kind quite unknown there.
-- Seconds and memory are for orientation: what an earlier detector of the list computed,
-  the later ones find in the cache, and others may have used the machine.
+- Seconds and memory are for orientation: others may have used the machine.
 - `report.html` and `table.csv` in the folder of each network hold all metrics with 95 %
   intervals; their means count every kind.
 

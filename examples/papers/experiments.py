@@ -6,8 +6,8 @@ Options and the networks with their data; ``experiment_pages.py`` writes the res
 The scripts are ``paper_a.py``, ``paper_b.py``, ``paper_b_landscape.py``, ``paper_c.py``
 and ``all_detectors.py``; they need what ``train_networks.py`` writes::
 
-    python examples/train_networks.py --data-dir ~/data --output networks
-    python examples/paper_c.py --data-dir ~/data --networks networks
+    python examples/papers/train_networks.py --data-dir ~/data --output networks
+    python examples/papers/paper_c.py --data-dir ~/data --networks networks
 
 Data as ``skgrad.datasets.load_dataset`` finds them; CIFAR-10 (JPEG) is CIFAR-10, every
 image encoded as JPEG. With ``--quick`` the scripts run on few digits of scikit-learn
@@ -24,18 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from data_splits import split_ecg, split_mnist
+from paper_networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
+from paper_training import load_network
 
-from skgrad.datasets import load_dataset, load_digits_images, split_ecg, split_mnist
-from skgrad.evaluation import (
-    CifarResNet,
-    ECGNetwork,
-    LeNet,
-    MNISTNetwork,
-    Threat,
-    load_network,
-    make_anomalies,
-    train_digits_network,
-)
+from skgrad.datasets import load_dataset, load_digits_images
+from skgrad.evaluation import Threat, make_anomalies, train_digits_network
 
 # %%
 # Options
@@ -56,7 +50,7 @@ def read_options(description, arguments=None, **defaults):
     add("--download", action="store_true", help="download what lacks")
     add("--networks", type=Path, default=Path("networks"), help="trained networks")
     add("--output", type=Path, default=Path("results"), help="for the pages")
-    add("--cache", type=Path, default=Path("cache"), help="features and scores")
+    add("--memory", default="cache", help="features and scores")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--n-fit", type=int, default=2000, help="inputs to fit detectors on")
     add("--n-test", type=int, default=1000, help="in-distribution test inputs")
@@ -83,8 +77,8 @@ def read_options(description, arguments=None, **defaults):
 
 def _without_folders(argv):
     """Return the command for the page, without where things lie on this machine."""
-    command = [f"examples/{Path(argv[0]).name}"]
-    folders = {"--data-dir": "DIR", "--networks": "", "--cache": "", "--output": ""}
+    command = [f"examples/papers/{Path(argv[0]).name}"]
+    folders = {"--data-dir": "DIR", "--networks": "", "--memory": "", "--output": ""}
     words = iter(argv[1:])
     for word in words:
         option, with_value, _ = word.partition("=")
@@ -143,7 +137,7 @@ class Setting:
     others: dict = field(repr=False)
     threat: Threat
 
-    def anomalies(self, kinds, args, *, of_test=False, on_step=print):
+    def anomalies(self, kinds, args, *, of_test=False):
         """Return anomalies by name, and the other data first.
 
         With ``of_test`` the test inputs themselves are attacked, as in paper A, the
@@ -160,8 +154,8 @@ class Setting:
             kinds,
             threat=self.threat,
             sources=sources,
-            cache=args.cache,
-            on_step=on_step,
+            memory=args.memory,
+            verbose=True,
         )
         return {**self.others, **made}
 
@@ -180,7 +174,7 @@ def _loader(args):
         load_dataset,
         data_dir=args.data_dir,
         download=args.download,
-        cache_dir=args.networks / "cache",
+        memory=str(args.networks / "cache"),
     )
 
 

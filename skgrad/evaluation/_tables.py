@@ -1,4 +1,4 @@
-"""Tables for the terminal, for a spreadsheet and for a page of text."""
+"""Results as tables: for the terminal, as CSV and as Markdown."""
 
 import csv
 import re
@@ -6,16 +6,17 @@ from html import escape
 
 import numpy as np
 
-from ..._compat import validate_params
-from ..._files import replacing, write_text
-from ._summary import Summary, nan_mean, nan_spread
+from .._arrays import nan_mean
+from .._compat import validate_params
+from .._files import replacing
+from ._evaluation import as_evaluation, nan_spread
 
-# More columns than this get a table of their own in Markdown.
+# Markdown tables have at most so many columns of numbers; more go into another table.
 N_COLUMNS = 6
 
 
 def render_table(results):
-    """Lay the results out for a person: AUROC/TNR@95TPR in percent.
+    """Render the results as text: AUROC/TNR@95TPR in percent.
 
     Parameters
     ----------
@@ -28,19 +29,52 @@ def render_table(results):
         One row per kind of anomaly, one column per detector, and a last row with the
         share of in-distribution test inputs that each detector rejects.
     """
-    summary = Summary(results)
-    area, tnr = summary.mean("auroc"), summary.mean("tnr_at_95tpr")
-    # All detectors but a supervised one see every anomaly.
-    n = summary.values(lambda r: len(r.scores_anomaly)).max(
-        axis=(0, 2), initial=0, where=~np.isnan(summary.values("realised_fpr"))
+    evaluation = as_evaluation(results)
+    area, tnr, rates = (
+        nan_mean(evaluation._values(name))
+        for name in ("auroc", "tnr_at_95tpr", "realised_fpr")
     )
-    rows = [["anomaly", "n", *summary.detectors]]
-    for j, kind in enumerate(summary.anomalies):
+    # A supervised detector is tested on a part of the anomalies, all others on all.
+    n = evaluation._values("n_anomalies").max(
+        axis=(0, 2), initial=0, where=~np.isnan(evaluation._values("realised_fpr"))
+    )
+    rows = [["anomaly", "n", *evaluation.detectors]]
+    for j, kind in enumerate(evaluation.anomalies):
         rows.append([kind, f"{n[j]:.0f}", *map(_pair, area[:, j], tnr[:, j])])
     rows.append(["mean", "", *map(_pair, nan_mean(area), nan_mean(tnr))])
-    rates = nan_mean(summary.mean("realised_fpr"))
-    rows.append(["false alarms", "", *(f"{100 * rate:.1f} %" for rate in rates)])
-    return aligned(rows, rules=(1, len(summary.anomalies) + 1))
+    alarms = [f"{100 * rate:.1f} %" for rate in nan_mean(rates)]
+    rows.append(["false alarms", "", *alarms])
+    return align(rows, rules=(1, len(evaluation.anomalies) + 1))
+
+
+def render_spread(results):
+    """Render the results of several seeds: mean ± standard deviation over them.
+
+    Parameters
+    ----------
+    results : Evaluation or list of Result
+        The results.
+
+    Returns
+    -------
+    str
+        Two tables, AUROC and TNR@95TPR in percent, in the form of `render_table`.
+    """
+    evaluation = as_evaluation(results)
+    alarms = nan_mean(evaluation._values("realised_fpr"), axis=1)
+    tables = []
+    for heading, metric in (("AUROC", "auroc"), ("TNR@95TPR", "tnr_at_95tpr")):
+        values = evaluation._values(metric)
+        rows = [["anomaly", *evaluation.detectors]]
+        for j, kind in enumerate(evaluation.anomalies):
+            rows.append([kind, *map(mean_and_spread, values[:, j])])
+        rows.append(["mean", *map(mean_and_spread, nan_mean(values, axis=1))])
+        rows.append(["false alarms", *map(mean_and_spread, alarms)])
+        tables.append(
+            f"{heading} in percent, mean ± standard deviation over seeds\n\n"
+            + align(rows, rules=(1, len(evaluation.anomalies) + 1))
+        )
+    return "\n\n".join(tables)
 
 
 def write_csv(results, path, *, target_fpr, random_state):
@@ -53,7 +87,7 @@ def write_csv(results, path, *, target_fpr, random_state):
     path : str or Path
         The file; replaced if it exists.
     target_fpr : float
-        The promised false-alarm rate, for the record.
+        The requested false-alarm rate, for the record.
     random_state : int
         The seed, for the record.
     """
@@ -68,7 +102,7 @@ def write_csv(results, path, *, target_fpr, random_state):
             "realised_fpr": f"{r.realised_fpr:.6f}",
             "seed": random_state,
         }
-        for r in Summary(results).results
+        for r in as_evaluation(results).results
     ]
     with (
         replacing(path) as part,
@@ -91,7 +125,7 @@ def write_markdown(results, path, *, title="Evaluation", notes=None):
     results : Evaluation or list of Result
         The results; those of several seeds and folds are averaged.
     path : str or Path
-        The file; replaced if it exists, never half written.
+        The file; replaced if it exists.
     title : str, default="Evaluation"
         The heading.
     notes : dict of str to object, default=None
@@ -103,20 +137,22 @@ def write_markdown(results, path, *, title="Evaluation", notes=None):
     detector and up to six kinds of anomaly. Behind "±" stands the standard deviation
     over seeds. Names are escaped.
     """
-    summary = Summary(results)
-    area, tnr = summary.values("auroc"), summary.values("tnr_at_95tpr")
-    parts = [f"# {_plain(title)}", _reading(summary), _overview(summary, area, tnr)]
-    for start in range(0, len(summary.anomalies), N_COLUMNS):
-        columns = range(start, min(start + N_COLUMNS, len(summary.anomalies)))
-        rows = [["detector", *(summary.anomalies[j] for j in columns)]]
-        for i, detector in enumerate(summary.detectors):
-            cells = (_spread_pair(area[i, j], tnr[i, j]) for j in columns)
+    evaluation = as_evaluation(results)
+    area, tnr = (evaluation._values(name) for name in ("auroc", "tnr_at_95tpr"))
+    parts = [f"# {_escape(title)}", _reading(evaluation)]
+    parts.append(_overview(evaluation, area, tnr))
+    for start in range(0, len(evaluation.anomalies), N_COLUMNS):
+        columns = slice(start, start + N_COLUMNS)
+        rows = [["detector", *evaluation.anomalies[columns]]]
+        for i, detector in enumerate(evaluation.detectors):
+            cells = map(_spread_pair, area[i, columns], tnr[i, columns])
             rows.append([detector, *cells])
         parts.append(_markdown_table(rows))
     if notes:
-        lines = [f"- {_plain(key)}: {_plain(value)}" for key, value in notes.items()]
+        lines = [f"- {_escape(key)}: {_escape(value)}" for key, value in notes.items()]
         parts += ["## How this was made", "\n".join(lines)]
-    write_text("\n\n".join(parts) + "\n", path)
+    with replacing(path) as part:
+        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8", newline="\n")
 
 
 def percent(value, spread=np.nan, digits=1):
@@ -127,7 +163,7 @@ def percent(value, spread=np.nan, digits=1):
     value, spread : float
         Shares; NaN for none.
     digits : int, default=1
-        Behind the point.
+        Decimals.
 
     Returns
     -------
@@ -140,8 +176,22 @@ def percent(value, spread=np.nan, digits=1):
     return text if np.isnan(spread) else f"{text} ± {100 * spread:.{digits}f}"
 
 
-def _reading(summary):
-    n = len(summary.seeds)
+def mean_and_spread(values, digits=1):
+    """Write shares of several seeds in percent: their mean and spread."""
+    return percent(nan_mean(values), nan_spread(values), digits)
+
+
+def least(evaluation, row, area):
+    """Return the least AUROC of a detector and the kind of anomaly it belongs to."""
+    of_kind = nan_mean(area[row])
+    if np.isnan(of_kind).all():
+        return np.nan, "-"
+    j = np.nanargmin(of_kind)
+    return of_kind[j], evaluation.anomalies[j]
+
+
+def _reading(evaluation):
+    n = len(evaluation.seeds)
     seeds = "one seed" if n == 1 else f"mean ± standard deviation over {n} seeds"
     return (
         f"Each cell: AUROC / TNR@95TPR in percent, {seeds}; higher is better, 50 / 5 "
@@ -149,34 +199,27 @@ def _reading(summary):
     )
 
 
-def _overview(summary, area, tnr):
-    rates = summary.values("realised_fpr")
+def _overview(evaluation, area, tnr):
+    rates = evaluation._values("realised_fpr")
     rows = [["detector", "mean", "least AUROC, at", "false alarms, %"]]
-    for i, detector in enumerate(summary.detectors):
-        least = "-"
-        of_kind = nan_mean(area[i])
-        if not np.isnan(of_kind).all():
-            j = np.nanargmin(of_kind)
-            least = f"{percent(of_kind[j])}, {summary.anomalies[j]}"
+    for i, detector in enumerate(evaluation.detectors):
+        lowest, kind = least(evaluation, i, area)
         overall = _spread_pair(nan_mean(area[i], axis=0), nan_mean(tnr[i], axis=0))
-        alarms = nan_mean(rates[i], axis=0)
-        false_alarms = percent(nan_mean(alarms), nan_spread(alarms))
-        rows.append([detector, overall, least, false_alarms])
+        alarms = mean_and_spread(nan_mean(rates[i], axis=0))
+        worst = "-" if np.isnan(lowest) else f"{percent(lowest)}, {kind}"
+        rows.append([detector, overall, worst, alarms])
     return _markdown_table(rows)
 
 
 def _spread_pair(area, tnr):
     """Write AUROC and TNR of all seeds."""
-    return (
-        f"{percent(nan_mean(area), nan_spread(area))} / "
-        f"{percent(nan_mean(tnr), nan_spread(tnr), digits=0)}"
-        if not np.isnan(area).all()
-        else "-"
-    )
+    if np.isnan(area).all():
+        return "-"
+    return f"{mean_and_spread(area)} / {mean_and_spread(tnr, digits=0)}"
 
 
 def _markdown_table(rows):
-    rows = [[_plain(cell) for cell in row] for row in rows]
+    rows = [[_escape(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])])
     return "\n".join(
@@ -190,8 +233,8 @@ def _markdown_table(rows):
     )
 
 
-def _plain(text):
-    """Escape what Markdown or HTML would take for markup."""
+def _escape(text):
+    """Escape what Markdown or HTML would read as markup."""
     text = escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 
@@ -200,8 +243,8 @@ def _pair(area, tnr):
     return "-" if np.isnan(area) else f"{100 * area:5.1f}/{100 * tnr:3.0f}"
 
 
-def aligned(rows, rules):
-    """Pad the columns and rule lines before the given rows."""
+def align(rows, rules):
+    """Pad the columns, and draw lines before the given rows."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(

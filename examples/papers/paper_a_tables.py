@@ -14,8 +14,9 @@ from experiment_pages import (
 )
 from experiment_pages import RECOMMENDED as HOW_CHOSEN
 from paper_a_norms import draw_norms, tabulate_norms
+from published_results import load_published_results
 
-from skgrad.evaluation import Evaluation, load_published_results
+from skgrad.evaluation import Evaluation
 
 # %%
 # What stands against what

@@ -7,8 +7,8 @@ Neural Networks" with LeNet on MNIST and ResNet-20 on CIFAR-10 (JPEG): the page
 ``paper_c.md`` has our figures beside the paper's. ``experiments.py`` says what it
 needs.
 
-    python examples/paper_c.py --data-dir ~/data --networks networks
-    python examples/paper_c.py --quick    # digits alone, half a minute
+    python examples/papers/paper_c.py --data-dir ~/data --networks networks
+    python examples/papers/paper_c.py --quick    # digits alone, half a minute
 """
 
 from dataclasses import dataclass, replace
@@ -119,7 +119,7 @@ def judge(setting, seed, attacks, args, *, more=False):
     choice, setting = choose_layer(setting, seed)
     anomalies = setting.anomalies([*attacks, *NOISE], args)
     known = known_anomalies(setting, QUICK_ATTACKS if more else ["FGSM"], args)
-    common = {"X_fit": setting.seen[0], "seeds": [seed], "cache": args.cache}
+    common = {"X_fit": setting.seen[0], "seeds": [seed], "memory": args.memory}
     model, X_test = setting.model, setting.test[0]
     detectors = list_detectors(model, choice.layer_)
     main = evaluate(
@@ -127,8 +127,8 @@ def judge(setting, seed, attacks, args, *, more=False):
         detectors,
         X_test,
         anomalies,
-        known=known["FGSM"],
-        on_step=print,
+        known_anomalies=known["FGSM"],
+        verbose=True,
         **common,
     )
     scores = layer_scores(setting, choice.layer_, anomalies, seed, args)
@@ -151,7 +151,7 @@ def judge(setting, seed, attacks, args, *, more=False):
                 learners,
                 X_test,
                 {kind: anomalies[kind]},
-                known=known[kind],
+                known_anomalies=known[kind],
                 **common,
             ).results
         )
@@ -162,7 +162,7 @@ def known_anomalies(setting, kinds, args):
     """Attack seen inputs, for those detectors that learn from anomalies."""
     X, y = (part[: args.n_attack] for part in setting.seen)
     return make_anomalies(
-        setting.model, X, y, kinds, threat=setting.threat, cache=args.cache
+        setting.model, X, y, kinds, threat=setting.threat, memory=args.memory
     )
 
 
@@ -175,7 +175,7 @@ def known_anomalies(setting, kinds, args):
 def layer_scores(setting, layer, anomalies, seed, args):
     """Return the scores of the layer and of the logits, by kind; "" are test inputs."""
     activations = LayerActivationTransformer(
-        setting.model, [layer, "logits"], memory=args.cache
+        setting.model, [layer, "logits"], memory=args.memory
     )
     features = activations.fit_transform(setting.seen[0])
     detector = PerClassSVDD(random_state=seed).fit(features)
@@ -251,7 +251,7 @@ def expose(setting, seed, args):
             shape=X.shape[1:],
             n_samples=2 * len(X),
             random_state=seed,
-            cache_dir=args.networks / "cache",
+            memory=str(args.networks / "cache"),
         ).X
     print(f"fine-tuning with {len(outliers)} outliers")
     net = fine_tune_with_outliers(

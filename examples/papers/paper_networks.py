@@ -29,13 +29,6 @@ class LeNet(nn.Module):
     ----------
     LeCun, Bottou, Bengio, Haffner (1998). Gradient-based learning applied to document
     recognition. Proceedings of the IEEE 86(11).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skgrad.evaluation import LeNet
-    >>> LeNet()(torch.rand(2, 1, 28, 28)).shape
-    torch.Size([2, 10])
     """
 
     def __init__(self, n_classes=10):
@@ -83,13 +76,6 @@ class MNISTNetwork(nn.Module):
     References
     ----------
     Paper B, section 4.2.1.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skgrad.evaluation import MNISTNetwork
-    >>> MNISTNetwork()(torch.rand(2, 1, 28, 28)).shape
-    torch.Size([2, 10])
     """
 
     def __init__(self, n_classes=10):
@@ -141,13 +127,6 @@ class ECGNetwork(nn.Module):
 
     Wang, Yan, Oates (2017). Time series classification from scratch with deep neural
     networks. IJCNN.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skgrad.evaluation import ECGNetwork
-    >>> ECGNetwork()(torch.rand(2, 140)).shape
-    torch.Size([2, 5])
     """
 
     def __init__(self, n_classes=5):
@@ -201,13 +180,6 @@ class CifarResNet(nn.Module):
     ----------
     He, Zhang, Ren, Sun (2016). Deep residual learning for image recognition. CVPR,
     section 4.2.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skgrad.evaluation import CifarResNet
-    >>> CifarResNet(depth=8)(torch.rand(2, 3, 32, 32)).shape
-    torch.Size([2, 10])
     """
 
     def __init__(self, depth=20, n_classes=10):

@@ -6,9 +6,9 @@ Each network is trained once per seed and written as a safetensors file, such as
 ``lenet-0.safetensors``, beside a table of accuracies. What is already there is not
 trained again, so a run that was stopped goes on.
 
-    python examples/train_networks.py --data-dir ~/data --output nets
-    python examples/train_networks.py --networks lenet ecg --seeds 0
-    python examples/train_networks.py --quick        # few images, one epoch
+    python examples/papers/train_networks.py --data-dir ~/data --output nets
+    python examples/papers/train_networks.py --networks lenet ecg --seeds 0
+    python examples/papers/train_networks.py --quick        # few images, one epoch
 
 ========  =====================  ============================================
 name      network                data
@@ -20,7 +20,7 @@ resnet20  CifarResNet(20)        CIFAR-10 (JPEG), from the public weights
 ecg       ECGNetwork, paper B    ECG5000: 200 of the 500 series with classes
 ========  =====================  ============================================
 
-The parts of the data that the networks see are those of ``skgrad.datasets.split_mnist``
+The parts of the data that the networks see are those of ``data_splits.split_mnist``
 and ``split_ecg``; the detectors get others. ResNet-20 sees all training images.
 """
 
@@ -31,17 +31,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from skgrad.datasets import load_dataset, split_ecg, split_mnist
-from skgrad.evaluation import (
-    CifarResNet,
-    ECGNetwork,
-    LeNet,
-    MNISTNetwork,
-    crop_and_flip,
-    load_network,
-    save_network,
-    train_network,
-)
+from data_splits import split_ecg, split_mnist
+from paper_networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
+from paper_training import crop_and_flip, load_network, save_network, train_network
+
+from skgrad.datasets import load_dataset
 
 # %%
 # Data
@@ -90,19 +84,19 @@ NETWORKS = {
     "lenet": (
         load_mnist,
         lambda args: LeNet,
-        {"max_epochs": 4, "lr": 2e-3, **smoothly},
+        {"max_epochs": 4, "learning_rate": 2e-3, **smoothly},
     ),
     "cnn": (
         load_mnist,
         lambda args: MNISTNetwork,
-        {"max_epochs": 3, "lr": 0.1, "optimizer": "sgd", **smoothly},
+        {"max_epochs": 3, "learning_rate": 0.1, "optimizer": "sgd", **smoothly},
     ),
     "resnet20": (
         load_cifar,
         start_resnet,
         {
             "max_epochs": 1,
-            "lr": 0.02,
+            "learning_rate": 0.02,
             "optimizer": "sgd",
             "augment": crop_and_flip,
             **smoothly,
@@ -113,7 +107,7 @@ NETWORKS = {
         lambda args: ECGNetwork,
         {
             "max_epochs": 60,
-            "lr": 0.01,
+            "learning_rate": 0.01,
             "batch_size": 32,
             "optimizer": "sgd",
             "schedule": "steps",
@@ -194,7 +188,7 @@ def main(arguments=None):
         load_dataset,
         data_dir=args.data_dir,
         download=args.download,
-        cache_dir=args.output / "cache",
+        memory=str(args.output / "cache"),
     )
     table = args.output / "accuracies.csv"
     for seed in args.seeds:

@@ -6,7 +6,7 @@ Tables 1 to 3 of Schwinn et al. (2021), "Identifying Untrustworthy Predictions i
 Networks by Geometric Gradient Analysis", each figure beside the paper's; the figures of
 that paper are those of ``paper_b_landscape.py``. Run ``train_networks.py`` first::
 
-    python examples/paper_b.py --data-dir ~/data --networks networks
+    python examples/papers/paper_b.py --data-dir ~/data --networks networks
 
 Detectors are fitted on correctly classified inputs that the network was trained on, and
 learn from no anomaly. ``--settings cifar-resnet56`` adds the paper's own network for
@@ -28,11 +28,12 @@ from experiment_pages import (
     write_page,
 )
 from experiments import load_setting, read_options
+from published_results import load_published_results
 from sklearn.base import clone
 
 from skgrad.baselines import make_baselines
 from skgrad.detectors import make_geometric_gradient_detector, make_recommended_detector
-from skgrad.evaluation import Evaluation, evaluate, load_published_results
+from skgrad.evaluation import Evaluation, evaluate
 
 # %%
 # What stands against what
@@ -111,8 +112,8 @@ def study(name, args):
             y_fit=setting.seen[1],
             protocol="B",
             seeds=(seed,),
-            cache=args.cache,
-            on_step=print,
+            memory=args.memory,
+            verbose=True,
         )
         rate = {
             kind: getattr(a, "success_rate", np.nan) for kind, a in anomalies.items()

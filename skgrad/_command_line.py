@@ -1,0 +1,274 @@
+"""The options of ``python -m skgrad`` and ``python -m skgrad evaluate``.
+
+Nothing here imports torch, so that ``--help`` answers at once.
+"""
+
+import argparse
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class OptionError(Exception):
+    """An option that is well-formed but cannot be met."""
+
+
+@contextmanager
+def naming_option(option):
+    """Raise errors of a part of the work as those of an option.
+
+    User code runs inside, such as a module that is imported, so any error may come.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise OptionError(f"{option}: {kind}{error}") from error
+
+
+def one_line(message):
+    """Return a message in one line that is not too long to read."""
+    text = " ".join(str(message).split())
+    return text if len(text) <= 1000 else f"{text[:1000]} ..."
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reads a command line; the error for a wrong one is one line."""
+
+    def error(self, message):
+        """Exit with what is wrong, without the usage."""
+        name = self.prog.removeprefix("python -m ")
+        self.exit(2, f"{name}: {one_line(message).rstrip('.')}. See --help.\n")
+
+
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action):
+        """Leave out defaults that say nothing."""
+        shown = action.default not in (None, False)
+        return super()._get_help_string(action) if shown else action.help
+
+
+def check_writable(folder, names):
+    """Raise before the work, not after it, if the report cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (folder / name for name in names):
+            existed = file.exists()
+            with file.open("ab"):
+                pass
+            if not existed:
+                file.unlink()
+    except OSError as error:
+        raise OptionError(
+            f"--output must be a folder that can be written; got {str(folder)!r}: "
+            f"{error.strerror or error}. Choose another with --output DIR."
+        ) from error
+
+
+def demo_parser():
+    """Return the parser of ``python -m skgrad``."""
+    parser = OneLineParser(
+        prog="python -m skgrad",
+        description=(
+            "Train a small network on scikit-learn's digits, fit the detectors of "
+            "three papers and their combination, and evaluate them against natural "
+            "images, noise and attacks."
+        ),
+        epilog="python -m skgrad evaluate --help: any data, model and detectors.",
+        formatter_class=_Defaults,
+    )
+    add = parser.add_argument
+    add("--seed", type=_seed, default=0, help="same seed, same table")
+    _add_target_fpr(parser)
+    _add_output(parser, "skgrad-report", "folder for table.csv and scores.png")
+    return parser
+
+
+def evaluate_parser():
+    """Return the parser of ``python -m skgrad evaluate``."""
+    parser = OneLineParser(
+        prog="python -m skgrad evaluate",
+        description=(
+            "Evaluate detectors around a model against anomalies, and write table.csv, "
+            "table.md and report.html. The scores are kept in --memory: the same "
+            "command again continues where it was stopped."
+        ),
+        epilog=(
+            "Example: python -m skgrad evaluate --model package.module:net "
+            "--id images/ --anomalies other.npy,pgd --detectors recommended,c "
+            "--output report"
+        ),
+        formatter_class=_Defaults,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument_group("data").add_argument
+    add(
+        "--id",
+        default="digits",
+        metavar="DATA",
+        help="in-distribution data: a name such as mnist, a folder of images, or a "
+        "file .npy or .npz with X and y",
+    )
+    add(
+        "--fit",
+        metavar="DATA",
+        help="inputs to fit detectors on; if not given, the training part of named "
+        "data, or other folds of a folder or file",
+    )
+    add(
+        "--anomalies",
+        type=_names,
+        default="photo-patches,uniform-noise,fgsm,pgd",
+        metavar="LIST",
+        help="comma-separated: attacks and noise such as pgd, cw, fooling-images, "
+        "misclassified; names of data; folders and files",
+    )
+    add("--data-dir", type=Path, metavar="DIR", help="folder of named data")
+    add("--download", action="store_true", help="download what is missing")
+    group = parser.add_argument_group("model and detectors")
+    add = group.add_argument
+    add(
+        "--model",
+        metavar="PACKAGE.MODULE:NAME",
+        help="a torch module, a fitted skorch net, or a function that returns one; "
+        "needed unless --id is digits, for which a small network is trained",
+    )
+    add(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of the model: .safetensors, or a state_dict of torch",
+    )
+    add(
+        "--detectors",
+        type=_names,
+        default="recommended,b,c,max-softmax",
+        metavar="LIST",
+        help="comma-separated: recommended, a, b, c, names of baselines such as "
+        "mahalanobis; all; or package.module:name of a function that receives the "
+        "model and returns a detector",
+    )
+    add(
+        "--protocol",
+        type=_protocol,
+        default="C",
+        help="what detectors are fitted on: A, A' (or A-prime), B or C",
+    )
+    _add_target_fpr(group)
+    add(
+        "--seeds",
+        type=_seeds,
+        default="0",
+        metavar="LIST",
+        help="comma-separated: one repetition each, of the draw of inputs and "
+        "anomalies and of the detectors; the network stays the same",
+    )
+    add(
+        "--eps",
+        type=_positive,
+        metavar="SIZE",
+        help="bound on the attacks' change of each value; if not given, 8/255 for "
+        "colour images, 0.1 for series, 0.3 otherwise",
+    )
+    add = parser.add_argument_group("sizes").add_argument
+    for flag, default, text in (
+        ("--n-fit", 3000, "inputs to fit detectors on, at most"),
+        ("--n-test", 1500, "in-distribution test inputs, at most"),
+        ("--n-anomalies", 1000, "inputs of other data and noise, at most"),
+        ("--n-attack", 300, "inputs to attack, at most"),
+        ("--n-slow", 60, "of them for attacks that are slow, at most"),
+    ):
+        add(flag, type=_count, default=default, metavar="N", help=text)
+    group = parser.add_argument_group("output")
+    _add_output(group, "skgrad-evaluation", "folder for the tables and the report")
+    group.add_argument(
+        "--memory",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps what was computed; if not given, one in --output",
+    )
+    return parser
+
+
+def _add_target_fpr(parser):
+    parser.add_argument(
+        "--target-fpr",
+        type=_rate,
+        default=0.05,
+        metavar="RATE",
+        help="share of in-distribution inputs that a detector may reject",
+    )
+
+
+def _add_output(parser, folder, text):
+    add = parser.add_argument
+    add("--device", default="cpu", help="where the model computes, such as cuda")
+    add("--output", type=Path, default=Path(folder), metavar="DIR", help=text)
+    add("--quiet", action="store_true", help="show the table and nothing else")
+
+
+# Types of options
+
+
+def _seed(text):
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to {2**32 - 1}, got {text!r}"
+        )
+    return value
+
+
+def _count(text):
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of 1 or more; got {text!r}."
+        )
+    return value
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
+
+
+def _rate(text):
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a share strictly between 0 and 1, such as 0.05, got {text!r}"
+        )
+    return value
+
+
+def _positive(text):
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"must be a positive number such as 0.3; got {text!r}."
+        )
+    return value
+
+
+def _names(text):
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(
+            f"must be a list separated by commas, of at least one; got {text!r}."
+        )
+    return list(dict.fromkeys(names))
+
+
+def _seeds(text):
+    return list(dict.fromkeys(map(_seed, _names(text))))
+
+
+def _protocol(text):
+    name = text.upper().replace("-PRIME", "'").replace("_PRIME", "'")
+    if name not in ("A", "A'", "B", "C"):
+        raise argparse.ArgumentTypeError(
+            f"must be A, A' (A-prime for shells), B or C; got {text!r}."
+        )
+    return name

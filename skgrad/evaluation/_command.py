@@ -1,0 +1,367 @@
+"""The work of ``python -m skgrad evaluate``: options become arguments of `evaluate`."""
+
+import importlib
+import os
+import sys
+import warnings
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._command_line import OptionError, check_writable, naming_option, one_line
+from .._messages import did_you_mean
+from .._optional import import_package
+from ..datasets import load_dataset, load_digits_images
+from ..datasets._load import DATASETS, ONE_PART, find_dataset
+from ..feature_extraction import predict_logits
+from ..torch_engine.model_state import check_device, unwrap_model
+from ._demo import train_digits_network
+from ._detectors_by_name import make_detectors, resolve_names
+from ._evaluate import evaluate
+from ._evaluation import import_pandas
+from ._leakage import is_new
+from ._make_anomalies import KINDS, Threat, make_anomalies
+from ._names import find_name
+from ._protocols import PROTOCOLS
+from ._tables import render_spread, render_table
+
+_NOISE = ("Gaussian noise", "uniform noise")
+
+
+def run(options):
+    """Evaluate what the options ask for, show the table and write the report.
+
+    Parameters
+    ----------
+    options : Namespace
+        The options, as `skgrad._command_line.evaluate_parser` reads them.
+
+    Raises
+    ------
+    OptionError
+        If an option cannot be met.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            _run(options)
+        # The library names the parameter, which is named as the option.
+        except (ValueError, TypeError, ImportError) as error:
+            raise OptionError(str(error)) from error
+        finally:
+            for text in dict.fromkeys(one_line(warning.message) for warning in caught):
+                print(f"skgrad evaluate: {text}", file=sys.stderr)
+
+
+def _run(options):
+    check_writable(options.output, ["table.csv", "table.md", "report.html"])
+    with naming_option("--memory"):
+        options.memory.mkdir(parents=True, exist_ok=True)
+    with naming_option("--output"):
+        import_pandas()
+    with naming_option("--device"):
+        check_device(options.device)
+    names, own = _named_detectors(options)
+    kinds, others = _named_anomalies(options)
+    model = _load_model(options)
+    data = _InDistribution(options)
+    if model is None:
+        digits = load_digits_images()
+        model = train_digits_network(
+            digits.X_train, digits.y_train, device=options.device, random_state=0
+        )
+    with naming_option("--model, for the inputs of --id"):
+        data.predict(model, data.test[0][:2])
+    detectors = make_detectors(
+        model, names, target_fpr=options.target_fpr, bounds=data.bounds
+    )
+    for name, make in own.items():
+        with naming_option(f"--detectors {name}"):
+            detectors[name if name not in detectors else f"{name} (own)"] = make(model)
+    eps = options.eps or _usual_eps(data.shape)
+    parts, rates = [], []
+    for seed in options.seeds:
+        drawn = data.draw(seed, options)
+        anomalies = {}
+        for text in others:
+            found = _load("--anomalies", text, options, **data.like(seed, options))
+            anomalies[text if found.name in anomalies else found.name] = found.X
+        threat = Threat(
+            eps=eps, bounds=data.bounds, n_slow=options.n_slow, random_state=seed
+        )
+        made = _make_anomalies(model, drawn, data, kinds, threat, options)
+        rates.append({kind: made[kind].success_rate for kind in kinds})
+        parts.append(
+            evaluate(
+                model,
+                detectors,
+                drawn["X_test"],
+                anomalies | made,
+                y_test=drawn["y_test"],
+                X_fit=drawn["X_fit"],
+                y_fit=drawn["y_fit"],
+                protocol=options.protocol,
+                seeds=[seed],
+                memory=str(options.memory),
+                verbose=not options.quiet,
+            )
+        )
+    result = reduce(add, parts)
+    notes = _notes(options, data, model, rates, eps)
+    with naming_option("--output"):
+        title = f"Detectors on {data.name}"
+        files = result.write(options.output, title=title, notes=notes)
+    _show(result, notes, files, options)
+
+
+# What is evaluated
+
+
+def _named_detectors(options):
+    """Return names in tables of our detectors, and functions by name of the user's."""
+    names, own = [], {}
+    supervised = PROTOCOLS[options.protocol].supervised
+    for text in options.detectors:
+        with naming_option("--detectors"):
+            if ":" in text and text.partition(":")[0].lower() != "a":
+                name = text.partition(":")[2]
+                own[text if name in own else name] = _import_object(text)
+            else:
+                names += resolve_names(text, supervised=supervised)
+    return list(dict.fromkeys(names)), own
+
+
+def _named_anomalies(options):
+    """Return the kinds of anomaly to make, and the data sets and paths to load."""
+    kinds, others = [], []
+    valid = [*KINDS, *DATASETS]
+    for text in options.anomalies:
+        kind = find_name(text, KINDS)
+        if kind is None and not _exists(text) and find_dataset(text) is None:
+            raise OptionError(
+                "--anomalies must be existing folders or files, or among "
+                f"{', '.join(dict.fromkeys(valid))}; got {text!r}."
+                f"{did_you_mean(text, valid)}"
+            )
+        (others if kind is None else kinds).append(kind or text)
+    return list(dict.fromkeys(kinds)), others
+
+
+def _load_model(options):
+    """Return the user's model with its weights; None if a network is to be trained."""
+    if options.model is None:
+        if find_dataset(options.id) != "digits":
+            raise OptionError(
+                f"--model must be given for --id {options.id}, as package.module:name; "
+                "there is a network for digits alone."
+            )
+        if options.weights is not None:
+            raise OptionError("--weights needs the --model that they are of.")
+        return None
+    with naming_option(f"--model {options.model}"):
+        model = _import_object(options.model)
+        is_model = isinstance(model, nn.Module) or hasattr(model, "module_")
+        if isinstance(model, type) or not is_model:
+            model = model()
+        module = unwrap_model(model)
+    if options.weights is not None:
+        with naming_option(f"--weights {options.weights}"):
+            module.load_state_dict(_read_weights(options.weights))
+    return module.to(options.device).eval()
+
+
+def _read_weights(path):
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    home = import_package("safetensors.torch", "This file needs", "report")
+    return home.load_file(path)
+
+
+def _import_object(path):
+    """Import ``package.module:name``, with the working directory on the path."""
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise ValueError(
+            f"must be package.module:name; got {path!r}. For name in the file net.py "
+            "of this folder write net:name."
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return getattr(importlib.import_module(module), name)
+
+
+# The inputs
+
+
+def _exists(text):
+    return bool(text) and Path(text).expanduser().exists()
+
+
+def _load(option, text, options, **how):
+    with naming_option(f"{option} {text}"):
+        return load_dataset(
+            text,
+            data_dir=options.data_dir,
+            download=options.download,
+            memory=str(options.memory),
+            **how,
+        )
+
+
+class _InDistribution:
+    """The in-distribution data: what there is to fit on and to test with."""
+
+    def __init__(self, options):
+        found = _load("--id", options.id, options)
+        self.name, self.shape = found.name, found.X.shape[1:]
+        # An input that comes twice might be both fitted on and tested.
+        flat = found.X.reshape(len(found.X), -1)
+        rows = np.sort(np.unique(flat, axis=0, return_index=True)[1])
+        self.test = found.X[rows], None if found.y is None else found.y[rows]
+        self.fit = self._to_fit(options)
+        self.bounds = (0.0, 1.0)
+        if len(self.shape) < 3:  # series and rows have no natural bounds
+            arrays = [X for X in (self.test[0], self.fit[0]) if X is not None]
+            low, high = min(X.min() for X in arrays), max(X.max() for X in arrays)
+            self.bounds = float(low), float(high)
+
+    def _to_fit(self, options):
+        """Return inputs and classes to fit on, None and None if there are none."""
+        how = {"split": "train", "shape": self.shape}
+        name = find_dataset(options.id)
+        if options.fit is not None:
+            data = _load("--fit", options.fit, options, **how)
+        elif name == "digits":
+            # The network was trained on the training part.
+            digits = load_digits_images()
+            return digits.X_fit, digits.y_fit
+        elif name is None or name in ONE_PART:
+            return None, None
+        else:
+            data = _load("--id", options.id, options, **how)
+        return data.X, data.y
+
+    def like(self, seed, options):
+        """Return how other data are loaded, to be like these."""
+        return {
+            "shape": self.shape,
+            "n_samples": options.n_anomalies,
+            "random_state": seed,
+        }
+
+    def predict(self, model, X):
+        """Return the classes that the model predicts."""
+        return predict_logits(model, X).argmax(axis=1)
+
+    def draw(self, seed, options):
+        """Draw inputs to test with, spare ones to attack and ones to fit on."""
+        rng = np.random.default_rng(seed)
+        X, y = self.test
+        n_spare = min(options.n_attack, len(X) // 3)
+        n_test = min(options.n_test, len(X) - n_spare)
+        drawn = rng.permutation(len(X))[: n_test + n_spare]
+        parts = dict(zip(("test", "spare"), np.split(drawn, [n_test]), strict=True))
+        found = {}
+        for part, rows in parts.items():
+            found[f"X_{part}"] = X[rows]
+            found[f"y_{part}"] = None if y is None else y[rows]
+        found |= {"X_fit": None, "y_fit": None}
+        X_fit, y_fit = self.fit
+        if X_fit is not None:
+            rows = rng.permutation(len(X_fit))[: options.n_fit]
+            rows = rows[is_new(X_fit[rows], X[drawn])]
+            if not len(rows):
+                raise OptionError(
+                    "--fit must hold other inputs than the test inputs of --id "
+                    f"{options.id}; got the same ones. Give other inputs, or none: "
+                    "then folds of the test inputs are fitted on in turn."
+                )
+            found["X_fit"] = X_fit[rows]
+            found["y_fit"] = None if y_fit is None else y_fit[rows]
+        return found
+
+
+def _make_anomalies(model, drawn, data, kinds, threat, options):
+    """Return the anomalies that are made for the model, by kind."""
+    common = {"threat": threat, "memory": str(options.memory)}
+    common["verbose"] = not options.quiet
+    # Protocols A and A' hold out attacks with their sources, which must be test inputs.
+    of_test = PROTOCOLS[options.protocol].supervised or not len(drawn["X_spare"])
+    part = "test" if of_test else "spare"
+    X = drawn[f"X_{part}"][: options.n_attack]
+    y = drawn[f"y_{part}"]
+    # Inputs without classes are attacked as what the model takes them for.
+    y = data.predict(model, X) if y is None else y[: options.n_attack]
+    noise = [kind for kind in kinds if kind in _NOISE]
+    attacks = [kind for kind in kinds if kind not in (*_NOISE, "misclassified")]
+    sources = np.arange(len(X)) if of_test else None
+    made = make_anomalies(model, X, y, attacks, sources=sources, **common)
+    if noise:
+        many = np.resize(drawn["X_test"], (options.n_anomalies, *data.shape))
+        made |= make_anomalies(model, many, np.zeros(len(many)), noise, **common)
+    if "misclassified" in kinds:
+        if drawn["y_spare"] is None:
+            raise OptionError(
+                "--anomalies misclassified needs the classes of --id; got "
+                f"{options.id!r}, which has none. Give a .npz with y or a folder with "
+                "a subfolder per class, numbered as the model's logits."
+            )
+        spare = drawn["X_spare"], drawn["y_spare"]
+        made |= make_anomalies(model, *spare, ["misclassified"], **common)
+    return {kind: made[kind] for kind in kinds}
+
+
+def _usual_eps(shape):
+    """Return the papers' bound for series, colour images and grey images."""
+    if len(shape) < 3:
+        return 0.1
+    return 8 / 255 if shape[0] == 3 else 0.3
+
+
+# The output
+
+
+def _notes(options, data, model, rates, eps):
+    X, y = data.test
+    notes = {"data": data.name, "model": options.model or "DigitsNetwork, built in"}
+    if options.weights is not None:
+        notes["weights"] = options.weights.name
+    if y is not None:
+        right = np.mean(data.predict(model, X) == y)
+        notes["accuracy on test inputs"] = f"{right:.1%}"
+    if rates[0]:
+        notes["attacks change each value by at most"] = f"{eps:.4g}"
+    for kind in rates[0]:
+        mean = np.mean([rate[kind] for rate in rates])
+        if not np.isnan(mean):
+            notes[f"success of {kind}"] = f"{mean:.1%}"
+    return notes
+
+
+def _show(result, notes, files, options):
+    """Write the table to stdout, and what a reader of it should know."""
+    one_seed = len(result.seeds) == 1
+    table = render_table(result) if one_seed else render_spread(result)
+    if one_seed:
+        cell = "AUROC/TNR@95TPR in percent; higher is better, 50/5 is chance"
+        table = f"Each cell: {cell}.\n\n{table}"
+    if options.quiet:
+        print(table)
+        return
+    accuracy = notes.get("accuracy on test inputs")
+    right = f", {accuracy} of the test inputs classified correctly" if accuracy else ""
+    seeds = ", ".join(map(str, result.seeds))
+    print(f"{notes['data']}; model: {notes['model']}{right}.")
+    print(f"Protocol {options.protocol}; seeds: {seeds}.\n\n{table}")
+    start = "success of "
+    rates = [f"{k[len(start) :]} {v}" for k, v in notes.items() if k.startswith(start)]
+    if rates:
+        print(f"\nAttacks succeed (only these inputs count): {', '.join(rates)}.")
+    print(
+        f"false alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.\n"
+        f"Wrote {', '.join(map(str, files))}."
+    )

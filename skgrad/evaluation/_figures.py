@@ -1,0 +1,164 @@
+"""Figures of reports: the Displays of `skgrad.inspection`, many in one figure."""
+
+import textwrap
+
+import numpy as np
+from sklearn.metrics import RocCurveDisplay
+
+from .._arrays import nan_mean
+from .._optional import import_package
+from ..inspection import DetectorHeatMapDisplay, ScoreDistributionDisplay
+
+# More lines than this cannot be distinguished by colour.
+_N_COLORED = 10
+
+
+def new_figure(width, height):
+    """Return a figure of that size in inches which no window and no pyplot owns."""
+    home = import_package("matplotlib.figure", "Figures need", "plot")
+    return home.Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_heat_map(evaluation):
+    """Draw the AUROC of every detector and kind of anomaly as a coloured table."""
+    display = DetectorHeatMapDisplay(
+        values=nan_mean(evaluation._values("auroc")),
+        detectors=evaluation.detectors,
+        anomalies=evaluation.anomalies,
+        metric="auroc",
+    )
+    return display.plot(new_figure(*display.size).subplots()).figure_
+
+
+def draw_distributions(evaluation):
+    """Draw the scores of each detector and kind of anomaly, of the first seed and fold.
+
+    Scores of different detectors have different units, so that each panel has distances
+    from the in-distribution median, in interquartile ranges.
+    """
+    shape = len(evaluation.anomalies), len(evaluation.detectors)
+    figure = new_figure(max(3 * shape[1], 6), 1.3 * shape[0] + 1.6)
+    panels = figure.subplots(*shape, squeeze=False, sharex="col")
+    first, legend = evaluation._first(), {}
+    for (row, column), panel in np.ndenumerate(panels):
+        key = evaluation.detectors[column], evaluation.anomalies[row]
+        legend |= _draw_panel(panel, first.get(key))
+    for panel, detector in zip(panels[0], evaluation.detectors, strict=True):
+        panel.set_title(textwrap.fill(detector, 26))
+    for panel, kind in zip(panels[:, 0], evaluation.anomalies, strict=True):
+        panel.set_ylabel(textwrap.fill(kind, 14))
+    figure.legend(
+        legend.values(),
+        legend.keys(),
+        loc="outside upper center",
+        ncols=3,
+        frameon=False,
+    )
+    figure.supxlabel(
+        "score, in interquartile ranges from the in-distribution median\n"
+        "(asinh scale); numbers: AUROC in percent"
+    )
+    return figure
+
+
+def _draw_panel(panel, result):
+    """Draw one result; return what the legend needs, handles by label."""
+    handles: dict = {}
+    if result is None:
+        text = "not run"
+    elif not len(result.scores_anomaly):
+        text = "no anomalies"
+    else:
+        text = f"{100 * result.metrics['auroc']:.1f}"
+    # A detector that could not be fitted has no scores at all.
+    if result is not None and len(result.scores_id):
+        ScoreDistributionDisplay(
+            scores_id=result.scores_id,
+            scores_anomaly=result.scores_anomaly,
+            threshold=result.offset,
+        ).plot(panel)
+        # The error rates of this panel, behind the colon, are not those of others.
+        found = zip(*panel.get_legend_handles_labels(), strict=True)
+        handles = {
+            label if label.startswith("threshold") else label.partition(":")[0]: handle
+            for handle, label in found
+        }
+        panel.get_legend().remove()
+        # Room for the number above the bars.
+        panel.set_ylim(top=1.25 * panel.get_ylim()[1])
+    panel.set(xlabel="", ylabel="", title="", yticks=[])
+    panel.text(
+        0.02,
+        0.92,
+        text,
+        transform=panel.transAxes,
+        verticalalignment="top",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+    )
+    return handles
+
+
+def draw_roc_curves(evaluation, n_columns=4):
+    """Draw the ROC curves of all detectors, one panel per kind of anomaly.
+
+    The ten detectors with the highest mean AUROC have colours and names; the others are
+    grey. Curves are of the first seed and fold.
+    """
+    from matplotlib import colormaps
+
+    kinds = evaluation.anomalies
+    n_columns = min(n_columns, len(kinds))
+    n_rows = -(-len(kinds) // n_columns)
+    figure = new_figure(2.7 * n_columns + 2.2, max(2.6 * n_rows + 0.6, 3.4))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+    ranked, first = rank_detectors(evaluation), evaluation._first()
+    colors = [*colormaps["tab10"].colors] + ["0.75"] * len(ranked)
+    styles = dict(zip(ranked, colors, strict=False))
+    for panel, kind in zip(grid.flat, kinds, strict=False):
+        for detector in reversed(ranked):  # the best are drawn last, on top
+            result = first.get((detector, kind))
+            if result is not None and len(result.scores_anomaly):
+                _draw_curve(panel, result, styles[detector])
+        panel.axhline(0.95, color="black", linewidth=0.6, linestyle=":")
+        panel.set_title(kind, fontsize=9)
+        panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        panel.set(xlabel="", ylabel="", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    for panel in grid.flat[len(kinds) :]:
+        panel.set_axis_off()
+    figure.supxlabel("share of anomalies accepted", fontsize=10)
+    figure.supylabel("share of ID inputs accepted", fontsize=10)
+    _name_lines(figure, styles)
+    return figure
+
+
+def _draw_curve(panel, result, color):
+    y = np.repeat([1, 0], [len(result.scores_id), len(result.scores_anomaly)])
+    scores = np.concatenate([result.scores_id, result.scores_anomaly])
+    RocCurveDisplay.from_predictions(y, scores, ax=panel)
+    panel.lines[-1].set(color=color, linewidth=1.3)
+    panel.get_legend().remove()
+
+
+def _name_lines(figure, styles):
+    from matplotlib.lines import Line2D
+
+    lines = {name: Line2D([], [], color=color) for name, color in styles.items()}
+    named = dict(list(lines.items())[:_N_COLORED])
+    if len(lines) > len(named):
+        named[f"{len(lines) - len(named)} others"] = list(lines.values())[-1]
+    figure.legend(
+        named.values(),
+        named.keys(),
+        loc="outside right upper",
+        frameon=False,
+        fontsize=9,
+        title="by mean AUROC",
+    )
+
+
+def rank_detectors(evaluation):
+    """Return the names of the detectors, the highest mean AUROC first."""
+    area = nan_mean(nan_mean(evaluation._values("auroc")))
+    # A detector without any result comes last.
+    order = np.argsort(-np.nan_to_num(area, nan=-1.0), kind="stable")
+    return [evaluation.detectors[i] for i in order]
