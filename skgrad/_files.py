@@ -1,12 +1,22 @@
-"""Files that are complete or absent."""
+"""Paths, and files that are complete or absent."""
 
+import errno
 import os
-import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
+from ._messages import brief
+
+
+def as_path(path):
+    """Return the parameter ``path`` as a Path."""
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise TypeError(
+            f"path must be a str or a Path; got {brief(path, 200)}."
+        ) from error
 
 
 @contextmanager
@@ -25,7 +35,11 @@ def replacing(path):
     Path
         Where to write; its suffix is that of ``path``.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(as_path(path)))
+    if not path.parent.is_dir():
+        # Else the error would be about the temporary name.
+        text = "There is no such folder. Make its folder first"
+        raise FileNotFoundError(errno.ENOENT, text, str(path))
     # Only within one file system is a replacement one step: in the same folder. Without
     # the name, which may be as long as names can be.
     part = path.with_name(f".{uuid4().hex}{path.suffix}")
@@ -38,12 +52,3 @@ def replacing(path):
     finally:
         with suppress(OSError):  # it is gone if all went well
             part.unlink()
-
-
-def read_arrays(file):
-    """Return the arrays of an open npz file, without objects."""
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(str(error)) from error

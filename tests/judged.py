@@ -1,45 +1,26 @@
 """Small results for the tests of reports."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from skgrad.evaluation import Result
 
 
-@dataclass(frozen=True)
-class Repeated(Result):
-    """A result of one seed and fold; without anomalies its metrics are NaN."""
-
-    seed: int = 0
-    fold: int = 0
-    fit_seconds: float = np.nan
-    score_seconds: float = np.nan
-    peak_memory: float = np.nan
-
-    @property
-    def metrics(self):
-        if self.offset is None:
-            return replace(self, offset=0.5).metrics
-        if len(self.scores_anomaly):
-            return super().metrics
-        names = ("auroc", "tnr_at_95tpr", "aupr_in", "aupr_out")
-        names += ("detection_accuracy", "rejected_anomalies")
-        return dict.fromkeys(names, np.nan)
-
-
-def make(detector="d", anomaly="a", area=1.0, n=10, **more):
+def make(detector="d", anomaly="a", area=1.0, n=10, offset=0.5, **more):
     """Make a result with exactly this area; every score of an anomaly is 0 or 2."""
     anomalies = np.zeros(n)
     anomalies[: round((1 - area) * n)] = 2
-    offset = more.pop("offset", 0.5)
-    return Repeated(detector, anomaly, np.ones(20), anomalies, offset, **more)
+    rejected = {}
+    if offset is None:
+        rejected = {
+            "rejected_id": np.zeros(20, bool),
+            "rejected_anomaly": anomalies < 1,
+        }
+    return Result(detector, anomaly, np.ones(20), anomalies, offset, **rejected, **more)
 
 
-def no_anomalies(detector="d", anomaly="a", **more):
+def no_anomalies(detector="d", anomaly="a", offset=0.5, **more):
     """Make the result of an attack that never succeeded."""
-    offset = more.pop("offset", 0.5)
-    return Repeated(detector, anomaly, np.ones(20), np.empty(0), offset, **more)
+    return Result(detector, anomaly, np.ones(20), np.empty(0), offset, **more)
 
 
 def many():
@@ -53,8 +34,6 @@ def many():
                     continue
                 known = rng.normal(size=40)
                 strange = rng.normal(size=30) - shift
-                results.append(
-                    Repeated(detector, kind, known, strange, -1.6, seed=seed)
-                )
+                results.append(Result(detector, kind, known, strange, -1.6, seed=seed))
     results.append(no_anomalies("good", "never succeeded"))
     return results

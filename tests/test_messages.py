@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 from networks import images
-from sklearn.pipeline import make_pipeline
 
 from skgrad import (
     LODA,
     ClassConditionalDetector,
     CombinedDetector,
     ConformalDetector,
-    LayerActivationTransformer,
     PyODDetector,
     make_recommended_detector,
 )
@@ -86,14 +84,6 @@ def test_large_values_do_not_flood_the_screen(fit):
 def test_a_network_in_the_place_of_results():
     with pytest.raises(TypeError, match=r"results must be an Evaluation .*; got None"):
         render_table(None)
-
-
-@pytest.mark.parametrize("cache", ["/proc/none/cache", 5])
-def test_the_cache_is_called_by_its_name(cache):
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 3))
-    detector = make_pipeline(LayerActivationTransformer(net, "logits"), LODA())
-    with pytest.raises(ValueError, match=f"^cache must be None, .*got .*{cache}"):
-        evaluate(net, {"loda": detector}, X, {"noise": 1 - X}, cache=cache)
 
 
 def test_warnings_point_to_the_line_of_the_user():

@@ -28,9 +28,8 @@ from ..detectors import (
 )
 from ..feature_extraction import LayerActivationTransformer
 from ..torch_engine.model_state import check_device
-from ..torch_engine.restoring import seeded_training
 from ..torch_engine.samples import read_array
-from ..torch_engine.training import fit_net
+from ..torch_engine.training import fit_net, seeded_training
 from ._anomaly_set import AnomalySet
 from ._evaluate import evaluate
 

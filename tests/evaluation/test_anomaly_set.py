@@ -1,9 +1,11 @@
-"""Anomalies of one kind: what is taken, what is refused."""
+"""Anomalies of one kind: valid and invalid forms."""
+
+import json
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from skgrad.attacks import fgsm
 from skgrad.evaluation import AnomalySet
@@ -35,7 +37,7 @@ def test_forms(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([[1.0], [2.0, 3.0]], "X must be rectangular"),
+        ([[1.0], [2.0, 3.0]], r"anomalies\['kind'\] must be rectangular"),
         (np.arange(3.0), r"got shape \(3,\)"),
         (np.array([["a"]]), "got dtype <U1"),
         (np.array([["a", 1]], dtype=object), "got dtype object"),
@@ -46,6 +48,21 @@ def test_forms(given):
 def test_wrong_inputs(given, message):
     with pytest.raises((ValueError, TypeError), match=message):
         as_anomaly_sets({"kind": given}, 6)
+
+
+class Broken(Dataset):
+    """A data set whose files are damaged."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return json.loads("{")
+
+
+def test_errors_of_a_data_set_are_raised_as_they_are():
+    with pytest.raises(json.JSONDecodeError, match="property name"):
+        as_anomaly_sets({"kind": Broken()}, 6)
 
 
 @pytest.mark.parametrize("given", [None, {}, [X], X])

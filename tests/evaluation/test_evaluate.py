@@ -1,12 +1,11 @@
-"""`evaluate`: who is fitted on what, what is computed, and what is refused."""
+"""`evaluate`: what is fitted on what, what is computed, and what raises."""
 
 import sys
 
-import judging
 import numpy as np
 import pytest
 import torch
-from networks import Recording, images
+from networks import images
 from numpy.testing import assert_array_equal
 from pyod.models.knn import KNN
 from recording_detectors import (
@@ -23,7 +22,8 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
+from torch import nn
 from torch.utils.data import TensorDataset
 
 from skgrad import (
@@ -33,6 +33,7 @@ from skgrad import (
     MaxSoftmaxProbability,
     make_confounding_gradient_detector,
 )
+from skgrad.attacks import fgsm
 from skgrad.evaluation import AnomalySet, evaluate
 from skgrad.evaluation._resources import Meter
 from skgrad.metrics import auroc
@@ -84,7 +85,7 @@ def judge(detectors=None, anomalies=None, **options):
 
 
 def same(one, two):
-    """Tell whether two evaluations agree in all but seconds and memory."""
+    """Return True if two evaluations agree in all but seconds and memory."""
     columns = [c for c in one.frame if "seconds" not in c and "memory" not in c]
     return one.frame[columns].equals(two.frame[columns])
 
@@ -179,7 +180,31 @@ def test_seeds_reach_every_random_state():
     assert pipeline[-1].random_state == 99
 
 
-# Who is fitted on what
+def test_rows_are_judged_as_the_inputs_that_they_are():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 16, 3))
+    X = images(80, (1, 6, 6))
+    noise = images(20, (1, 6, 6), seed=1) ** 9
+
+    def scores(X, noise, shape=None):
+        logits = LayerActivationTransformer(model, "logits", input_shape=shape)
+        softmax = MaxSoftmaxProbability(target_fpr=0.2)
+        found = judge(
+            {"max softmax": make_pipeline(logits, softmax)},
+            {"noise": noise},
+            model=model,
+            X_test=X[60:],
+            X_fit=X[:60],
+            input_shape=shape,
+        )
+        return found.results[0]
+
+    shaped = scores(X, noise)
+    flat = scores(X.reshape(80, -1), noise.reshape(20, -1), (1, 6, 6))
+    assert_array_equal(flat.scores_anomaly, shaped.scores_anomaly)
+    assert_array_equal(flat.classes_id, shaped.classes_id)
+
+
+# What is fitted on what
 
 
 def test_c_fits_on_the_inputs_given_or_on_other_folds():
@@ -211,7 +236,7 @@ def test_b_fits_on_correctly_classified_inputs_only(with_fit):
     fitted = [set(ids_of(X)) for X, _, _ in FITTED]
     assert not any(seen & wrong for seen in fitted)
     assert set.union(*fitted) == set(ids_of(known)) - wrong
-    # Judged is everything.
+    # All inputs are tested on.
     assert sum(len(r.scores_id) for r in found.results) == 50
 
 
@@ -261,6 +286,50 @@ def test_unsupervised_detectors_see_no_anomaly_under_a():
     assert len(FITTED) == 1
 
 
+def test_known_anomalies_are_learnt_from_by_those_that_can():
+    known, others = FAR + 40, {"distance": Distance(), "taught": Taught()}
+    found = judge(others, known_anomalies=known)
+    (plain, none, _), (taught, y, _) = FITTED
+    assert ids_of(plain) == ids_of(X_FIT)
+    assert none is None
+    assert ids_of(taught) == ids_of(np.concatenate([X_FIT, known]))
+    assert y.tolist() == [1] * len(X_FIT) + [-1] * len(known)
+    without = judge({"distance": Distance()})
+    assert_array_equal(found.results[0].scores_id, without.results[0].scores_id)
+    folds = judge({"t": Taught()}, X_fit=None, known_anomalies=known, n_folds=2)
+    assert len(folds.results) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protocol": "A"}, "must be None under protocol 'A'"),
+        ({"known_anomalies": FAR[:0]}, "known_anomalies must hold anomalies"),
+        ({"known_anomalies": AnomalySet(FAR, np.arange(20))}, "must hold no sources"),
+        ({"known_anomalies": FAR}, "none of the inputs in known_anomalies"),
+        ({"known_anomalies": X_TEST[:5]}, "must be none of the inputs in X_test"),
+        ({"known_anomalies": X_FIT[:2]}, "must be none of the inputs in X_fit; 2 are"),
+        ({"known_anomalies": 3}, "known_anomalies must be"),
+    ],
+)
+def test_wrong_known_anomalies(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        judge({"t": Taught()}, **{"known_anomalies": FAR + 40} | options)
+
+
+@pytest.mark.parametrize("options", [{"protocol": "A"}, {"protocol": "A'"}, {}])
+def test_attacks_need_sources_where_test_inputs_are_fitted_on(options):
+    model = linear_model()
+    result = fgsm(model, X_TEST, eps=0.5, bounds=(-50, 50))
+    with pytest.raises(ValueError, match=r"anomalies\['FGSM'\] must have its sources"):
+        judge(anomalies={"FGSM": result}, X_fit=None, **options)
+    with_sources = AnomalySet.from_attack(result, sources=np.arange(50))
+    judge(anomalies={"FGSM": with_sources}, X_fit=None, **options)
+    # Fitted on other inputs, no clean one can be on the other side.
+    if not options:
+        judge(anomalies={"FGSM": result})
+
+
 @pytest.mark.parametrize("protocol", ["A", "A'", "B", "C"])
 @pytest.mark.parametrize("detector", [Distance(), Taught()], ids=["distance", "taught"])
 def test_attacks_without_success_are_a_row_of_nan(protocol, detector, tmp_path):
@@ -285,8 +354,8 @@ def test_attacks_without_success_are_a_row_of_nan(protocol, detector, tmp_path):
 # What is computed, and kept
 
 
-def test_second_run_from_the_cache_is_identical_and_free(tmp_path):
-    options = {"cache": tmp_path, "seeds": [0, 1], "protocol": "A'"}
+def test_second_run_from_memory_is_identical_and_free(tmp_path):
+    options = {"memory": str(tmp_path), "seeds": [0, 1], "protocol": "A'"}
     detectors = {"distance": Distance(), "taught": Taught()}
     kinds = {"attack": ATTACK, "far": FAR}
     first = judge(detectors, kinds, **options)
@@ -294,8 +363,8 @@ def test_second_run_from_the_cache_is_identical_and_free(tmp_path):
     second = judge(detectors, kinds, **options)
     assert FITTED == SCORED == []
     assert first.frame.equals(second.frame)
-    # And it is what comes out without one.
-    assert same(first, judge(detectors, kinds, **{**options, "cache": None}))
+    # It is what comes out without memory.
+    assert same(first, judge(detectors, kinds, **{**options, "memory": None}))
 
 
 @pytest.mark.parametrize(
@@ -303,21 +372,19 @@ def test_second_run_from_the_cache_is_identical_and_free(tmp_path):
     [
         {"seeds": [1]},
         {"detectors": {"distance": Distance(power=2.0)}},
-        {"X_fit": X_FIT[:-1]},
         {"X_fit": X_FIT + np.float32(1e-6)},
         {"X_test": X_TEST[:-1]},
         {"anomalies": {"far": FAR[:-1]}},
         {"X_fit": None},
     ],
-    ids=["seed", "parameter", "fewer", "other", "test", "anomalies", "folds"],
+    ids=["seed", "parameter", "fit", "test", "anomalies", "folds"],
 )
-def test_what_goes_into_scores_is_in_their_key(change, tmp_path):
-    judge(cache=tmp_path)
-    before = len(list((tmp_path / "scores").iterdir()))
+def test_scores_in_memory_depend_on_all_that_goes_into_them(change, tmp_path):
+    judge(memory=str(tmp_path))
     forget()
-    assert same(judge(cache=tmp_path, **change), judge(**change))
+    found = judge(memory=str(tmp_path), **change)
     assert SCORED
-    assert len(list((tmp_path / "scores").iterdir())) > before
+    assert same(found, judge(**change))
 
 
 def test_other_weights_have_other_scores(tmp_path):
@@ -325,127 +392,45 @@ def test_other_weights_have_other_scores(tmp_path):
         logits = LayerActivationTransformer(model, "logits")
         return {"distance": make_pipeline(logits, Distance())}
 
+    options = {"memory": str(tmp_path)}
     model = linear_model()
-    judge(detectors(model), model=model, cache=tmp_path)
+    judge(detectors(model), model=model, **options)
     forget()
-    judge(detectors(linear_model()), model=linear_model(), cache=tmp_path)
+    judge(detectors(linear_model()), model=linear_model(), **options)
     assert SCORED == []
     torch.nn.init.constant_(model.weight, 0.5)
-    changed = judge(detectors(model), model=model, cache=tmp_path)
+    changed = judge(detectors(model), model=model, **options)
     assert SCORED
     assert same(changed, judge(detectors(model), model=model))
 
 
-def test_code_is_in_the_key(tmp_path, monkeypatch):
-    def detectors(model):
-        logits = LayerActivationTransformer(model, "logits")
-        return {"distance": make_pipeline(logits, Distance()), "raw": Distance()}
+def test_interrupted_run_continues(tmp_path, monkeypatch):
+    detectors = {"one": Distance(), "two": Distance(power=2.0)}
+    fit = Distance.fit
 
-    class Doubled(torch.nn.Linear):
-        pass
+    def stop(self, X, y=None):
+        if self.power == 2.0:
+            raise KeyboardInterrupt
+        return fit(self, X, y)
 
-    monkeypatch.setattr(sys.modules[__name__], "Doubled", Doubled, raising=False)
-    Doubled.__qualname__ = "Doubled"
-    model = Doubled(4, 3)
-    judge(detectors(model), model=model, cache=tmp_path)
-    # As after an edit of the file: the name and the weights stay.
-    Doubled.forward = lambda self, x: -3 * torch.nn.functional.linear(x, self.weight)
+    with monkeypatch.context() as patch:
+        patch.setattr(Distance, "fit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            judge(detectors, memory=str(tmp_path))
     forget()
-    found = judge(detectors(model), model=model, cache=tmp_path)
-    assert len(SCORED) == 3  # once in fit
-    assert same(found, judge(detectors(model), model=model))
-    monkeypatch.setattr(Distance, "score_samples", lambda self, X: -abs(X).max(axis=1))
-    found = judge(cache=tmp_path)
-    assert same(found, judge())
+    found = judge(detectors, memory=str(tmp_path))
+    assert len(FITTED) == 1
+    assert same(found, judge(detectors))
 
 
-def test_cache_needs_what_can_be_pickled(tmp_path):
-    detector = make_pipeline(FunctionTransformer(lambda X: X), Distance())
-    with pytest.raises(ValueError, match=r"cache needs detectors.*lambda.*cache=None"):
-        judge({"d": detector}, cache=tmp_path)
-
-
-def test_frozen_detectors_are_judged_and_stay_as_they_were(tmp_path):
+def test_frozen_detectors_are_not_changed():
     logits = LayerActivationTransformer(linear_model(), "logits").fit(X_FIT)
     whole = make_pipeline(logits, IsolationForest(random_state=5)).fit(X_FIT)
     half = make_pipeline(FrozenEstimator(logits), IsolationForest(random_state=5))
     detectors = {"whole": FrozenEstimator(whole), "half": half}
-    for cache in (None, tmp_path):
-        first, second = judge(detectors, cache=cache, seeds=[5]).results
-        assert_array_equal(first.scores_id, whole.score_samples(X_TEST))
-        assert_array_equal(first.scores_id, second.scores_id)
-    assert logits.memory is None
-
-
-def test_names_are_not_in_the_key_but_kinds_do_not_mix(tmp_path):
-    judge({"one": Distance()}, {"far": FAR, "noise": NOISE}, cache=tmp_path)
-    forget()
-    kinds = {"noise": FAR, "other": NOISE}
-    found = judge({"two": Distance()}, kinds, cache=tmp_path)
-    assert FITTED == SCORED == []
-    assert same(found, judge({"two": Distance()}, kinds))
-
-
-def test_damaged_entries_are_computed_anew(tmp_path):
-    first = judge(cache=tmp_path)
-    for path in (tmp_path / "scores").iterdir():
-        path.write_bytes(path.read_bytes()[:50])
-    forget()
-    with pytest.warns(RuntimeWarning, match="computed again"):
-        again = judge(cache=tmp_path)
-    assert same(again, first)
-    assert FITTED
-    forget()
-    judge(cache=tmp_path)
-    assert SCORED == []
-
-
-def test_interrupted_run_goes_on(tmp_path, monkeypatch):
-    kinds = {"far": FAR, "noise": NOISE}
-
-    class Stop(list):
-        def append(self, n_samples):
-            if n_samples == len(NOISE):
-                raise KeyboardInterrupt
-
-    # Not the method: other code is another detector.
-    with monkeypatch.context() as patch:
-        patch.setattr(judging, "SCORED", Stop())
-        with pytest.raises(KeyboardInterrupt):
-            judge(anomalies=kinds, cache=tmp_path)
-    forget()
-    found = judge(anomalies=kinds, cache=tmp_path)
-    # Only the kind that was missing, after one more fit (which scores what it fits on).
-    assert [len(X_FIT), len(NOISE)] == SCORED
-    assert same(found, judge(anomalies=kinds))
-
-
-def test_features_are_computed_once_for_all_detectors(tmp_path):
-    model = Recording(tmp_path / "seen")
-    X_fit, X_test, far = (
-        images(n, (2, 6, 6), seed=s) for n, s in ((40, 0), (30, 1), (10, 2))
-    )
-
-    def over(detector):
-        layers = LayerActivationTransformer(model, ["conv", "logits"])
-        return make_pipeline(layers, detector)
-
-    detectors = {
-        "distance": over(Distance()),
-        "squared": over(Distance(power=2.0)),
-        "wrapped": ConformalDetector(over(Distance()), target_fpr=0.2),
-    }
-    options = {"model": model, "X_fit": X_fit, "X_test": X_test, "seeds": [0, 1]}
-    before = judge(detectors, {"far": far}, **options)
-    model.seen()
-    found = judge(detectors, {"far": far}, cache=tmp_path / "cache", **options)
-    counts = model.seen()
-    assert len(counts) >= 80
-    # Once for the classes and once for the layers; a probe of the shape may come too.
-    assert sorted(counts.values())[-10] <= 2
-    assert same(found, before)
-    judge(detectors, {"far": far}, cache=tmp_path / "cache", **options)
-    assert sum(model.seen().values()) <= 10
+    first, second = judge(detectors, seeds=[5]).results
+    assert_array_equal(first.scores_id, whole.score_samples(X_TEST))
+    assert_array_equal(first.scores_id, second.scores_id)
 
 
 def test_model_and_detectors_stay_as_they_were():
@@ -461,13 +446,6 @@ def test_model_and_detectors_stay_as_they_were():
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not hasattr(detector[-1], "middle_")
     assert detector[0].memory is None
-
-
-def test_steps_are_told(capsys):
-    told = []
-    judge({"one": Distance(), "two": Distance()}, on_step=told.append, verbose=True)
-    assert told == ["fitting and judging one", "fitting and judging two"]
-    assert capsys.readouterr().err == ""
 
 
 # Costs
@@ -500,7 +478,7 @@ def test_costs_are_in_the_table():
         assert np.isfinite(frame["peak_memory_mb"]).all()
 
 
-# What is refused
+# What raises an error
 
 
 @pytest.mark.parametrize(
@@ -572,7 +550,7 @@ def test_costs_are_in_the_table():
         ({"detectors": {"d": Broken("nan")}}, ValueError, r"\['d'\] .* 1 times NaN"),
         ({"detectors": {"d": Broken("wide")}}, ValueError, r"got shape \(50, 1\)"),
         ({"detectors": {"d": Broken("sign")}}, ValueError, "that it scores highest"),
-        ({"y_test": Y_TEST[1:]}, ValueError, "y_test must hold one class"),
+        ({"y_test": Y_TEST[1:]}, ValueError, "y_test must hold one value"),
         ({"seeds": 0}, TypeError, "seeds must be a sequence"),
         ({"seeds": []}, TypeError, "seeds must be a sequence"),
         ({"seeds": [-1]}, ValueError, "seeds must be integers from 0"),
@@ -589,7 +567,7 @@ def test_costs_are_in_the_table():
         ),
     ],
 )
-def test_refused(change, error, message):
+def test_wrong_arguments(change, error, message):
     with pytest.raises(error, match=message):
         judge(**change)
 
@@ -605,7 +583,7 @@ def test_values_that_are_no_numbers(where, value):
         judge(**change)
 
 
-def test_refused_before_anything_is_fitted():
+def test_errors_come_before_anything_is_fitted():
     with pytest.raises(TypeError):
         judge({"good": Distance(), "bad": KNN()})
     with pytest.raises(ValueError, match="none of the inputs"):

@@ -7,15 +7,11 @@ from numpy.testing import assert_array_equal
 from recording_detectors import linear_model
 
 from skgrad.attacks import pgd
-from skgrad.evaluation import (
-    ANOMALY_KINDS,
-    Threat,
-    _make_anomalies,
-    find_anomaly_kind,
-    make_anomalies,
-)
+from skgrad.evaluation import Threat, make_anomalies
+from skgrad.evaluation._make_anomalies import KINDS
+from skgrad.evaluation._names import find_name
 
-QUICK = Threat(eps=0.4, n_steps=3, n_slow=5)
+QUICK = Threat(eps=0.4, n_steps=3, n_slow=5, random_state=0)
 FAST = [
     *("noise in ball", "Semantic", "FGSM", "BIM", "BIM-a", "BIM-b", "IterLL"),
     *("PGD", "PGD L2", "T-SCE", "T-MSE", "CSA"),
@@ -96,21 +92,16 @@ def test_equal_to_the_attack_itself(data):
     assert_array_equal(found.X, result.X_adv[result.success])
 
 
-def test_kept_in_the_cache(data, tmp_path, monkeypatch):
+def test_memory_returns_what_was_made(data, tmp_path):
     model, X, y = data
-    kinds = ["PGD", "uniform noise"]
-    options = {"threat": QUICK, "cache": tmp_path}
-    before = make_anomalies(model, X, y, kinds, sources=np.arange(30), **options)
-    made = []
-    make = _make_anomalies._make
-    monkeypatch.setattr(
-        _make_anomalies, "_make", lambda *a: [made.append(a[0]), make(*a)][1]
-    )
-    again = make_anomalies(model, X, y, kinds, sources=np.arange(30) + 7, **options)
-    assert made == []
-    for kind in kinds:
-        assert_array_equal(again[kind].X, before[kind].X)
-        assert again[kind].seconds == before[kind].seconds
+    given = {"model": model, "X": X, "y": y, "kinds": ["PGD", "uniform noise"]}
+    given |= {"threat": QUICK, "memory": str(tmp_path), "sources": np.arange(30)}
+    before = make_anomalies(**given)
+    again = make_anomalies(**given | {"sources": np.arange(30) + 7})
+    for kind, found in again.items():
+        assert_array_equal(found.X, before[kind].X)
+        # Not measured again.
+        assert found.seconds == before[kind].seconds
     assert_array_equal(again["PGD"].sources, before["PGD"].sources + 7)
     other = linear_model()
     torch.nn.init.constant_(other.bias, 0.01)
@@ -119,12 +110,10 @@ def test_kept_in_the_cache(data, tmp_path, monkeypatch):
         {"X": X + np.float32(1e-6)},
         {"y": np.zeros_like(y)},
         {"threat": Threat(eps=0.4, n_steps=3, n_slow=5, random_state=1)},
-        {"threat": Threat(eps=0.41, n_steps=3, n_slow=5)},
+        {"threat": Threat(eps=0.41, n_steps=3, n_slow=5, random_state=0)},
     ):
-        given = {"model": model, "X": X, "y": y, "kinds": ["PGD"], **options, **change}
-        made.clear()
-        make_anomalies(**given)
-        assert made == ["PGD"], change
+        changed = make_anomalies(**given | change)["PGD"]
+        assert changed.seconds != before["PGD"].seconds, change
 
 
 def test_nothing_to_attack(data):
@@ -156,18 +145,25 @@ def test_model_stays_as_it_was(data):
 
 
 def test_names():
-    for slug, shown in ANOMALY_KINDS.items():
-        assert find_anomaly_kind(slug) == find_anomaly_kind(shown.upper()) == shown
-    assert find_anomaly_kind("c & w") == "C&W"
-    assert find_anomaly_kind("BB_L2") == "B&B L2"
+    for slug, shown in KINDS.items():
+        assert find_name(slug, KINDS) == find_name(shown.upper(), KINDS) == shown
+    assert find_name("c & w", KINDS) == "C&W"
+    assert find_name("BB_L2", KINDS) == "B&B L2"
     for nothing in ("", "pg", "pgd2", None, 3):
-        assert find_anomaly_kind(nothing) is None
-    assert len(set(ANOMALY_KINDS.values())) == len(ANOMALY_KINDS)
+        assert find_name(nothing, KINDS) is None
+    documented = " ".join(make_anomalies.__doc__.split())
+    assert [kind for kind in KINDS.values() if f'"{kind}"' not in documented] == []
 
 
 def test_unknown_kind(data):
     with pytest.raises(ValueError, match=r"got 'pgdd'\. Did you mean 'pgd'"):
         make_anomalies(*data, ["fgsm", "pgdd"])
+
+
+def test_classes_that_the_model_does_not_have(data):
+    model, X, y = data
+    with pytest.raises(ValueError, match=r"y must .*0 to 2"):
+        make_anomalies(model, X, y + 1, ["fgsm"])
 
 
 def test_threat():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skgrad.evaluation import PROTOCOLS, AnomalySet, Protocol
-from skgrad.evaluation._protocols import find_protocol
+from skgrad.evaluation._protocols import find_protocol, merge_splits
 
 N_TEST = 100
 
@@ -69,6 +69,22 @@ def test_a_learns_from_the_kind_judged_and_nothing_else(anomalies):
 def test_a_prime_never_learns_from_the_kind_judged(anomalies):
     for split in splits("A'", anomalies):
         assert set(split.known) == set(anomalies) - set(split.judged)
+
+
+@pytest.mark.parametrize("name", ["A", "A'"])
+def test_detectors_that_learn_from_no_anomaly_are_fitted_once_per_seed(name, anomalies):
+    apart = splits(name, anomalies)
+    merged = list(merge_splits(apart))
+    assert [split.seed for split in merged] == [0, 1]
+    for split in merged:
+        of_seed = [one for one in apart if one.seed == split.seed]
+        assert split.known == {}
+        assert list(split.judged) == list(anomalies)
+        for one in of_seed:
+            assert list(one.fit) == list(split.fit)
+            assert list(one.test) == list(split.test)
+            for kind, rows in one.judged.items():
+                assert list(split.judged[kind]) == list(rows)
 
 
 @pytest.mark.parametrize("name", ["B", "C"])

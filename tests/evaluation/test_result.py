@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from skgrad.evaluation import Evaluation, Result
+from skgrad._arrays import nan_mean
+from skgrad.evaluation import Evaluation, Result, render_table
+from skgrad.evaluation._evaluation import nan_spread
 from skgrad.metrics import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
 
 KNOWN = np.array([0.9, 0.8, 0.7, 0.6, 0.2])
@@ -122,6 +124,31 @@ def test_summary_averages_folds_then_seeds(evaluation):
         assert_allclose(mean[detector], [*means.mean(axis=0), means.mean()])
         expected = [*means.std(axis=0, ddof=1), means.mean(axis=1).std(ddof=1)]
         assert_allclose(spread[detector], expected)
+
+
+def test_a_fold_without_anomalies_does_not_count():
+    folds = [result(fold=0), result(strange=STRANGE[:0], fold=1)]
+    assert Evaluation(folds).summary().loc["a", "d"] == folds[0].metrics["auroc"]
+
+
+def test_means_and_spreads_leave_out_nan():
+    values = np.array([[1.0, np.nan, 4.0], [np.nan] * 3, [2.0, np.nan, np.nan]])
+    assert_allclose(nan_mean(values), [2.5, np.nan, 2.0])
+    assert_allclose(nan_mean(values, axis=0), [1.5, np.nan, 4.0])
+    assert_allclose(nan_spread(values), [np.std([1, 4], ddof=1), np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("results", "error", "message"),
+    [
+        ([], ValueError, "at least one Result"),
+        (None, TypeError, "an Evaluation or a list of Result; got None"),
+        ({"auroc": 1.0}, TypeError, "a list of Result; got one that holds 'auroc'"),
+    ],
+)
+def test_no_results(results, error, message):
+    with pytest.raises(error, match=message):
+        render_table(results)
 
 
 def test_summary_of_one_seed_has_no_spread():

@@ -1,4 +1,4 @@
-"""The report page: complete, escaped, and dependent on nothing."""
+"""The report page and its figures: complete, escaped, without other files."""
 
 import base64
 import re
@@ -9,20 +9,24 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from judged import make, many, no_anomalies
+from scipy.integrate import trapezoid
 
-from skgrad.evaluation import write_html
-from skgrad.evaluation._report import _html
-from skgrad.evaluation._report._summary import Summary
+from skgrad.evaluation import Evaluation, _html, write_html
+from skgrad.evaluation._figures import (
+    draw_distributions,
+    draw_heat_map,
+    draw_roc_curves,
+)
 
 EMPTY = {"meta", "br", "img", "input"}
 
 
 class Page(HTMLParser):
-    """Collect tables, images and anchors; refuse tags that do not match."""
+    """Collect tables, images and anchors; reject tags that do not match."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tables, self.images = [], [], []
+        self.open, self.tables, self.images, self.keys = [], [], [], []
         self.ids, self.links, self.tags = set(), set(), set()
         self.feed(text)
         self.close()
@@ -39,6 +43,7 @@ class Page(HTMLParser):
             self.tables[-1].append([])
         if tag in ("td", "th"):
             self.tables[-1][-1].append("")
+            self.keys.append(attrs.get("data-value"))
         if tag == "br":
             self.handle_data(" [")
         if tag == "img":
@@ -68,15 +73,15 @@ def report(tmp_path_factory):
         many(),
         tmp_path_factory.mktemp("report"),
         title="Digits <1> & more",
-        notes={"versions": {"torch": "<2>"}, "seeds": [0, 1]},
+        notes={"torch": "<2>", "seeds": [0, 1]},
     )
 
 
 def test_names_are_escaped(report):
     text, page = report
     assert "<title>Digits &lt;1&gt; &amp; more</title>" in text
-    assert "<dd>torch: &lt;2&gt;</dd>" in text
-    assert "<dd>0, 1</dd>" in text
+    assert "<dd>&lt;2&gt;</dd>" in text
+    assert "<dd>[0, 1]</dd>" in text
     assert "alert(1)" in text
     assert "<script>alert" not in text
     assert "b" not in page.tags
@@ -111,6 +116,8 @@ def test_summary_is_ranked(report):
     assert [row[0] for row in rows] == ["good", "<b>&|*", "poor"]
     assert [row[-1] for row in rows] == ["3", "3", "2"]
     assert all(re.fullmatch(r"\d+\.\d ± \d+\.\d", row[1]) for row in rows)
+    # Headings sort by these: names by themselves, gaps last, numbers by their value.
+    assert {"good", "noise", "", "3.000000"} <= set(page.keys)
 
 
 def test_all_numbers_are_there(report):
@@ -144,31 +151,29 @@ def test_costs_are_shown_where_there_are_some(tmp_path):
     }
 
 
-def test_many_detectors_are_capped_and_it_says_so(tmp_path, monkeypatch):
+def test_many_detectors_are_capped_and_the_page_says_so(tmp_path, monkeypatch):
     drawn = {}
-
-    def note(plot, results, text):
-        drawn[plot.__name__] = Summary(results)
-        return ""
-
     # Drawing 63 panels takes seconds; here it matters which.
-    monkeypatch.setattr(_html, "_image", note)
+    monkeypatch.setattr(
+        _html, "_image", lambda draw, found: drawn.update({draw.__name__: found})
+    )
     results = [
         make(f"d{i}", f"k{j}", 1 - i / 20 - j / 100, n=100)
         for i in range(7)
         for j in range(9)
     ]
     text, page = write(results, tmp_path)
+    said = " ".join(text.split())
     assert (
         "Of 7 detectors and 9 kinds of anomaly, the 6 detectors with the highest mean "
-        "AUROC and the 8 kinds that detectors find hardest on average." in text
+        "AUROC and the 8 kinds that detectors find hardest on average." in said
     )
     assert len(page.tables[1]) == 1 + 63
-    shown = drawn["plot_score_distributions"]
+    shown = drawn["draw_distributions"]
     assert shown.detectors == [f"d{i}" for i in range(6)]
     assert shown.anomalies == [f"k{j}" for j in range(1, 9)]
-    assert len(drawn["plot_heat_map"].results) == 63
-    assert len(drawn["plot_roc_curves"].results) == 63
+    assert len(drawn["draw_heat_map"].results) == 63
+    assert len(drawn["draw_roc_curves"].results) == 63
 
 
 def test_same_results_same_page(tmp_path):
@@ -184,7 +189,72 @@ def test_page_without_matplotlib_says_what_is_missing(tmp_path, monkeypatch):
     assert len(page.tables) == 2
 
 
-def test_no_results_are_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(ValueError, match="at least one Result"):
-        write_html([], tmp_path / "report.html")
-    assert list(tmp_path.iterdir()) == []
+# Figures
+
+
+def test_heat_map_has_the_means_over_seeds():
+    results = [
+        make("d", "a", 0.9, seed=0),
+        make("d", "a", 0.7, seed=1),
+        make("d", "b", 1.0),
+        make("e", "b", 0.3),
+        no_anomalies("e", "a"),
+    ]
+    axes = draw_heat_map(Evaluation(results)).axes[0]
+    numbers = [text.get_text() for text in axes.texts]
+    assert numbers == ["80.0", "100", "90.0", "30.0", "30.0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["d", "e"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["a", "b", "mean"]
+
+
+def test_roc_curves_enclose_the_area():
+    evaluation = Evaluation(many())
+    figure = draw_roc_curves(evaluation)
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert list(panels) == evaluation.anomalies
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    # The legend is in the order of the mean area.
+    assert names == ["good", "<b>&|*", "poor"]
+    lines = zip(names, legend.get_lines(), strict=True)
+    colors = {line.get_color(): name for name, line in lines}
+    areas = {
+        (colors[line.get_color()], kind): trapezoid(line.get_ydata(), line.get_xdata())
+        for kind, panel in panels.items()
+        for line in panel.lines
+        if line.get_color() in colors
+    }
+    first = evaluation._first()
+    assert areas == {
+        key: pytest.approx(result.metrics["auroc"])
+        for key, result in first.items()
+        if len(result.scores_anomaly)
+    }
+
+
+def test_roc_curves_of_many_detectors_are_grey():
+    results = [make(f"d{i}", "a", 1 - i / 20) for i in range(13)]
+    figure = draw_roc_curves(Evaluation(results))
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [*(f"d{i}" for i in range(10)), "3 others"]
+    assert sum(line.get_color() == "0.75" for line in figure.axes[0].lines) == 3
+
+
+def test_distributions_of_gaps_and_of_no_threshold():
+    results = [
+        make("d", "a"),
+        make("d", "b", offset=None),
+        no_anomalies("e", "a"),
+        make("a very long name of a detector with all its settings", "b", 0.6),
+    ]
+    figure = draw_distributions(Evaluation(results))
+    panels = np.array(figure.axes).reshape(2, 3)
+    assert [[len(p.patches) for p in row] for row in panels] == [[2, 1, 0], [2, 0, 2]]
+    assert [[len(p.lines) for p in row] for row in panels] == [[1, 1, 0], [0, 0, 1]]
+    texts = [[t.get_text() for t in p.texts] for p in panels.flat]
+    assert texts == [
+        *(["100.0"], ["no anomalies"], ["not run"]),
+        *(["100.0"], ["not run"], ["60.0"]),
+    ]
+    assert "\n" in panels[0, 2].get_title()
+    assert len(figure.legends[0].get_texts()) == 3
