@@ -51,30 +51,24 @@ def labels_and_scores(draw):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_metrics_depend_on_the_order_alone(name):
+@few
+@given(drawn=labels_and_scores(), function=st.sampled_from(sorted(RISING)), seed=seeds)
+def test_metrics_depend_on_the_order_alone(name, drawn, function, seed):
     metric = METRICS[name]
-
-    @few
-    @given(
-        drawn=labels_and_scores(), function=st.sampled_from(sorted(RISING)), seed=seeds
-    )
-    def check(drawn, function, seed):
-        y, scores = drawn
-        expected = metric(y, scores)
-        assert 0 <= expected <= 1
-        assert_allclose(metric(y, RISING[function](scores)), expected, rtol=1e-12)
-        order = np.random.default_rng(seed).permutation(len(y))
-        assert_allclose(metric(y[order], scores[order]), expected, rtol=1e-12)
-        # Copies of all rows leave the shares as they are.
-        again = metric(np.tile(y, 2), np.tile(scores, 2))
-        assert_allclose(again, expected, rtol=1e-12)
-
-    check()
+    y, scores = drawn
+    expected = metric(y, scores)
+    assert 0 <= expected <= 1
+    assert_allclose(metric(y, RISING[function](scores)), expected, rtol=1e-12)
+    order = np.random.default_rng(seed).permutation(len(y))
+    assert_allclose(metric(y[order], scores[order]), expected, rtol=1e-12)
+    # Copies of all rows leave the shares as they are.
+    again = metric(np.tile(y, 2), np.tile(scores, 2))
+    assert_allclose(again, expected, rtol=1e-12)
 
 
 @few
 @given(drawn=labels_and_scores())
-def check_mirrors(drawn):
+def test_metrics_of_mirrored_scores(drawn):
     y, scores = drawn
     assert_allclose(auroc(y, -scores), 1 - auroc(y, scores), atol=1e-12)
     assert_allclose(auroc(-y, -scores), auroc(y, scores), atol=1e-12)
@@ -83,13 +77,9 @@ def check_mirrors(drawn):
     assert_allclose(mirrored, detection_accuracy(y, scores), atol=1e-12)
 
 
-def test_metrics_of_mirrored_scores():
-    check_mirrors()
-
-
 @few
 @given(drawn=labels_and_scores(), function=st.sampled_from(sorted(RISING)))
-def check_p_values(drawn, function):
+def test_p_values_depend_on_the_order_alone(drawn, function):
     y, scores = drawn
     rising = RISING[function]
     known, new = scores[y == 1], scores[y == -1]
@@ -103,17 +93,13 @@ def check_p_values(drawn, function):
     assert (conformal_p_values(new, np.r_[known, -99]) >= p_values * 0.5).all()
 
 
-def test_p_values_depend_on_the_order_alone():
-    check_p_values()
-
-
 @few
 @given(
     p_values=st.lists(st.floats(0, 1), min_size=1, max_size=30),
     rates=st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)),
     seed=seeds,
 )
-def check_selection(p_values, rates, seed):
+def test_selection_grows_with_the_rate(p_values, rates, seed):
     p_values, (low, high) = np.array(p_values), sorted(rates)
     fewer, more = (select_by_fdr(p_values, fdr=rate) for rate in (low, high))
     assert (fewer <= more).all()
@@ -124,10 +110,6 @@ def check_selection(p_values, rates, seed):
     assert_array_equal(select_by_fdr(p_values[order], fdr=low), fewer[order])
 
 
-def test_selection_grows_with_the_rate():
-    check_selection()
-
-
 @few
 @given(
     n_splits=st.integers(2, 5),
@@ -135,7 +117,7 @@ def test_selection_grows_with_the_rate():
     shuffle=st.booleans(),
     seed=seeds,
 )
-def check_folds(n_splits, counts, shuffle, seed):
+def test_folds_are_a_partition(n_splits, counts, shuffle, seed):
     y = np.random.default_rng(seed).permutation(np.repeat([1, -1], counts))
     random_state = seed if shuffle else None
     folds = NoveltyKFold(n_splits, shuffle=shuffle, random_state=random_state)
@@ -147,10 +129,6 @@ def check_folds(n_splits, counts, shuffle, seed):
         assert set(train) | set(test[y[test] == 1]) == set(np.flatnonzero(y == 1))
         tested.extend(test)
     assert sorted(tested) == list(range(len(y)))
-
-
-def test_folds_are_a_partition():
-    check_folds()
 
 
 ATTACKS = {
@@ -179,36 +157,30 @@ def models_and_inputs(draw):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_stay_within_eps_and_bounds(name):
-    @few
-    @given(drawn=models_and_inputs())
-    def check(drawn):
-        model, X, bounds, eps = drawn
-        result = ATTACKS[name](model, X, eps=eps, bounds=bounds)
-        rounding = 1e-9 * (1 + np.abs(X).max())
-        assert result.X_adv.min() >= bounds[0] - rounding
-        assert result.X_adv.max() <= bounds[1] + rounding
-        change = (result.X_adv - X).reshape(len(X), -1)
-        assert_allclose(result.linf, np.abs(change).max(axis=1), atol=rounding)
-        assert_allclose(result.l2, np.linalg.norm(change, axis=1), atol=rounding)
-        if name != "semantic":
-            length = result.l2 if "l2" in name else result.linf
-            assert (length <= eps + rounding).all()
-        with torch.no_grad():
-            predicted = model(torch.from_numpy(result.X_adv)).argmax(dim=1).numpy()
-        assert_array_equal(result.predicted, predicted)
-
-    check()
+@few
+@given(drawn=models_and_inputs())
+def test_attacks_stay_within_eps_and_bounds(name, drawn):
+    model, X, bounds, eps = drawn
+    result = ATTACKS[name](model, X, eps=eps, bounds=bounds)
+    rounding = 1e-9 * (1 + np.abs(X).max())
+    assert result.X_adv.min() >= bounds[0] - rounding
+    assert result.X_adv.max() <= bounds[1] + rounding
+    change = (result.X_adv - X).reshape(len(X), -1)
+    assert_allclose(result.linf, np.abs(change).max(axis=1), atol=rounding)
+    assert_allclose(result.l2, np.linalg.norm(change, axis=1), atol=rounding)
+    if name != "semantic":
+        length = result.l2 if "l2" in name else result.linf
+        assert (length <= eps + rounding).all()
+    with torch.no_grad():
+        predicted = model(torch.from_numpy(result.X_adv)).argmax(dim=1).numpy()
+    assert_array_equal(result.predicted, predicted)
 
 
 @pytest.mark.parametrize("make", [make_gaussian_noise, make_uniform_noise])
-def test_noise_stays_within_bounds(make):
-    @few
-    @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6), seed=seeds)
-    def check(low, width, seed):
-        noise = make(5, (2, 3), low=low, high=low + width, random_state=seed)
-        assert noise.shape == (5, 2, 3)
-        assert noise.min() >= np.float32(low)
-        assert noise.max() <= np.float32(low + width)
-
-    check()
+@few
+@given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6), seed=seeds)
+def test_noise_stays_within_bounds(make, low, width, seed):
+    noise = make(5, (2, 3), low=low, high=low + width, random_state=seed)
+    assert noise.shape == (5, 2, 3)
+    assert noise.min() >= np.float32(low)
+    assert noise.max() <= np.float32(low + width)

@@ -78,33 +78,27 @@ def close(one, other):
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-def test_features_do_not_depend_on_batches(name):
-    @few
-    @given(drawn=networks(), batch_size=st.integers(1, 10), seed=seeds)
-    def check(drawn, batch_size, seed):
-        model, X = drawn
-        expected = np.asarray(TRANSFORMERS[name](model).fit(X).transform(X))
-        # With repetitions.
-        rows = np.random.default_rng(seed).integers(len(X), size=2 * len(X))
-        features = TRANSFORMERS[name](model, batch_size=batch_size).fit(X)
-        close(features.transform(X[rows]), expected[rows])
-
-    check()
+@few
+@given(drawn=networks(), batch_size=st.integers(1, 10), seed=seeds)
+def test_features_do_not_depend_on_batches(name, drawn, batch_size, seed):
+    model, X = drawn
+    expected = np.asarray(TRANSFORMERS[name](model).fit(X).transform(X))
+    # With repetitions.
+    rows = np.random.default_rng(seed).integers(len(X), size=2 * len(X))
+    features = TRANSFORMERS[name](model, batch_size=batch_size).fit(X)
+    close(features.transform(X[rows]), expected[rows])
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_scores_do_not_depend_on_other_rows(name):
-    @few
-    @given(seed=seeds)
-    def check(seed):
-        rng = np.random.default_rng(seed)
-        X, new = rng.normal(size=(60, 5)), rng.normal(size=(7, 5))
-        detector = DETECTORS[name](target_fpr=0.2, random_state=0).fit(X)
-        rows = rng.integers(7, size=14)
-        expected = detector.score_samples(new)
-        close(detector.score_samples(new[rows]), expected[rows])
-
-    check()
+@few
+@given(seed=seeds)
+def test_scores_do_not_depend_on_other_rows(name, seed):
+    rng = np.random.default_rng(seed)
+    X, new = rng.normal(size=(60, 5)), rng.normal(size=(7, 5))
+    detector = DETECTORS[name](target_fpr=0.2, random_state=0).fit(X)
+    rows = rng.integers(7, size=14)
+    expected = detector.score_samples(new)
+    close(detector.score_samples(new[rows]), expected[rows])
 
 
 def head_permuted(model, order):
@@ -119,7 +113,7 @@ def head_permuted(model, order):
 
 @few
 @given(drawn=networks(n_classes=4), order=st.permutations(range(4)))
-def check_classes_of_features(drawn, order):
+def test_features_under_a_permutation_of_classes(drawn, order):
     model, X = drawn
     twin = head_permuted(model, list(order))
 
@@ -163,32 +157,25 @@ def check_classes_of_features(drawn, order):
     close(other, full[:, order][:, :, order][:, rows, columns])
 
 
-def test_features_under_a_permutation_of_classes():
-    check_classes_of_features()
-
-
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name != "LODA"])
-def test_scores_under_a_permutation_of_classes(name):
-    @few
-    @given(seed=seeds, order=st.permutations(range(3)))
-    def check(seed, order):
-        rng = np.random.default_rng(seed)
-        X, new = rng.normal(size=(80, 5)), rng.normal(size=(7, 5))
-        columns = [0, 1, *(2 + place for place in order)]
-        scores = [
-            DETECTORS[name](target_fpr=0.2, random_state=0)
-            .fit(X[:, where])
-            .score_samples(new[:, where])
-            for where in (list(range(5)), columns)
-        ]
-        assert_allclose(scores[1], scores[0], rtol=1e-5, atol=1e-6)
-
-    check()
+@few
+@given(seed=seeds, order=st.permutations(range(3)))
+def test_scores_under_a_permutation_of_classes(name, seed, order):
+    rng = np.random.default_rng(seed)
+    X, new = rng.normal(size=(80, 5)), rng.normal(size=(7, 5))
+    columns = [0, 1, *(2 + place for place in order)]
+    scores = [
+        DETECTORS[name](target_fpr=0.2, random_state=0)
+        .fit(X[:, where])
+        .score_samples(new[:, where])
+        for where in (list(range(5)), columns)
+    ]
+    assert_allclose(scores[1], scores[0], rtol=1e-5, atol=1e-6)
 
 
 @few
 @given(seed=seeds, scale=st.floats(0.01, 100), shift=st.floats(-50, 50))
-def check_units(seed, scale, shift):
+def test_units_of_features(seed, scale, shift):
     rng = np.random.default_rng(seed)
     X, new = rng.normal(size=(80, 5)), rng.normal(size=(7, 5))
     loda = make_pipeline(
@@ -215,13 +202,9 @@ def check_units(seed, scale, shift):
     assert np.ptp(after - before) < 1e-2 * max(1, np.ptp(before))
 
 
-def test_units_of_features():
-    check_units()
-
-
 @few
 @given(drawn=networks(), scale=st.floats(0.1, 10), shift=st.floats(-5, 5))
-def check_logits(drawn, scale, shift):
+def test_scaled_and_shifted_logits(drawn, scale, shift):
     model, X = drawn
     with torch.no_grad():
         logits = model(torch.from_numpy(X)).numpy()
@@ -246,10 +229,6 @@ def check_logits(drawn, scale, shift):
     assert (np.diff(found[order]) >= -1e-9).all()
 
 
-def test_scaled_and_shifted_logits():
-    check_logits()
-
-
 class ScaledLinear(nn.Module):
     """A linear layer over fixed features; its gradient is cotangent times features."""
 
@@ -265,7 +244,7 @@ class ScaledLinear(nn.Module):
 
 @few
 @given(seed=seeds, scale=st.floats(0.1, 10))
-def check_squared_norms(seed, scale):
+def test_squared_norms_grow_with_the_square(seed, scale):
     X = np.random.default_rng(seed).normal(size=(6, 4))
     plain, scaled = ScaledLinear(seed, 1.0), ScaledLinear(seed, scale)
     scaled.head.weight.data = plain.head.weight.data / scale
@@ -279,7 +258,3 @@ def check_squared_norms(seed, scale):
     close(norms[1], norms[0] * [scale**2, 1])
     norm = [GradNorm(net, **HALVES).fit(X).score_samples(X) for net in (plain, scaled)]
     close(norm[1], norm[0] * scale)
-
-
-def test_squared_norms_grow_with_the_square():
-    check_squared_norms()
