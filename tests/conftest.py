@@ -7,12 +7,6 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def counted():
-    """Ignore what some tests still report."""
-    return lambda kind, case, answer: None
-
-
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """Compute in one thread: for tiny tensors, more threads mostly wait."""

@@ -43,7 +43,7 @@ def _combined(**options):
     return CombinedDetector(parts, two_sided=["energy"], **LAST_3, **options)
 
 
-# Our own, which survive anything.
+# The detectors of skgrad itself.
 OWN = {
     "LODA": LODA,
     "SVDD": partial(PerClassSVDD, **LAST_3),
