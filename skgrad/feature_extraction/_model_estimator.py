@@ -68,7 +68,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         if source is module and device == self.device and not renew:
             return placed
         placed = on_device(module, self.device)
-        vars(self).pop("_device_copy", None)
+        self.__dict__.pop("_device_copy", None)
         if placed is not module:
             self._device_copy = module, self.device, placed
         return placed

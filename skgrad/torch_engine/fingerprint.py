@@ -82,7 +82,7 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
         for name, value in sorted(values.items()):
             for tensor in _tensors(value):
                 content.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-                content.update(as_bytes(tensor))
+                content.update(as_bytes(tensor).data)
     return {
         "class": _class_name(module),
         "n_parameters": sum(parameter.numel() for parameter in module.parameters()),

@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from .._compat import buffers_of
 
 # Modes, flags and buffers of a network are shared by all threads that use it, so one
-# thread at a time holds it. Threads on different networks run in parallel.
+# thread at a time holds it. Threads on different networks run in parallel; networks
+# that share layers count as different ones.
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
 
@@ -69,32 +71,28 @@ def _generator_restored(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        # A model that draws in evaluation mode is rare. Where nothing was drawn,
-        # nothing is written, so that other code may draw meanwhile.
+        # All threads share the generator, and it does not record who drew from it.
+        # Models rarely draw in evaluation mode. Writing only where it moved, threads
+        # whose models draw nothing leave one another alone.
         if not torch.equal(library.get_rng_state(*place), before):
             library.set_rng_state(before, *place)
 
 
-class _Generators(dict):
-    """The shared restoring of the generator of each device."""
-
-    def __missing__(self, device: torch.device) -> SharedSetting:
-        restored = SharedSetting(lambda: _generator_restored(device))
-        return self.setdefault(device, restored)
+# The shared restoring of the generator of each device.
+_GENERATORS: dict[torch.device, SharedSetting] = {}
 
 
-_GENERATORS = _Generators()
+def _generator_of(device: torch.device) -> SharedSetting:
+    setting = SharedSetting(partial(_generator_restored, device))
+    return _GENERATORS.setdefault(device, setting)
 
 
 @contextmanager
 def generators_restored(device: torch.device) -> Iterator[None]:
     """Restore torch's global generators of the CPU and of ``device`` at the end."""
-    with _GENERATORS[torch.device("cpu")]:
-        if device.type == "cuda":
-            with _GENERATORS[device]:
-                yield
-        else:
-            yield
+    on_gpu = _generator_of(device) if device.type == "cuda" else nullcontext()
+    with _generator_of(torch.device("cpu")), on_gpu:
+        yield
 
 
 @contextmanager
