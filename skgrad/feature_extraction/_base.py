@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from functools import partial
 
+import joblib
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_memory
 from torch.utils.data import Dataset
@@ -108,7 +109,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             features = self._compute(X)
         else:
             compute = memory.cache(_compute, ignore=["transformer"])
-            features = compute(self, self._content(), read_array(X, "X"))
+            features = compute(self, self._content_hash(), read_array(X, "X"))
         return FeatureArray(features, self._feature_names)
 
     def _compute(self, X):
@@ -138,14 +139,14 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         # Other objects with a method cache need not have a location.
         return None if getattr(memory, "location", "") is None else memory
 
-    def _content(self):
-        """Return everything but X that the features depend on, for a cache to hash."""
+    def _content_hash(self):
+        """Hash everything but X that the features depend on."""
         options = {
             name: value.tolist() if hasattr(value, "tolist") else value
             for name, value in self.get_params().items()
             if name not in _WITHOUT_INFLUENCE
         }
-        return (
+        content = (
             __version__,
             type(self).__name__,
             self._fingerprint or self._hash_network(),  # memory may be set after fit
@@ -154,6 +155,8 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             self._feature_names.tolist(),
             options,
         )
+        # Only the hash goes to the cache, which writes its arguments down as text.
+        return joblib.hash(content)
 
     def _hash_network(self):
         return network_identity(self._module())["fingerprint"]
@@ -182,6 +185,6 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         return len(self._feature_names)
 
 
-def _compute(transformer, content, X):
+def _compute(transformer, content_hash, X):
     """Compute features; a function of this module, so that joblib can cache it."""
     return transformer._compute(X)

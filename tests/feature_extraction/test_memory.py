@@ -20,23 +20,11 @@ from skgrad import (
 )
 from skgrad.feature_extraction import FeatureArray, _base, _model_estimator
 
+# joblib measures how long it takes to write, which says more about the machine.
+pytestmark = pytest.mark.filterwarnings("ignore:Persisting input arguments")
+
 SHAPE = (2, 6, 6)
 X = images(7, SHAPE)
-MAKERS = {
-    "confounding": ConfoundingGradientTransformer,
-    "cosine": CosineSimilarityMatrixTransformer,
-    "activation": partial(LayerActivationTransformer, layers=["conv", "logits"]),
-}
-
-
-@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
-def make(request):
-    return request.param
-
-
-@pytest.fixture
-def model():
-    return seeded(BatchNormNet)
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""A small image network, and the three transformers around it."""
+
+from functools import partial
+
+import pytest
+from networks import BatchNormNet, seeded
+
+from skgrad import (
+    ConfoundingGradientTransformer,
+    CosineSimilarityMatrixTransformer,
+    LayerActivationTransformer,
+)
+
+MAKERS = {
+    "confounding": ConfoundingGradientTransformer,
+    "cosine": CosineSimilarityMatrixTransformer,
+    "activation": partial(LayerActivationTransformer, layers=["conv", "logits"]),
+}
+
+
+@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
+def make(request):
+    """Each of the three transformers."""
+    return request.param
+
+
+@pytest.fixture
+def makers():
+    """All three transformers by name."""
+    return MAKERS
+
+
+@pytest.fixture
+def model():
+    """An image network for samples of shape (2, height, width), with 3 classes."""
+    net = seeded(BatchNormNet)
+    # Statistics other than 0 and 1, so that evaluation mode shows.
+    net.norm.running_mean += 0.3
+    net.norm.running_var *= 2
+    return net
