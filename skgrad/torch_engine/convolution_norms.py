@@ -141,8 +141,9 @@ def _image_size(axes: Sequence[_Axis]) -> int:
 def _has_cheap_grams(axes: Sequence[_Axis], n_in: int, n_out: int) -> bool:
     """Return True if Gram matrices take far fewer multiply-adds than weights."""
     image, positions = _image_size(axes), math.prod(axis.n_positions for axis in axes)
-    grams = len(_phases(axes)) * image**2 * n_in + positions**2 * n_out
     n_offsets = math.prod(axis.kernel_size for axis in axes)
+    # Each offset in the kernel adds a window of the Gram matrix of x.
+    grams = len(_phases(axes)) * image**2 * n_in + positions**2 * (n_out + n_offsets)
     weights = n_offsets * positions * n_in * n_out
     return _WORTHWHILE * grams < weights and image**2 <= CHUNK
 
