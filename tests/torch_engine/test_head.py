@@ -20,16 +20,6 @@ from skgrad.torch_engine.head import (
 from skgrad.torch_engine.model_state import frozen
 
 
-class Functional(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Linear(4, 5)
-        self.weight = nn.Parameter(torch.ones(5, 3))
-
-    def forward(self, x):
-        return self.body(x).tanh() @ self.weight
-
-
 @pytest.mark.parametrize(
     "remake",
     [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm],
@@ -43,22 +33,6 @@ def test_layers_of_remade_weights(remake, bias):
     with frozen(net):
         assert find_linear_head(net, x) == "2"
         assert spread_layers(net, x, None) == ["0"]
-
-
-@pytest.mark.parametrize(
-    ("net", "shape", "expected"),
-    [
-        (LeNet(), (1, 28, 28), "fc3"),
-        (BatchNormNet().eval(), (2, 6, 6), "head"),
-        (AnyWidth(), (4,), "head"),
-        (nn.Linear(4, 3), (4,), ""),
-        (Functional(), (4,), None),
-    ],
-)
-def test_head(net, shape, expected):
-    x = torch.from_numpy(images(2, shape)).to(next(net.parameters()))
-    with frozen(net):
-        assert find_head(net, x) == expected
 
 
 def test_penultimate_is_what_the_head_takes():
@@ -168,6 +142,7 @@ class Twice(nn.Module):
 def test_head_of_networks():
     x = torch.from_numpy(images(2, (1, 28, 28)))
     assert found(seeded(LeNet), x) == "fc3"
+    assert found(AnyWidth(), torch.rand(2, 4, dtype=torch.float64)) == "head"
     assert found(seeded(BatchNormNet), torch.rand(2, 2, 6, 6)) == "head"
     assert found(seeded(Reversed), torch.rand(2, 4)) == "last"
     assert found(nn.Sequential(nn.Linear(4, 3), nn.Dropout()), torch.rand(2, 4)) == "0"
@@ -213,7 +188,7 @@ def test_no_hook_is_left():
         (BatchNormNet, "norm", r"'norm' takes shape \(2, 4, 6, 6\)"),
     ],
 )
-def test_layers_that_will_not_do(net, layer, message):
+def test_layers_that_are_no_head(net, layer, message):
     x = torch.rand(2, 2, 6, 6) if net is BatchNormNet else torch.rand(2, 3)
     x = torch.rand(2, 4) if net is Scaled else x
     with pytest.raises(ValueError, match=message):
@@ -221,5 +196,24 @@ def test_layers_that_will_not_do(net, layer, message):
 
 
 def test_no_head():
+    net = seeded(Scaled)
+    with frozen(net):
+        assert find_head(net, torch.rand(2, 4)) is None
     with pytest.raises(ValueError, match=r"layer must be named .* 'last', 'first'"):
-        found(seeded(Scaled), torch.rand(2, 4))
+        found(net, torch.rand(2, 4))
+
+
+def test_activations_stay_in_the_graph_where_asked_for():
+    net = seeded(BatchNormNet).double().eval()
+    x = torch.as_tensor(images(3, (2, 4, 4))).double()
+    layers = {"layers": ["conv", "logits"], "pooling": "mean"}
+    with frozen(net):
+        expected = layer_activations(net, x, **layers)
+        with torch.enable_grad():
+            leaf = x.clone().requires_grad_(True)
+            detached = layer_activations(net, leaf, **layers)
+            recorded = layer_activations(net, leaf, **layers, gradients=True)
+    for exact, cut, kept in zip(expected, detached, recorded, strict=True):
+        assert torch.equal(exact, kept)
+        assert kept.requires_grad
+        assert not cut.requires_grad

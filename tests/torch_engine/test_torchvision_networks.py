@@ -25,6 +25,7 @@ NETWORKS = {
         },
     ),
 }
+FAST = "resnet18", "vit"
 # Looked up by position, before it is added.
 BY_AUTOGRAD = "relative_position_bias_table"
 
@@ -47,7 +48,10 @@ def settled(name):
     return net, torch.rand(2, 3, 32, 32, generator=generator)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in NETWORKS],
+)
 def test_against_autograd(name):
     net, x = settled(name)
     ruled = [n for n, _ in net.named_parameters() if not n.endswith(BY_AUTOGRAD)]
