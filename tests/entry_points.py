@@ -193,7 +193,7 @@ def _classes_of(X):
 
 def _make_anomalies(model, X):
     kinds = ["fgsm", "uniform noise", "misclassified"]
-    threat = evaluation.Threat(eps=0.5, n_steps=2)
+    threat = evaluation.Threat(eps=0.5, n_steps=2, **SEED)
     made = evaluation.make_anomalies(model, X, _classes_of(X), kinds, threat=threat)
     return np.concatenate([one.X for one in made.values()])
 

@@ -11,7 +11,7 @@ from sklearn.model_selection import (
 from sklearn.utils import check_random_state
 
 from .._compat import num_samples
-from .._validation import check_per_sample, check_signs
+from .._validation import check_per_sample, check_signs, to_array
 
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 
@@ -143,7 +143,8 @@ class NoveltyKFold(BaseCrossValidator):
                 "y must be given: +1 for in-distribution rows, -1 for anomalies; got "
                 "None."
             )
-        y = check_signs(y, np.size(y), "y", both=True)
+        y = to_array(y, "y")
+        y = check_signs(y, y.size, "y", both=True)
         if X is not None and num_samples(X) != len(y):
             raise ValueError(
                 "y must have one label per sample of X; found input variables with "

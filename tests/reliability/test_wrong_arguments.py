@@ -121,7 +121,7 @@ CALLS = {
     "inputs to split": (
         lambda X: NoveltyKFold(3).split(X, SIGNS),
         "X",
-        [3, iter(ROWS), ROWS[:3]],
+        [ROWS[:3]],
     ),
     "estimators to score": (
         score,
