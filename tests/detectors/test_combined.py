@@ -17,7 +17,6 @@ from skgrad import (
     ClassConditionalGaussian,
     CombinedDetector,
     Energy,
-    MaxLogit,
     MaxSoftmaxProbability,
 )
 from skgrad.detectors._combined import log_p_values
@@ -37,20 +36,6 @@ def make(**options):
 
 class Recording(RecordsFit, CombinedDetector):
     """Keeps the rows that it was fitted on."""
-
-
-def test_energy_is_the_log_of_the_sum_of_exponentials():
-    X = draw(100)[:, 2:]
-    expected = np.log(np.exp(X).sum(axis=1))
-    assert_allclose(Energy(random_state=0).fit(X).score_samples(X), expected)
-    assert Energy(random_state=0).fit(X)._score_samples(X + 800)[0] > 800
-
-
-def test_largest_logit():
-    X = draw(100)
-    by_hand = [max(row) for row in X[:, 2:].tolist()]
-    detector = MaxLogit(random_state=0).fit(X[:, 2:])
-    assert detector.score_samples(X[:, 2:]).tolist() == by_hand
 
 
 def expected_log_p(scores, reference):
@@ -93,13 +78,12 @@ def test_log_p_values_by_definition(n):
     "reference",
     [
         [1.0],
-        [1.0, 2.0],
         [3.0] * 50,
         [0.0] * 30 + [1.0] * 20,
         np.linspace(-1, 1, 30) * 1e-300,
         np.linspace(-1, 1, 30) * 1e300,
     ],
-    ids=["one", "two", "equal", "ties", "tiny", "huge"],
+    ids=["one", "equal", "ties", "tiny", "huge"],
 )
 def test_tails_of_any_reference(reference, two_sided):
     scores = np.array([-1e308, -1e10, -9.0, 0.0, 1.0, 3.0, 9.0, 1e308])
@@ -108,20 +92,6 @@ def test_tails_of_any_reference(reference, two_sided):
     assert (values <= 0).all()
     if not two_sided:
         assert (np.diff(values) >= 0).all()
-
-
-def test_p_values_are_uniform_in_the_bulk_and_cautious_in_the_tail():
-    generator = np.random.default_rng(0)
-    for two_sided in (False, True):
-        reference = np.sort(generator.normal(size=4000))
-        values = log_p_values(
-            generator.normal(size=4000), reference, two_sided=two_sided
-        )
-        for p in (0.45, 0.7, 0.9):
-            assert abs(np.mean(values <= np.log(p)) - p) < 0.03
-        # A normal tail is lighter than the exponential one by which it is extended.
-        for p in (0.01, 0.05, 0.1):
-            assert np.mean(values <= np.log(p)) < p + 0.01
 
 
 def test_score_is_the_weighted_mean_of_log_p_values():
@@ -145,7 +115,7 @@ def test_score_is_the_weighted_mean_of_log_p_values():
     assert_allclose(logs[:, 1], expected, rtol=1e-12)
 
 
-def test_what_one_part_misses_another_sees():
+def test_each_part_finds_its_anomalies():
     detector = make(two_sided=["energy"]).fit(draw(2000))
     unsure, excited, strange = draw(50), draw(50), draw(50)
     unsure[:, 2:] *= 0.1
@@ -159,20 +129,25 @@ def test_what_one_part_misses_another_sees():
     assert (one_sided.predict(excited) == -1).mean() < 0.2
 
 
-def test_names_and_widths_agree():
+def test_logits_by_names_and_by_widths():
     X = draw(300)
     by_width = make().fit(X).score_samples(X)
     frame = pd.DataFrame(X, columns=NAMES)
     by_name = make(blocks=None).fit(frame).score_samples(frame)
     assert_array_equal(by_name, by_width)
+    # Widths take precedence over names.
+    other_names = pd.DataFrame(X, columns=[f"f{i}" for i in range(5)])
+    detector = make().fit(other_names)
+    assert detector.detectors_["energy"].logits_ == slice(2, 5)
+    assert_array_equal(detector.score_samples(other_names), by_width)
 
 
 def test_parts_of_every_origin_without_logits():
     X, far = draw(400), draw(20) + np.array([40.0, -40, 0, 0, 0])
     parts = [("cuts", LODA()), ("forest", IsolationForest()), ("near", KNN())]
-    first, second = (CombinedDetector(parts, random_state=0).fit(X) for _ in range(2))
-    assert (first.predict(far) == -1).all()
-    assert_array_equal(first.score_samples(X), second.score_samples(X))
+    detector = CombinedDetector(parts, random_state=0).fit(X)
+    assert (detector.predict(far) == -1).all()
+    # The parts given are neither seeded nor fitted.
     assert parts[0][1].random_state is None
     assert not hasattr(parts[2][1], "decision_scores_")
 
@@ -197,7 +172,6 @@ def test_parameters_of_the_parts():
         ({"detectors": [("a", StandardScaler())]}, TypeError, "outlier detector of"),
         ({"two_sided": ["nope"]}, ValueError, r"two_sided must hold names.*\['nope'\]"),
         ({"weights": [1, 2]}, ValueError, "numbers >= 0.*one per detector, 3 here"),
-        ({"reference_fraction": 0}, ValueError, "'reference_fraction' parameter"),
         ({"threshold": "per_class", "blocks": None}, ValueError, "blocks must be"),
     ],
 )
@@ -205,19 +179,3 @@ def test_bad_parameters(options, error, message):
     options = {"detectors": PARTS, "blocks": [2, 3], **options}
     with pytest.raises(error, match=message):
         CombinedDetector(**options).fit(draw(100))
-
-
-def test_widths_come_before_names():
-    X = draw(300)
-    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(5)])
-    detector = make().fit(frame)
-    assert detector.detectors_["energy"].logits_ == slice(2, 5)
-    assert_array_equal(detector.score_samples(frame), make().fit(X).score_samples(X))
-
-
-def test_parameters_set_after_fit_wait_for_the_next():
-    X = draw(300)
-    detector = make().fit(X)
-    expected = detector.score_samples(X)
-    detector.set_params(two_sided=["energy"], weights=[1, 0, 0])
-    assert_array_equal(detector.score_samples(X), expected)

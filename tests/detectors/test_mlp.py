@@ -16,14 +16,14 @@ from skgrad import MLPAnomalyClassifier
 X, Y = make_moons(400, noise=0.15, random_state=0)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+@pytest.mark.parametrize("dtype", [np.float16, ">f4"])
 def test_any_float(dtype):
     classifier = MLPAnomalyClassifier(random_state=0).fit(X.astype(dtype), Y)
     assert classifier.score(X.astype(dtype), Y) > 0.95
     assert classifier.predict_proba(X.astype(dtype)).dtype == np.float64
 
 
-@pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e300])
+@pytest.mark.parametrize("size", [1e-200, 1e300])
 def test_any_size(size):
     classifier = MLPAnomalyClassifier(random_state=0).fit(X * size, Y)
     assert classifier.score(X * size, Y) > 0.95
@@ -39,9 +39,7 @@ def test_read_only_data_and_inference_mode():
         assert classifier.score(fixed, Y) > 0.95
 
 
-@pytest.mark.parametrize(
-    "labels", [[0, 1], [-1, 1], ["in", "out"], [False, True], [0.0, 1.0], [3, 7]]
-)
+@pytest.mark.parametrize("labels", [[-1, 1], ["in", "out"], [False, True]])
 def test_any_binary_labels(labels):
     y = np.array(labels)[Y]
     classifier = MLPAnomalyClassifier(random_state=0).fit(X, y)
@@ -64,7 +62,7 @@ def test_best_weights_are_kept_and_validation_rows_left_out():
     assert loss.item() == pytest.approx(min(history), rel=1e-9)
 
 
-def test_same_seed_same_result_and_no_other_randomness():
+def test_seed_decides_and_global_generators_are_left_alone():
     numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
     torch_state = torch.get_rng_state()
     first, second = (MLPAnomalyClassifier(random_state=3).fit(X, Y) for _ in range(2))
@@ -76,8 +74,8 @@ def test_same_seed_same_result_and_no_other_randomness():
 def test_clone_pickle_deepcopy_and_cross_validation():
     classifier = MLPAnomalyClassifier(random_state=0, max_epochs=30).fit(X, Y)
     expected = classifier.predict_proba(X)
-    for twin in (pickle.loads(pickle.dumps(classifier)), copy.deepcopy(classifier)):
-        assert_array_equal(twin.predict_proba(X), expected)
+    for copied in (pickle.loads(pickle.dumps(classifier)), copy.deepcopy(classifier)):
+        assert_array_equal(copied.predict_proba(X), expected)
     assert cross_val_score(clone(classifier), X, Y, cv=3).min() > 0.8
 
 
@@ -98,19 +96,3 @@ def test_two_samples_are_enough_to_run():
 def test_bad_labels(y, message):
     with pytest.raises(ValueError, match=message):
         MLPAnomalyClassifier().fit(X, y)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"n_hidden": 0},
-        {"validation_fraction": 0},
-        {"max_epochs": 0},
-        {"patience": 0},
-        {"learning_rate": -1},
-        {"batch_size": 0},
-    ],
-)
-def test_bad_parameters(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        MLPAnomalyClassifier(**options).fit(X, Y)

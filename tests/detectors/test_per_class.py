@@ -1,4 +1,4 @@
-"""PerClassSVDD and ClassConditionalGaussian: classes, blocks, and their formulas."""
+"""Detectors per predicted class: their formulas, classes and blocks of columns."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,6 @@ from recording_detectors import RecordsFit
 from sklearn.covariance import EllipticEnvelope, ledoit_wolf
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from skgrad import (
@@ -17,7 +16,6 @@ from skgrad import (
     ClassConditionalDetector,
     ClassConditionalGaussian,
     PerClassSVDD,
-    PyODDetector,
 )
 from skgrad.detectors._blocks import block_names, find_blocks
 from skgrad.detectors._decision import split_rows
@@ -72,54 +70,26 @@ def test_svdd_by_definition():
     assert_allclose(detector.score_samples(X), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_gaussian_by_definition():
+@pytest.mark.parametrize("covariance", ["per_class", "tied", 0.3])
+def test_gaussian_by_definition(covariance):
     X = draw()
     detector = RecordingGaussian(
-        blocks=[2, 2], include_logits=False, random_state=0
+        covariance=covariance, blocks=[2, 2], include_logits=False, random_state=0
     ).fit(X)
     seen, label = detector.seen_[:, :2], detector.seen_[:, 2:].argmax(axis=1)
     means = np.array([seen[label == i].mean(axis=0) for i in (0, 1)])
     scale = (seen - means[label]).std(axis=0)
+    deviations = (seen - means[label]) / scale
+    tied, _ = ledoit_wolf(deviations, assume_centered=True)
+    share = {"per_class": 0, "tied": 1}.get(covariance, covariance)
     predicted = X[:, 2:].argmax(axis=1)
     expected = np.empty(len(X))
     for i in (0, 1):
-        deviations = (seen[label == i] - means[i]) / scale
-        shrunk, _ = ledoit_wolf(deviations, assume_centered=True)
+        own, _ = ledoit_wolf(deviations[label == i], assume_centered=True)
+        inverse = np.linalg.inv((1 - share) * own + share * tied)
         Z = (X[predicted == i, :2] - means[i]) / scale
-        distance = np.einsum("ni,ij,nj->n", Z, np.linalg.inv(shrunk), Z)
-        expected[predicted == i] = -distance
+        expected[predicted == i] = -np.einsum("ni,ij,nj->n", Z, inverse, Z)
     assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
-
-
-def test_tied_covariance_by_definition():
-    X = draw()
-    detector = RecordingGaussian(
-        blocks=[2, 2], covariance="tied", include_logits=False, random_state=0
-    ).fit(X)
-    seen, label = detector.seen_[:, :2], detector.seen_[:, 2:].argmax(axis=1)
-    means = np.array([seen[label == i].mean(axis=0) for i in (0, 1)])
-    deviations = seen - means[label]
-    scale = deviations.std(axis=0)
-    shrunk, _ = ledoit_wolf(deviations / scale, assume_centered=True)
-    Z = (X[:, :2] - means[X[:, 2:].argmax(axis=1)]) / scale
-    expected = -np.einsum("ni,ij,nj->n", Z, np.linalg.inv(shrunk), Z)
-    assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
-
-
-def test_mixed_covariance_lies_between():
-    X = draw()
-    fitted = {
-        covariance: ClassConditionalGaussian(
-            covariance=covariance, blocks=[2, 2], random_state=0
-        ).fit(X)
-        for covariance in ("per_class", 0.0, 0.3, 1.0, "tied")
-    }
-    scores = {key: detector.score_samples(X) for key, detector in fitted.items()}
-    assert_allclose(scores[0.0], scores["per_class"], rtol=1e-9)
-    assert_allclose(scores[1.0], scores["tied"], rtol=1e-9)
-    factors = [fitted[key]._models[0][0].factor for key in ("per_class", 0.3, "tied")]
-    own, mixed, tied = (factor @ factor.T for factor in factors)
-    assert_allclose(mixed, 0.7 * own + 0.3 * tied, rtol=1e-5, atol=1e-9)
 
 
 def test_tied_covariance_with_no_class_large_enough():
@@ -142,7 +112,7 @@ def test_block_scores_add_up(weights):
     share = np.array([1, 1] if weights is None else weights) / 4
     share /= share.sum()
     assert_allclose(detector.score_samples(X[:50]), parts @ share, rtol=1e-12)
-    # Weights weigh, and change no part.
+    # Weights change no part.
     alone = PerClassSVDD(blocks=[2, 2], weights=[1, 0], random_state=0).fit(X)
     assert_array_equal(alone.score_samples(X[:50]), parts[:, 0])
     # One row is scored as among others.
@@ -183,9 +153,10 @@ def test_blocks_have_names(names, blocks, expected):
     assert block_names(*find_blocks(4, names, blocks), names) == expected
 
 
-@pytest.mark.parametrize("joint", [False, True])
-@pytest.mark.parametrize("include_logits", [False, True])
-@pytest.mark.parametrize("scaling", ["minmax", None])
+@pytest.mark.parametrize(
+    ("joint", "include_logits", "scaling"),
+    [(False, True, "minmax"), (False, False, "minmax"), (True, True, None)],
+)
 def test_any_detector_per_class_by_definition(joint, include_logits, scaling):
     X = draw()
     detector = RecordingPerClass(
@@ -219,28 +190,16 @@ def test_any_detector_per_class_by_definition(joint, include_logits, scaling):
 
 @pytest.mark.parametrize(
     "inner",
-    [KNN(), LODA(n_cuts=10), IsolationForest(), PyODDetector(KNN())],
+    [KNN(), LODA(n_cuts=10), IsolationForest(n_estimators=10)],
     ids=lambda d: type(d).__name__,
 )
 def test_detectors_of_every_origin_per_class(inner):
     X, far = draw(400), draw(30)
     far[:, :2] = [60.0, -60.0]
     detector = ClassConditionalDetector(inner, blocks=[2, 2], random_state=0).fit(X)
-    again = ClassConditionalDetector(inner, blocks=[2, 2], random_state=0).fit(X)
     assert (detector.predict(far) == -1).mean() > 0.9
-    assert_array_equal(detector.score_samples(X), again.score_samples(X))
-
-
-def test_inner_random_states_are_not_touched():
-    forest = IsolationForest(n_estimators=5)
-    ClassConditionalDetector(forest, blocks=[2, 2], random_state=0).fit(draw())
-    assert forest.random_state is None
-    assert not hasattr(forest, "offset_")
-
-
-def test_what_is_no_outlier_detector_is_refused():
-    with pytest.raises(TypeError, match="detector must be an outlier detector of sci"):
-        ClassConditionalDetector(StandardScaler(), blocks=[2, 2]).fit(draw())
+    assert getattr(inner, "random_state", None) is None
+    assert not hasattr(inner, "offset_")
 
 
 def test_logits_can_be_features_or_not():
@@ -259,14 +218,14 @@ def test_logits_can_be_features_or_not():
 
 @pytest.mark.parametrize("make", [PerClassSVDD, ClassConditionalGaussian])
 class TestClasses:
-    def test_one_input_is_judged_within_its_class(self, make):
+    def test_inputs_are_compared_within_their_class(self, make):
         # The layer spreads five times wider in class 1: a value ordinary there is
         # extraordinary in class 0.
         detector = make(blocks=[2, 2], random_state=0).fit(draw(600))
         as_0, as_1 = [5.0, -5.0, 9.0, 0.0], [5.0, -5.0, 0.0, 9.0]
         assert detector.predict([as_0, as_1]).tolist() == [-1, 1]
 
-    def test_small_and_unseen_classes_go_to_the_pooled_model(self, make):
+    def test_small_and_unseen_classes_use_the_pooled_model(self, make):
         X = np.hstack([draw(), np.full((300, 1), -50.0)])
         X[:3, 4] = 50.0
         detector = make(blocks=[2, 3], random_state=0).fit(X)
@@ -295,13 +254,13 @@ class TestClasses:
             assert detector.blocks_ == [slice(0, 2), slice(2, 4)]
             assert_array_equal(detector.score_samples(named), by_width)
 
-    def test_named_columns_in_another_order_are_refused(self, make):
+    def test_named_columns_in_another_order_raise(self, make):
         detector = make(random_state=0).fit(FeatureArray(draw(), NAMES))
         turned = FeatureArray(draw()[:, ::-1], NAMES[::-1])
         with pytest.raises(ValueError, match="X must have the columns seen by fit"):
             detector.predict(turned)
 
-    def test_without_names_or_widths_it_asks(self, make):
+    def test_neither_names_nor_widths(self, make):
         with pytest.raises(
             ValueError, match=r"blocks must be given.*blocks=\[-1, 10\]"
         ):
@@ -326,12 +285,6 @@ def test_logits_of_two_models_side_by_side_are_two_blocks():
             find_blocks(len(names), names, None)
 
 
-def test_numpy_random_state_is_left_alone():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    PerClassSVDD(blocks=[2, 2], random_state=0).fit(draw())
-    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-
-
 @pytest.mark.parametrize(
     ("names", "blocks", "message"),
     [
@@ -353,15 +306,7 @@ def test_blocks_that_do_not_fit(names, blocks, message):
         find_blocks(4, names, blocks)
 
 
-@pytest.mark.parametrize(
-    "weights", [[1.0], [1, -1], [0, 0], ["a", "b"], [np.nan, 1], [[1, 2]]]
-)
+@pytest.mark.parametrize("weights", [[1.0], [1, -1], [0, 0], ["a", "b"], [np.nan, 1]])
 def test_bad_weights(weights):
     with pytest.raises(ValueError, match=r"weights must be None or .*, 2 here"):
         PerClassSVDD(blocks=[2, 2], weights=weights).fit(draw())
-
-
-@pytest.mark.parametrize("options", [{"nu": 0}, {"nu": 1.1}, {"gamma": 0}])
-def test_bad_parameters(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        PerClassSVDD(blocks=[2, 2], **options).fit(draw())

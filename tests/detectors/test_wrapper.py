@@ -1,0 +1,206 @@
+"""ConformalDetector around outlier detectors, classifiers and whole pipelines."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from networks import LeNet, images, seeded
+from novelty_detectors import draw
+from numpy.testing import assert_allclose, assert_array_equal
+from pyod.models.knn import KNN
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+from torch.utils.data import TensorDataset
+
+from skgrad import (
+    LODA,
+    CombinedDetector,
+    ConformalDetector,
+    PyODDetector,
+    make_uniform_detector,
+    predict_logits,
+)
+from skgrad.feature_extraction import FeatureArray
+
+FAR = np.array([40.0, -40.0, 0.0, 0.0, 0.0])
+NAMES = ["a_0", "a_1", "logits_0", "logits_1", "logits_2"]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        IsolationForest(n_estimators=20),
+        OneClassSVM(),
+        LocalOutlierFactor(novelty=True),
+        KNN(),
+        LODA(),
+        PyODDetector(KNN()),
+    ],
+    ids=lambda d: type(d).__name__,
+)
+def test_any_outlier_detector(inner):
+    detector = ConformalDetector(inner, target_fpr=0.1, random_state=0)
+    far = draw(20, seed=1) + FAR
+    assert (detector.fit(draw(400)).predict(far) == -1).all()
+    assert not hasattr(inner, "offset_")
+    assert not hasattr(inner, "decision_scores_")
+
+
+def test_inner_detector_sees_no_held_out_sample():
+    X = draw(100)
+    detector = ConformalDetector(
+        LocalOutlierFactor(novelty=True), random_state=0, target_fpr=0.1
+    ).fit(X)
+    rows = {tuple(row) for row in detector.detector_._fit_X}
+    held_out = [row for row in X if tuple(row) not in rows]
+    assert len(held_out) == 20
+    scores = detector.detector_.score_samples(held_out)
+    assert_allclose(np.sort(scores), np.sort(detector.calibration_scores_))
+
+
+def test_frozen_detectors_are_not_fitted():
+    forest = IsolationForest(n_estimators=10, random_state=0).fit(draw(300))
+    X = draw(200, seed=1)
+    detector = ConformalDetector(FrozenEstimator(forest)).fit(X)
+    assert_allclose(detector.calibration_scores_, forest.score_samples(X))
+    frozen = FrozenEstimator(LODA(random_state=0, target_fpr=0.1).fit(draw(200)))
+    combined = CombinedDetector([("f", frozen)], random_state=0).fit(X)
+    assert combined.detectors_["f"].estimator is frozen.estimator
+    assert np.isfinite(combined.score_samples(X)).all()
+
+
+def test_supervised_classifier():
+    X = np.vstack([draw(600), draw(100, seed=1) + 0.25 * FAR])
+    new = draw(2000, seed=2)
+    for y in (np.repeat([0, 1], [600, 100]), np.repeat([1, -1], [600, 100])):
+        detector = ConformalDetector(
+            LogisticRegression(),
+            target_fpr=0.1,
+            calibration_fraction=0.5,
+            random_state=0,
+        ).fit(X, y)
+        assert len(detector.calibration_scores_) == 300
+        assert (detector.predict(X[600:]) == -1).mean() > 0.95
+        assert 0.04 < np.mean(detector.predict(new) == -1) < 0.17
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        ConformalDetector(LogisticRegression()).fit(X)
+    with pytest.raises(ValueError, match=r"y must hold 0 for in-distribution.*both"):
+        ConformalDetector(LogisticRegression()).fit(X, np.arange(700) % 3)
+
+
+def test_raw_inputs_of_any_kind():
+    net = seeded(LeNet)
+    X, new = images(120, (1, 28, 28)) ** 4, images(9, (1, 28, 28), seed=1)
+    pipeline = make_uniform_detector(net, "conv1", target_fpr=0.5)
+    expected = None
+    for convert in (
+        np.asarray,
+        torch.from_numpy,
+        lambda X: TensorDataset(torch.from_numpy(X)),
+    ):
+        detector = ConformalDetector(pipeline, target_fpr=0.1, random_state=0)
+        scores = detector.fit(convert(X)).score_samples(convert(new))
+        assert (detector.p_values(convert(new)) <= 0.1).all()
+        expected = scores if expected is None else expected
+        assert_allclose(scores, expected, rtol=1e-5)
+    per_class = ConformalDetector(
+        pipeline,
+        threshold="per_class",
+        predicted_class=lambda X: predict_logits(net, X).argmax(axis=1),
+        target_fpr=0.3,
+        calibration_fraction=0.5,
+        random_state=0,
+    ).fit(X)
+    assert per_class.class_offsets_
+    assert per_class.predict(new).shape == (9,)
+
+
+@pytest.mark.parametrize("convert", [pd.DataFrame, csr_array])
+def test_data_frames_and_sparse_matrices(convert):
+    X = draw(300)
+    data = pd.DataFrame(X, columns=NAMES) if convert is pd.DataFrame else convert(X)
+    detector = ConformalDetector(
+        IsolationForest(n_estimators=5),
+        threshold="per_class",
+        blocks=[-1, 3],
+        target_fpr=0.2,
+        random_state=0,
+    ).fit(data)
+    assert detector.n_features_in_ == 5
+    assert sorted(detector.class_offsets_) == [0, 1, 2]
+    assert detector.predict(data).shape == (300,)
+    with pytest.raises(ValueError, match=r"feature names|expecting 5 features"):
+        detector.predict(data[:, :4] if convert is csr_array else data[NAMES[::-1]])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"detector": 3}, TypeError, "detector must be an outlier detector.*got 3"),
+        ({"detector": KNN}, TypeError, "must be an outlier detector of"),
+        ({"detector": StandardScaler()}, TypeError, "must be an outlier detector of"),
+        ({"detector": LocalOutlierFactor()}, TypeError, "novelty=True"),
+        ({"threshold": "per_class"}, ValueError, "blocks must be given"),
+        (
+            {"threshold": "per_class", "predicted_class": lambda X: X},
+            ValueError,
+            r"predicted_class must return one class per sample, of shape \(10,\)",
+        ),
+    ],
+)
+def test_bad_parameters(options, error, message):
+    options = {"detector": OneClassSVM(), "target_fpr": 0.5, **options}
+    with pytest.raises(error, match=message):
+        ConformalDetector(**options).fit(draw(50))
+
+
+def test_columns_in_another_order():
+    names = ["b_0", "a_0"]
+    X = draw(200)[:, :2]
+    detector = ConformalDetector(IsolationForest(n_estimators=5), random_state=0)
+    detector.fit(FeatureArray(X, names))
+    with pytest.raises(ValueError, match="columns seen by fit"):
+        detector.predict(FeatureArray(X[:, ::-1], names[::-1]))
+
+
+def test_columns_of_the_logits_are_remembered():
+    X = draw(300)
+    detector = ConformalDetector(
+        LODA(), threshold="per_class", target_fpr=0.2, random_state=0
+    ).fit(FeatureArray(X, NAMES))
+    expected = detector.predict(FeatureArray(X, NAMES))
+    assert_array_equal(detector.predict(X), expected)
+    detector.set_params(blocks=[1, 4])
+    assert_array_equal(detector.predict(X), expected)
+
+
+class Classifier:
+    """A classifier whose bound method returns the predicted class."""
+
+    def predict(self, X):
+        return np.asarray(X)[:, 2:].argmax(axis=1)
+
+
+def test_clones_share_the_classifier():
+    net = Classifier()
+    detector = ConformalDetector(
+        LODA(), threshold="per_class", predicted_class=net.predict, target_fpr=0.2
+    )
+    cloned = clone(detector)
+    assert cloned.predicted_class.__self__ is net
+    assert detector.predicted_class.__self__ is net
+    assert sorted(cloned.fit(draw(300)).class_offsets_) == [0, 1, 2]
+
+
+def test_datasets_for_detectors_of_arrays():
+    dataset = TensorDataset(torch.from_numpy(draw(50)))
+    for detector in (OneClassSVM(), make_pipeline(StandardScaler(), OneClassSVM())):
+        with pytest.raises(TypeError, match="X must be an array for a detector that"):
+            ConformalDetector(detector).fit(dataset)
