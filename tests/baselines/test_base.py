@@ -1,5 +1,6 @@
 """What all baselines share: input containers, the promised rate, a frozen model."""
 
+import copy
 import pickle
 from functools import partial
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from skgrad.baselines import (
     Mahalanobis,
     PyTorchOODDetector,
 )
+from skgrad.feature_extraction import _model_estimator
 
 MAKERS = {
     "ODIN": ODIN,
@@ -102,8 +104,26 @@ def test_the_model_is_unchanged_shared_by_clones_and_in_pickles(make):
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert clone(detector).model is net
-    copy = pickle.loads(pickle.dumps(detector))
-    assert_allclose(copy.score_samples(X), expected)
+    unpickled = pickle.loads(pickle.dumps(detector))
+    assert_allclose(unpickled.score_samples(X), expected)
+
+
+def test_the_copy_on_a_device_is_made_once_a_fit(monkeypatch):
+    copies = []
+
+    def on_device(module, device):
+        copies.append(copy.deepcopy(module))
+        return copies[-1]
+
+    monkeypatch.setattr(_model_estimator, "on_device", on_device)
+    net = seeded(BatchNormNet)
+    detector = ODIN(net, random_state=0).fit(X)
+    before = detector.score_samples(X)
+    assert len(copies) == 1
+    with torch.no_grad():
+        net.head.weight *= 2
+    assert (detector.fit(X).score_samples(X) != before).any()
+    assert len(copies) == 2
 
 
 def test_too_few_samples_and_other_shapes_raise(make):

@@ -39,6 +39,8 @@ def test_median_by_hand():
     assert squeezed[1, 1] == 5
     # The corner is mirrored: 1 four times, 2 and 4 twice, 5 once.
     assert squeezed[0, 0] == 2
+    two = np.stack([image, image + 100])[None]
+    assert (_median(two, size=3)[0, 0] == squeezed).all()  # channels stay apart
     series = _median(np.array([[[1.0, 9.0, 2.0], [0.0, 0.0, 7.0]]]), size=3)
     assert series.tolist() == [[[1.0, 2.0, 2.0], [0.0, 0.0, 7.0]]]
     assert _median(np.array([[1.0, 9.0, 2.0]]), size=3).tolist() == [[1.0, 2.0, 2.0]]

@@ -65,8 +65,10 @@ def test_uncertainty_with_dropout_written_out():
     expected = (softmax**2).sum(axis=2).mean(axis=0) - (softmax.mean(axis=0) ** 2).sum(
         axis=1
     )
-    found = detector._uncertainty(net.eval(), torch.from_numpy(queries))
-    assert_allclose(found.detach(), expected, rtol=1e-9)
+    with torch.no_grad():
+        columns = detector._features(net.eval(), torch.from_numpy(queries))
+    # Turned: an uncertain prediction is anomalous.
+    assert_allclose(-columns[:, 1], expected, rtol=1e-9)
     assert expected.min() > 0
 
 
@@ -82,6 +84,9 @@ def test_likeliest_bandwidth_is_a_maximum_by_scikit_learn():
             for i in range(120)
         )
 
+    # A class close to another does not make its neighbours nearer.
+    both, classes = np.concatenate([features, features + 1e-6]), np.repeat([0, 1], 120)
+    assert likeliest_bandwidth(both, classes) == pytest.approx(found)
     step = 2.0**0.25
     middle = likelihood(found)
     assert middle >= likelihood(found * step)

@@ -169,9 +169,10 @@ class NoHead(nn.Module):
 
 
 def test_penultimate_without_a_layer_of_logits():
-    net = NoHead(nn.Linear(6, 5)).double()
-    assert Mahalanobis(net, **FEW).fit(rows(60)).layers_ == ["body"]
-    assert Mahalanobis(net, layers="all", **FEW).fit(rows(60)).layers_ == ["body"]
+    net = NoHead(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 5))).double()
+    assert Mahalanobis(net, **FEW).fit(rows(60)).layers_ == ["body.1"]
+    every = Mahalanobis(net, layers="all", **FEW).fit(rows(60)).layers_
+    assert every == ["body.0", "body.1"]
     with pytest.raises(
         ValueError, match="'penultimate' needs a layer that returns the logits"
     ):

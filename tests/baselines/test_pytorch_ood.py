@@ -63,6 +63,7 @@ RECIPES = {
     "class": (library.EnergyBased, {"t": 2.0}),
     "parameter gradients": ("GradNorm", {}),
     "encoder": ("KNN", {"k": 3}),
+    "encoder, not fitted": ("LTS", {}),
     "encoder and head": ("SHE", {}),
     "weights": ("ViM", {"d": 2}),
     "function": (react, {"percentile": 0.8}),

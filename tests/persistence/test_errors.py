@@ -214,7 +214,7 @@ def call(module, name, *values):
 UNTRUSTED = {
     "os.system": call("os", "system", "echo"),
     "os, imported by skgrad": call("skgrad._files", "os", "x"),
-    "numpy, imported by a detector": call("skgrad.detectors._loda", "np", "x"),
+    "a class imported by a detector": call("skgrad.detectors._loda", "Interval", 1),
     "a function of skgrad": call("skgrad._files", "as_path", "x"),
     "a function of a detector's module": node(
         "FunctionNode", "skgrad.detectors._decision", "take"
