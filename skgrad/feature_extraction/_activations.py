@@ -154,6 +154,7 @@ class LayerActivationTransformer(BaseModelTransformer):
                     "module that it was made of.",
                     UserWarning,
                 )
+            # Last, where detectors look for logits in columns without names.
             return [*found, LOGITS]
         return as_names(self.layers)
 

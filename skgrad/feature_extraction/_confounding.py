@@ -164,6 +164,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
                 f"{type(module).__name__} has none."
             )
         self._routes = parameter_routes(module, batch, self._cotangents(n_classes))
+        # A parameter without a route is left to autograd.
         ways = {name: route.rule for name, route in self._routes.items()}
         self.routes_ = {name: ways.get(name, "autograd") for name in names}
         if self._each_class():
@@ -177,6 +178,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         norms = squared_gradient_norms(
             module, batch, self._cotangents(n_classes), self._routes
         )
+        # (n_samples, n_labels, n_parameters) becomes columns label by label, in the
+        # order of the names.
         return self._scaled(norms.flatten(1))
 
     def _scaled(self, norms):

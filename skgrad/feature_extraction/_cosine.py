@@ -171,12 +171,15 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         n_maps = self.top_n or n_classes
         if self.output != "statistics":
             return np.asarray(self._pair_names(n_maps), dtype=object)
+        # Of two classes there is no pair without the predicted one.
         if n_maps < 3:
             raise ValueError(
                 "output='statistics' needs 3 or more classes, because it compares "
                 f"classes that were not predicted; got {n_maps} "
                 f"{'as top_n' if self.top_n else 'in this model'}. Use output='upper'."
             )
+        # The two sets of Sec. 4.2.3: the pairs without the predicted class, and those
+        # with it.
         sets = ("others", "predicted")
         names = [f"{which}_{name}" for which in sets for name in STATISTICS]
         return np.asarray(names, dtype=object)
@@ -199,6 +202,7 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     def _summarize(self, matrices, predicted):
         if self.output == "statistics":
             return cosine_statistics(matrices, predicted)
+        # The matrix is symmetric with ones on its diagonal, so "upper" loses nothing.
         if self.output == "upper":
             rows, columns = upper_pairs(matrices)
             return matrices[:, rows, columns]

@@ -14,6 +14,7 @@ from .model_state import as_logits, check_finite, check_recorded
 LOGITS = "logits"
 # The input of the layer that returns the logits, named as if it were a layer itself.
 PENULTIMATE = "penultimate"
+# One number per channel: paper C, Sec. 4, takes the mean over the positions.
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda maps: maps.mean(dim=tuple(range(2, maps.ndim))),
     "max": lambda maps: maps.amax(dim=tuple(range(2, maps.ndim))),
@@ -118,6 +119,7 @@ def layer_activations(
     """
     found: dict[str, Tensor] = {}
     wanted = find_layers(module, layers, head=head)
+    # Without the logits, the pass can end as soon as all layers have been called.
     enough = None if whole or LOGITS in layers else len(wanted)
     with ExitStack() as hooks:
         for name, layer in wanted.items():
@@ -198,6 +200,7 @@ def spread_layers(module: nn.Module, x: Tensor, n_layers: int | None) -> list[st
     a parameter of two or more axes are left out: normalisations add little to the
     layer before.
     """
+    # A layer whose parameters are all vectors is a normalisation.
     names = [
         name
         for name in candidate_layers(module, x)

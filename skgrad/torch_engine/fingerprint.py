@@ -14,45 +14,16 @@ from .restoring import lock_of
 
 # Settings of torch's layers that change what they return in evaluation mode. They are
 # listed, so that a new setting in a later version of torch changes no fingerprint.
+# fmt: off
 _SETTINGS = (
-    "align_corners",
-    "alpha",
-    "approximate",
-    "batch_first",
-    "beta",
-    "bidirectional",
-    "ceil_mode",
-    "count_include_pad",
-    "dilation",
-    "dim",
-    "divisor_override",
-    "end_dim",
-    "eps",
-    "groups",
-    "kernel_size",
-    "lambd",
-    "lower",
-    "max_val",
-    "min_val",
-    "mode",
-    "negative_slope",
-    "norm_first",
-    "normalized_shape",
-    "num_groups",
-    "num_heads",
-    "output_padding",
-    "output_size",
-    "padding",
-    "padding_mode",
-    "scale_factor",
-    "size",
-    "start_dim",
-    "stride",
-    "threshold",
-    "upper",
-    "upscale_factor",
-    "value",
+    "align_corners", "alpha", "approximate", "batch_first", "beta", "bidirectional",
+    "ceil_mode", "count_include_pad", "dilation", "dim", "divisor_override", "end_dim",
+    "eps", "groups", "kernel_size", "lambd", "lower", "max_val", "min_val", "mode",
+    "negative_slope", "norm_first", "normalized_shape", "num_groups", "num_heads",
+    "output_padding", "output_size", "padding", "padding_mode", "scale_factor", "size",
+    "start_dim", "stride", "threshold", "upper", "upscale_factor", "value",
 )
+# fmt: on
 
 
 def network_identity(module: nn.Module) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def model_device(module: nn.Module) -> torch.device:
 
 def model_dtype(module: nn.Module) -> torch.dtype:
     """Return the floating dtype that the model computes in, float32 if it has none."""
+    # The first one decides: the inputs go to the first layers.
     for tensor in _tensors(module):
         if tensor.is_floating_point():
             return tensor.dtype
@@ -124,6 +125,7 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
         and logits.shape[1] >= 2
         and logits.is_floating_point()
     ):
+        # NaN would pass through softmax and cosines into every feature.
         if not torch.isfinite(logits).all():
             raise ValueError(
                 "model returned NaN or infinite logits. Check that X is scaled as in "
