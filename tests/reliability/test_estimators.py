@@ -18,7 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNetClassifier
 from test_common import ESTIMATORS
 
-from skgrad import LODA, LayerActivationTransformer, MaxLogit
+from skgrad import LODA, LayerActivationTransformer
 from skgrad.metrics import auroc_scorer
 from skgrad.model_selection import NoveltyKFold
 
@@ -227,23 +227,6 @@ def test_no_estimator_takes_sample_weights(routing):
         error = TypeError if routing else (TypeError, ValueError)
         with pytest.raises(error, match="sample_weight"):
             make_pipeline(seeded(LODA())).fit(X, Y, sample_weight=np.ones(len(X)))
-
-
-def test_groups_are_routed_past_a_pipeline():
-    pipeline = make_pipeline(
-        LayerActivationTransformer(AnyWidth(), "logits"),
-        MaxLogit(target_fpr=0.5, calibration_fraction=0.5, random_state=0),
-    )
-    groups = np.arange(len(X)) // 2
-    options = {"cv": NoveltyKFold(3), "scoring": auroc_scorer}
-    plain = cross_validate(pipeline, X, Y, groups=groups, **options)
-    with config_context(enable_metadata_routing=True):
-        routed = cross_validate(pipeline, X, Y, params={"groups": groups}, **options)
-        search = GridSearchCV(pipeline, {"maxlogit__target_fpr": [0.5]}, **options)
-        search.fit(X, Y, groups=groups)
-    assert_array_equal(plain["test_score"], routed["test_score"])
-    scores = [search.cv_results_[f"split{i}_test_score"][0] for i in range(3)]
-    assert_array_equal(plain["test_score"], scores)
 
 
 # Models, devices and numbers

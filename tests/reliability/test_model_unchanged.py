@@ -16,7 +16,6 @@ from model_state import assert_same_state, state_of
 from networks import seeded
 from numpy.testing import assert_allclose
 from torch import nn
-from torch.utils.data import Dataset, IterableDataset
 
 from skgrad import ConfoundingGradientTransformer
 
@@ -173,36 +172,6 @@ def run(name, model):
     return None
 
 
-class FailingDataset(Dataset):
-    """Cannot read its tenth sample."""
-
-    def __len__(self):
-        return len(X)
-
-    def __getitem__(self, index):
-        if index == 10:
-            raise OSError("disk on fire")
-        return torch.from_numpy(X[index])
-
-
-class FailingStream(IterableDataset):
-    """Fails after ten samples."""
-
-    def __iter__(self):
-        yield from torch.from_numpy(X[:10])
-        raise OSError("disk on fire")
-
-
-@pytest.mark.parametrize("data", [FailingDataset, FailingStream])
-@pytest.mark.parametrize("name", ["ConfoundingGradientTransformer", "ODIN", "LID"])
-def test_data_that_fail(name, data):
-    model = plain()
-    before = state_of(model)
-    with pytest.raises(OSError, match="disk on fire"):
-        ENTRY_POINTS[name](model, data())
-    assert_same_state(before, state_of(model))
-
-
 # What is around the call
 
 
@@ -295,16 +264,6 @@ def test_hooks_of_the_user_run_and_stay():
     ran.clear()
     model(torch.from_numpy(X)).sum().backward()
     assert ran == ["module", "parameter"]
-
-
-def test_weights_that_two_models_share():
-    model = plain()
-    other = nn.Sequential(model.conv, nn.ReLU(), Pool(), model.head)
-    before = state_of(model), state_of(other)
-    for one in (model, other):
-        ConfoundingGradientTransformer(one).fit(X).transform(X)
-        assert_same_state(before[0], state_of(model))
-        assert_same_state(before[1], state_of(other))
 
 
 def test_threads_on_one_model():

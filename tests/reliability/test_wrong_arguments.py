@@ -104,40 +104,30 @@ def attack_another_model(_):
     attack(make_pipeline(features, LODA(target_fpr=0.5)).fit(IMAGES))
 
 
-RAGGED = [[1], [1, 2]] * 12
 OF_ANOTHER_KIND = [None, 3, "resnet", LODA]
 # By what is wrong: a call, the name of its parameter, and wrong values.
 CALLS = {
-    "names of data": (
-        datasets.load_dataset,
-        "name_or_path",
-        ["fashion-mnits", "", None, 3],
-    ),
     "groups": (
         lambda groups: list(NoveltyKFold(3).split(ROWS, SIGNS, groups)),
         "groups",
-        [np.arange(23), np.zeros(24), RAGGED, 3, ENDLESS, np.arange(24) // 8],
+        [3, ENDLESS],
     ),
-    "inputs to split": (
-        lambda X: NoveltyKFold(3).split(X, SIGNS),
-        "X",
-        [ROWS[:3]],
-    ),
-    "estimators to score": (
-        score,
-        "estimator|LODA",
-        [3, "LODA", LODA, NET, LODA(), LayerActivationTransformer(NET)],
-    ),
+    "estimators to score": (score, "estimator|LODA", [3, "LODA", LODA, NET, LODA()]),
     "metrics": (lambda metric: score(metric=metric), "metric", ["auroc", 3]),
     "labels to score": (
         lambda y: score(y=y),
         "y|y_true|y_score",
-        [None, SIGNS[1:], SIGNS > 0, RAGGED, ENDLESS],
+        [None, SIGNS[1:], SIGNS > 0, ENDLESS],
     ),
     "predicted classes": (
         lambda classes: metrics.class_weighted(metrics.auroc, SIGNS, SCORES, classes),
         "predicted",
-        [None, 3, SIGNS[1:], RAGGED, ENDLESS],
+        [None, 3, SIGNS[1:], ENDLESS],
+    ),
+    "labels to fit": (
+        lambda y: LODA().fit(ROWS, y),
+        "y",
+        [ENDLESS, SIGNS[1:], -np.ones(24), np.ma.masked_less(SIGNS, 0)],
     ),
     "detectors to attack": (
         attack,
@@ -156,11 +146,6 @@ CALLS = {
         "target",
         [3, -1, np.full(24, 3), "randon", 1.5, ENDLESS],
     ),
-    "labels to fit": (
-        lambda y: LODA().fit(ROWS, y),
-        "y",
-        [ENDLESS, SIGNS[1:], -np.ones(24), np.ma.masked_less(SIGNS, 0)],
-    ),
     "sources": (
         lambda sources: AnomalySet(IMAGES, sources=sources),
         "sources",
@@ -169,7 +154,7 @@ CALLS = {
     "discovery rates": (
         lambda fdr: LODA(target_fpr=0.5).fit(ROWS).select_anomalies(ROWS, fdr=fdr),
         "fdr",
-        [0, 1, -1, "a", None, np.nan, [0.1]],
+        [0, 1, "a", None, np.nan, [0.1]],
     ),
     "p-values": (select_by_fdr, "p_values", [[2.0], [-1.0], ENDLESS]),
     "scores to calibrate": (
@@ -177,18 +162,15 @@ CALLS = {
         "calibration_scores",
         [[], ENDLESS],
     ),
-    **{
-        f"shapes of {name}": (
-            partial(getattr(datasets, f"make_{name}"), 3),
-            "shape",
-            [(), (0,), "abc", None, (1.5, 2), [[1], [1, 2]], (1, -8, 8), ENDLESS],
-        )
-        for name in ("gaussian_noise", "uniform_noise", "photo_patches")
-    },
-    "bounds of noise": (
-        lambda low: datasets.make_uniform_noise(3, 4, low=low),
-        "low",
-        [1, np.nan, -np.inf, "a"],
+    "shapes of noise": (
+        partial(datasets.make_uniform_noise, 3),
+        "shape",
+        [(), (0,), "abc", None, (1.5, 2), [[1], [1, 2]], (1, -8, 8), ENDLESS],
+    ),
+    "shapes of patches": (
+        partial(datasets.make_photo_patches, 3),
+        "shape",
+        [(), "abc", (1, -8, 8), ENDLESS],
     ),
     "scores to resample": (
         lambda scores: bootstrap_intervals(scores_id=scores, scores_anomaly=SCORES),

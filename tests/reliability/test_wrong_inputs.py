@@ -206,7 +206,9 @@ def test_errors_of_datasets_come_through(name):
     fitted = MODEL_ESTIMATORS[name](MODEL).fit(IMAGES)
     before = first_answer(fitted, IMAGES).tobytes()
     for call in (fitted.fit, partial(first_answer, fitted)):
+        state = state_of(MODEL)
         with pytest.raises(OSError, match="image file is truncated"):
             call(Fails(IMAGES))
+        assert_same_state(state, state_of(MODEL))
         # A fit that fails late leaves what an earlier one set.
         assert first_answer(fitted, IMAGES).tobytes() == before
