@@ -11,9 +11,7 @@ from ._display import (
     COLORS,
     Display,
     check_matplotlib,
-    check_names,
     check_number,
-    check_numbers,
     label_asinh_axis,
 )
 from ._score_distribution import decisions, detector_name
@@ -49,11 +47,6 @@ class ContributionDisplay(Display):
     name : str, default=None
         Name of the detector, for the title.
 
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
-
     See Also
     --------
     score_contributions : The numbers, their meaning and their limits.
@@ -88,14 +81,10 @@ class ContributionDisplay(Display):
     name: str | None = None
 
     def __post_init__(self):
-        values = check_numbers(self.contributions, "contributions", ("n_groups",))
-        self.contributions, n_groups = values, len(values)
-        self.groups = check_names(self.groups, "groups", n_groups, "contributions")
-        if self.contributions_id is not None:
-            shape = ("n_in_distribution", n_groups)
-            self.contributions_id = check_numbers(
-                self.contributions_id, "contributions_id", shape
-            )
+        self._check("contributions", ("n_groups",))
+        n_groups = len(self.contributions)
+        self._check("contributions_id", ("n_in_distribution", n_groups))
+        self._check_names("groups", n_groups, "contributions")
         self.threshold = check_number(self.threshold, "threshold")
         if not isinstance(self.top_n, Integral) or self.top_n < 1:
             raise ValueError(f"top_n must be an int of 1 or more; got {self.top_n!r}.")

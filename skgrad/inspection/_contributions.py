@@ -21,9 +21,6 @@ _MOST_VALUES = 2**22
 
 @validate_params(
     {
-        "estimator": "no_validation",  # split_detector names what is valid
-        "X": "no_validation",
-        "X_test": "no_validation",
         "groups": [str, "array-like"],
         "n_permutations": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -110,24 +107,20 @@ def score_contributions(
     logits are among the features and there are any; otherwise all. All inputs are
     compared by the same draws, so the result for one does not depend on the others.
 
-    Cost: the features of ``X`` and ``X_test`` are computed once. Then the detector
-    alone scores ``2 * n_groups * n_permutations`` mixed rows per input, or
-    ``2**n_groups * n_permutations`` with up to 5 groups, in blocks of bounded size.
+    Cost: the features are computed once. Then the detector alone scores ``2 * n_groups
+    * n_permutations`` mixed rows per input, or ``2**n_groups * n_permutations`` with up
+    to 5 groups.
 
-    Limits: features depend on each other, and mixtures of two inputs are unlike
-    anything that the network computes. A detector of correlations may find a mixture
-    more anomalous than either input. So a contribution describes what the *detector*
-    reacted to. It does not describe what in the input caused it, nor what would happen
-    if that layer were different. Two layers that carry the same information share it.
+    Limits: mixtures of two inputs are unlike anything that the network computes, and a
+    detector of correlations may find them more anomalous than either. A contribution
+    describes what the *detector* reacted to, not what in the input caused it. Two
+    layers that carry the same information share it.
 
     References
     ----------
-    Shapley (1953), "A Value for n-Person Games".
-
-    Strumbelj, Kononenko (2014), "Explaining Prediction Models and Individual
-    Predictions with Feature Contributions", Algorithm 1 (sampling).
-
-    Lundberg, Lee (2017), "A Unified Approach to Interpreting Model Predictions".
+    Shapley (1953), "A Value for n-Person Games". Strumbelj, Kononenko (2014),
+    "Explaining Prediction Models and Individual Predictions with Feature
+    Contributions", Algorithm 1 (sampling).
 
     Examples
     --------

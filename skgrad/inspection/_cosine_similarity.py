@@ -13,10 +13,9 @@ from .._validation import check_finite
 from ..feature_extraction import CosineSimilarityMatrixTransformer, predict_logits
 from ..torch_engine.samples import read_array
 from ._display import (
+    COSINES,
     Display,
     check_matplotlib,
-    check_names,
-    check_numbers,
 )
 from ._draw_inputs import drawing_function
 
@@ -24,8 +23,6 @@ from ._draw_inputs import drawing_function
 _MOST_INPUTS, _MOST_COLUMNS = 12, 6
 # Of more classes than this not all are written at the axes.
 _MOST_CLASSES = 12
-# Cosines may exceed 1 a little by rounding.
-_LARGEST = 1.01
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -89,20 +86,14 @@ class CosineSimilarityDisplay(Display):
     classes: np.ndarray | None = None
 
     def __post_init__(self):
-        shape: tuple = ("n_inputs", "n_maps", "n_maps")
-        self.matrices = check_numbers(
-            self.matrices, "matrices", shape, low=-_LARGEST, high=_LARGEST
-        )
+        self._check("matrices", ("n_inputs", "n_maps", "n_maps"), **COSINES)
         n_inputs, n_maps, n_columns = self.matrices.shape
         if n_maps != n_columns:
             raise ValueError(f"matrices must be square; got {self.matrices.shape}.")
         _check_few(n_inputs, "matrices")
-        for name, shape in (
-            ("predicted", (n_inputs,)),
-            ("classes", (n_inputs, n_maps)),
-        ):
-            if (value := getattr(self, name)) is not None:
-                setattr(self, name, check_numbers(value, name, shape, whole=True))
+        self._check("predicted", (n_inputs,), whole=True)
+        self._check("classes", (n_inputs, n_maps), whole=True)
+        self._check_names("input_names", n_inputs, "inputs")
         if self.inputs is not None:
             self.inputs = read_array(self.inputs, "inputs")
             if len(self.inputs) != n_inputs:
@@ -111,10 +102,6 @@ class CosineSimilarityDisplay(Display):
                     f"{len(self.inputs)}."
                 )
             check_finite(self.inputs, "inputs")
-        if self.input_names is not None:
-            self.input_names = check_names(
-                self.input_names, "input_names", n_inputs, "inputs"
-            )
 
     @classmethod
     def from_estimator(cls, estimator, X, *, input_names=None, ax=None):

@@ -46,11 +46,6 @@ class DetectorHeatMapDisplay(Display):
     metric : str, default="auroc"
         The metric, for the label of the colours.
 
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
-
     See Also
     --------
     ScoreDistributionDisplay : One detector and all its scores.

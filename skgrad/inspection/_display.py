@@ -11,6 +11,8 @@ from .._validation import to_array
 # Infinite scores are drawn too. They are cut at a number whose differences and
 # percentiles are finite, and in units of spread at a smaller one that still plots.
 FARTHEST, _EDGE = 1e200, 1e12
+# Limits of cosines, which may exceed 1 a little by rounding.
+COSINES = {"low": -1.01, "high": 1.01}
 # One colour for each kind of input, in every picture.
 COLORS = {"in-distribution": "tab:blue", "anomaly": "tab:red"}
 # Round numbers for ticks, the preferred ones first, and the least distance between two
@@ -43,7 +45,8 @@ class Display:
         Returns
         -------
         Display
-            The display itself, with its axes and figure as attributes.
+            The display itself, with its figure ``figure_``, its axes ``ax_`` and, where
+            there are several panels, all of them in the array ``axes_``.
         """
         pyplot = check_matplotlib(f"{type(self).__name__}.plot")
         n_rows, n_columns = self._grid_shape()
@@ -61,6 +64,18 @@ class Display:
         self.ax_ = self.axes_[0, 0]
         self._draw()
         return self
+
+    def _check(self, name, shape, **limits):
+        """Check an array among the fields; one whose default is None may be None."""
+        value, default = getattr(self, name), getattr(type(self), name, "required")
+        if value is not None or default is not None:
+            setattr(self, name, check_numbers(value, name, shape, **limits))
+
+    def _check_names(self, name, n_names, of_what):
+        """Check a list of names among the fields in the same way."""
+        names, default = getattr(self, name), getattr(type(self), name, "required")
+        if names is not None or default is not None:
+            setattr(self, name, check_names(names, name, n_names, of_what))
 
     @property
     def size(self):

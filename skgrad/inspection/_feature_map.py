@@ -22,7 +22,6 @@ _ID, _ANOMALY = COLORS
 # UMAP of fewer points shows nothing: they have no neighbourhoods.
 _FEWEST = 10
 _MARKERS = "^sDvPX*<>p"
-_METHOD = {"method": [StrOptions({"auto", "umap", "pca"})]}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -43,11 +42,6 @@ class FeatureMapDisplay(Display):
         How the coordinates were made, for the axes.
     explained_variance : ndarray of shape (2,), default=None
         Share of the variance of the standardised features along each axis, of a PCA.
-
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
 
     See Also
     --------
@@ -83,7 +77,6 @@ class FeatureMapDisplay(Display):
     explained_variance: np.ndarray | None = None
 
     @classmethod
-    @validate_params(_METHOD, prefer_skip_nested_validation=True)
     def from_estimator(
         cls, estimator, X, y, *, method="auto", random_state=None, ax=None
     ):
@@ -118,7 +111,10 @@ class FeatureMapDisplay(Display):
         )
 
     @classmethod
-    @validate_params(_METHOD, prefer_skip_nested_validation=True)
+    @validate_params(
+        {"method": [StrOptions({"auto", "umap", "pca"})]},
+        prefer_skip_nested_validation=True,
+    )
     def from_predictions(
         cls, features, y, *, method="auto", random_state=None, ax=None
     ):

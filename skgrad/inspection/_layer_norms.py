@@ -23,8 +23,6 @@ _KINDS = (*CONVOLUTIONS, nn.Linear)
 
 @validate_params(
     {
-        "model": "no_validation",  # checked by the transformers
-        "X": "no_validation",
         "quantity": [StrOptions({"gradients", "activations"})],
         "layers": [str, "array-like", None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],

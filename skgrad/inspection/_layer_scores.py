@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import StrOptions, validate_params
 from .._messages import brief, listed
 from .._unwrap import find_step
 from ..model_selection import MostDiscriminativeLayer
-from ._display import Display, check_matplotlib, check_names, check_numbers
+from ._display import Display, check_matplotlib
 
 _METRICS = {"auroc": "AUROC", "error": "detection error"}
 # Longer names are cut at their beginning, as those of layers differ at their end.
@@ -38,11 +37,6 @@ class LayerScoreDisplay(Display):
         errors, lower is better.
     anomalies : str, default=None
         Where the anomalies came from, for the title: "given" or "generated".
-
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
 
     See Also
     --------
@@ -77,9 +71,8 @@ class LayerScoreDisplay(Display):
                 f"metric must be one of {listed(list(_METRICS))}; got "
                 f"{brief(self.metric)}."
             )
-        self.values = check_numbers(self.values, "values", ("n_layers",), low=0, high=1)
-        n_layers = len(self.values)
-        self.layers = check_names(self.layers, "layers", n_layers, "values")
+        self._check("values", ("n_layers",), low=0, high=1)
+        self._check_names("layers", len(self.values), "values")
         if self.chosen is not None and self.chosen not in self.layers:
             raise ValueError(
                 f"chosen must be None or one of the layers, {listed(self.layers)}; got "
@@ -87,9 +80,6 @@ class LayerScoreDisplay(Display):
             )
 
     @classmethod
-    @validate_params(
-        {"metric": [StrOptions(set(_METRICS))]}, prefer_skip_nested_validation=True
-    )
     def from_estimator(cls, estimator, *, metric="auroc", ax=None):
         """Draw the choice of a fitted `MostDiscriminativeLayer`.
 

@@ -1,12 +1,10 @@
 """What the parts of a score are worth together: AUROC against their weights."""
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import Interval, validate_params
 from .._messages import brief, listed
 from .._unwrap import last_step, transform_to_last_step
 from .._validation import check_signs
@@ -20,9 +18,10 @@ from ._display import (
     check_numbers,
 )
 
+# Rounded to what a user writes down: 0.3, not 0.30000000000000004.
+_WEIGHTS = np.linspace(0, 1, 11).round(12)
 # Lines differ by colour, and by marker when the colours start again.
 _MARKERS = "osv^Dx+<>*ph"
-_N_WEIGHTS = {"n_weights": [Interval(Integral, 2, None, closed="left")]}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -49,11 +48,6 @@ class LayerWeightDisplay(Display):
     metric : str, default="AUROC"
         What the curves show, for the axis.
 
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
-
     See Also
     --------
     skgrad.ClassConditionalDetector.block_scores : The scores that are weighed.
@@ -75,9 +69,9 @@ class LayerWeightDisplay(Display):
     >>> from skgrad.inspection import LayerWeightDisplay
     >>> scores = [[0, 1], [3, 5], [1, 0], [2, 6]]
     >>> display = LayerWeightDisplay.from_predictions(
-    ...     [1, 1, -1, -1], scores, ["conv1", "logits"], n_weights=3
+    ...     [1, 1, -1, -1], scores, ["conv1", "logits"]
     ... )
-    >>> display.curves["anomaly"].tolist()
+    >>> display.curves["anomaly"][[0, 5, 10]].tolist()
     [0.5, 0.5, 0.5]
     """
 
@@ -89,10 +83,7 @@ class LayerWeightDisplay(Display):
     metric: str = "AUROC"
 
     @classmethod
-    @validate_params(_N_WEIGHTS, prefer_skip_nested_validation=True)
-    def from_estimator(
-        cls, estimator, X, y, *, kinds=None, block=None, n_weights=11, ax=None
-    ):
+    def from_estimator(cls, estimator, X, y, *, kinds=None, block=None, ax=None):
         """Draw what the blocks of a fitted detector are worth on labelled inputs.
 
         Parameters
@@ -110,8 +101,6 @@ class LayerWeightDisplay(Display):
         block : str, default=None
             The block whose weight is varied, one of ``block_names_``; None takes the
             last, most often the logits.
-        n_weights : int, default=11
-            Number of weights from 0 to 1.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -143,13 +132,11 @@ class LayerWeightDisplay(Display):
             names,
             kinds=kinds,
             block=block,
-            n_weights=n_weights,
             used=float(detector._weights[_find_block(block, names)]),
             ax=ax,
         )
 
     @classmethod
-    @validate_params(_N_WEIGHTS, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         y_true,
@@ -158,7 +145,6 @@ class LayerWeightDisplay(Display):
         *,
         kinds=None,
         block=None,
-        n_weights=11,
         used=None,
         ax=None,
     ):
@@ -176,8 +162,6 @@ class LayerWeightDisplay(Display):
             The kind of anomaly of each input, for a curve for each kind.
         block : str, default=None
             The block whose weight is varied; None takes the last.
-        n_weights : int, default=11
-            Number of weights from 0 to 1.
         used : float, default=None
             A weight to mark; None marks none.
         ax : matplotlib.axes.Axes, default=None
@@ -199,16 +183,14 @@ class LayerWeightDisplay(Display):
             )
         y_true = check_signs(y_true, len(scores), "y_true", both=True)
         place = _find_block(block, blocks)
-        # Rounded to what a user writes down: 0.3, not 0.30000000000000004.
-        weights = np.linspace(0, 1, n_weights).round(12)
         rest = np.delete(scores, place, axis=1).mean(axis=1)
-        mixtures = [w * scores[:, place] + (1 - w) * rest for w in weights]
+        mixtures = [w * scores[:, place] + (1 - w) * rest for w in _WEIGHTS]
         curves = {
             kind: np.array([auroc(y_true[rows], m[rows]) for m in mixtures])
             for kind, rows in _rows_by_kind(y_true, kinds).items()
         }
         display = cls(
-            weights=weights,
+            weights=_WEIGHTS,
             curves=curves,
             blocks=blocks,
             block=blocks[place],

@@ -23,9 +23,6 @@ from ..torch_engine.samples import read_array
 
 @validate_params(
     {
-        "model": "no_validation",  # checked by the engine
-        "X": "no_validation",
-        "y": "no_validation",
         "sigma": [Interval(Real, 0, None, closed="neither")],
         "n_injections": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],

@@ -11,7 +11,7 @@ from .._messages import brief
 from .._validation import check_classes, check_not_empty
 from ..feature_extraction import predict_logits
 from ..torch_engine.samples import read_array
-from ._display import COLORS, Display, check_matplotlib, check_numbers
+from ._display import COLORS, COSINES, Display, check_matplotlib, check_numbers
 from ._loss_alignment import loss_alignment
 
 # Colours and offsets of the violins of correct and incorrect predictions.
@@ -19,8 +19,6 @@ _STYLES = {
     True: ("correctly", COLORS["in-distribution"], -0.2),
     False: ("incorrectly", COLORS["anomaly"], 0.2),
 }
-# Cosines may exceed 1 a little by rounding.
-_LARGEST = 1.01
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,11 +38,6 @@ class LossAlignmentDisplay(Display):
         Whether each input is classified correctly.
     sigmas : ndarray of shape (n_sigmas,)
         Standard deviations of the noise, in units of the inputs.
-
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
 
     See Also
     --------
@@ -79,20 +72,10 @@ class LossAlignmentDisplay(Display):
 
     def __post_init__(self):
         self.sigmas = _check_sigmas(self.sigmas)
-        self.zeta = check_numbers(
-            self.zeta,
-            "zeta",
-            (len(self.sigmas), "n_inputs", "n_injections"),
-            low=-_LARGEST,
-            high=_LARGEST,
-        )
-        n_inputs = self.zeta.shape[1]
-        self.correct = (
-            check_numbers(
-                self.correct, "correct", (n_inputs,), low=0, high=1, whole=True
-            )
-            == 1
-        )
+        n_sigmas = len(self.sigmas)
+        self._check("zeta", (n_sigmas, "n_inputs", "n_injections"), **COSINES)
+        self._check("correct", (self.zeta.shape[1],), low=0, high=1, whole=True)
+        self.correct = self.correct == 1
 
     @classmethod
     @validate_params(

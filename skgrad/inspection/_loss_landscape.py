@@ -48,11 +48,6 @@ class LossLandscapeDisplay(Display):
     length : float, default=None
         Euclidean length of the direction, in units of the input, for the axes.
 
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
-
     See Also
     --------
     LossAlignmentDisplay : Many inputs, in all directions.
@@ -91,8 +86,8 @@ class LossLandscapeDisplay(Display):
         self.first = _check_steps(self.first, "first")
         self.second = _check_steps(self.second, "second")
         shape = (len(self.first), len(self.second))
-        self.heights = check_numbers(self.heights, "heights", shape)
-        self.classes = check_numbers(self.classes, "classes", shape, whole=True)
+        self._check("heights", shape)
+        self._check("classes", shape, whole=True)
         self.target = check_number(self.target, "target")
         self.length = check_number(self.length, "length")
 

@@ -9,8 +9,6 @@ from ._display import (
     COLORS,
     Display,
     check_matplotlib,
-    check_names,
-    check_numbers,
 )
 from ._layer_norms import layer_norms
 
@@ -40,11 +38,6 @@ class NormProfileDisplay(Display):
         Names of the inputs, for the legend.
     name : str, default=None
         The title.
-
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
 
     See Also
     --------
@@ -83,16 +76,11 @@ class NormProfileDisplay(Display):
     name: str | None = None
 
     def __post_init__(self):
-        shape: tuple = ("n_inputs", "n_layers")
-        self.norms = check_numbers(self.norms, "norms", shape, low=0)
+        self._check("norms", ("n_inputs", "n_layers"), low=0)
         n_inputs, n_layers = self.norms.shape
-        shape = ("n_in_distribution", n_layers)
-        self.norms_id = check_numbers(self.norms_id, "norms_id", shape, low=0)
-        self.layers = check_names(self.layers, "layers", n_layers, "columns of norms")
-        if self.input_names is not None:
-            self.input_names = check_names(
-                self.input_names, "input_names", n_inputs, "inputs"
-            )
+        self._check("norms_id", ("n_in_distribution", n_layers), low=0)
+        self._check_names("layers", n_layers, "columns of norms")
+        self._check_names("input_names", n_inputs, "inputs")
 
     @property
     def band(self):

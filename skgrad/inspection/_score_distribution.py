@@ -40,11 +40,6 @@ class ScoreDistributionDisplay(Display):
     name : str, default=None
         Name of the detector, the title.
 
-    Attributes
-    ----------
-    ax_, axes_, figure_ : matplotlib Axes, ndarray of it, and Figure
-        Where it was drawn.
-
     See Also
     --------
     DetectorHeatMapDisplay : Many detectors and kinds of anomaly, a number for each.
@@ -145,33 +140,23 @@ class ScoreDistributionDisplay(Display):
 
     def _draw(self):
         ax, spread = self.ax_, Spread(self.scores_id)
-        parts = {
-            "in-distribution": (self.scores_id, "rejected", self.false_alarm_rate),
-            "anomaly": (self.scores_anomaly, "accepted", self.miss_rate),
-        }
-        # Where no attack succeeded there are no anomalies to draw.
-        drawn = {
-            kind: spread.measure(scores)
-            for kind, (scores, _, _) in parts.items()
-            if len(scores)
-        }
         ax.set_xscale("asinh")
-        n_bars = _WIDE if min(map(len, drawn.values())) <= _FEW else _FINE
-        # Bars of equal width on this scale.
-        places = np.arcsinh(np.concatenate(list(drawn.values())))
-        edges = np.sinh(np.histogram_bin_edges(places, n_bars))
-        for kind, values in drawn.items():
-            _, error, rate = parts[kind]
+        parts = [("in-distribution", self.scores_id, "rejected", self.false_alarm_rate)]
+        if len(self.scores_anomaly):  # there are none where no attack succeeded
+            parts.append(("anomaly", self.scores_anomaly, "accepted", self.miss_rate))
+        # Bars of equal width on the asinh scale.
+        places = [np.arcsinh(spread.measure(part[1])) for part in parts]
+        n_bars = _WIDE if min(map(len, places)) <= _FEW else _FINE
+        edges = np.histogram_bin_edges(np.concatenate(places), n_bars)
+        for (kind, _, error, rate), found in zip(parts, places, strict=True):
             label = kind if np.isnan(rate) else f"{kind}: {100 * rate:.1f} % {error}"
-            share = np.histogram(np.arcsinh(values), np.arcsinh(edges))[0] / len(values)
             style = {"color": COLORS[kind], "alpha": 0.5, "label": label}
-            ax.stairs(share, edges, fill=True, **style)
+            share = np.histogram(found, edges)[0] / len(found)
+            ax.stairs(share, np.sinh(edges), fill=True, **style)
         if self.threshold is not None:
-            at, label = (
-                spread.measure(self.threshold),
-                "threshold: rejected to its left",
-            )
-            ax.axvline(at, color="black", ls="--", label=label)
+            style = {"color": "black", "ls": "--"}
+            label = "threshold: rejected to its left"
+            ax.axvline(spread.measure(self.threshold), label=label, **style)
         label_asinh_axis(ax)
         ax.set_xlabel(
             "score, in interquartile ranges from the in-distribution median "
@@ -181,14 +166,9 @@ class ScoreDistributionDisplay(Display):
         ax.set_title(self.name or "")
         # Below the axes, as the bars may fill any corner; in points, so that the
         # distance does not depend on the height of the axes.
-        ax.legend(
-            frameon=False,
-            fontsize="small",
-            ncols=2,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0),
-            borderaxespad=4.5,
-        )
+        legend = {"fontsize": "small", "ncols": 2, "frameon": False}
+        legend |= {"bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}
+        ax.legend(loc="upper center", **legend)
 
 
 def detector_name(estimator):

@@ -122,7 +122,6 @@ def test_dataset_gives_the_same_as_its_array():
     ("change", "match"),
     [
         ({"groups": ["a"]}, "groups must hold one name for each of the 5"),
-        ({"contributions": VALUES[None]}, r"contributions must be of shape \(n_group"),
         ({"contributions_id": VALUES[None, :3]}, r"\(n_in_distribution, 5\), .*\(1, 3"),
         ({"top_n": 0}, "top_n must be an int of 1 or more; got 0"),
         ({"threshold": "x"}, "threshold must be a number or None; got 'x'"),

@@ -5,7 +5,6 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from networks import AnyWidth
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.decomposition import PCA
@@ -14,7 +13,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch.utils.data import TensorDataset
 
 from skgrad import (
     ConformalDetector,
@@ -63,7 +61,7 @@ def iqr(values):
     return high - low
 
 
-@pytest.mark.parametrize("n_columns", [1, 3, 5, 6, 9])
+@pytest.mark.parametrize("n_columns", [1, 5, 6, 9])
 def test_contributions_to_a_sum_are_its_terms(n_columns):
     weights = np.arange(1.0, n_columns + 1)
     X, X_test = normal(4, n_columns) * 5, normal(30, n_columns, seed=1)
@@ -94,10 +92,12 @@ def test_equal_to_the_mean_over_all_orders():
 @pytest.mark.parametrize("n_columns", [4, 7])
 def test_contributions_add_up_to_the_fall_of_the_score(n_columns):
     X, X_test = normal(5, n_columns) * 3, normal(20, n_columns, seed=1)
-    found = score_contributions(SCORER, X, X_test, n_permutations=20, random_state=0)
+    options = {"n_permutations": 20, "random_state": 0}
+    found = score_contributions(SCORER, X, X_test, **options)
+    usual = interacting(X_test)
     np.testing.assert_allclose(found.scores, interacting(X))
-    np.testing.assert_allclose(found.reference_scores, interacting(X_test).mean())
-    fall = (interacting(X_test).mean() - interacting(X)) / iqr(interacting(X_test))
+    np.testing.assert_allclose(found.reference_scores, usual.mean())
+    fall = (usual.mean() - interacting(X)) / iqr(usual)
     np.testing.assert_allclose(found.contributions.sum(axis=1), fall, atol=1e-12)
 
 
@@ -115,18 +115,6 @@ def test_sampled_values_are_close_to_exact_ones():
     ).contributions[0]
     assert sampled[5] == 0
     np.testing.assert_allclose(sampled[:5], exact.contributions[0], atol=0.1)
-
-
-@pytest.mark.parametrize("others", [0, 6])
-def test_interchangeable_columns_share_equally(others):
-    # The scores of X_test are all the same, so that the unit is that of the score.
-    x, X_test = np.full((1, 2 + others), 3.0), np.zeros((2, 2 + others))
-    for function, each in ((np.max, 1.5), (np.prod, 4.5)):
-        found = score_contributions(
-            Scorer(lambda X, f=function: -f(X[:, :2], axis=1)), x, X_test
-        )
-        np.testing.assert_allclose(found.contributions[0, :2], each)
-        np.testing.assert_array_equal(found.contributions[0, 2:], 0)
 
 
 def test_other_inputs_and_block_size_change_nothing(monkeypatch):
@@ -166,23 +154,17 @@ def test_inputs_are_compared_with_those_of_the_same_predicted_class():
 
 NAMES = {
     "conv1.weight": "conv1",
-    "layer1.0.conv1.bias": "layer1.0.conv1",
     "conv1.weight_class_07": "conv1",
     "conv1_07": "conv1",
     "layer1.0_3": "layer1.0",
-    "0_3": "0",
-    "0.weight": "0",
-    "logits_3": "logits",
     "weight": "weight",
     "activations__logits_3": "logits",
     "gradients__conv1.weight": "gradients: conv1",
     "activations__conv1_07": "activations: conv1",
     "cosine_3_7": "classes 3 and 7",
-    "cosine_03_07": "classes 3 and 7",
     "cosine_7_3": "classes 3 and 7",
     "cosine_top_0_1": "ranks 0 and 1",
     "others_mean": "others_mean",
-    "predicted_energy": "predicted_energy",
 }
 
 
@@ -198,13 +180,9 @@ def test_groups_by_name():
 
 
 def test_groups_by_given_names():
-    X, X_test = normal(2, 4), normal(9, 4, seed=1)
-    alone = score_contributions(
-        Scorer(lambda X: -X.sum(axis=1)), X, X_test, random_state=0
-    )
-    pairs = score_contributions(
-        Scorer(lambda X: -X.sum(axis=1)), X, X_test, groups=list("abab"), random_state=0
-    )
+    X, X_test, total = normal(2, 4), normal(9, 4, seed=1), Scorer(lambda X: -X.sum(1))
+    alone = score_contributions(total, X, X_test, random_state=0)
+    pairs = score_contributions(total, X, X_test, groups=list("abab"), random_state=0)
     assert pairs.groups == ["a", "b"]
     a = alone.contributions[:, [0, 2]].sum(axis=1)
     np.testing.assert_allclose(pairs.contributions[:, 0], a)
@@ -222,9 +200,7 @@ def features(model):
 LAYERS = ["gradients: weight", "gradients: head", "activations: bend", "logits"]
 
 
-@pytest.mark.parametrize(
-    "between", [(), (StandardScaler(),), (StandardScaler(), PCA(3, random_state=0))]
-)
+@pytest.mark.parametrize("between", [(), (StandardScaler(), PCA(3, random_state=0))])
 def test_layers_are_found_before_steps_that_mix_columns(between):
     X_test = normal(60, 5)
     last = IsolationForest(n_estimators=10, random_state=0)
@@ -334,18 +310,6 @@ def test_other_estimators_are_rejected():
     unfitted = make_pipeline(LayerActivationTransformer(AnyWidth()), Energy())
     with pytest.raises(ValueError, match="not fitted"):
         score_contributions(unfitted, normal(2, 3), normal(9, 3))
-
-
-def test_datasets_with_labels_are_read():
-    X = normal(40, 3).astype(np.float32)
-    logits = LayerActivationTransformer(torch.nn.Linear(3, 2), "logits")
-    forest = IsolationForest(n_estimators=10, random_state=0)
-    detector = make_pipeline(logits, forest).fit(X)
-    options = {"n_permutations": 3, "random_state": 0}
-    expected = score_contributions(detector, X[:2], X, **options)
-    data = TensorDataset(torch.from_numpy(X), torch.zeros(len(X)))
-    found = score_contributions(detector, X[:2], data, **options)
-    np.testing.assert_allclose(found.contributions, expected.contributions)
 
 
 def test_whole_numbers_in_a_data_frame_mix_with_fractions():

@@ -65,6 +65,13 @@ def test_detectors_are_scored():
     assert np.isnan(display.values[:, 1]).all()
 
 
+def test_numbers_are_not_rounded_up_to_100():
+    display = DetectorHeatMapDisplay(
+        values=np.array([[0.9998, 1.0]]), detectors=["d"], anomalies=["a", "b"]
+    ).plot()
+    assert [text.get_text() for text in display.ax_.texts[:2]] == ["99.9", "100"]
+
+
 @pytest.mark.parametrize("metric", ["tnr_at_tpr", tnr_at_tpr])
 def test_another_metric(metric):
     display = DetectorHeatMapDisplay.from_predictions(ID, ANOMALIES, metric=metric)

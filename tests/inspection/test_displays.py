@@ -11,7 +11,6 @@ import pytest
 from networks import AnyWidth
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skgrad import LODA, MostDiscriminativeLayer, PerClassSVDD, inspection
@@ -253,9 +252,3 @@ def test_importing_needs_no_matplotlib():
 def test_wrong_numbers_are_rejected(values, options, match):
     with pytest.raises(ValueError, match=match):
         check_numbers(values, "values", **options)
-
-
-def test_pipelines_are_named_by_their_last_step():
-    pipeline = make_pipeline(StandardScaler(), IsolationForest(n_estimators=2)).fit(X)
-    display = inspection.ScoreDistributionDisplay.from_estimator(pipeline, X_TEST, Y)
-    assert display.ax_.get_title() == "IsolationForest"

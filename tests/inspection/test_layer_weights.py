@@ -41,7 +41,7 @@ def test_one_curve_for_each_kind():
     pipeline = make_pipeline(StandardScaler(), svdd(weights=[3, 1]))
     pipeline[0].fit(np.array([[-1.0] * 5, [1.0] * 5]))  # mean 0, spread 1
     display = LayerWeightDisplay.from_estimator(
-        pipeline, X, Y, kinds=KINDS, block="block 0", n_weights=3
+        pipeline, X, Y, kinds=KINDS, block="block 0"
     )
     assert display.used == 0.75
     assert list(display.curves) == ["big", "small"]
@@ -51,13 +51,13 @@ def test_one_curve_for_each_kind():
             roc_auc_score(Y[rows], svdd(weights=weights).score_samples(X[rows]))
             for weights in ([0, 1], [1, 1], [1, 0])
         ]
-        assert_allclose(curve, expected)
+        assert_allclose(curve[[0, 5, 10]], expected)
     names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert names == ["big", "small", "weight in use: 0.75"]
 
 
 def test_the_others_share_the_rest():
-    display = LayerWeightDisplay.from_estimator(svdd(**THREE), X, Y, n_weights=5)
+    display = LayerWeightDisplay.from_estimator(svdd(**THREE), X, Y)
     expected = [
         roc_auc_score(Y, svdd(**THREE, weights=[1 - w, 1 - w, 2 * w]).score_samples(X))
         for w in display.weights
@@ -84,7 +84,6 @@ def test_curves_are_drawn_in_percent():
     [
         ({"kinds": ["a"]}, "kinds must hold one name for each of the 40"),
         ({"block": "conv9"}, "block must be None or one of 'block 0', 'logits'; got"),
-        ({"n_weights": 1}, "'n_weights' parameter"),
         ({"y": np.ones(40)}, "y must label some inputs -1"),
         ({"y": np.zeros(40)}, r"^y must hold \+1 .*\[0.0\]"),
     ],
@@ -122,13 +121,11 @@ def test_wrong_estimators_are_rejected():
 
 def test_weight_in_use_is_that_of_fit():
     detector = svdd(weights=[3, 1]).set_params(weights=[1, 3])
-    display = LayerWeightDisplay.from_estimator(detector, X, Y, n_weights=2)
+    display = LayerWeightDisplay.from_estimator(detector, X, Y)
     assert display.used == 0.25
 
 
 def test_infinite_scores_count_only_with_their_weight():
     scores = [[2, 0], [1, 3], [-np.inf, 4], [-np.inf, -np.inf]]
-    display = LayerWeightDisplay.from_predictions(
-        [1, 1, -1, -1], scores, ["a", "b"], n_weights=3
-    )
-    assert display.curves["anomaly"].tolist() == [1, 1, 0.5]
+    display = LayerWeightDisplay.from_predictions([1, 1, -1, -1], scores, ["a", "b"])
+    assert display.curves["anomaly"][[0, 5, 10]].tolist() == [1, 1, 0.5]

@@ -77,12 +77,10 @@ def test_one_kind_alone_is_drawn(value, name):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"y": None}, "y must hold"),
         ({"y": [1, 3]}, "y must hold classes 0 to 2"),
         ({"sigmas": []}, r"sigmas must be of shape \(n_sigmas,\)"),
         ({"sigmas": [0.1, 0]}, r"sigmas must hold standard deviations above 0"),
         ({"n_injections": 0}, "'n_injections' parameter of LossAlignmentDisplay.from_"),
-        ({"X": np.empty((0, 3))}, "X must"),
     ],
 )
 def test_wrong_input_is_rejected(change, match):
@@ -97,7 +95,6 @@ def test_wrong_input_is_rejected(change, match):
     [
         ({"zeta": np.zeros((3, 2, 4))}, r"shape \(2, n_inputs, n_injections\)"),
         ({"zeta": np.full((2, 2, 4), 3)}, "zeta must lie between -1.01 and 1.01"),
-        ({"correct": [True]}, r"correct must be of shape \(2,\)"),
         ({"correct": [1, 2]}, "correct must lie between 0 and 1"),
     ],
 )

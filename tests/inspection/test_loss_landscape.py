@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import AnyShape, AnyWidth, two_classes
+from networks import AnyWidth, two_classes
 from torch import nn
 
 from skgrad import CosineSimilarityMatrixTransformer
@@ -49,7 +49,9 @@ def test_loss_and_classes_of_two_half_planes(size):
 
 @pytest.mark.parametrize("batch_size", [128, 4])
 def test_mean_of_cosines_point_by_point(batch_size):
-    model, rng = AnyShape(), np.random.default_rng(0)
+    # Five classes: of three, only two are not predicted, and all statistics are equal.
+    layers = nn.Flatten(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 5)
+    model, rng = nn.Sequential(*layers).double(), np.random.default_rng(0)
     x, towards, across = rng.normal(size=(3, 2, 3))
     display = from_estimator(
         model, x, towards=towards, across=across, n_grid=3, batch_size=batch_size
@@ -59,7 +61,9 @@ def test_mean_of_cosines_point_by_point(batch_size):
     beside *= np.linalg.norm(along) / np.linalg.norm(beside)
     steps = (-1.5, 0, 1.5)
     points = np.stack([x + a * along + b * beside for a in steps for b in steps])
-    means = CosineSimilarityMatrixTransformer(model).fit_transform(points)[:, 0]
+    cosines = CosineSimilarityMatrixTransformer(model).fit(points)
+    assert cosines.get_feature_names_out()[0] == "others_mean"
+    means = cosines.transform(points)[:, 0]
     np.testing.assert_allclose(display.heights.ravel(), means, atol=1e-12)
     with torch.no_grad():
         classes = model(torch.from_numpy(points)).argmax(dim=1)
@@ -103,7 +107,7 @@ def test_target_outside_the_picture_is_not_marked():
 
 @pytest.mark.parametrize(
     ("size", "offset"),
-    [(0, 0.0), (0, -1e-30), (1e-11, 1.0), (1e-300, 0.0), (1e300, 0.0)],
+    [(0, 0.0), (1e-11, 1.0), (1e300, 0.0)],
 )
 def test_nearly_flat_landscape_is_drawn(size, offset):
     steps, rng = np.linspace(0, 1, 4), np.random.default_rng(0)
@@ -113,24 +117,14 @@ def test_nearly_flat_landscape_is_drawn(size, offset):
     assert legend(display) == ["predicted 0", "input"]
 
 
-def test_many_classes_are_distinguished():
-    steps, classes = np.linspace(-1, 1, 12), np.arange(12).repeat(12).reshape(12, 12)
-    display = draw(steps, steps, classes / 12.0, classes)
-    display.figure_.canvas.draw()
-    assert len(legend(display)) == 13
-
-
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"towards": [1.0, 2.0, 3.0]}, "towards must differ from x"),
-        ({"towards": [[1.0, 2.0, 4.0]]}, r"towards must have the shape of x, \(3,\)"),
         ({"towards": [0.0, 0.0, 1.0], "across": [1.0, 2.0, 2.0]}, "across must not be"),
         ({"across": [1.0]}, r"across must have the shape of x, \(3,\); got \(1,\)"),
         ({"x": [1.0]}, "x must hold 2 or more values for a plane"),
         ({"x": 1.0}, "x must be one input"),
-        ({"x": [1.0, np.nan, 3.0]}, "x must be finite; got NaN"),
-        ({"quantity": "height"}, "'quantity' parameter of LossLandscapeDisplay.from_"),
         ({"n_grid": 1}, "'n_grid' parameter"),
     ],
 )
@@ -161,7 +155,6 @@ def test_error_about_a_batch_says_so(n):
     [
         ({"first": [0.0]}, "first must hold 2 or more steps"),
         ({"second": [1.0, 0.0]}, "second must hold .* in increasing order"),
-        ({"heights": np.zeros((3, 2))}, r"heights must be .* \(2, 2\), .*\(3, 2\)"),
         ({"classes": [[0, 1], [2, 0.5]]}, "classes must hold whole numbers"),
         ({"target": "far"}, "target must be a number or None; got 'far'"),
     ],
