@@ -37,37 +37,32 @@ def attack(name, **options):
     return partial(getattr(attacks, name), nn.Linear(4, 3), X, **options)
 
 
-# Package, what installs it, and a call that needs it.
+# A call that needs a package, the package, and what pip installs.
+ATTACKS, MODEL = '"skgrad[attacks]"', nn.Linear(4, 3)
 CALLS = {
-    "Evaluation.summary": ("pandas", '"skgrad[report]"', summarise),
-    "ScoreDistributionDisplay": ("matplotlib", '"skgrad[plot]"', plot),
-    "carlini_wagner": ("foolbox", '"skgrad[attacks]"', attack("carlini_wagner")),
+    "Evaluation.summary": (summarise, "pandas", '"skgrad[report]"'),
+    "ScoreDistributionDisplay": (plot, "matplotlib", '"skgrad[plot]"'),
+    "carlini_wagner": (attack("carlini_wagner"), "foolbox", ATTACKS),
     "foolbox_attack": (
-        "foolbox",
-        '"skgrad[attacks]"',
         attack("foolbox_attack", attack="LinfPGD", eps=0.1),
+        "foolbox",
+        ATTACKS,
     ),
-    "brendel_bethge": ("numba", '"skgrad[attacks]"', attack("brendel_bethge")),
-    "art_attack": (
-        "art",
-        '"skgrad[attacks]"',
-        attack("art_attack", attack="FastGradientMethod"),
-    ),
-    "jsma": ("art", '"skgrad[attacks]"', attack("jsma")),
+    "brendel_bethge": (attack("brendel_bethge"), "numba", ATTACKS),
+    "art_attack": (attack("art_attack", attack="FastGradientMethod"), "art", ATTACKS),
+    "jsma": (attack("jsma"), "art", ATTACKS),
     "PyTorchOODDetector": (
+        lambda: PyTorchOODDetector(MODEL, "EnergyBased").fit(X),
         "pytorch_ood",
         '"skgrad[ood]"',
-        lambda: PyTorchOODDetector(nn.Linear(4, 3), "EnergyBased").fit(X),
     ),
     "load_dataset": (
-        "torchvision",
-        "torchvision",
         lambda: load_dataset("mnist", data_dir=os.path.dirname(__file__)),
+        *("torchvision", "torchvision"),
     ),
     "MLPAnomalyClassifier": (
-        "skorch",
-        "skorch",
         lambda: MLPAnomalyClassifier().fit(X, LABELS),
+        *("skorch", "skorch"),
     ),
 }
 
@@ -95,7 +90,7 @@ def let_import_fail(monkeypatch, package, error):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_missing_packages(name, monkeypatch):
-    package, wanted, call = CALLS[name]
+    call, package, wanted = CALLS[name]
     error = ModuleNotFoundError(f"No module named {package}", name=package)
     let_import_fail(monkeypatch, package, error)
     what = f"needs? {package}, which is not installed"
@@ -116,7 +111,7 @@ def test_broken_packages(error, monkeypatch):
     let_import_fail(monkeypatch, "torchvision", error)
     what = rf"cannot be imported \({type(error).__name__}: {error}\)"
     with pytest.raises(ImportError, match=what):
-        CALLS["load_dataset"][2]()
+        CALLS["load_dataset"][0]()
 
 
 WITHOUT_OPTIONAL_PACKAGES = """
