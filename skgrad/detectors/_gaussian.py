@@ -39,7 +39,6 @@ class ClassConditionalGaussian(BaseClassConditional):
         Share of the training samples held out to place the threshold.
     threshold : {"overall", "per_class"}, default="overall"
         Whether ``target_fpr`` holds over all inputs or within each predicted class.
-        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -53,16 +52,10 @@ class ClassConditionalGaussian(BaseClassConditional):
         One name for all scored blocks together.
     modelled_classes_ : ndarray of int
         The classes that have their own Gaussians.
-    calibration_scores_ : ndarray of shape (n_held_out,)
-        Scores of the held-out samples.
-    offset_ : float
-        The overall threshold: lower scores are rejected.
-    class_offsets_ : dict of int to float, or None
-        The thresholds per class, with ``threshold="per_class"``.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Column names of X, if it was a data frame.
+    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+        Scores of held-out samples, and their thresholds overall and per class.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
 
     See Also
     --------
@@ -197,7 +190,7 @@ class _Gaussian:
 
 def _shrunk(Z):
     """Return the shrunk covariance of centred rows."""
-    # One sample tells nothing of the covariance: assume unit variances.
+    # One sample has no covariance: unit variances are assumed.
     if len(Z) == 1:
         return np.eye(Z.shape[1])
     return LedoitWolf(assume_centered=True).fit(Z).covariance_

@@ -68,9 +68,9 @@ class Histograms:
     def _locate(self, values):
         """Return each value's row of the counts, and whether it lies in the range."""
         position = (values - self.low) / self.width - self.first
-        # Rounding may put the extreme training points a hair beyond the edges.
-        hair = 1e-9 * self.n_bins
-        inside = (position >= -hair) & (position <= self.n_bins + hair)
+        # Rounding may put the extreme training points slightly beyond the edges.
+        tolerance = 1e-9 * self.n_bins
+        inside = (position >= -tolerance) & (position <= self.n_bins + tolerance)
         return np.clip(position, 0, self.n_bins - 1).astype(np.intp), inside
 
     def _count(self, values):

@@ -47,10 +47,8 @@ class LODA(BaseNoveltyDetector):
         Scores of the held-out samples.
     offset_ : float
         The threshold: lower scores are rejected.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Column names of X, if it was a data frame.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
 
     See Also
     --------

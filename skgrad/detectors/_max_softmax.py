@@ -21,11 +21,9 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
-        Share of the training samples held out to place the threshold. Nothing else is
-        learnt.
+        Share of the training samples held out to place the threshold.
     threshold : {"overall", "per_class"}, default="overall"
         Whether ``target_fpr`` holds over all inputs or within each predicted class.
-        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -33,16 +31,10 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
     ----------
     logits_ : slice
         The columns of the logits: those with that name, or all if there are none.
-    calibration_scores_ : ndarray of shape (n_held_out,)
-        Scores of the held-out samples.
-    offset_ : float
-        The overall threshold: lower scores are rejected.
-    class_offsets_ : dict of int to float, or None
-        The thresholds per class, with ``threshold="per_class"``.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Column names of X, if it was a data frame.
+    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+        Scores of held-out samples, and their thresholds overall and per class.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
 
     See Also
     --------

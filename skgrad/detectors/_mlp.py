@@ -58,10 +58,8 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         The trained network, in float64.
     validation_indices_ : ndarray of int
         The rows of X that were held out.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Column names of X, if it was a data frame.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
 
     See Also
     --------

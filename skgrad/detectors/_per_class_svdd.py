@@ -43,8 +43,7 @@ class PerClassSVDD(BaseClassConditional):
         Share of the training samples held out to place the threshold.
     threshold : {"overall", "per_class"}, default="overall"
         Whether ``target_fpr`` holds over all inputs or within each predicted class (the
-        paper's :math:`\tau_i`). Classes with too few held-out samples get the overall
-        threshold, with a warning.
+        paper's :math:`\tau_i`).
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -58,16 +57,10 @@ class PerClassSVDD(BaseClassConditional):
         Names of the blocks, in the order of `block_scores`.
     modelled_classes_ : ndarray of int
         The classes that have their own descriptions.
-    calibration_scores_ : ndarray of shape (n_held_out,)
-        Scores of the held-out samples.
-    offset_ : float
-        The overall threshold: lower scores are rejected.
-    class_offsets_ : dict of int to float, or None
-        The thresholds per class, with ``threshold="per_class"``.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Column names of X, if it was a data frame.
+    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+        Scores of held-out samples, and their thresholds overall and per class.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
 
     See Also
     --------

@@ -38,17 +38,8 @@ def make_confounding_gradient_detector(
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     log : bool, default=False
         Whether the MLP gets the logarithms of the norms. The paper gives it the norms.
-    input_shape : array-like of int, default=None
-        Shape of one sample, if X comes as 2-D rows.
-    batch_size : int, default=128
-        Samples per pass.
-    device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a private
-        copy.
-    memory : str or joblib.Memory, default=None
-        Cache of the features on disk, as in scikit-learn's Pipeline.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    input_shape, batch_size, device, memory, verbose : optional
+        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws what the MLP draws.
 
@@ -116,17 +107,8 @@ def make_geometric_gradient_detector(
         Compare signs of gradients (the paper's) or the gradients themselves.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape : array-like of int, default=None
-        Shape of one sample, if X comes as 2-D rows.
-    batch_size : int, default=128
-        Samples per pass.
-    device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a private
-        copy.
-    memory : str or joblib.Memory, default=None
-        Cache of the features on disk, as in scikit-learn's Pipeline.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    input_shape, batch_size, device, memory, verbose : optional
+        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the cuts of LODA and the samples held out for the threshold.
 
@@ -207,17 +189,8 @@ def make_uniform_detector(
         Bound on the share of training samples outside each description.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape : array-like of int, default=None
-        Shape of one sample, if X comes as 2-D rows.
-    batch_size : int, default=128
-        Samples per pass.
-    device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a private
-        copy.
-    memory : str or joblib.Memory, default=None
-        Cache of the features on disk, as in scikit-learn's Pipeline.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    input_shape, batch_size, device, memory, verbose : optional
+        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the threshold.
 
@@ -276,17 +249,8 @@ def make_recommended_detector(
         layers, spread evenly over the depth of the network.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape : array-like of int, default=None
-        Shape of one sample, if X comes as 2-D rows.
-    batch_size : int, default=128
-        Samples per pass.
-    device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a private
-        copy.
-    memory : str or joblib.Memory, default=None
-        Cache of the features on disk, as in scikit-learn's Pipeline.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    input_shape, batch_size, device, memory, verbose : optional
+        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the p-values and for the threshold.
 

@@ -63,7 +63,6 @@ class ConformalDetector(BaseDecision):
         Share of the in-distribution samples held out to place the threshold.
     threshold : {"overall", "per_class"}, default="overall"
         Whether ``target_fpr`` holds over all inputs or within each predicted class.
-        Classes with too few held-out samples get the overall threshold, with a warning.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples, and seeds for every ``random_state`` of the
         detector that is None.
@@ -77,7 +76,7 @@ class ConformalDetector(BaseDecision):
     offset_ : float
         The overall threshold: lower scores are rejected.
     class_offsets_ : dict, or None
-        The thresholds per class, with ``threshold="per_class"``.
+        The thresholds of classes with enough held-out samples, if placed per class.
     n_features_in_ : int
         Length of the second axis of X, if X has one.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
