@@ -8,7 +8,7 @@ from ._lid import LID
 from ._mahalanobis import Mahalanobis
 from ._make_baselines import make_baselines
 from ._odin import ODIN
-from ._outlier_exposure import OutlierExposureLoss, fine_tune_with_outliers
+from ._outlier_exposure import fine_tune_with_outliers
 from ._pytorch_ood import PyTorchOODDetector
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "GradNorm",
     "KernelDensityUncertainty",
     "Mahalanobis",
-    "OutlierExposureLoss",
     "PyTorchOODDetector",
     "fine_tune_with_outliers",
     "make_baselines",

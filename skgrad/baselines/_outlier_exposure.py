@@ -30,63 +30,18 @@ from ..torch_engine.training import fit_net, seeded_training
 OUTLIER, RATIO = -1, 2
 
 
-class OutlierExposureLoss(nn.Module):
-    r"""Cross-entropy, for outliers with the uniform distribution as the target.
+class _OutlierExposureLoss(nn.Module):
+    """Cross-entropy, for outliers with the uniform distribution as the target.
 
-    With the logits z, their softmax p, C classes, in-distribution samples with labels
-    y and outliers,
-
-    .. math::
-        \mathcal L = \operatorname*{mean}_{\text{in-distribution}} (-\log p_y)
-        + \lambda \operatorname*{mean}_{\text{outliers}}
-        \Bigl(- \frac 1 C \sum_{j=1}^C \log p_j\Bigr),
-
-    so that the loss of outliers is minimal where all classes are equally probable.
-
-    Parameters
-    ----------
-    weight : float, default=0.5
-        The weight :math:`\lambda`; the paper's for images.
-
-    Notes
-    -----
-    Each mean is over its own samples, as in the paper, whatever their share of the
-    batch; a mean of no samples is 0.
-
-    References
-    ----------
-    Hendrycks, Mazeika, Dietterich (2019), "Deep Anomaly Detection with Outlier
-    Exposure", Eq. 1, Sec. 4.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skgrad.baselines import OutlierExposureLoss
-    >>> logits = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
-    >>> loss = OutlierExposureLoss(weight=0.5)(logits, torch.tensor([1, -1]))
-    >>> round(loss.item(), 4)  # 1.5 log 2
-    1.0397
+    Eq. 1 of the paper. Targets below 0 mark outliers; each of the two means is over its
+    own samples, whatever their share of the batch, and 0 without any.
     """
 
-    def __init__(self, weight=0.5):
+    def __init__(self, weight):
         super().__init__()
         self.weight = weight
 
     def forward(self, logits, target):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (n_samples, n_classes)
-            The logits of the batch.
-        target : Tensor of int64 of shape (n_samples,)
-            The labels; those below 0 mark outliers.
-
-        Returns
-        -------
-        Tensor of shape ()
-            The loss.
-        """
         log_p = as_logits(logits, len(target)).log_softmax(dim=1)
         outlier = target < 0
         known = nn.functional.nll_loss(log_p[~outlier], target[~outlier])
@@ -126,11 +81,19 @@ def fine_tune_with_outliers(
     random_state=None,
     verbose=False,
 ):
-    """Fine-tune a copy of a classifier so that it is uncertain about outliers.
+    r"""Fine-tune a copy of a classifier so that it is uncertain about outliers.
 
     What the copy learns from some outliers generalises to others: its confidence is a
-    better score afterwards. Training minimises `OutlierExposureLoss` by stochastic
-    gradient descent, with two outliers for each in-distribution sample in a batch.
+    better score afterwards. With the softmax p of C classes and the weight
+    :math:`\lambda`, training minimises
+
+    .. math::
+        \operatorname*{mean}_{\text{in-distribution}} (-\log p_y)
+        + \lambda \operatorname*{mean}_{\text{outliers}}
+        \Bigl(- \frac 1 C \sum_{j=1}^C \log p_j\Bigr)
+
+    by stochastic gradient descent, with two outliers for each in-distribution sample in
+    a batch.
 
     Parameters
     ----------
@@ -145,7 +108,7 @@ def fine_tune_with_outliers(
         Any number of outliers. They should differ from the anomalies of a later
         evaluation, which would otherwise not be unknown.
     weight : float, default=0.5
-        Weight of the loss of outliers.
+        The weight :math:`\lambda`; the default is the paper's for images.
     max_epochs : int, default=10
         Passes over X.
     learning_rate : float, default=0.001
@@ -178,7 +141,7 @@ def fine_tune_with_outliers(
     References
     ----------
     Hendrycks, Mazeika, Dietterich (2019), "Deep Anomaly Detection with Outlier
-    Exposure", Sec. 4.
+    Exposure", Eq. 1, Sec. 4.
 
     Examples
     --------
@@ -278,7 +241,7 @@ def _make_net(module, **options):
     schedule = LRScheduler("CosineAnnealingLR", T_max=options["max_epochs"])
     return skorch.NeuralNetClassifier(
         module,
-        criterion=OutlierExposureLoss,
+        criterion=_OutlierExposureLoss,
         # skorch infers this for its own losses alone.
         predict_nonlinearity=partial(torch.softmax, dim=-1),
         optimizer=torch.optim.SGD,

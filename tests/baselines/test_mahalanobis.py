@@ -8,7 +8,6 @@ from torch import nn
 
 from skgrad.baselines import Mahalanobis
 from skgrad.detectors._combined import log_p_values
-from skgrad.metrics import auroc
 
 # A threshold for which few samples suffice.
 FEW = {"target_fpr": 0.5, "random_state": 0}
@@ -109,21 +108,6 @@ def test_fisher_adds_the_log_p_values_of_layers():
         known = np.sort(one.score_samples(reference))
         expected = expected + log_p_values(one.score_samples(queries), known)
     assert_allclose(both.score_samples(queries), expected, rtol=0.01, atol=0.05)
-
-
-def test_logistic_regression_learns_from_known_anomalies():
-    net, X = small_net(), rows(500)
-    # Anomalies that show in the first layer, not in the last.
-    known, strange = rows(100, seed=1, scale=3), rows(200, seed=2, scale=3)
-    options = {"layers": ["0", "penultimate"], "random_state": 0}
-    y = np.repeat([1, -1], [500, 100])
-    learnt = Mahalanobis(net, combination="logistic", **options)
-    learnt.fit(np.concatenate([X, known]), y)
-    queries = np.concatenate([rows(200, seed=3), strange])
-    truth = np.repeat([1, -1], 200)
-    assert auroc(truth, learnt.score_samples(queries)) > 0.9
-    # The known anomalies are used for the weights alone.
-    assert len(learnt.calibration_scores_) == 100
 
 
 @pytest.mark.parametrize("n_samples", [2, 4])

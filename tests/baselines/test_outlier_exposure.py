@@ -12,13 +12,13 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from skgrad import make_uniform_detector
-from skgrad.baselines import OutlierExposureLoss, fine_tune_with_outliers
-from skgrad.baselines._outlier_exposure import _MixedBatches
+from skgrad.baselines import fine_tune_with_outliers
+from skgrad.baselines._outlier_exposure import _MixedBatches, _OutlierExposureLoss
 
 
 def test_loss_by_hand():
     logits = torch.tensor([[np.log(3.0), 0.0], [0.0, 0.0], [np.log(3.0), 0.0]])
-    loss = OutlierExposureLoss(weight=2.0)
+    loss = _OutlierExposureLoss(weight=2.0)
     known, flat, sharp = -np.log(3 / 4), np.log(2), -np.log(3 / 16) / 2
     assert_allclose(loss(logits, torch.tensor([0, -1, -1])), known + flat + sharp)
     assert_allclose(loss(logits[:1], torch.tensor([0])), known, rtol=1e-6)
@@ -28,7 +28,7 @@ def test_loss_by_hand():
 def test_loss_is_least_for_equal_probabilities():
     logits = torch.randn(4, 5, dtype=torch.float64).requires_grad_()
     target = torch.tensor([-1, -1, 0, 2])
-    loss = OutlierExposureLoss(weight=0.5)(logits, target)
+    loss = _OutlierExposureLoss(weight=0.5)(logits, target)
     (gradient,) = torch.autograd.grad(loss, logits)
     p = logits.softmax(dim=1)
     assert_allclose(gradient[:2], (p[:2] - 1 / 5).detach() / 4)

@@ -175,6 +175,7 @@ def test_the_net_of_the_mlp_is_in_the_file(tmp_path):
     assert loaded.n_hidden == 5
 
 
+@pytest.mark.slow
 def test_another_process_returns_the_same(tmp_path):
     detector = fitted(RECIPES["make_geometric_gradient_detector"])
     skgrad.save(detector, tmp_path / "d")
