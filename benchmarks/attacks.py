@@ -1,14 +1,14 @@
-"""The attacks beside foolbox's: how often they succeed, what they change, their time.
+"""Compare the attacks with foolbox's: success, size of the changes, time.
 
     python benchmarks/attacks.py --data-dir DIR  # the table of RESULTS.md, on MNIST
     python benchmarks/attacks.py                 # on the embedded digits
-    python benchmarks/attacks.py --quick         # few images, to see that it runs
+    python benchmarks/attacks.py --quick         # few images, to check that it runs
 
-Both attack the same network and the same images, with the same steps and batch size,
-and both report what succeeded. The attacks are taken in turn, round by round; times are
-medians over the rounds and the median ratio of a round. "Equal values": within 1e-4
-of those of foolbox, and of foolbox with network and images in float64, where it loses
-no digits to a saturated softmax. Attacks with a random start draw different ones.
+Both libraries attack the same network and images, with the same steps and batch size.
+They take turns, round by round; times are medians over the rounds, the ratio is the
+median of the rounds' ratios. "Equal values" are within 1e-4 of those of foolbox, and of
+foolbox with network and images in float64, where it loses no digits to a saturated
+softmax. Attacks with a random start draw different ones.
 """
 
 import argparse
@@ -17,12 +17,13 @@ import os
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-# Else foolbox warns where there is no git.
+# Otherwise foolbox warns where git is missing.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 import foolbox
 
@@ -34,14 +35,14 @@ BATCH_SIZE = 128
 
 
 def digits(n_samples):
-    """Return a network, and test images with their classes, of the embedded digits."""
+    """Return a network, test images and their classes, of the embedded digits."""
     data = load_digits_images()
     net = train_digits_network(data.X_train, data.y_train, random_state=0)
     return net, data.X_test[:n_samples], data.y_test[:n_samples]
 
 
 def mnist(data_dir, n_samples):
-    """Return the same of MNIST, the network being that of examples/papers/mnist.py."""
+    """Return the same of MNIST, with the network of examples/papers/mnist.py."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "papers"))
     from mnist import load_mnist, train
 
@@ -51,57 +52,50 @@ def mnist(data_dir, n_samples):
 
 
 def pairs(eps, eps_l2, n_steps):
-    """Yield name, eps, our attack and foolbox's."""
+    """Return name, eps, our attack and foolbox's, one row of the table each."""
     theirs = foolbox.attacks
-    walk = {"n_steps": n_steps}
     steps = {"steps": n_steps, "rel_stepsize": 0.25}
-    l2 = {"eps": eps_l2, "norm": "l2"}
-    yield (
-        f"FGSM, {eps}",
-        eps,
-        lambda *data: fgsm(*data, eps=eps),
-        theirs.LinfFastGradientAttack(),
-    )
-    yield (
-        f"BIM, {eps}",
-        eps,
-        lambda *data: bim(*data, eps=eps, **walk),
-        theirs.LinfBasicIterativeAttack(**steps),
-    )
-    yield (
-        f"PGD, {eps}",
-        eps,
-        lambda *data: pgd(*data, eps=eps, random_state=0, **walk),
-        theirs.LinfPGD(**steps),
-    )
-    yield (
-        f"PGD, L2, {eps_l2}",
-        eps_l2,
-        lambda *data: pgd(*data, random_state=0, **l2, **walk),
-        theirs.L2PGD(**steps),
-    )
-    yield (
-        f"PGD, L2, {eps_l2}, from X",
-        eps_l2,
-        lambda *data: pgd(*data, random_start=False, **l2, **walk),
-        theirs.L2PGD(random_start=False, **steps),
-    )
+    linf = {"eps": eps, "n_steps": n_steps}
+    l2 = {"eps": eps_l2, "n_steps": n_steps, "norm": "l2"}
+    seed, at_x = {"random_state": 0}, {"random_start": False}
+    return [
+        (f"FGSM, {eps}", eps, partial(fgsm, eps=eps), theirs.LinfFastGradientAttack()),
+        (
+            f"BIM, {eps}",
+            eps,
+            partial(bim, **linf),
+            theirs.LinfBasicIterativeAttack(**steps),
+        ),
+        (f"PGD, {eps}", eps, partial(pgd, **linf, **seed), theirs.LinfPGD(**steps)),
+        (
+            f"PGD, L2, {eps_l2}",
+            eps_l2,
+            partial(pgd, **l2, **seed),
+            theirs.L2PGD(**steps),
+        ),
+        (
+            f"PGD, L2, {eps_l2}, from X",
+            eps_l2,
+            partial(pgd, **l2, **at_x),
+            theirs.L2PGD(**at_x, **steps),
+        ),
+    ]
 
 
 def run_theirs(attack, model, X, y, eps):
-    """Attack in batches, arrays in and out; return adversarials and successes."""
+    """Run an attack of foolbox in batches; return adversarial inputs and success."""
     ends, successes = [], []
     for start in range(0, len(X), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
-        images, labels = torch.from_numpy(X[part]), torch.from_numpy(y[part])
-        _, end, success = attack(model, images, labels, epsilons=eps)
+        images, classes = torch.from_numpy(X[part]), torch.from_numpy(y[part])
+        _, end, success = attack(model, images, classes, epsilons=eps)
         ends.append(end)
         successes.append(success)
     return torch.cat(ends).numpy(), torch.cat(successes).numpy()
 
 
 def timed(work):
-    """Return the seconds that a call takes, and what it returns."""
+    """Return the seconds that a call takes, and its result."""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
@@ -122,9 +116,9 @@ def compare(net, X, y, settings, n_rounds):
     for name, eps, ours, attack in pairs(*settings):
         seconds = []
         for _ in range(n_rounds):
-            mine, result = timed(lambda ours=ours: ours(net, X, y))
+            mine, result = timed(partial(ours, net, X, y))
             other, (ends, success) = timed(
-                lambda attack=attack, eps=eps: run_theirs(attack, model, X, y, eps)
+                partial(run_theirs, attack, model, X, y, eps)
             )
             seconds.append((mine, other))
         exact, _ = run_theirs(attack, wide, X.astype(np.float64), y, eps)

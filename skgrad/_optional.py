@@ -9,7 +9,7 @@ def import_package(name, who, extra=None):
     Parameters
     ----------
     name : str
-        The package or a module in it, such as ``"art.attacks"``.
+        The package or a module in it, such as ``"foolbox.attacks"``.
     who : str
         What cannot be done without it, with the verb, such as "This attack needs".
     extra : str, default=None

@@ -113,6 +113,7 @@ ATTACKS = {
     "random_noise": partial(attacks.random_noise, **_EPS),
     "semantic": attacks.semantic,
     "rotate": attacks.rotate,
+    "jsma": partial(attacks.jsma, gamma=0.05),
     "cosine_similarity_attack": partial(attacks.cosine_similarity_attack, **_STEPS),
     "fooling_images": partial(attacks.fooling_images, n_generations=2),
 }
@@ -124,11 +125,6 @@ if find_spec("foolbox"):
     )
     LIBRARY_ATTACKS["foolbox_attack"] = partial(
         attacks.foolbox_attack, attack="LinfFastGradientAttack", **_EPS
-    )
-if find_spec("art"):
-    LIBRARY_ATTACKS["jsma"] = partial(attacks.jsma, gamma=0.05)
-    LIBRARY_ATTACKS["art_attack"] = partial(
-        attacks.art_attack, attack="FastGradientMethod", options=_EPS
     )
 
 

@@ -22,7 +22,6 @@ HEAVY = [
     "skorch",
     "torchvision",
     "foolbox",
-    "art",
     "pytorch_ood",
 ]
 

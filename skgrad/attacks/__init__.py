@@ -1,7 +1,6 @@
 """Adversarial inputs, for any input shape and bounds."""
 
 from ._adaptive import adaptive_pgd
-from ._art import art_attack
 from ._base import AttackResult
 from ._bim import bim
 from ._brendel_bethge import brendel_bethge
@@ -20,7 +19,6 @@ from ._semantic import semantic
 __all__ = [
     "AttackResult",
     "adaptive_pgd",
-    "art_attack",
     "bim",
     "brendel_bethge",
     "carlini_wagner",

@@ -41,9 +41,9 @@ def cosine_similarity_attack(
 ):
     r"""Cosine similarity attack (CSA): leave the class, keep the gradients aligned.
 
-    Paper B detects untrustworthy inputs by input gradients that point apart, those of
-    the classes that were not predicted. This attack on its detector looks for inputs
-    that are misclassified and whose gradients agree. It ascends
+    Paper B detects untrustworthy inputs by the input gradients of the classes that were
+    not predicted, which point in different directions. This attack on its detector
+    looks for misclassified inputs whose gradients agree. It ascends
 
     .. math:: w \frac{1}{|S_1|} \sum_{(i, j) \in S_1} \cos(\nabla_x L_i, \nabla_x L_j)
               + (1 - w) L_y, \qquad L_i = \mathrm{CE}(F(x), i),

@@ -7,14 +7,10 @@ import torch
 from sklearn.utils import check_random_state
 
 from .._compat import validate_params
+from .._messages import brief, did_you_mean
 from ._balls import per_sample
 from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._library import (
-    draw_seeds,
-    find_attack,
-    import_library,
-    perturb_in_box,
-)
+from ._library import Box, draw_seeds, import_library, seeded
 
 # These start from an adversarial input, and fail for a whole batch if one has none.
 _NEED_START = (
@@ -127,7 +123,7 @@ def foolbox_attack(
     [0.25]
     """
     attacks = import_library("foolbox").attacks
-    attack = find_attack(attack, attacks, attacks.Attack)(**(options or {}))
+    attack = _find_attack(attack, attacks)(**(options or {}))
     if eps is None and isinstance(attack, attacks.base.FixedEpsilonAttack):
         raise ValueError(
             f"eps must be a positive number for {type(attack).__name__}, an attack of "
@@ -139,6 +135,23 @@ def foolbox_attack(
     return run_attack(
         perturb, model, X, y, target, bounds, batch_size, device, random_state
     )
+
+
+def _find_attack(attack, module):
+    """Return the attack class that is given itself or by its name."""
+    if isinstance(attack, type) and issubclass(attack, module.Attack):
+        return attack
+    known = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, module.Attack)
+    ]
+    if attack not in known:
+        raise ValueError(
+            "attack must be the name or the class of an attack in foolbox.attacks; got "
+            f"{brief(attack)}.{did_you_mean(attack, known, most=4, cutoff=0.45)}"
+        )
+    return getattr(module, attack)
 
 
 def foolbox_perturb(make, eps, seeds):
@@ -153,15 +166,29 @@ def foolbox_perturb(make, eps, seeds):
     seeds : ndarray of int of shape (n_samples,)
         One for each input.
     """
-    foolbox = import_library("foolbox")
+    foolbox, name = import_library("foolbox"), type(make(1)).__name__
 
-    def attack_box(batch, box, own):
-        with warnings.catch_warnings():
+    def perturb(batch):
+        box, own = Box.around(batch), seeds[batch.rows]
+        with (
+            seeded(int(own[0]), batch.x.device),
+            torch.enable_grad(),
+            warnings.catch_warnings(),
+        ):
             # eagerpy shares arrays that it marked as read-only; nothing writes to them.
             warnings.filterwarnings("ignore", "The given NumPy array", UserWarning)
-            return _Run(foolbox, make, eps, batch, box).run(own)
+            try:
+                found = _Run(foolbox, make, eps, batch, box).run(own)
+            except Exception as error:
+                error.add_note(
+                    f"Raised while {name} attacked inputs of shape "
+                    f"{tuple(batch.x.shape[1:])}. Not every attack takes every shape, "
+                    "model, option and target (or none)."
+                )
+                raise
+        return box.outside(found.detach(), batch)
 
-    return perturb_in_box(attack_box, type(make(1)).__name__, seeds)
+    return perturb
 
 
 class _Run:

@@ -1,4 +1,4 @@
-"""What the attacks of other libraries need: a model, a range of values and seeds."""
+"""What the attacks of foolbox need: a model, a range of values and seeds."""
 
 import os
 import random
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .._messages import brief, did_you_mean
+from .._messages import brief
 from .._optional import import_package
 from .._validation import check_inputs
 from ..torch_engine.model_state import as_logits, check_recorded
@@ -28,60 +28,6 @@ def import_library(name):
         return import_package(name, "This attack needs", "attacks")
 
 
-def find_attack(attack, module, base):
-    """Return the attack class that is given itself or by its name in a module."""
-    if isinstance(attack, str):
-        known = [
-            name
-            for name, value in vars(module).items()
-            if isinstance(value, type) and issubclass(value, base)
-        ]
-        if attack not in known:
-            raise ValueError(
-                f"attack must be the name of an attack in {module.__name__}; got "
-                f"{attack!r}.{did_you_mean(attack, known, most=4, cutoff=0.45)}"
-            )
-        attack = getattr(module, attack)
-    if not (isinstance(attack, type) and issubclass(attack, base)):
-        raise TypeError(
-            f"attack must be the name or the class of an attack in {module.__name__}; "
-            f"got {brief(attack)}."
-        )
-    return attack
-
-
-def perturb_in_box(attack_box, name, seeds):
-    """Return an attack of another library as `run_attack` takes it.
-
-    Parameters
-    ----------
-    attack_box : callable
-        Takes a `Batch`, its `Box` and a seed per input; returns adversarial inputs of
-        the box, a Tensor.
-    name : str
-        The attack's name in messages.
-    seeds : ndarray of int of shape (n_samples,)
-        One for each input.
-    """
-
-    def perturb(batch):
-        box = Box.around(batch)
-        own = seeds[batch.rows]
-        with seeded(int(own[0]), batch.x.device), torch.enable_grad():
-            try:
-                found = attack_box(batch, box, own)
-            except Exception as error:
-                error.add_note(
-                    f"Raised while {name} attacked inputs of shape "
-                    f"{tuple(batch.x.shape[1:])}. Not every attack takes every shape, "
-                    "model, option and target (or none); some need further packages."
-                )
-                raise
-        return box.outside(found.detach(), batch)
-
-    return perturb
-
-
 def draw_seeds(X, random_state):
     """Draw a seed per input, so that its random numbers do not depend on others."""
     X = check_inputs(X)
@@ -92,7 +38,7 @@ def draw_seeds(X, random_state):
 
 @contextmanager
 def seeded(seed, device):
-    """Seed the global generators, from which the libraries draw, and restore them."""
+    """Seed the global generators, from which foolbox draws, and restore them."""
     with torch_seeded(seed, device):
         python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
         random.seed(seed)
@@ -106,7 +52,7 @@ def seeded(seed, device):
 
 @dataclass(frozen=True)
 class Box:
-    """The inputs as the libraries want them: in float32, between 0 and one number.
+    """The inputs as foolbox wants them: in float32, between 0 and one number.
 
     A value x of X is (x - shift) / scale in the box. The scale is 1 where the bounds
     have one width, so that lengths are those of X; otherwise it is the width, and
@@ -137,7 +83,7 @@ class Box:
         width = high - low
         if not torch.isfinite(width).all():
             raise ValueError(
-                "bounds must be finite for attacks of other libraries; got "
+                "bounds must be finite for attacks of foolbox; got "
                 f"{brief(batch.bounds)}."
             )
         if torch.allclose(width, width.flatten()[0]):
@@ -159,7 +105,7 @@ class Box:
 class _InBox(nn.Module):
     """A frozen model as a function of the values in a box, in float32.
 
-    The model is hidden from ``modules()`` and ``parameters()``: nothing that a library
+    The model is hidden from ``modules()`` and ``parameters()``: nothing that foolbox
     does to this wrapper, such as ``to``, ``train`` or ``zero_grad``, reaches it.
     """
 

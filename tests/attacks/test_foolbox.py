@@ -1,4 +1,4 @@
-"""foolbox through the adapter: equal results, seeds, starting points, messages."""
+"""The attacks of foolbox: equal results, seeds, starting points, messages."""
 
 import random
 import sys
@@ -100,7 +100,7 @@ def test_own_attacks_equal_those_of_foolbox(name, targeted):
     assert result.linf.max() > 0.01
 
 
-CARLINI_WAGNER = {"steps": 20, "stepsize": 0.2, "binary_search_steps": 2}
+CARLINI_WAGNER = {"steps": 20, "stepsize": 0.2, "initial_const": 9.0}
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,7 @@ CARLINI_WAGNER = {"steps": 20, "stepsize": 0.2, "binary_search_steps": 2}
     [
         ("LinfDeepFoolAttack", {"steps": 5}, 0.3, None),
         slow("LinfDeepFoolAttack", {"steps": 5}, None, None),
-        slow(
-            "L2CarliniWagnerAttack", {**CARLINI_WAGNER, "initial_const": 9}, None, None
-        ),
+        slow("L2CarliniWagnerAttack", CARLINI_WAGNER, None, None),
         slow("LinfFastGradientAttack", {}, 0.2, None),
         slow("LinfPGD", {"steps": 10, "random_start": False}, 0.5, 2),
         slow("DDNAttack", {"steps": 10}, None, None),
@@ -168,7 +166,7 @@ def test_starting_points():
     with torch.no_grad():
         net.bias.copy_(torch.tensor([35.0, -35.0]))
     assert foolbox_attack(net, np.full((2, 40), 0.5), **call).success.all()
-    # The attack's own start, beside which none is searched.
+    # The attack finds its start itself.
     start = theirs.BinarySearchContrastReductionAttack(target=1.0)
     call["options"]["init_attack"] = start
     assert foolbox_attack(squares(), x, **call).success.all()
@@ -255,7 +253,7 @@ def test_seeds_repeat_and_global_generators_are_unchanged():
     ("change", "error", "message"),
     [
         ({"attack": "DeepFol"}, ValueError, "Did you mean .*DeepFoolAttack"),
-        ({"attack": 3}, TypeError, "attack must be the name or the class of an att"),
+        ({"attack": 3}, ValueError, "attack must be the name or the class of an att"),
         ({"options": {"stes": 3}}, TypeError, "'stes'"),
         ({"options": 3}, ValueError, "'options' parameter"),
         ({"attack": "FGSM"}, ValueError, "eps must be a positive number for LinfFast"),
@@ -297,8 +295,7 @@ def test_models_without_a_gradient():
         attack(seeded(lambda: Rounded(2, 2)))
 
 
-@pytest.mark.parametrize("name", ["foolbox", "art"])
-def test_missing_packages_are_named(name, monkeypatch):
-    monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=rf'needs {name}.*"skgrad\[attacks\]"'):
-        import_library(name)
+def test_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "foolbox", None)
+    with pytest.raises(ImportError, match=r'needs foolbox.*"skgrad\[attacks\]"'):
+        import_library("foolbox")

@@ -137,7 +137,6 @@ def test_paper_b_figures_are_drawn_and_linked(tmp_path, papers, monkeypatch):
 @pytest.mark.slow
 def test_paper_c_writes_its_page(tmp_path, papers, monkeypatch):
     pytest.importorskip("foolbox")
-    pytest.importorskip("art")
     page = run_script("paper_c", tmp_path, papers, monkeypatch)
     for number in range(2, 10):
         assert f"\n## Table {number}: " in page
@@ -152,7 +151,7 @@ def test_paper_c_writes_its_page(tmp_path, papers, monkeypatch):
 
 @pytest.mark.slow
 def test_all_detectors_writes_its_page(tmp_path, papers, monkeypatch):
-    for library in ("foolbox", "art", "pytorch_ood"):
+    for library in ("foolbox", "pytorch_ood"):
         pytest.importorskip(library)
     page = run_script("all_detectors", tmp_path, papers, monkeypatch)
     tables = page_tables(page)

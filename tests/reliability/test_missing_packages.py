@@ -49,8 +49,6 @@ CALLS = {
         ATTACKS,
     ),
     "brendel_bethge": (attack("brendel_bethge"), "numba", ATTACKS),
-    "art_attack": (attack("art_attack", attack="FastGradientMethod"), "art", ATTACKS),
-    "jsma": (attack("jsma"), "art", ATTACKS),
     "PyTorchOODDetector": (
         lambda: PyTorchOODDetector(MODEL, "EnergyBased").fit(X),
         "pytorch_ood",
@@ -118,7 +116,7 @@ WITHOUT_OPTIONAL_PACKAGES = """
 import sys
 class Gone:
     def find_spec(self, name, path=None, target=None):
-        if name in ("pandas", "matplotlib", "foolbox", "numba", "art", "pytorch_ood",
+        if name in ("pandas", "matplotlib", "foolbox", "numba", "pytorch_ood",
                     "torchvision", "skorch", "pyod", "jinja2", "skops"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Gone())
