@@ -1,13 +1,9 @@
 """``python -m skgrad``: the demo; ``python -m skgrad evaluate``: any evaluation."""
 
-import io
-import os
 import sys
-import warnings
 
 from ._command_line import (
     OptionError,
-    check_writable,
     demo_parser,
     evaluate_parser,
     naming_option,
@@ -53,24 +49,24 @@ def main(arguments=None):
 
 
 def _run_demo(options):
-    check_writable(options.output, ["table.csv", "scores.png"])
     import torch
 
     from .evaluation import render_table, write_csv
     from .evaluation._demo import run_demo
     from .torch_engine.model_state import check_device
 
+    with naming_option("--output"):
+        options.output.mkdir(parents=True, exist_ok=True)
     with naming_option("--device"):
         check_device(options.device)
     # The network is so small that threads would mostly wait for one another.
     torch.set_num_threads(1)
-    with warnings.catch_warnings(record=True) as caught:
-        results, accuracy = run_demo(
-            target_fpr=options.target_fpr,
-            random_state=options.seed,
-            device=options.device,
-            verbose=not options.quiet,
-        )
+    results, accuracy = run_demo(
+        target_fpr=options.target_fpr,
+        random_state=options.seed,
+        device=options.device,
+        verbose=not options.quiet,
+    )
     with naming_option("--output"):
         table = options.output / "table.csv"
         rate = options.target_fpr
@@ -85,25 +81,6 @@ def _run_demo(options):
     print(render_table(results))
     if not options.quiet:
         print(_legend(results, rate, written))
-    show_warnings(caught, rate)
-
-
-def show_warnings(caught, target_fpr):
-    """Show once what every detector warned of, and other warnings as they are."""
-    from .detectors import TooFewSamplesWarning
-
-    too_few = [w for w in caught if issubclass(w.category, TooFewSamplesWarning)]
-    if too_few:
-        print(
-            f"skgrad: --target-fpr {target_fpr:g} is less than can be promised with so "
-            "few digits held out; thresholds are their lowest scores.",
-            file=sys.stderr,
-        )
-    for warning in caught:
-        if warning not in too_few:
-            warnings.showwarning(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
 
 
 def _legend(results, target_fpr, files):
@@ -135,33 +112,5 @@ def _draw(results, path):
     return [path]
 
 
-def run_as_program():
-    """Run `main` with standard streams that may be closed, full or ASCII.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # Such as the ± of a table in a terminal that knows only ASCII.
-            stream.reconfigure(errors="replace")
-    try:
-        status = main()
-        if sys.stdout is not None:  # None if the shell closed it
-            sys.stdout.flush()
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        # Nothing more can be written, also not by Python itself when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # such as that of head
-            return 141
-        print(f"skgrad: the output cannot be written: {error}", file=sys.stderr)
-        return 1
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(run_as_program())
+    sys.exit(main())

@@ -47,21 +47,53 @@ class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action) if shown else action.help
 
 
-def check_writable(folder, names):
-    """Raise before the work, not after it, if the report cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in (folder / name for name in names):
-            existed = file.exists()
-            with file.open("ab"):
-                pass
-            if not existed:
-                file.unlink()
-    except OSError as error:
-        raise OptionError(
-            f"--output must be a folder that can be written; got {str(folder)!r}: "
-            f"{error.strerror or error}. Choose another with --output DIR."
-        ) from error
+# Types of options
+
+
+def _number(kind, low, high, valid):
+    """Return a function that reads a number between two others."""
+
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = low
+        if not low < value < high:
+            raise argparse.ArgumentTypeError(f"must be {valid}; got {text!r}")
+        return value
+
+    return read
+
+
+_seed = _number(int, -1, 2**32, f"a whole number from 0 to {2**32 - 1}")
+_count = _number(int, 0, float("inf"), "a whole number of 1 or more")
+_rate = _number(float, 0, 1, "a share strictly between 0 and 1, such as 0.05")
+_positive = _number(float, 0, float("inf"), "a positive number such as 0.3")
+
+
+def _names(text):
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(
+            f"must be a list separated by commas, of at least one; got {text!r}."
+        )
+    return list(dict.fromkeys(names))
+
+
+def _seeds(text):
+    return list(dict.fromkeys(map(_seed, _names(text))))
+
+
+def _protocol(text):
+    name = text.upper().replace("-PRIME", "'").replace("_PRIME", "'")
+    if name not in ("A", "A'", "B", "C"):
+        raise argparse.ArgumentTypeError(
+            f"must be A, A' (A-prime for shells), B or C; got {text!r}."
+        )
+    return name
+
+
+# Parsers
 
 
 def demo_parser():
@@ -204,71 +236,3 @@ def _add_output(parser, folder, text):
     add("--device", default="cpu", help="where the model computes, such as cuda")
     add("--output", type=Path, default=Path(folder), metavar="DIR", help=text)
     add("--quiet", action="store_true", help="show the table and nothing else")
-
-
-# Types of options
-
-
-def _seed(text):
-    value = int(text) if text.isdecimal() else -1
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 0 to {2**32 - 1}, got {text!r}"
-        )
-    return value
-
-
-def _count(text):
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number of 1 or more; got {text!r}."
-        )
-    return value
-
-
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        return -1.0
-
-
-def _rate(text):
-    value = _number(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a share strictly between 0 and 1, such as 0.05, got {text!r}"
-        )
-    return value
-
-
-def _positive(text):
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"must be a positive number such as 0.3; got {text!r}."
-        )
-    return value
-
-
-def _names(text):
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError(
-            f"must be a list separated by commas, of at least one; got {text!r}."
-        )
-    return list(dict.fromkeys(names))
-
-
-def _seeds(text):
-    return list(dict.fromkeys(map(_seed, _names(text))))
-
-
-def _protocol(text):
-    name = text.upper().replace("-PRIME", "'").replace("_PRIME", "'")
-    if name not in ("A", "A'", "B", "C"):
-        raise argparse.ArgumentTypeError(
-            f"must be A, A' (A-prime for shells), B or C; got {text!r}."
-        )
-    return name

@@ -15,19 +15,9 @@ _WORTH_CACHING = 5000
 def list_images(folder):
     """List the images of a folder, sorted by subfolder, then by name.
 
-    Parameters
-    ----------
-    folder : Path
-        Images, or one subfolder per class; a folder around those is skipped.
-
-    Returns
-    -------
-    paths : list of Path
-        The images.
-    y : ndarray of int64 or None
-        Their classes; None if there are no subfolders.
-    classes : list of str
-        Names of the subfolders.
+    Returns their paths, the classes and the names of the classes, which are the
+    subfolders; without subfolders None and an empty list. A folder around the folder of
+    classes is skipped.
     """
     folder = _inner(Path(folder))
     walk = sorted(os.walk(folder, followlinks=True))
@@ -57,23 +47,10 @@ def _inner(folder):
 
 
 def read_images(paths, *, mode=None, size=None, memory=None):
-    """Read images of one size.
+    """Read images as uint8 pixels (n_samples, n_channels, height, width).
 
-    Parameters
-    ----------
-    paths : list of Path
-        The images.
-    mode : {"L", "RGB"}, default=None
-        Grey or colour; None is that of the first image.
-    size : (int, int), default=None
-        Height and width to resize to; None keeps theirs, if they are the same.
-    memory : str or joblib.Memory, default=None
-        Cache on disk of the pixels of 5,000 images or more.
-
-    Returns
-    -------
-    ndarray of uint8 of shape (n_samples, n_channels, height, width)
-        The pixels.
+    ``mode`` is "L" or "RGB", None for that of the first image; ``size`` is (height,
+    width), None for their own. ``memory`` caches the pixels of 5,000 images or more.
     """
     if memory is None or len(paths) < _WORTH_CACHING:
         return _decode(paths, mode, size, None)

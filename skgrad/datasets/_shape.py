@@ -9,20 +9,10 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def fit_shape(X, shape):
-    """Bring images or series to the shape of one input.
+    """Bring float32 images or series to the shape of one input.
 
-    Parameters
-    ----------
-    X : ndarray of float32 of shape (n, channels, height, width), (n, c, t) or (n, t)
-        The inputs.
-    shape : tuple of int or None
-        Shape of one of them afterwards; None changes nothing.
-
-    Returns
-    -------
-    ndarray of float32 of shape (n_samples, *shape)
-        Grey and colour become each other; images are resized bilinearly with
-        antialiasing, series are interpolated linearly.
+    Grey and colour become each other; images are resized bilinearly with antialiasing,
+    series are interpolated linearly. A shape of None changes nothing.
     """
     if shape is None or X.shape[1:] == shape:
         return X

@@ -1,14 +1,15 @@
-"""Confidence intervals of the metrics, by drawing the inputs anew."""
+"""Confidence intervals of the metrics, by resampling the inputs."""
 
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from .._compat import Interval, validate_params
 from .._validation import check_scores
 from ..metrics._counts import ScoreCounts
 
-# Weights of this many inputs are held at a time.
+# So many counts are held in memory at a time.
 _CHUNK = 4_000_000
 
 
@@ -18,35 +19,35 @@ _CHUNK = 4_000_000
         "scores_anomaly": ["array-like"],
         "n_resamples": [Interval(Integral, 1, None, closed="left")],
         "confidence": [Interval(Real, 0, 1, closed="neither")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
 def bootstrap_intervals(
-    scores_id, scores_anomaly, *, n_resamples=1000, confidence=0.95, random_state=0
+    scores_id, scores_anomaly, *, n_resamples=1000, confidence=0.95, random_state=None
 ):
     """Compute percentile intervals of all metrics by stratified resampling.
 
-    In-distribution inputs and anomalies are drawn anew, each kind from itself, with
-    replacement. The detector stays as it is: the intervals tell how sure the test
-    makes of it, not how another fit would come out. That is what several seeds show.
+    In-distribution inputs and anomalies are drawn with replacement, each kind by
+    itself. The detector stays as it is: the intervals show the uncertainty of the test,
+    not of the fit, which several seeds show.
 
     Parameters
     ----------
     scores_id, scores_anomaly : ndarray of shape (n_samples,)
         Scores, higher = more in-distribution.
     n_resamples : int, default=1000
-        How often both are drawn.
+        Number of draws.
     confidence : float, default=0.95
         Share of the draws within the interval.
-    random_state : int, default=0
+    random_state : int, RandomState instance or None, default=None
         Seeds the draws.
 
     Returns
     -------
     dict of str to (float, float)
         Lower and upper end by the name of the metric, as fractions; NaN where there
-        are no anomalies, or nothing else.
+        are no anomalies or no in-distribution inputs.
 
     References
     ----------
@@ -57,7 +58,7 @@ def bootstrap_intervals(
     >>> import numpy as np
     >>> from skgrad.evaluation import bootstrap_intervals
     >>> known, strange = np.arange(50.0), np.arange(-25.0, 25.0)
-    >>> low, high = bootstrap_intervals(known, strange)["auroc"]
+    >>> low, high = bootstrap_intervals(known, strange, random_state=0)["auroc"]
     >>> low < 0.875 < high
     True
     """
@@ -69,6 +70,9 @@ def bootstrap_intervals(
         np.concatenate([scores_id, scores_anomaly]), return_inverse=True
     )
     kinds = places[: len(scores_id)], places[len(scores_id) :]
+    # An int is the seed itself: the intervals of published tables rest on it.
+    if not isinstance(random_state, Integral):
+        random_state = check_random_state(random_state).randint(2**31 - 1)
     rng = np.random.default_rng(random_state)
     rows = max(1, _CHUNK // len(places))
     drawn = []

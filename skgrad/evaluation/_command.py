@@ -12,44 +12,47 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._command_line import OptionError, check_writable, naming_option, one_line
+from .._command_line import OptionError, naming_option, one_line
 from .._messages import did_you_mean
 from .._optional import import_package
+from ..baselines import make_baselines
 from ..datasets import load_dataset, load_digits_images
 from ..datasets._load import DATASETS, ONE_PART, find_dataset
+from ..detectors import (
+    ConformalDetector,
+    make_confounding_gradient_detector,
+    make_geometric_gradient_detector,
+    make_recommended_detector,
+    make_uniform_detector,
+)
 from ..feature_extraction import predict_logits
 from ..torch_engine.model_state import check_device, unwrap_model
 from ._demo import train_digits_network
-from ._detectors_by_name import make_detectors, resolve_names
 from ._evaluate import evaluate
 from ._evaluation import import_pandas
 from ._leakage import is_new
 from ._make_anomalies import KINDS, Threat, make_anomalies
 from ._names import find_name
 from ._protocols import PROTOCOLS
-from ._tables import render_spread, render_table
+from ._tables import render_table
 
+# What a detector is called on the command line, if not as in tables.
+_SHORT = {"a": "A: MLP", "b": "B: LODA", "c": "C: SVDD"}
+_ROLES = ("X_test", "y_test", "X_fit", "y_fit")
 _NOISE = ("Gaussian noise", "uniform noise")
 
 
 def run(options):
     """Evaluate what the options ask for, show the table and write the report.
 
-    Parameters
-    ----------
-    options : Namespace
-        The options, as `skgrad._command_line.evaluate_parser` reads them.
-
-    Raises
-    ------
-    OptionError
-        If an option cannot be met.
+    ``options`` are those of `skgrad._command_line.evaluate_parser`; an option that
+    cannot be met raises OptionError.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             _run(options)
-        # The library names the parameter, which is named as the option.
+        # The messages of the library name parameters, which are called as the options.
         except (ValueError, TypeError, ImportError) as error:
             raise OptionError(str(error)) from error
         finally:
@@ -58,52 +61,34 @@ def run(options):
 
 
 def _run(options):
-    check_writable(options.output, ["table.csv", "table.md", "report.html"])
+    with naming_option("--output"):
+        options.output.mkdir(parents=True, exist_ok=True)
+        import_pandas()
     with naming_option("--memory"):
         options.memory.mkdir(parents=True, exist_ok=True)
-    with naming_option("--output"):
-        import_pandas()
     with naming_option("--device"):
         check_device(options.device)
-    names, own = _named_detectors(options)
     kinds, others = _named_anomalies(options)
     model = _load_model(options)
     data = _InDistribution(options)
     if model is None:
-        digits = load_digits_images()
-        model = train_digits_network(
-            digits.X_train, digits.y_train, device=options.device, random_state=0
-        )
+        X, y = load_digits_images().X_train, load_digits_images().y_train
+        model = train_digits_network(X, y, device=options.device, random_state=0)
     with naming_option("--model, for the inputs of --id"):
-        data.predict(model, data.test[0][:2])
-    detectors = make_detectors(
-        model, names, target_fpr=options.target_fpr, bounds=data.bounds
-    )
-    for name, make in own.items():
-        with naming_option(f"--detectors {name}"):
-            detectors[name if name not in detectors else f"{name} (own)"] = make(model)
-    eps = options.eps or _usual_eps(data.shape)
+        _predict(model, data.test[0][:2])
+    detectors = _make_detectors(model, data, options)
     parts, rates = [], []
     for seed in options.seeds:
         drawn = data.draw(seed, options)
-        anomalies = {}
-        for text in others:
-            found = _load("--anomalies", text, options, **data.like(seed, options))
-            anomalies[text if found.name in anomalies else found.name] = found.X
-        threat = Threat(
-            eps=eps, bounds=data.bounds, n_slow=options.n_slow, random_state=seed
-        )
-        made = _make_anomalies(model, drawn, data, kinds, threat, options)
+        anomalies = _load_anomalies(others, data.shape, seed, options)
+        made = _make_anomalies(model, drawn, data, kinds, seed, options)
         rates.append({kind: made[kind].success_rate for kind in kinds})
         parts.append(
             evaluate(
                 model,
                 detectors,
-                drawn["X_test"],
-                anomalies | made,
-                y_test=drawn["y_test"],
-                X_fit=drawn["X_fit"],
-                y_fit=drawn["y_fit"],
+                anomalies=anomalies | made,
+                **{role: drawn[role] for role in _ROLES},
                 protocol=options.protocol,
                 seeds=[seed],
                 memory=str(options.memory),
@@ -111,7 +96,7 @@ def _run(options):
             )
         )
     result = reduce(add, parts)
-    notes = _notes(options, data, model, rates, eps)
+    notes = _notes(options, data, model, rates)
     with naming_option("--output"):
         title = f"Detectors on {data.name}"
         files = result.write(options.output, title=title, notes=notes)
@@ -121,18 +106,48 @@ def _run(options):
 # What is evaluated
 
 
-def _named_detectors(options):
-    """Return names in tables of our detectors, and functions by name of the user's."""
-    names, own = [], {}
+def _make_detectors(model, data, options):
+    """Return the detectors that the options name, by their names in tables."""
+    every, learners = _all_detectors(model, data, options)
     supervised = PROTOCOLS[options.protocol].supervised
+    made = {}
     for text in options.detectors:
-        with naming_option("--detectors"):
-            if ":" in text and text.partition(":")[0].lower() != "a":
+        with naming_option(f"--detectors {text}"):
+            found = find_name(_SHORT.get(text.lower(), text), [*every, *learners])
+            if text == "all":
+                made |= every | (learners if supervised else {})
+            elif found is not None:
+                made[found] = (every | learners)[found]
+            elif ":" in text:
                 name = text.partition(":")[2]
-                own[text if name in own else name] = _import_object(text)
+                taken = name in made or name in every
+                name = f"{name} (own)" if taken else name
+                made[name] = _import_object(text)(model)
             else:
-                names += resolve_names(text, supervised=supervised)
-    return list(dict.fromkeys(names)), own
+                valid = ["all", *_SHORT, *every, *learners]
+                raise ValueError(
+                    f"must be package.module:name, or among {', '.join(valid)}."
+                    f"{did_you_mean(text, valid)}"
+                )
+    return made
+
+
+def _all_detectors(model, data, options):
+    """Return detectors that need no anomalies, and those that learn from them."""
+    common = {"target_fpr": options.target_fpr}
+    mlp = make_confounding_gradient_detector(model)
+    every = {
+        "recommended": make_recommended_detector(model, **common),
+        "B: LODA": make_geometric_gradient_detector(model, **common),
+        # The paper's choice of one layer needs anomalies: four over the whole depth.
+        "C: SVDD": make_uniform_detector(model, None, **common),
+        **make_baselines(model, bounds=data.bounds, **common),
+    }
+    learners = make_baselines(model, learn_from_anomalies=True, **common)
+    # Around the classifier, for a threshold that keeps the promised rate.
+    return every, {"A: MLP": ConformalDetector(mlp, **common)} | {
+        f"{name}, supervised": detector for name, detector in learners.items()
+    }
 
 
 def _named_anomalies(options):
@@ -245,48 +260,55 @@ class _InDistribution:
             data = _load("--id", options.id, options, **how)
         return data.X, data.y
 
-    def like(self, seed, options):
-        """Return how other data are loaded, to be like these."""
-        return {
-            "shape": self.shape,
-            "n_samples": options.n_anomalies,
-            "random_state": seed,
-        }
-
-    def predict(self, model, X):
-        """Return the classes that the model predicts."""
-        return predict_logits(model, X).argmax(axis=1)
-
     def draw(self, seed, options):
         """Draw inputs to test with, spare ones to attack and ones to fit on."""
         rng = np.random.default_rng(seed)
-        X, y = self.test
+        X = self.test[0]
         n_spare = min(options.n_attack, len(X) // 3)
         n_test = min(options.n_test, len(X) - n_spare)
         drawn = rng.permutation(len(X))[: n_test + n_spare]
-        parts = dict(zip(("test", "spare"), np.split(drawn, [n_test]), strict=True))
-        found = {}
-        for part, rows in parts.items():
-            found[f"X_{part}"] = X[rows]
-            found[f"y_{part}"] = None if y is None else y[rows]
-        found |= {"X_fit": None, "y_fit": None}
-        X_fit, y_fit = self.fit
-        if X_fit is not None:
-            rows = rng.permutation(len(X_fit))[: options.n_fit]
-            rows = rows[is_new(X_fit[rows], X[drawn])]
-            if not len(rows):
-                raise OptionError(
-                    "--fit must hold other inputs than the test inputs of --id "
-                    f"{options.id}; got the same ones. Give other inputs, or none: "
-                    "then folds of the test inputs are fitted on in turn."
-                )
-            found["X_fit"] = X_fit[rows]
-            found["y_fit"] = None if y_fit is None else y_fit[rows]
-        return found
+        found = _take(self.test, drawn[:n_test], "test")
+        found |= _take(self.test, drawn[n_test:], "spare")
+        if self.fit[0] is None:
+            return found | {"X_fit": None, "y_fit": None}
+        rows = rng.permutation(len(self.fit[0]))[: options.n_fit]
+        rows = rows[is_new(self.fit[0][rows], X[drawn])]
+        if not len(rows):
+            raise OptionError(
+                "--fit must hold other inputs than the test inputs of --id "
+                f"{options.id}; got the same ones. Give other inputs, or none: then "
+                "folds of the test inputs are fitted on in turn."
+            )
+        return found | _take(self.fit, rows, "fit")
 
 
-def _make_anomalies(model, drawn, data, kinds, threat, options):
+def _take(data, rows, role):
+    X, y = data
+    return {f"X_{role}": X[rows], f"y_{role}": None if y is None else y[rows]}
+
+
+def _predict(model, X):
+    return predict_logits(model, X).argmax(axis=1)
+
+
+def _load_anomalies(texts, shape, seed, options):
+    """Return other data by name, in the shape of the in-distribution inputs."""
+    how = {"shape": shape, "n_samples": options.n_anomalies, "random_state": seed}
+    loaded = {}
+    for text in texts:
+        found = _load("--anomalies", text, options, **how)
+        loaded[text if found.name in loaded else found.name] = found.X
+    return loaded
+
+
+def _make_anomalies(model, drawn, data, kinds, seed, options):
     """Return the anomalies that are made for the model, by kind."""
+    threat = Threat(
+        eps=_eps(options, data),
+        bounds=data.bounds,
+        n_slow=options.n_slow,
+        random_state=seed,
+    )
     common = {"threat": threat, "memory": str(options.memory)}
     common["verbose"] = not options.quiet
     # Protocols A and A' hold out attacks with their sources, which must be test inputs.
@@ -295,7 +317,7 @@ def _make_anomalies(model, drawn, data, kinds, threat, options):
     X = drawn[f"X_{part}"][: options.n_attack]
     y = drawn[f"y_{part}"]
     # Inputs without classes are attacked as what the model takes them for.
-    y = data.predict(model, X) if y is None else y[: options.n_attack]
+    y = _predict(model, X) if y is None else y[: options.n_attack]
     noise = [kind for kind in kinds if kind in _NOISE]
     attacks = [kind for kind in kinds if kind not in (*_NOISE, "misclassified")]
     sources = np.arange(len(X)) if of_test else None
@@ -315,26 +337,25 @@ def _make_anomalies(model, drawn, data, kinds, threat, options):
     return {kind: made[kind] for kind in kinds}
 
 
-def _usual_eps(shape):
-    """Return the papers' bound for series, colour images and grey images."""
-    if len(shape) < 3:
-        return 0.1
-    return 8 / 255 if shape[0] == 3 else 0.3
+def _eps(options, data):
+    """Return the bound on attacks; the papers' for series, colour and grey images."""
+    usual = 0.1 if len(data.shape) < 3 else 8 / 255 if data.shape[0] == 3 else 0.3
+    return options.eps or usual
 
 
 # The output
 
 
-def _notes(options, data, model, rates, eps):
+def _notes(options, data, model, rates):
     X, y = data.test
     notes = {"data": data.name, "model": options.model or "DigitsNetwork, built in"}
     if options.weights is not None:
         notes["weights"] = options.weights.name
     if y is not None:
-        right = np.mean(data.predict(model, X) == y)
+        right = np.mean(_predict(model, X) == y)
         notes["accuracy on test inputs"] = f"{right:.1%}"
     if rates[0]:
-        notes["attacks change each value by at most"] = f"{eps:.4g}"
+        notes["attacks change each value by at most"] = f"{_eps(options, data):.4g}"
     for kind in rates[0]:
         mean = np.mean([rate[kind] for rate in rates])
         if not np.isnan(mean):
@@ -344,11 +365,10 @@ def _notes(options, data, model, rates, eps):
 
 def _show(result, notes, files, options):
     """Write the table to stdout, and what a reader of it should know."""
-    one_seed = len(result.seeds) == 1
-    table = render_table(result) if one_seed else render_spread(result)
-    if one_seed:
-        cell = "AUROC/TNR@95TPR in percent; higher is better, 50/5 is chance"
-        table = f"Each cell: {cell}.\n\n{table}"
+    table = (
+        "Each cell: AUROC/TNR@95TPR in percent; higher is better, 50/5 is chance.\n\n"
+        + render_table(result)
+    )
     if options.quiet:
         print(table)
         return
@@ -357,10 +377,6 @@ def _show(result, notes, files, options):
     seeds = ", ".join(map(str, result.seeds))
     print(f"{notes['data']}; model: {notes['model']}{right}.")
     print(f"Protocol {options.protocol}; seeds: {seeds}.\n\n{table}")
-    start = "success of "
-    rates = [f"{k[len(start) :]} {v}" for k, v in notes.items() if k.startswith(start)]
-    if rates:
-        print(f"\nAttacks succeed (only these inputs count): {', '.join(rates)}.")
     print(
         f"false alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.\n"
         f"Wrote {', '.join(map(str, files))}."

@@ -110,22 +110,10 @@ def run_demo(*, target_fpr=0.05, random_state=0, device=None, verbose=False):
 
     The network is trained on one half of the digits. The baseline, papers B and C and
     the combination are fitted on a quarter that the network never saw, paper B on what
-    of it is classified correctly. All are tested on the last quarter against every kind
-    of anomaly. Paper A's detector is supervised: for each kind of anomaly the test
-    digits and the anomalies are split 40/40/20 into training, validation and test, an
-    attacked digit on the side of the one that it was made from, so that it is tested on
-    a fifth of what the others are.
-
-    Parameters
-    ----------
-    target_fpr : float, default=0.05
-        Share of in-distribution inputs that may be rejected.
-    random_state : int, default=0
-        Seeds everything.
-    device : str, default=None
-        Where the network computes; None is the CPU.
-    verbose : bool, default=False
-        Whether to show a progress bar, where stderr is a terminal.
+    of it is classified correctly. All are tested on the last quarter. Paper A's
+    detector is supervised: for each kind of anomaly the test digits and the anomalies
+    are split 40/40/20 into training, validation and test, an attacked digit beside its
+    source, so that it is tested on a fifth of what the others are.
 
     Returns
     -------

@@ -132,17 +132,10 @@ class Evaluation:
         )
 
     def _values(self, figure):
-        """Average a figure over folds.
+        """Average a figure over folds; shape (n_detectors, n_anomalies, n_seeds).
 
-        Parameters
-        ----------
-        figure : str or callable
-            A column of `figures`, or a function of a result.
-
-        Returns
-        -------
-        ndarray of shape (n_detectors, n_anomalies, n_seeds)
-            Means over the folds that have the figure; NaN where there are none.
+        ``figure`` is a column of `figures` or a function of a result. What does not
+        exist is NaN.
         """
         if not callable(figure):
             first = self._rows[0]

@@ -9,9 +9,6 @@ from .._arrays import nan_mean
 from .._optional import import_package
 from ..inspection import DetectorHeatMapDisplay, ScoreDistributionDisplay
 
-# More lines than this cannot be distinguished by colour.
-_N_COLORED = 10
-
 
 def new_figure(width, height):
     """Return a figure of that size in inches which no window and no pyplot owns."""
@@ -101,24 +98,16 @@ def _draw_panel(panel, result):
 def draw_roc_curves(evaluation, n_columns=4):
     """Draw the ROC curves of all detectors, one panel per kind of anomaly.
 
-    The ten detectors with the highest mean AUROC have colours and names; the others are
-    grey. Curves are of the first seed and fold.
+    Curves are of the first seed and fold; the legend is in the order of the mean AUROC.
     """
-    from matplotlib import colormaps
-
     kinds = evaluation.anomalies
     n_columns = min(n_columns, len(kinds))
     n_rows = -(-len(kinds) // n_columns)
     figure = new_figure(2.7 * n_columns + 2.2, max(2.6 * n_rows + 0.6, 3.4))
     grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-    ranked, first = rank_detectors(evaluation), evaluation._first()
-    colors = [*colormaps["tab10"].colors] + ["0.75"] * len(ranked)
-    styles = dict(zip(ranked, colors, strict=False))
+    lines: dict = {}
     for panel, kind in zip(grid.flat, kinds, strict=False):
-        for detector in reversed(ranked):  # the best are drawn last, on top
-            result = first.get((detector, kind))
-            if result is not None and len(result.scores_anomaly):
-                _draw_curve(panel, result, styles[detector])
+        lines |= _draw_curves(panel, evaluation, kind)
         panel.axhline(0.95, color="black", linewidth=0.6, linestyle=":")
         panel.set_title(kind, fontsize=9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
@@ -127,33 +116,33 @@ def draw_roc_curves(evaluation, n_columns=4):
         panel.set_axis_off()
     figure.supxlabel("share of anomalies accepted", fontsize=10)
     figure.supylabel("share of ID inputs accepted", fontsize=10)
-    _name_lines(figure, styles)
-    return figure
-
-
-def _draw_curve(panel, result, color):
-    y = np.repeat([1, 0], [len(result.scores_id), len(result.scores_anomaly)])
-    scores = np.concatenate([result.scores_id, result.scores_anomaly])
-    RocCurveDisplay.from_predictions(y, scores, ax=panel)
-    panel.lines[-1].set(color=color, linewidth=1.3)
-    panel.get_legend().remove()
-
-
-def _name_lines(figure, styles):
-    from matplotlib.lines import Line2D
-
-    lines = {name: Line2D([], [], color=color) for name, color in styles.items()}
-    named = dict(list(lines.items())[:_N_COLORED])
-    if len(lines) > len(named):
-        named[f"{len(lines) - len(named)} others"] = list(lines.values())[-1]
+    named = [name for name in rank_detectors(evaluation) if name in lines]
     figure.legend(
-        named.values(),
-        named.keys(),
+        [lines[name] for name in named],
+        named,
         loc="outside right upper",
         frameon=False,
         fontsize=9,
         title="by mean AUROC",
     )
+    return figure
+
+
+def _draw_curves(panel, evaluation, kind):
+    """Draw the curves of one kind of anomaly; return them by detector."""
+    first, lines = evaluation._first(), {}
+    for rank, detector in enumerate(rank_detectors(evaluation)):
+        result = first.get((detector, kind))
+        if result is None or not len(result.scores_anomaly):
+            continue
+        y = np.repeat([1, 0], [len(result.scores_id), len(result.scores_anomaly)])
+        scores = np.concatenate([result.scores_id, result.scores_anomaly])
+        RocCurveDisplay.from_predictions(y, scores, ax=panel)
+        panel.get_legend().remove()
+        line = lines[detector] = panel.lines[-1]
+        # Ten colours can be distinguished; more detectors have other dashes.
+        line.set(color=f"C{rank % 10}", linestyle=("-", "--", "-.")[rank // 10 % 3])
+    return lines
 
 
 def rank_detectors(evaluation):

@@ -11,23 +11,10 @@ from ._leakage import check_anomalies_are_new, check_held_out
 
 
 class Inputs:
-    """All inputs of an evaluation.
+    """All inputs of an evaluation, as arrays; X_fit and known may be None.
 
-    Attributes
-    ----------
-    X_test, X_fit, known : ndarray of shape (n_samples, *input_shape)
-        In-distribution inputs to test with and to fit on, and anomalies to learn from;
-        the last two may be None.
-    anomalies : dict of str to AnomalySet
-        The anomalies by kind.
-    classes : ndarray of int of shape (n_samples,)
-        Predicted classes of ``X_test``.
-    anomaly_classes : dict of str to ndarray of int
-        Predicted classes of the anomalies.
-    usable : ndarray of bool of shape (n_samples,)
-        Which rows of ``X_test`` detectors may be fitted on.
-    device : torch.device
-        Where the model computes.
+    ``known`` are anomalies to learn from, ``classes`` and ``anomaly_classes`` are what
+    the model predicts, ``usable`` the rows of X_test that may be fitted on.
     """
 
     def __init__(

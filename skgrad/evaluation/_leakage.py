@@ -18,16 +18,9 @@ def check_held_out(X_test, X_fit):
 
 
 def check_anomalies_are_new(anomalies, X, name):
-    """Raise if anomalies equal, value by value, the inputs of parameter ``name``.
+    """Raise if anomalies equal, value by value, the inputs of the parameter ``name``.
 
-    Parameters
-    ----------
-    anomalies : dict of str to ndarray
-        Anomalies by what messages call them.
-    X : ndarray of shape (n_samples, *input_shape)
-        The inputs.
-    name : str
-        What messages call these.
+    ``anomalies`` are arrays by what messages call them.
     """
     rows: dict = {}
     for kind, found in anomalies.items():

@@ -66,9 +66,8 @@ class Threat:
 
 @dataclass(frozen=True)
 class _Attack:
-    """An attack: its name in tables, and the parts of the threat that it accepts."""
+    """An attack, and the parts of the threat that it accepts."""
 
-    name: str
     attack: Callable
     takes: tuple = ()
     slow: bool = False
@@ -101,35 +100,27 @@ _L2 = ("eps_l2", "n_steps", "random_state")
 _TARGETED = {"target": "random", "n_steps": 100}
 
 # Steps and norms are the papers'.
-ATTACKS = {
-    "noise-in-ball": _Attack("noise in ball", at.random_noise, ("eps", "random_state")),
-    "rotation": _Attack("rotation", at.rotate, ("random_state",)),
-    "semantic": _Attack("Semantic", at.semantic),
-    "fgsm": _Attack("FGSM", at.fgsm, ("eps",)),
-    "bim": _Attack("BIM", at.bim, _LINF),
-    "bim-a": _Attack("BIM-a", partial(at.bim, stop_at_success=True), _LINF),
-    "bim-b": _Attack("BIM-b", at.bim, _LINF),
-    "iterll": _Attack("IterLL", at.iterative_least_likely, _LINF),
-    "pgd": _Attack("PGD", at.pgd, _RANDOM),
-    "pgd-l2": _Attack("PGD L2", partial(at.pgd, norm="l2"), _L2),
-    "t-sce": _Attack("T-SCE", partial(at.pgd, **_TARGETED), _RANDOM),
-    "t-mse": _Attack("T-MSE", partial(at.pgd, loss="mse", **_TARGETED), _RANDOM),
-    "csa": _Attack("CSA", at.cosine_similarity_attack, _RANDOM, slow=True),
-    "cw": _Attack("C&W", _least_steps, ("n_steps", "random_state"), slow=True),
-    "jsma": _Attack("JSMA", _few_changes, ("n_steps", "random_state"), slow=True),
-    "bb-linf": _Attack(
-        "B&B Linf", partial(at.brendel_bethge, norm="linf"), _RANDOM, slow=True
-    ),
-    "bb-l2": _Attack("B&B L2", partial(at.brendel_bethge, norm="l2"), _L2, slow=True),
+_ATTACKS = {
+    "noise in ball": _Attack(at.random_noise, ("eps", "random_state")),
+    "rotation": _Attack(at.rotate, ("random_state",)),
+    "Semantic": _Attack(at.semantic),
+    "FGSM": _Attack(at.fgsm, ("eps",)),
+    "BIM": _Attack(at.bim, _LINF),
+    "BIM-a": _Attack(partial(at.bim, stop_at_success=True), _LINF),
+    "BIM-b": _Attack(at.bim, _LINF),
+    "IterLL": _Attack(at.iterative_least_likely, _LINF),
+    "PGD": _Attack(at.pgd, _RANDOM),
+    "PGD L2": _Attack(partial(at.pgd, norm="l2"), _L2),
+    "T-SCE": _Attack(partial(at.pgd, **_TARGETED), _RANDOM),
+    "T-MSE": _Attack(partial(at.pgd, loss="mse", **_TARGETED), _RANDOM),
+    "CSA": _Attack(at.cosine_similarity_attack, _RANDOM, slow=True),
+    "C&W": _Attack(_least_steps, ("n_steps", "random_state"), slow=True),
+    "JSMA": _Attack(_few_changes, ("n_steps", "random_state"), slow=True),
+    "B&B Linf": _Attack(partial(at.brendel_bethge, norm="linf"), _RANDOM, slow=True),
+    "B&B L2": _Attack(partial(at.brendel_bethge, norm="l2"), _L2, slow=True),
 }
-_OTHERS = {
-    "gaussian-noise": "Gaussian noise",
-    "uniform-noise": "uniform noise",
-    "fooling-images": "fooling images",
-    "misclassified": "misclassified",
-}
-# The kinds of anomaly: their names on a command line and in tables.
-KINDS = {slug: attack.name for slug, attack in ATTACKS.items()} | _OTHERS
+_OTHERS = ["Gaussian noise", "uniform noise", "fooling images", "misclassified"]
+KINDS = [*_ATTACKS, *_OTHERS]
 
 
 def make_anomalies(
@@ -230,12 +221,12 @@ def _make(name, model, identity, X, y, right, threat):
     if name == "misclassified":
         rows = np.flatnonzero(~right)
         found = X[rows]
-    elif name in _OTHERS.values():
+    elif name in _OTHERS:
         rows = np.empty(0, dtype=np.intp)
         found, rate = _noise(name, model, X, threat)
         found = found.astype(X.dtype)
     else:
-        (attack,) = (a for a in ATTACKS.values() if a.name == name)
+        attack = _ATTACKS[name]
         rows = np.flatnonzero(right)[: threat.n_slow if attack.slow else None]
         found = X[rows]
         if len(rows):  # else the model is right about none
@@ -251,7 +242,7 @@ def _noise(name, model, X, threat):
     # Each kind has its own seed, so that none depends on which others are made.
     seed = threat.random_state
     if seed is not None:
-        seed = (seed + list(_OTHERS.values()).index(name)) % 2**32
+        seed = (seed + _OTHERS.index(name)) % 2**32
     rng = check_random_state(seed)
     limits = dict(zip(("low", "high"), threat.bounds, strict=True))
     if name == "Gaussian noise":

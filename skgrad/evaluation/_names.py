@@ -4,20 +4,11 @@ import re
 
 
 def find_name(wanted, names):
-    """Return the name in tables that is meant, None if there is none.
+    """Return the one of the names that is meant, None if there is none.
 
-    Parameters
-    ----------
-    wanted : str
-        The name, such as "C&W", "c-w" or "max_softmax": only letters and digits count.
-    names : dict of str to str
-        Names in tables by names for a command line.
+    Only letters and digits count: "C&W", "c-w" and "cw" are the same.
     """
-    wanted = _letters(wanted)
-    for slug, shown in names.items():
-        if wanted in (_letters(slug), _letters(shown)):
-            return shown
-    return None
+    return next((name for name in names if _letters(name) == _letters(wanted)), None)
 
 
 def _letters(name):

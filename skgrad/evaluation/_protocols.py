@@ -15,18 +15,9 @@ _TEST_SHARE = 0.2
 class Split:
     """The rows of one fit and of the test after it.
 
-    Parameters
-    ----------
-    seed, fold : int
-        Which repetition it is.
-    fit : ndarray of int
-        Rows of ``X_test`` that detectors are fitted on, in addition to ``X_fit``.
-    test : ndarray of int
-        Rows of ``X_test`` that they are tested on.
-    known : dict of str to ndarray of int
-        Rows of the anomalies that supervised detectors learn from, by kind.
-    judged : dict of str to ndarray of int
-        Rows of the anomalies that detectors are tested on, by kind.
+    ``fit`` and ``test`` are rows of ``X_test``, the first in addition to ``X_fit``;
+    ``known`` and ``judged`` are rows of anomalies by kind: those that supervised
+    detectors learn from, and those that detectors are tested on.
     """
 
     seed: int
@@ -80,16 +71,11 @@ class Protocol:
         anomalies : dict of str to AnomalySet
             The anomalies by kind.
         has_fit : bool
-            Whether there are inputs to fit on besides the test inputs.
+            Whether there is an ``X_fit``; else folds of the test inputs are fitted on.
         seeds : sequence of int
             The seeds.
         n_folds : int
-            Number of folds where detectors are fitted on test inputs of other folds.
-
-        Yields
-        ------
-        Split
-            One fit and the test after it.
+            Number of folds.
         """
         for seed in seeds:
             if self.supervised:

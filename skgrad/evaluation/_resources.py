@@ -1,4 +1,4 @@
-"""What a piece of work costs: seconds and memory."""
+"""The cost of a piece of work: seconds and memory."""
 
 import time
 from pathlib import Path
@@ -10,66 +10,46 @@ _LINUX = Path("/proc/self")
 
 
 class Meter:
-    """Measures the time and the growth of the peak memory of a piece of work.
+    """Measures a piece of work as a context manager.
 
-    Parameters
-    ----------
-    device : torch.device, default=None
-        Where the model computes. On cuda the memory of that device is measured, else
-        the resident memory of this process.
-
-    Attributes
-    ----------
-    seconds : float
-        Time that the work took.
-    peak_memory : float
-        By how many bytes it raised the peak above what was in use before; NaN where
-        the system does not tell (other than Linux, without cuda).
+    Afterwards ``seconds`` is the time it took and ``peak_memory`` by how many bytes it
+    raised the peak above what was in use before: on a GPU of its memory, else of the
+    resident memory of this process, which is NaN on systems other than Linux.
     """
 
-    def __init__(self, device=None):
-        self.device = torch.device("cpu" if device is None else device)
-        self.seconds = self.peak_memory = np.nan
+    def __init__(self, device):
+        self._device = torch.device(device)
 
     def __enter__(self):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = torch.cuda.memory_allocated(self._device)
         else:
-            _reset_peak()
-        self._before = self._memory("VmRSS")
+            self._before = _resident("VmRSS")
+            try:
+                (_LINUX / "clear_refs").write_text("5")  # resets the peak
+            except OSError:
+                self._before = np.nan
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *exception):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            peak = float(torch.cuda.max_memory_allocated(self._device))
+        else:
+            peak = _resident("VmHWM")
         self.seconds = time.perf_counter() - self._start
-        self.peak_memory = max(self._memory("VmHWM") - self._before, 0.0)
-
-    def _memory(self, line):
-        if self.device.type == "cuda":
-            if line == "VmHWM":
-                return float(torch.cuda.max_memory_allocated(self.device))
-            return float(torch.cuda.memory_allocated(self.device))
-        return _resident_memory(line)
+        # maximum, not max: NaN stays NaN.
+        self.peak_memory = float(np.maximum(peak - self._before, 0.0))
 
 
-def _reset_peak():
-    """Let the peak of the resident memory start anew, where Linux allows it."""
-    try:
-        (_LINUX / "clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def _resident_memory(line):
-    """Read the resident memory in bytes, now (VmRSS) or at its peak (VmHWM)."""
+def _resident(line):
+    """Return the resident memory in bytes, now (VmRSS) or at its peak (VmHWM)."""
     try:
         status = (_LINUX / "status").read_text()
     except OSError:
         return np.nan
-    for entry in status.splitlines():
-        if entry.startswith(f"{line}:"):
-            return 1024.0 * int(entry.split()[1])
-    return np.nan
+    found = [entry for entry in status.splitlines() if entry.startswith(f"{line}:")]
+    return 1024.0 * int(found[0].split()[1]) if found else np.nan

@@ -23,25 +23,8 @@ _MIN_TO_CHECK_SIGN = 20
 def score_detector(name, detector, data, splits, protocol, memory):
     """Yield the results of one detector, split by split and kind by kind.
 
-    Parameters
-    ----------
-    name : str
-        The detector's name.
-    detector : estimator
-        The detector; fitted are clones.
-    data : Inputs
-        The inputs.
-    splits : list of Split
-        What it is fitted and tested on.
-    protocol : str
-        The protocol's name.
-    memory : joblib.Memory
-        Cache of the scores.
-
-    Yields
-    ------
-    Result
-        One per split and kind of anomaly.
+    ``data`` are the Inputs, ``splits`` the Split objects of the protocol, whose name is
+    for the record; ``memory`` is a joblib.Memory for the scores.
     """
     from .. import __version__
 
@@ -112,14 +95,8 @@ def _joined(parts):
 def _fit_and_score(name, detector, seed, X, y, tested, device, versions):
     """Fit a clone, and score and decide on several arrays of inputs.
 
-    Returns
-    -------
-    offset : float or None
-        The threshold, None if it is not one for all inputs.
-    fit : tuple of float
-        Seconds and memory in bytes.
-    scored : list of tuple
-        For each array the scores, which inputs are rejected, seconds and memory.
+    Returns the threshold (None if it is not one for all inputs), seconds and memory of
+    the fit, and for each array the scores, the decisions, seconds and memory.
     """
     detector = seed_estimator(clone(detector), seed, overwrite=True)
     with Meter(device) as fit:

@@ -44,37 +44,7 @@ def render_table(results):
     rows.append(["mean", "", *map(_pair, nan_mean(area), nan_mean(tnr))])
     alarms = [f"{100 * rate:.1f} %" for rate in nan_mean(rates)]
     rows.append(["false alarms", "", *alarms])
-    return align(rows, rules=(1, len(evaluation.anomalies) + 1))
-
-
-def render_spread(results):
-    """Render the results of several seeds: mean ± standard deviation over them.
-
-    Parameters
-    ----------
-    results : Evaluation or list of Result
-        The results.
-
-    Returns
-    -------
-    str
-        Two tables, AUROC and TNR@95TPR in percent, in the form of `render_table`.
-    """
-    evaluation = as_evaluation(results)
-    alarms = nan_mean(evaluation._values("realised_fpr"), axis=1)
-    tables = []
-    for heading, metric in (("AUROC", "auroc"), ("TNR@95TPR", "tnr_at_95tpr")):
-        values = evaluation._values(metric)
-        rows = [["anomaly", *evaluation.detectors]]
-        for j, kind in enumerate(evaluation.anomalies):
-            rows.append([kind, *map(mean_and_spread, values[:, j])])
-        rows.append(["mean", *map(mean_and_spread, nan_mean(values, axis=1))])
-        rows.append(["false alarms", *map(mean_and_spread, alarms)])
-        tables.append(
-            f"{heading} in percent, mean ± standard deviation over seeds\n\n"
-            + align(rows, rules=(1, len(evaluation.anomalies) + 1))
-        )
-    return "\n\n".join(tables)
+    return _align(rows, rules=(1, len(evaluation.anomalies) + 1))
 
 
 def write_csv(results, path, *, target_fpr, random_state):
@@ -156,20 +126,7 @@ def write_markdown(results, path, *, title="Evaluation", notes=None):
 
 
 def percent(value, spread=np.nan, digits=1):
-    """Write a share in percent, with its spread where there is one.
-
-    Parameters
-    ----------
-    value, spread : float
-        Shares; NaN for none.
-    digits : int, default=1
-        Decimals.
-
-    Returns
-    -------
-    str
-        Such as "97.3 ± 0.4"; a dash for NaN.
-    """
+    """Write a share in percent, such as "97.3 ± 0.4"; a dash for NaN."""
     if np.isnan(value):
         return "-"
     text = f"{100 * value:.{digits}f}"
@@ -243,7 +200,7 @@ def _pair(area, tnr):
     return "-" if np.isnan(area) else f"{100 * area:5.1f}/{100 * tnr:3.0f}"
 
 
-def align(rows, rules):
+def _align(rows, rules):
     """Pad the columns, and draw lines before the given rows."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [

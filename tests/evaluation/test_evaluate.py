@@ -453,9 +453,9 @@ def test_model_and_detectors_stay_as_they_were():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_memory_meter_sees_an_allocation():
-    with Meter() as idle:
+    with Meter("cpu") as idle:
         pass
-    with Meter() as busy:
+    with Meter("cpu") as busy:
         block = np.ones(25_000_000)
         del block
     assert 0 <= idle.peak_memory < 50 * 2**20
@@ -465,7 +465,7 @@ def test_memory_meter_sees_an_allocation():
 
 def test_memory_is_not_known_everywhere(monkeypatch, tmp_path):
     monkeypatch.setattr("skgrad.evaluation._resources._LINUX", tmp_path / "absent")
-    with Meter() as meter:
+    with Meter("cpu") as meter:
         pass
     assert np.isnan(meter.peak_memory)
     assert judge().frame["peak_memory_mb"].isna().all()

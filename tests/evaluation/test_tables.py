@@ -9,7 +9,7 @@ from judged import make, many, no_anomalies
 
 from skgrad._files import replacing
 from skgrad.evaluation import render_table, write_csv, write_markdown
-from skgrad.evaluation._tables import percent, render_spread
+from skgrad.evaluation._tables import percent
 
 
 def cells_of(line):
@@ -30,18 +30,6 @@ def test_rendered_table_averages_seeds_and_shows_gaps():
     assert lines[5].split() == ["mean", "75.0/", "75", "50.0/", "50"]
     assert lines[6].split() == ["false", "alarms", "0.0", "%", "0.0", "%"]
     assert len({len(line) for line in lines}) == 1
-
-
-def test_table_of_several_seeds_has_the_spread():
-    results = [make("d", "a", area, seed=seed) for seed, area in ((0, 0.8), (1, 0.6))]
-    tables = render_spread(results).split("\n\n")
-    assert tables[0].startswith("AUROC in percent")
-    assert tables[2].startswith("TNR@95TPR in percent")
-    for table in (tables[1], tables[3]):
-        lines = table.splitlines()
-        assert lines[2].split(maxsplit=1) == ["a", "70.0 ± 14.1"]
-        assert lines[4].split(maxsplit=1) == ["mean", "70.0 ± 14.1"]
-        assert lines[5].endswith("  0.0 ± 0.0")
 
 
 def test_csv_has_a_line_per_result(tmp_path):
