@@ -1,12 +1,9 @@
 """How large the gradients or activations of inputs are, layer by layer."""
 
-from numbers import Integral
-
 import numpy as np
-import torch
 from torch import nn
 
-from .._compat import CONVOLUTIONS, Interval, StrOptions, validate_params
+from .._compat import CONVOLUTIONS, StrOptions, validate_params
 from .._messages import did_you_mean, listed
 from .._validation import check_not_empty
 from ..feature_extraction import (
@@ -22,13 +19,8 @@ _KINDS = (*CONVOLUTIONS, nn.Linear)
 
 
 @validate_params(
-    {
-        "quantity": [StrOptions({"gradients", "activations"})],
-        "layers": [str, "array-like", None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device, None],
-    },
-    prefer_skip_nested_validation=True,
+    {"quantity": [StrOptions({"gradients", "activations"})]},
+    prefer_skip_nested_validation=False,
 )
 def layer_norms(
     model, X, *, quantity="gradients", layers=None, batch_size=128, device=None

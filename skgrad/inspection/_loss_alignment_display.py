@@ -1,12 +1,9 @@
 """Violins of zeta, of inputs in minima of the loss and others (paper B, Fig. 3)."""
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
-import torch
 
-from .._compat import Interval, validate_params
 from .._messages import brief
 from .._validation import check_classes, check_not_empty
 from ..feature_extraction import predict_logits
@@ -78,15 +75,6 @@ class LossAlignmentDisplay(Display):
         self.correct = self.correct == 1
 
     @classmethod
-    @validate_params(
-        {
-            "n_injections": [Interval(Integral, 1, None, closed="left")],
-            "batch_size": [Interval(Integral, 1, None, closed="left")],
-            "device": [str, torch.device, None],
-            "random_state": ["random_state"],
-        },
-        prefer_skip_nested_validation=True,
-    )
     def from_estimator(
         cls,
         model,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, StrOptions, validate_params
@@ -96,11 +95,8 @@ class LossLandscapeDisplay(Display):
         {
             "quantity": [StrOptions({"others_mean", "loss"})],
             "n_grid": [Interval(Integral, 2, None, closed="left")],
-            "batch_size": [Interval(Integral, 1, None, closed="left")],
-            "device": [str, torch.device, None],
-            "random_state": ["random_state"],
         },
-        prefer_skip_nested_validation=True,
+        prefer_skip_nested_validation=False,
     )
     def from_estimator(
         cls,

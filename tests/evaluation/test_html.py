@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from judged import make, many, no_anomalies
+from example_results import make, many, no_anomalies
 from scipy.integrate import trapezoid
 
 from skgrad.evaluation import Evaluation, _html, write_html

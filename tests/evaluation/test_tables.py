@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from judged import make, many, no_anomalies
+from example_results import make, many, no_anomalies
 
 from skgrad._files import replacing
 from skgrad.evaluation import render_table, write_csv, write_markdown

@@ -80,7 +80,7 @@ def test_one_kind_alone_is_drawn(value, name):
         ({"y": [1, 3]}, "y must hold classes 0 to 2"),
         ({"sigmas": []}, r"sigmas must be of shape \(n_sigmas,\)"),
         ({"sigmas": [0.1, 0]}, r"sigmas must hold standard deviations above 0"),
-        ({"n_injections": 0}, "'n_injections' parameter of LossAlignmentDisplay.from_"),
+        ({"n_injections": 0}, "'n_injections' parameter of loss_alignment"),
     ],
 )
 def test_wrong_input_is_rejected(change, match):

@@ -1,4 +1,4 @@
-"""Small results for the tests of reports."""
+"""Small results of evaluations for the tests of reports."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def no_anomalies(detector="d", anomaly="a", offset=0.5, **more):
 
 
 def many():
-    """Make two seeds of three detectors and kinds; names with markup; gaps."""
+    """Make two seeds of three detectors and kinds; names with markup, and gaps."""
     rng = np.random.default_rng(0)
     results = []
     for seed in (0, 1):
@@ -33,7 +33,7 @@ def many():
                 if (detector, kind) == ("poor", "noise"):
                     continue
                 known = rng.normal(size=40)
-                strange = rng.normal(size=30) - shift
-                results.append(Result(detector, kind, known, strange, -1.6, seed=seed))
+                found = rng.normal(size=30) - shift
+                results.append(Result(detector, kind, known, found, -1.6, seed=seed))
     results.append(no_anomalies("good", "never succeeded"))
     return results
