@@ -199,9 +199,9 @@ class Noisy(Dataset):
         return torch.rand(SHAPE)
 
 
-def test_randomness_of_a_dataset_stays_inside(make, model):
+def test_randomness_of_a_dataset_stays_inside(model):
     before = torch.get_rng_state()
-    make(model).fit(Noisy()).transform(Noisy())
+    LayerActivationTransformer(model).fit(Noisy()).transform(Noisy())
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -259,13 +259,6 @@ def test_cuda(make, model):
     assert_allclose(on_copy, expected, rtol=1e-3, atol=1e-3)
     there = make(model.cuda()).fit(X).transform(torch.from_numpy(X).cuda())
     assert_allclose(there, expected, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_models_give_wide_features(make, model, dtype):
-    features = make(model.to(dtype)).fit_transform(X)
-    assert features.dtype in (np.float32, np.float64)
-    assert np.isfinite(features).all()
 
 
 def test_verbose_shows_a_bar(make, model, capsys):
@@ -340,22 +333,6 @@ def test_model_that_draws_is_rejected(model):
 
     with pytest.raises(ValueError, match="model must give the same logits each time"):
         LayerActivationTransformer(Drawing(), "logits").fit(X)
-
-
-@pytest.mark.parametrize("how", [torch.no_grad, torch.inference_mode])
-def test_fit_raises_what_transform_would(model, how):
-    class Closed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = model
-
-        def forward(self, x):
-            with how():
-                return self.inner(x)
-
-    for make in (ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer):
-        with pytest.raises(ValueError, match="model must let autograd reach"):
-            make(Closed()).fit(X)
 
 
 def test_failed_fit_leaves_an_earlier_one(model):
