@@ -7,8 +7,9 @@ from itertools import chain, product
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
 from .gradient_norms import (
     CHUNK,
@@ -78,8 +79,8 @@ def convolution_weight(
         t.reshape(n_samples * groups, -1, *t.shape[2:]) for t in (x, gradient)
     )
     if pointwise:
-        seen = _padded(x, axes)[(..., *(slice(None, None, s) for s in stride))]
-        norms = outer_norms(seen.flatten(2), gradient.flatten(2))
+        image = _image(_padded(x, axes), [0] * len(axes), axes)
+        norms = outer_norms(image.flatten(2), gradient.flatten(2))
     else:
         by_grams = partial(norms_by_grams, gram_of=partial(_window_gram, axes=axes))
         norms = in_chunks(by_grams, x, gradient, _image_size(axes) ** 2)
@@ -148,29 +149,34 @@ def _has_cheap_grams(axes: Sequence[_Axis], n_in: int, n_out: int) -> bool:
     return _WORTHWHILE * grams < weights and image**2 <= CHUNK
 
 
+def _image(x: Tensor, phase: Sequence[int], axes: Sequence[_Axis]) -> Tensor:
+    """Return what the entries of the kernel of one phase see of x."""
+    steps = [slice(f, None, axis.stride) for f, axis in zip(phase, axes, strict=True)]
+    return x[(slice(None), slice(None), *steps)]
+
+
 def _window_gram(x: Tensor, axes: Sequence[_Axis]) -> Tensor:
     """Return the products (m, n_positions, n_positions) of what positions see."""
     positions = [axis.n_positions for axis in axes]
     windows = x.new_zeros(len(x), *positions, *positions)
     for phase, shifts in _phases(axes).items():
-        image = x[
-            (..., *(slice(f, None, a.stride) for f, a in zip(phase, axes, strict=True)))
-        ]
+        image = _image(x, phase, axes)
         sizes = image.shape[2:]
         gram = position_gram(image.flatten(2)).view(len(x), *sizes, *sizes)
-        lowest = [min(along) for along in zip(*shifts, strict=True)]
-        highest = [max(along) for along in zip(*shifts, strict=True)]
+        # Zeros around the Gram matrix cost less than zeros around the image.
+        first = [min(along) for along in zip(*shifts, strict=True)]
         pads = [
-            (-low, high + n - size)
-            for low, high, n, size in zip(
-                lowest, highest, positions, sizes, strict=True
+            (-min(along), max(along) + n - size)
+            for along, n, size in zip(
+                zip(*shifts, strict=True), positions, sizes, strict=True
             )
         ]
-        # Zeros around the Gram matrix cost less than zeros around the image.
         gram = F.pad(gram, list(chain(*reversed(2 * pads))))
         for shift in shifts:
-            starts = [o - low for o, low in zip(shift, lowest, strict=True)]
-            seen = [slice(o, o + n) for o, n in zip(starts, positions, strict=True)]
+            seen = [
+                slice(o - start, o - start + n)
+                for o, start, n in zip(shift, first, positions, strict=True)
+            ]
             windows += gram[(slice(None), *seen, *seen)]
     n_positions = math.prod(positions)
     return windows.view(len(x), n_positions, n_positions)
@@ -214,8 +220,4 @@ def _norms_by_weights(
 
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_WEIGHT_GRADIENTS = {
-    1: nn.grad.conv1d_weight,
-    2: nn.grad.conv2d_weight,
-    3: nn.grad.conv3d_weight,
-}
+_WEIGHT_GRADIENTS = {1: conv1d_weight, 2: conv2d_weight, 3: conv3d_weight}

@@ -13,19 +13,10 @@ from .._compat import DROPOUTS
 
 
 def dropout_layers(module: nn.Module) -> list[str]:
-    """Name the dropout modules that drop anything.
+    """Return the names of torch's dropout modules with a probability above 0.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model.
-
-    Returns
-    -------
-    list of str
-        Names of torch's dropout modules of a probability above 0. Dropout that is no
-        module of its own, such as `torch.nn.functional.dropout` in a forward or that
-        within recurrent and attention layers, is not found.
+    Dropout that is no module, such as `torch.nn.functional.dropout` in a forward or
+    that within recurrent and attention layers, is not found.
     """
     return [
         name
@@ -36,26 +27,21 @@ def dropout_layers(module: nn.Module) -> list[str]:
 
 @contextmanager
 def shared_dropout(module: nn.Module, seed: int, n_samples: int) -> Iterator[None]:
-    """Turn the dropout modules on, and nothing else, with one mask for all samples.
+    """Enable the dropout modules alone, with one mask for all samples.
 
-    A mask drawn for a batch would depend on what else is in it. Here each call of a
-    dropout module draws a mask for one sample, and drops the same units of all. To a
-    sample alone that is the same distribution of masks. In the same order of calls
-    the same seed draws the same masks, on any device.
+    With a mask drawn for a batch, a sample's result would depend on the others. Here
+    each call of a dropout module draws a mask for one sample, and drops the same units
+    of all samples, which for each of them is the same distribution of masks. In the
+    same order of calls the same seed draws the same masks, on any device.
 
     Parameters
     ----------
     module : torch.nn.Module
         The model, held by ``frozen(module)``, which also restores the random state.
     seed : int
-        Seeds the masks; torch's global generator is used, because dropout takes none.
+        Seeds torch's global generator, because dropout takes no other.
     n_samples : int
-        The number of inputs that go in.
-
-    Yields
-    ------
-    None
-        The modules are as they were afterwards.
+        The number of inputs of the model.
 
     Raises
     ------
@@ -63,7 +49,7 @@ def shared_dropout(module: nn.Module, seed: int, n_samples: int) -> Iterator[Non
         If samples do not lie along the first axis of what a dropout module is given:
         a mask for the other axes would depend on how many they are.
     """
-    # The CPU's alone: torch.manual_seed would seed every GPU too.
+    # The CPU's generator alone, as torch.manual_seed would also seed every GPU.
     torch.default_generator.manual_seed(seed)
     with ExitStack() as hooks:
         for name in dropout_layers(module):
@@ -84,11 +70,12 @@ def _drop(
             f"{tuple(output.shape)}. Bring samples to the first axis, or set "
             "n_passes=0 for the density alone."
         )
-    # The user's module stays as it is.
+    # A copy, so that the user's module stays as it is.
     drawing = copy.copy(layer)
     drawing.training = True
-    # All kinds of dropout map each entry x to shift + scale * x, so zeros and ones
-    # tell everything of them. Drawn on the CPU, whose generator all machines have.
+    # All kinds of dropout map each entry x to shift + scale * x, so those of zeros
+    # and ones determine both. They are drawn on the CPU, as its generator is the
+    # same on all machines.
     shape, state = (1, *output.shape[1:]), torch.get_rng_state()
     shift = drawing.forward(torch.zeros(shape, dtype=torch.float64))
     torch.set_rng_state(state)

@@ -1,4 +1,4 @@
-"""The last layer of a model, and the features that it makes the logits of."""
+"""The last layer of a model, and the features that it takes."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,25 +12,15 @@ from .model_state import as_logits
 
 
 def find_head(module: nn.Module, x: Tensor) -> str | None:
-    """Name the layer that returns the logits.
+    """Return the name of the layer that returns the logits for a few inputs.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        A few inputs.
-
-    Returns
-    -------
-    str or None
-        The last module called that has parameters and no children, takes a tensor and
-        returns what the model returns; "" is the model itself. None if the logits come
-        about otherwise.
+    It is the last module called that has parameters and no children, takes a tensor and
+    returns what the model returns; "" is the model itself. None if there is no such
+    module. The model is held by ``frozen(module)``.
     """
     outputs: dict[str, Tensor] = {}
 
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
             if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
                 outputs[name] = output.detach().clone()
@@ -40,7 +30,7 @@ def find_head(module: nn.Module, x: Tensor) -> str | None:
     with ExitStack() as hooks:
         for name, layer in module.named_modules():
             if is_leaf(layer):
-                hooks.enter_context(layer.register_forward_hook(note(name)))
+                hooks.enter_context(layer.register_forward_hook(record(name)))
         logits = as_logits(module(x.clone()), len(x))
     found = [name for name, output in outputs.items() if same_values(output, logits)]
     return found[-1] if found else None
@@ -86,39 +76,21 @@ def resolve_penultimate(
 
 
 def find_linear_head(module: nn.Module, x: Tensor) -> str:
-    """Name the linear layer that returns the logits.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        A few inputs.
-
-    Returns
-    -------
-    str
-        What `find_head` finds.
-
-    Raises
-    ------
-    ValueError
-        If that is no ``torch.nn.Linear``.
-    """
+    """Return what `find_head` finds, or raise if that is no ``torch.nn.Linear``."""
     head = find_head(module, x)
     if head is None or not isinstance(module.get_submodule(head), nn.Linear):
         raise ValueError(
             "layer must be named for this model: no torch.nn.Linear in it returns the "
             "logits. Name the layer that turns features of shape (n_samples, "
-            f"n_features) into them. Legal are {listed(_names(module))}."
+            f"n_features) into them. Valid are {listed(_names(module))}."
         )
     return head
 
 
 def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor]:
-    """Compute the logits and the features that the last layer makes them of.
+    """Compute the logits, and the features that the last layer takes.
 
-    Autograd goes through both, if it is on.
+    Autograd records both if it is enabled.
 
     Parameters
     ----------
@@ -146,7 +118,7 @@ def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor
     if layer not in named:
         raise ValueError(
             f"layer must be the name of a layer of the model; got {layer!r}."
-            f"{did_you_mean(layer, _names(module))} Legal are "
+            f"{did_you_mean(layer, _names(module))} Valid are "
             f"{listed(_names(module))}."
         )
     inputs: list[Any] = []
@@ -164,9 +136,9 @@ def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor
     if not isinstance(features, Tensor) or features.shape[:-1] != (len(x),):
         raise ValueError(
             f"layer must take one tensor of shape (n_samples, n_features); {layer!r} "
-            f"takes {_told(inputs[0])}. Name a layer behind the flattening."
+            f"takes {_described(inputs[0])}. Name a layer behind the flattening."
         )
-    # Cloned: an in-place layer further on may write into it.
+    # A clone, as a later layer may write into it.
     return logits, features.clone()
 
 
@@ -174,7 +146,7 @@ def _names(module: nn.Module) -> list[str]:
     return [name for name, _ in module.named_modules() if name]
 
 
-def _told(inputs: Sequence[Any]) -> str:
+def _described(inputs: Sequence[Any]) -> str:
     return " and ".join(
         f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         for x in inputs

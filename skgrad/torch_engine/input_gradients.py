@@ -144,21 +144,7 @@ def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Ten
     is differentiated. All are held in memory. Signs have no derivative: with
     ``maps.sign`` it is that of the cosines of the gradients themselves.
 
-    Parameters
-    ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits of x.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs, in the graph of the logits.
-    maps : Maps
-        What is compared.
-
-    Returns
-    -------
-    matrices : Tensor of shape (n_samples, n_maps, n_maps)
-        Cosines in [-1, 1].
-    predicted : Tensor of int64 of shape (n_samples,)
-        The position of the predicted class among the maps.
+    The inputs x (n_samples, *input_shape) are in the graph of the logits.
     """
     classes = _mapped_classes(logits, maps.top_n)
     gradients = []
@@ -375,7 +361,7 @@ def cosine_statistics(matrices: Tensor, predicted: Tensor) -> Tensor:
     Parameters
     ----------
     matrices : Tensor of shape (n_samples, n_classes, n_classes)
-        Cosine similarity matrices; n_classes >= 3, else S1 is empty.
+        Cosine similarity matrices; n_classes >= 3, because S1 is empty otherwise.
     predicted : Tensor of shape (n_samples,)
         The predicted classes.
 

@@ -1,4 +1,4 @@
-"""ReLU with a second derivative, for whoever differentiates gradients."""
+"""ReLU with a second derivative, to differentiate gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,13 @@ _IN_PLACE = frozenset({torch.relu_, Tensor.relu_})
 
 
 class SmoothReLU(TorchFunctionMode):
-    r"""Run models with a curved ReLU, however they call it.
+    r"""Replace ReLU by a curved one, in whatever way a model calls it.
 
-    The second derivative of ReLU is 0, so gradients of gradients see nothing of where
+    The second derivative of ReLU is 0, so gradients of gradients do not show where
     units switch on and off. While this mode is active, `torch.nn.ReLU`, `F.relu`,
-    `torch.relu`, ``Tensor.relu`` and their in-place forms give it that of Softplus,
-    :math:`\beta \sigma(\beta x) \sigma(-\beta x)`; or they become Softplus
-    altogether. Neither the model nor its code is touched. Compiled and scripted models
-    call ReLU unseen.
+    `torch.relu`, ``Tensor.relu`` and their in-place forms have that of Softplus,
+    :math:`\beta \sigma(\beta x) \sigma(-\beta x)`; or they compute Softplus. The
+    model is not changed. The ReLU of compiled and scripted models is not replaced.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ class SmoothReLU(TorchFunctionMode):
     def _replace(self, in_place: bool, input: Tensor, inplace: bool = False) -> Tensor:
         if not (in_place or inplace):
             return self._relu(input)
-        # Autograd needs the values that are written over.
+        # A clone, because autograd needs the values that are overwritten.
         return input.copy_(self._relu(input.clone()))
 
 
@@ -71,7 +70,7 @@ class _CurvedReLU(torch.autograd.Function):
 
 
 class _Gate(torch.autograd.Function):
-    """The gradient where x > 0, which bends in x as that of Softplus."""
+    """The gradient where x > 0, with the derivative in x of Softplus's gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gradient: Tensor, beta: float) -> Tensor:
