@@ -44,22 +44,10 @@ def convolution_weight(
     (x_{p+k} . x_{q+k})``. These are small where an image has few positions and many
     channels, as in the last layers of a network.
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_in, *spatial)
-        The layer's input.
-    gradient : Tensor of shape (n_samples, n_out, *positions)
-        The gradient at its output.
-    kernel_size, stride, padding, dilation : sequence of int
-        As in `torch.nn.Conv2d`, one entry per spatial axis. Padding is what lies
-        before the first entry; whatever lies beyond either end counts as 0.
-    groups : int
-        As in `torch.nn.Conv2d`.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        Squared Frobenius norms. For a transposed convolution exchange x and gradient.
+    The input x is (n_samples, n_in, *spatial), the gradient (n_samples, n_out,
+    *positions); for a transposed convolution they are exchanged. The settings are those
+    of `torch.nn.Conv2d`, one entry per spatial axis. Padding is what lies before the
+    first entry, and whatever lies beyond either end counts as 0.
     """
     x, gradient = at_least_float32(x), at_least_float32(gradient)
     axes = [

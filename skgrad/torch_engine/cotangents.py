@@ -172,17 +172,7 @@ def squared_error_cotangent(logits: Tensor, classes: Tensor) -> Tensor:
     p_k with k != m are proportional to; and where i = m once more, as then the d_k are
     proportional to r, too. The entry of m follows, as each row sums to 0.
 
-    Parameters
-    ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        Logits of any size.
-    classes : Tensor of int64 of shape (n_samples,)
-        The class i of each sample.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes)
-        The scaled gradients. Each row sums to 0.
+    The parameters are those of `class_cotangent`.
     """
     z = logits.detach().to(widest_float(logits.device))
     top = z.argmax(dim=1, keepdim=True)

@@ -26,17 +26,8 @@ _SAFE_LENGTHS = 1e-12, 1e18
 def linear_weight(x: Tensor, gradient: Tensor) -> Tensor:
     """Compute ``|sum_t g_t x_t^T|_F^2``, for the weight of a linear layer.
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_positions, n_in)
-        The layer's input.
-    gradient : Tensor of shape (n_samples, n_positions, n_out)
-        The gradient at its output.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        Squared norms.
+    Its input x is (n_samples, n_positions, n_in), the gradient (n_samples, n_positions,
+    n_out).
     """
     x, gradient = at_least_float32(x), at_least_float32(gradient)
     return outer_norms(x.transpose(1, 2), gradient.transpose(1, 2))
@@ -55,19 +46,8 @@ def row_sums(terms: Tensor, n_samples: int) -> Tensor:
 def embedding_weight(x: Tensor, gradient: Tensor, padding_idx: int | None) -> Tensor:
     """Compute squared norms for the table of an embedding.
 
-    Parameters
-    ----------
-    x : Tensor of int of shape (n_samples, n_positions)
-        The indices.
-    gradient : Tensor of shape (n_samples, n_positions, n_dimensions)
-        The gradient at the vectors that are looked up.
-    padding_idx : int or None
-        The row of the table that is never trained.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        Squared norms.
+    The indices x are (n_samples, n_positions), the gradient (n_samples, n_positions,
+    n_dimensions). The row ``padding_idx`` of the table is never trained.
     """
     n_samples, n_positions = x.shape
     owner = torch.arange(n_samples, device=x.device)[:, None].expand_as(x)
@@ -142,20 +122,7 @@ def norms_by_grams(
     The terms are quadratic in x and the gradient. Where those are tiny or huge they
     would leave the range of float32, and where terms cancel they have half the digits.
     So both are scaled first, and samples whose terms cancel are computed in float64.
-
-    Parameters
-    ----------
-    x : Tensor of shape (m, n_in, *spatial)
-        The layer's input.
-    gradient : Tensor of shape (m, n_out, *positions)
-        The gradient at its output.
-    gram_of : callable
-        Returns the Gram matrices (m, n_positions, n_positions) of x.
-
-    Returns
-    -------
-    Tensor of shape (m,)
-        Squared norms.
+    ``gram_of`` returns the Gram matrices (m, n_positions, n_positions) of x.
     """
     (x, x_size), (gradient, size) = scale_by_largest(x), scale_by_largest(gradient)
 

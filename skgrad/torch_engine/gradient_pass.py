@@ -16,14 +16,8 @@ from .scaling import widest_float
 class Route(NamedTuple):
     """How the gradient norms of a parameter are computed.
 
-    Attributes
-    ----------
-    rule : str
-        The rule that gives them, such as "conv2d".
-    axis : int
-        The axis of the layer's input along which the samples lie.
-    rows : int
-        Entries along that axis per sample.
+    By a rule such as "conv2d", from the layer's input, in which the samples lie along
+    an axis, with some rows of that axis for each.
     """
 
     rule: str
@@ -43,16 +37,8 @@ class NoRulesError(Exception):
 class RuledPass:
     """A forward pass over a batch, and backward passes that compute gradient norms.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module, parameter_gradients=True)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The batch.
-    parameters : dict of str to Tensor
-        The parameters by name.
-    create_graph : bool, default=False
-        Whether the norms can be differentiated by x.
+    The parameters are given by name. With ``create_graph`` the norms can be
+    differentiated by x.
 
     Attributes
     ----------
@@ -132,20 +118,11 @@ class RuledPass:
                 use.axis = routes[name].axis
 
     def norms(self, cotangent: Tensor, *, last: bool) -> dict[str, Tensor]:
-        """Run a backward pass.
+        """Return the squared norms (n_samples,) of the selected parameters.
 
-        Parameters
-        ----------
-        cotangent : Tensor of shape (n_samples, n_classes)
-            The gradient of each sample's loss at the logits.
-        last : bool
-            Whether this is the last pass, so that memory can be freed on the way.
-
-        Returns
-        -------
-        dict of str to Tensor of shape (n_samples,)
-            Squared gradient norms of the selected parameters. One whose layer's input
-            was overwritten after the call is missing.
+        This runs a backward pass from the cotangent (n_samples, n_classes), the
+        gradient of each sample's loss at the logits. After the ``last`` pass memory is
+        freed. A parameter whose layer's input was overwritten is missing.
         """
         sums: dict[int, Tensor] = {}
         overwritten: set[int] = set()
@@ -212,21 +189,10 @@ def samples_in_order(
 ) -> set[str]:
     """Find the parameters whose norms all stand in their samples' places.
 
-    Parameters
-    ----------
-    norms : dict of str to Tensor of shape (n_samples,)
-        Squared norms.
-    rescaled : dict of str to Tensor of shape (n_samples,)
-        Those of a pass whose cotangents were multiplied by ``scales``.
-    scales : Tensor of shape (n_samples,)
-        Different numbers, in rising order.
-    dtype : torch.dtype
-        The type of the gradients, whose rounding is tolerated.
-
-    Returns
-    -------
-    set of str
-        The parameters whose norms grew by the squares of the scales in that order.
+    Those are the parameters whose squared norms (n_samples,) grew by the squares of the
+    ``scales`` in a pass with cotangents that were multiplied by them. The scales are
+    different numbers in rising order, and ``dtype`` is that of the gradients, whose
+    rounding is tolerated.
     """
     squares = scales.square()
     margin = torch.finfo(dtype).eps ** 0.5

@@ -66,15 +66,8 @@ class Recorder(TorchFunctionMode):
     its output passes through a `Tap`. What is left in the graph of the logits are
     the parameters that are used in any other way.
 
-    Parameters
-    ----------
-    parameters : iterable of Tensor
-        The parameters of the model.
-    device : torch.device
-        The device of the model.
-    create_graph : bool
-        Whether the inputs of the calls stay in the graph, so that the norms can be
-        differentiated.
+    With ``create_graph`` the inputs of the calls stay in the graph, so that the norms
+    can be differentiated.
 
     Attributes
     ----------

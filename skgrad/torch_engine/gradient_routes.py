@@ -44,12 +44,6 @@ def parameter_routes(
     dict of str to Route
         By parameter name. All other parameters go through autograd sample by sample;
         those that the logits do not depend on have norm 0 either way.
-
-    Raises
-    ------
-    ValueError
-        If the model returns no finite logits, autograd did not record how they depend
-        on the parameters, or a gradient is NaN or infinite.
     """
     parameters = gradient_parameters(module)
     three = _three_samples(x)

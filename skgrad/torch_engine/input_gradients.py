@@ -1,7 +1,7 @@
 """Per-class input gradients and their cosine similarity matrices (paper B)."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -60,16 +60,14 @@ def summarized_cosines(
     """Summarise the cosine matrices of samples, in groups that the memory holds.
 
     ``summary`` takes what `class_cosines` returns for some samples, and returns
-    (n_samples, n_features), as this function does for all samples. The other parameters
-    are those of `class_cosines`; ``held`` counts entries of maps and matrices.
+    (n_samples, n_features), as this function does for all samples. ``held`` is the
+    largest number of entries of maps and matrices at a time.
     """
     n_maps = maps.top_n or n_classes
     # Maps and the gradients that they are made of; matrices and copies of them.
     per_sample = 2 * n_maps * x[0].numel() + 6 * n_maps**2
     groups = x.split(max(1, held // per_sample))
-    return torch.cat(
-        [summary(*class_cosines(module, group, maps, held=held)) for group in groups]
-    )
+    return torch.cat([summary(*class_cosines(module, x, maps)) for x in groups])
 
 
 def class_cosines(
@@ -77,16 +75,13 @@ def class_cosines(
     x: Tensor,
     maps: Maps,
     *,
-    held: int = _HELD,
     vectorized: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the cosine similarities between the maps of all classes.
 
     Cost: one forward pass and, per class, one backward pass to the input (one less
-    where all classes, at most 32, are held at once without ``logit_scale``). No
-    gradient of a parameter is computed. Where ``held`` does not suffice for the maps of
-    all classes, they are taken in blocks, and maps are computed again for each pair of
-    blocks.
+    for all classes, if they are at most 32, without ``logit_scale``). No gradient of a
+    parameter is computed. The maps of all samples are held in memory.
 
     Parameters
     ----------
@@ -96,11 +91,9 @@ def class_cosines(
         The inputs.
     maps : Maps
         What is compared.
-    held : int, optional
-        Largest number of map entries to hold at a time.
     vectorized : bool, optional
-        Whether to run the backward passes of a block of classes as one. None does so on
-        a GPU, which small batches leave idle.
+        Whether to run the backward passes of several classes as one. None does so on a
+        GPU, which small batches leave idle.
 
     Returns
     -------
@@ -122,19 +115,14 @@ def class_cosines(
     with torch.enable_grad():
         leaf, logits = _traced_forward(module, x)
         classes = _mapped_classes(logits, maps.top_n)
-        # Where one block is too large, two of them are held at a time.
-        per_class, n_maps = leaf.numel(), classes.shape[1]
-        block = n_maps if n_maps * per_class <= held else held // (2 * per_class)
-        blocks = classes.split(max(1, block), dim=1)
-        rows = []
-        for i, first in enumerate(blocks):
-            left = _unit_maps(leaf, logits, first, maps, vectorized)
-            row = [left @ left.transpose(1, 2)]
-            for second in blocks[i + 1 :]:
-                right = _unit_maps(leaf, logits, second, maps, vectorized)
-                row.append(left @ right.transpose(1, 2))
-            rows.append(row)
-    return _mirrored(rows).clamp(-1, 1), _predicted_position(classes, logits)
+        # The sign of NaN is 0, which would look like a gradient that vanishes.
+        gradients = map(
+            check_finite, _class_gradients(leaf, logits, classes, maps, vectorized)
+        )
+        matrices = _cosines(
+            map(torch.sign, gradients) if maps.sign else gradients, maps
+        )
+    return matrices, _predicted_position(classes, logits)
 
 
 def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
@@ -162,8 +150,11 @@ def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Ten
     return matrices, _predicted_position(classes, logits)
 
 
-def _cosines(values: list[Tensor], maps: Maps) -> Tensor:
-    units = torch.stack([_unit_map(one, maps) for one in values], dim=1)
+def _cosines(values: Iterable[Tensor], maps: Maps) -> Tensor:
+    """Return the cosines (n_samples, n_maps, n_maps) of maps (n_samples, ...)."""
+    if maps.channel_reduction == "max":
+        values = (one.amax(dim=1) for one in values)
+    units = torch.stack([unit(one.flatten(1)) for one in values], dim=1)
     return (units @ units.transpose(1, 2)).clamp(-1, 1)
 
 
@@ -178,34 +169,6 @@ def _mapped_classes(logits: Tensor, top_n: int | None) -> Tensor:
 def _predicted_position(classes: Tensor, logits: Tensor) -> Tensor:
     """Return the index of the predicted class among the classes (n_samples, n_maps)."""
     return classes.eq(logits.argmax(dim=1, keepdim=True)).int().argmax(dim=1)
-
-
-def _mirrored(rows: list[list[Tensor]]) -> Tensor:
-    """Complete symmetric matrices from their blocks on and above the diagonal."""
-    full = []
-    for i, row in enumerate(rows):
-        left = [rows[j][i - j].transpose(1, 2) for j in range(i)]
-        full.append(torch.cat([*left, *row], dim=2))
-    return torch.cat(full, dim=1)
-
-
-def _unit_maps(
-    leaf: Tensor, logits: Tensor, classes: Tensor, maps: Maps, vectorized: bool
-) -> Tensor:
-    """Return the maps (n_samples, n_maps, n_entries) of some classes at length 1."""
-    units = []
-    for gradient in _class_gradients(leaf, logits, classes, maps, vectorized):
-        # The sign of NaN is 0, which would look like a gradient that vanishes.
-        values = check_finite(gradient)
-        units.append(_unit_map(values.sign() if maps.sign else values, maps))
-    return torch.stack(units, dim=1)
-
-
-def _unit_map(values: Tensor, maps: Maps) -> Tensor:
-    """Return one map of each sample (n_samples, n_entries) at length 1."""
-    if maps.channel_reduction == "max":
-        values = values.amax(dim=1)
-    return unit(values.flatten(1))
 
 
 def _class_gradients(

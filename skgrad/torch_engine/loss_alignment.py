@@ -13,22 +13,10 @@ def gradient_alignment(
 
     Cost: one forward and one backward pass over the nearby points.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_points, *input_shape)
-        The inputs, or one that broadcasts.
-    nearby : Tensor of shape (n_points, *input_shape)
-        A point near each.
-    classes : Tensor of int64 of shape (n_points,)
-        The class of each towards which the cross-entropy is taken.
-
-    Returns
-    -------
-    Tensor of shape (n_points,)
-        Cosines in [-1, 1] (paper B, Eq. 3): positive where descending from the nearby
-        point leads back to the input; 0 where the gradient vanishes.
+    The result (n_points,) is positive where descending the cross-entropy towards a
+    point's class leads from the nearby point back to x, and 0 where the gradient
+    vanishes (paper B, Eq. 3). The inputs x may be one that broadcasts. The model is
+    held by ``frozen(module)``.
     """
     gradient = loss_input_gradient(module, nearby, classes)
     # <-g, x - nearby> = <g, nearby - x>. The gradient is scaled by a positive factor,
