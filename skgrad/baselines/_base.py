@@ -81,6 +81,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         module = self._module()
         X = self._check_inputs(X, reset=False)
         with frozen(module, parameter_gradients=self._parameter_gradients):
+            # No classes: the baselines have one threshold for all.
             return self._scores(module, X), None
 
     def _scores(self, module, X):

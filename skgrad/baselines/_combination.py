@@ -91,6 +91,7 @@ class _LogisticRegression:
     """Log-odds of being in-distribution, by logistic regression."""
 
     def fit(self, normal, anomalous):
+        # Higher is more in-distribution, so that is the positive class.
         labels = np.repeat([1, -1], [len(normal), len(anomalous)])
         # Balanced: the number of known anomalies is not their prior probability.
         regression = LogisticRegression(class_weight="balanced", max_iter=1000)

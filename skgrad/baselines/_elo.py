@@ -167,6 +167,7 @@ class ELO(BaseLayersDetector):
         self._find_layers(module, X, layers, self.pooling)
         self.layer_ = self.layers_[0]
         (features,), _ = self._gather(module, X, self.pooling)
+        # One description for all classes, as in the paper; its own threshold is unused.
         self._svm = make_svdd(self.nu, self.gamma).fit(features)
 
     def _choose(self, module, X, anomalies, random_state):
@@ -182,6 +183,7 @@ class ELO(BaseLayersDetector):
             verbose=self.verbose,
             random_state=random_state,
         )
+        # The choice takes its anomalies as rows of X with y = -1, as fit does.
         y = np.ones(count_samples(X))
         if anomalies is not None:
             y = np.append(y, -np.ones(count_samples(anomalies)))

@@ -169,6 +169,7 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
         }
 
     def _features(self, module, batch):
+        # Each layer takes its own step, by the gradient of its own confidence.
         if self.eps:
             blocks = [self._after_step(module, batch, name) for name in self.layers_]
         else:
@@ -199,6 +200,7 @@ class _TiedGaussian:
         means = np.stack(
             [features[classes == i].mean(axis=0) for i in range(len(labels))]
         )
+        # One covariance for all classes, about the mean of each (Eq. 1).
         deviations = features - means[classes]
         covariance = deviations.T @ deviations / len(features)
         self.centre = means.mean(axis=0)
@@ -213,6 +215,7 @@ class _TiedGaussian:
         )
         # Centred first: far from the origin the difference would lose digits.
         white = (features.double() - centre) @ whiten
+        # Through the nearest class alone: the maximum of Eq. 2 has its gradient.
         with torch.no_grad():
             nearest = distances(white, means).argmin(dim=1)
         return -(white - means[nearest]).square().sum(dim=1)

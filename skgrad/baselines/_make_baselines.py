@@ -104,6 +104,7 @@ def make_baselines(
     }
     common = {"target_fpr": target_fpr, "random_state": random_state}
     over_model = {**passes, **common}
+    # The others would ignore the anomalies in y.
     if learn_from_anomalies:
         return _learners(**over_model, combination="logistic")
 

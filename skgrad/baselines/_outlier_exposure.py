@@ -46,7 +46,7 @@ class _OutlierExposureLoss(nn.Module):
         outlier = target < 0
         known = nn.functional.nll_loss(log_p[~outlier], target[~outlier])
         unknown = -log_p[outlier].mean()
-        # The mean of nothing is NaN.
+        # The mean of nothing is NaN; a sum times 0 keeps the graph.
         loss = known if (~outlier).any() else log_p.sum() * 0
         return loss + self.weight * unknown if outlier.any() else loss
 
@@ -172,6 +172,7 @@ def fine_tune_with_outliers(
         iterator_train=partial(_mixed_batches, random_state=random_state),
         verbose=int(verbose),
     )
+    # torch's own generators serve dropout; the batches are drawn from random_state.
     seed = random_state.randint(np.iinfo(np.int32).max)
     with seeded_training(seed, model_device(module)):
         try:
@@ -213,6 +214,7 @@ def _check_data(X, module, name, shape=None):
             f"{name} must allow reading its samples in any order; got the stream "
             f"{type(X).__name__}. Stack it first."
         )
+    # On the CPU: batches are moved to the device one at a time in training.
     place = {**placement(module), "device": torch.device("cpu"), "name": name}
     if not isinstance(X, Dataset):
         return prepare_batch(X, input_shape=shape, **place)

@@ -157,7 +157,7 @@ class PyTorchOODDetector(BaseModelDetector):
         self._seed = random_state.randint(np.iinfo(np.int32).max)
         # The detector is made again from a pickle, with the parameters of fit.
         self._recipe = self.detector, dict(self.options or {})
-        self._last_layer = None
+        self._last_layer = None  # found when a detector asks for it
         self.detector_ = self._make(self._first_samples(module, X)[1])
         if self.detector_.requires_fit:
             self._fit_detector(self._loader(X))
@@ -190,6 +190,7 @@ class PyTorchOODDetector(BaseModelDetector):
                 f"{self._name()} returns NaN or shape {tuple(anomaly_score.shape)}. "
                 "Some need more data, or samples of every class."
             )
+        # Turned: scores of pytorch-ood are high for anomalies.
         return -anomaly_score
 
     @contextmanager
@@ -197,6 +198,7 @@ class PyTorchOODDetector(BaseModelDetector):
         """Freeze the copy of the model and seed torch."""
         gradients = isinstance(self.detector_, _library().GradientDetector)
         device = model_device(self.module_)
+        # The same seed in each call, so that a score is the same each time.
         with (
             torch_seeded(self._seed, device),
             frozen(self.module_, parameter_gradients=gradients),

@@ -81,6 +81,7 @@ def load(path, model=None, *, trusted=()):
             "default. If the file comes from a source that you trust, add "
             f"trusted={others}."
         )
+    # Networks are put in while skops builds the estimators around them.
     models = model if isinstance(model, (list, tuple)) else [model]
     models = [one for one in models if one is not None]
     with loading_state(models) as networks:
