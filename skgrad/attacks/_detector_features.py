@@ -111,6 +111,7 @@ def _weighted_parts(first_step):
 def _check_part(part, module):
     if _recorder(part) is None:
         raise TypeError(f"{_VALID_DETECTORS}; got {brief(part)} in its first step.")
+    # The mark of a fitted transformer that has seen the model's logits.
     if not hasattr(part, "n_classes_"):
         raise NotFittedError(
             f"detector must be fitted; its {type(part).__name__} is not. Call "
@@ -122,6 +123,10 @@ def _check_part(part, module):
             f"{type(part).__name__} has another one. Give that one, part.model of "
             "the fitted pipeline, as model."
         )
+
+
+# What these record must equal the transformer's _features, so they share its steps
+# after the gradients: summaries, logarithms and scales.
 
 
 def _record_activations(part, module, x):
@@ -144,6 +149,7 @@ def _record_cosines(part, module, x):
 
 def _record_gradient_norms(part, module, x):
     cotangents = partial(label_cotangents, **part._design(part.n_classes_))
+    # Frozen again, because the norms need parameters that require gradients.
     with frozen(module, parameter_gradients=True):
         norms = squared_gradient_norms(
             module, x, cotangents, part._routes, create_graph=True

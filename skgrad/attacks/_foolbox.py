@@ -245,6 +245,7 @@ class _Run:
         starts = self._noise(seeds)
         failed = ~self._reached(starts)
         if failed.any():
+            # Steps that together cross the range twice, from corner to corner and back.
             attack = self.foolbox.attacks.LinfPGD(
                 steps=N_START_STEPS, random_start=False, rel_stepsize=2 / N_START_STEPS
             )
@@ -252,7 +253,7 @@ class _Run:
                 self.net,
                 self.box.x[failed],
                 self._criterion(failed),
-                epsilon=self.box.high,
+                epsilon=self.box.high,  # no limit but the bounds
             )
         return starts
 

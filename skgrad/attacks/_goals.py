@@ -52,6 +52,7 @@ class Goals:
     def of(self, module, x, rows):
         """Return the classes to leave and those to reach (or None) of a batch."""
         least_likely = isinstance(self.target, str) and self.target == "least_likely"
+        # A pass is made only where classes depend on the model, and only one.
         if self.y is None or least_likely:
             logits = forward(module, x)
         if self.y is None:

@@ -121,9 +121,11 @@ def _perturb(batch, *, theta, gamma):
         best = saliency.topk(min(2, saliency.shape[1]), dim=1).indices
         pairs = torch.zeros_like(changed)
         pairs[active] = pairs[active].scatter(1, best, True)
+        # A value that is changed twice counts once towards gamma.
         changed |= pairs
         flat[pairs] += theta
         x.copy_(batch.clip(x))
+        # Inputs that succeeded or cannot change further stay, and cost no more passes.
         active &= ~batch.reached(batch.logits(x))
         active &= (changed.double().mean(dim=1) <= gamma) & (flat != limit).any(dim=1)
     return x

@@ -78,7 +78,7 @@ def rotate(
     >>> rotate(model, [[[[0.0, 1.0], [0.0, 0.0]]]], angle=[90]).X_adv.round().tolist()
     [[[[1.0, 0.0], [0.0, 0.0]]]]
     """
-    X = check_inputs(X)
+    X = check_inputs(X)  # before its length is asked for
     angles = None if isinstance(angle, Real) else _check_angles(angle, len(X))
     random_state = check_random_state(random_state)
 
