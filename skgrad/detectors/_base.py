@@ -55,17 +55,19 @@ class BaseNoveltyDetector(BaseDecision):
 
     def _fit_on_all(self, X):
         """Fit for scores alone, inside another detector: no sample is held out."""
+        # The caller bypasses fit, which validates them.
         self._validate_params()
         self._check_unused_parameters()
         X, names = self._check_training_data(X, None, fewest=1)
         self._fit_scores(X, names, check_random_state(self.random_state))
-        # It rejects nothing.
+        # Fitted as after fit, but it rejects nothing.
         self.offset_, self.class_offsets_, self._per_class = -np.inf, None, False
         self.calibration_scores_ = np.empty(0)
 
     def _check_unused_parameters(self):
         parameters = inspect.signature(type(self)).parameters
         for name in _OF_DECISIONS:
+            # Detectors without a parameter threshold have it as a class attribute.
             value = getattr(self, name)
             if name in parameters and value != parameters[name].default:
                 raise ValueError(
@@ -76,6 +78,7 @@ class BaseNoveltyDetector(BaseDecision):
 
     def _check_training_data(self, X, y, *, fewest=2, reset=True):
         """Validate X, and leave out the rows that y labels as anomalies."""
+        # Read first: what validate_data returns has no names.
         names = column_names(X)
         X = validate_data(self, check_matrix(X), dtype=np.float64, reset=reset)
         if reset:

@@ -75,6 +75,7 @@ class BaseClassConditional(BaseNoveltyDetector):
                 for columns in self._columns
             ]
 
+        # First, so that its seeds do not depend on the number of classes.
         self._pooled = fit(X)
         self._models = {
             label: fit(X[predicted == label])
@@ -103,6 +104,7 @@ class BaseClassConditional(BaseNoveltyDetector):
         for label in np.unique(predicted).tolist():
             rows = predicted == label
             own = X[rows]
+            # Classes that were rare in training, or never predicted, have no models.
             models = self._models.get(label, self._pooled)
             for number, columns in enumerate(self._columns):
                 scores[rows, number] = models[number].score(own[:, columns])

@@ -133,6 +133,7 @@ class ClassConditionalDetector(BaseClassConditional):
             joint=self.joint,
             weights=self.weights,
         )
+        # Checked once, not for each clone.
         detector = as_outlier_detector(self.detector)
         self._fit_detectors(
             X,

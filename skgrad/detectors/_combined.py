@@ -188,6 +188,8 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         self._both_tails = set(self._two_sided())
         self._names, self._logits = self._locate(X.shape[1], names)
         X = self._with_names(X)
+        # Detectors score the samples that they were fitted on too high for a reference.
+        # A single sample has to serve for both.
         fit, reference = np.arange(len(X)), np.arange(len(X))
         if len(X) > 1:
             fit, reference = split_rows(fit, self.reference_fraction, random_state)
@@ -224,7 +226,9 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         if self.blocks is None and names is None and self.threshold != PER_CLASS:
             return None, None
         blocks, logits = find_blocks(n_columns, names, self.blocks)
-        if self.blocks is not None:  # takes precedence over the names of X
+        # Given widths take precedence over names of X. They become names, because the
+        # detectors are cloned without knowing the widths.
+        if self.blocks is not None:
             names = [
                 f"{LOGITS if i == logits else f'block{i}'}_{j}"
                 for i, block in enumerate(blocks)
@@ -267,8 +271,10 @@ def log_p_values(scores, reference, *, two_sided=False):
 
 def _lower_tail(scores, reference):
     n = len(reference)
+    # Two scores at least, for a mean excess over the second.
     rank = min(max(int(np.ceil(_TAIL * n)), 2), n)
     start, log_start = reference[rank - 1], np.log(rank / (n + 1))
+    # The i-th of n scores has the p-value i / (n + 1), between 0 and 1.
     inside = np.interp(scores, reference, np.log(np.arange(1, n + 1) / (n + 1)))
     with np.errstate(over="ignore"):
         depth = (start - scores) / _tail_scale(reference, rank)

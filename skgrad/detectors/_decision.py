@@ -91,6 +91,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if classes is None:
             return
         labels, counts = np.unique(classes, return_counts=True)
+        # In a smaller class even the lowest score would reject too many.
         enough = np.array([threshold_rank(n, self.target_fpr) > 0 for n in counts])
         self.class_offsets_ = {
             label: conformal_threshold(self._scores_of(label), self.target_fpr)
@@ -225,6 +226,7 @@ def anomaly_labels(y, n_samples):
     Labels other than +1 and -1, such as classes, label no anomalies.
     """
     y = np.ones(n_samples) if y is None else to_array(y, "y")
+    # A column of a data frame.
     if y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
     if y.ndim != 1 or y.dtype.kind not in "iufO" or set(y.tolist()) - {-1, 1}:
@@ -262,6 +264,7 @@ def split_rows(rows, fraction, random_state):
 
     Of two rows or more at least one goes to either side.
     """
+    # Rounded up: a threshold needs samples more than a fit.
     order = check_random_state(random_state).permutation(rows)
     n_held_out = int(np.clip(np.ceil(fraction * len(rows)), 1, len(rows) - 1))
     return order[n_held_out:], order[:n_held_out]

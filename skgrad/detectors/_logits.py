@@ -46,4 +46,5 @@ class BaseLogitsDetector(BaseNoveltyDetector):
         return self._score_logits(X[:, self.logits_])
 
     def _predicted_class(self, X):
+        # All columns are logits of one network, so their argmax is its prediction.
         return X[:, self.logits_].argmax(axis=1)

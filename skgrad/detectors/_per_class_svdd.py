@@ -126,6 +126,7 @@ class PerClassSVDD(BaseClassConditional):
         self.random_state = random_state
 
     def _fit_scores(self, X, names, random_state):
+        # The paper scales the distances, so that layers can be added (Eq. 5).
         predicted = self._locate_columns(X, names, weights=self.weights)
         self._fit_detectors(
             X, predicted, lambda: make_svdd(self.nu, self.gamma), "minmax"

@@ -284,9 +284,12 @@ def make_recommended_detector(
         "memory": memory,
         "verbose": verbose,
     }
+    # Norms span many orders of magnitude; their logarithms are closer to a Gaussian.
     gradients = ConfoundingGradientTransformer(model, log=True, **shared)
     activations = LayerActivationTransformer(model, _with_logits(layers), **shared)
     features = FeatureUnion([("gradients", gradients), ("activations", activations)])
+    # The logits are scored by the first two parts, so the density leaves them out. Half
+    # a tied covariance is stable with few inputs per class.
     detect = CombinedDetector(
         [
             ("confidence", MaxSoftmaxProbability()),

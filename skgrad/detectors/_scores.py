@@ -43,6 +43,7 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
     """
     check_detector(estimator, X)
     if is_outlier_detector(estimator):
+        # The same order of inputs, but score_samples does not depend on a threshold.
         if hasattr(estimator, "score_samples"):
             return estimator.score_samples(X)
         return estimator.decision_function(X)
@@ -114,6 +115,7 @@ def check_accepts_dataset(detector, X):
 
 
 def _takes_arrays_only(first):
+    # A word such as the "mean" of a KDE comes from a step of another library.
     if isinstance(first, str):
         return True
     of_sklearn = type(first).__module__.startswith("sklearn.")

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from .._compat import num_samples
 from .._seeding import seed_estimator
-from .._validation import column_names, distinct, to_array
+from .._validation import check_per_sample, column_names, distinct
 from ._base import fit_to_score
 from ._blocks import find_blocks
 from ._decision import (
@@ -174,6 +174,7 @@ class ConformalDetector(BaseDecision):
         if isinstance(detector, FrozenEstimator):
             self.detector_, held_out = detector, rows
         else:
+            # Anomalies never place the threshold, so a classifier learns from all.
             fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
             fit = np.r_[fit, anomalies]
             self.detector_ = seed_estimator(clone(detector), random_state)
@@ -194,12 +195,7 @@ class ConformalDetector(BaseDecision):
                 "the target y is None. It labels the anomalies."
             )
         else:
-            y = to_array(y, "y")
-            if y.shape != (n_samples,):
-                raise ValueError(
-                    "y must have one label per sample of X; found input variables with "
-                    f"inconsistent numbers of samples: [{n_samples}], {y.shape}."
-                )
+            y = check_per_sample(y, n_samples, "y")
             if distinct(y) not in ([0, 1], [-1, 1]):
                 raise ValueError(
                     "y must hold 0 for in-distribution samples and 1 for anomalies, or "
@@ -208,6 +204,7 @@ class ConformalDetector(BaseDecision):
             labels, codes = np.unique(y, return_inverse=True)
             is_anomaly = codes == anomaly_index(labels, None)
             rows, anomalies = np.flatnonzero(~is_anomaly), np.flatnonzero(is_anomaly)
+        # One to place the threshold, and one to learn from unless that is done.
         fewest = 1 if isinstance(self.detector, FrozenEstimator) else 2
         check_enough(len(rows), fewest)
         return rows, anomalies
@@ -222,6 +219,7 @@ class ConformalDetector(BaseDecision):
         names = column_names(X)
         if reset:
             self._column_names = names
+        # The values are for the detector to validate: X may be raw inputs of a network.
         if not isinstance(X, Dataset) and getattr(X, "ndim", 2) > 1:
             validate_data(self, X, reset=reset, skip_check_array=True)
         self._check_names(names)

@@ -60,6 +60,7 @@ def class_weighted(metric, y_true, y_score, predicted, **options):
     y_true, y_score = check_labelled_scores(y_true, y_score)
     predicted = check_per_sample(predicted, len(y_true), "predicted")
     values, weights = [], []
+    # Classes without an anomaly have the weight 0.
     for label in dict.fromkeys(predicted[y_true == -1].tolist()):
         rows = predicted == label
         if (y_true[rows] == 1).any():

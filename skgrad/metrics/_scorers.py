@@ -102,6 +102,7 @@ class DetectionScorer:
             check_is_fitted(estimator)
             _check_labels(y, estimator.classes_.tolist())
             anomaly = anomaly_index(estimator.classes_, self.anomaly_label)
+            # The metrics take +1 and -1, whatever the labels of the classifier are.
             y = np.where(y == estimator.classes_[anomaly], -1, 1)
         scores = in_distribution_scores(estimator, X, anomaly_label=self.anomaly_label)
         value = self.metric(y, scores, **self.options)

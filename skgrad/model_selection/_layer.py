@@ -210,7 +210,10 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         """Set ``layer_`` and the attributes that explain it."""
         normal, anomalous = self._draw(X, y, random_state)
         inputs = self._inputs(X, normal)
+        # The rows are in random order, so the halves are random as well.
         half = (len(inputs) + 1) // 2
+        # Generated from the half that they are compared with: made of samples of the
+        # fit, slightly changed ones would score higher than in-distribution samples.
         if len(anomalous):
             anomalies = iter([self._inputs(X, anomalous)])
         else:

@@ -151,6 +151,7 @@ class NoveltyKFold(BaseCrossValidator):
                 f"inconsistent numbers of samples: [{num_samples(X)}, {len(y)}]."
             )
         self._check_counts(y)
+        # A list, so that all folds are checked before the first is used.
         folds = list(self._folds(y, groups))
         if groups is not None:
             self._check_folds(y, folds)

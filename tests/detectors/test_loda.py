@@ -21,12 +21,14 @@ def fitted(X, **options):
 
 
 def test_score_is_mean_log_density():
-    X = np.random.default_rng(0).normal(size=(201, 5))
-    detector = fitted(X, n_cuts=20, n_bins=15)
+    generator = np.random.default_rng(0)
+    detector = fitted(generator.normal(size=(201, 5)), n_cuts=20, n_bins=60)
+    # New points also fall into empty bins and outside of the range.
+    X = np.vstack([detector.seen_, 2 * generator.normal(size=(100, 5))])
     log_densities = []
     for cut in detector.cuts_.T:
-        counts, edges = np.histogram(detector.seen_ @ cut, bins=15)
-        bins = np.clip(np.searchsorted(edges, X @ cut, side="right") - 1, 0, 14)
+        counts, edges = np.histogram(detector.seen_ @ cut, bins=60)
+        bins = np.clip(np.searchsorted(edges, X @ cut, side="right") - 1, 0, 59)
         inside = (X @ cut >= edges[0] - 1e-9) & (X @ cut <= edges[-1] + 1e-9)
         points = np.where(inside, np.maximum(counts, 0.5)[bins], 0.5)
         log_densities.append(np.log(points / (200 * np.diff(edges)[0])))
