@@ -378,6 +378,6 @@ def _show(result, notes, files, options):
     print(f"{notes['data']}; model: {notes['model']}{right}.")
     print(f"Protocol {options.protocol}; seeds: {seeds}.\n\n{table}")
     print(
-        f"false alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.\n"
+        f"\nfalse alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.\n"
         f"Wrote {', '.join(map(str, files))}."
     )

@@ -111,7 +111,9 @@ def draw_roc_curves(evaluation, n_columns=4):
         panel.axhline(0.95, color="black", linewidth=0.6, linestyle=":")
         panel.set_title(kind, fontsize=9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        panel.set(xlabel="", ylabel="", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        panel.set(xlabel="", ylabel="")
+        panel.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+        panel.set_yticks((0, 0.5, 1), ("0", "0.5", "1"))
     for panel in grid.flat[len(kinds) :]:
         panel.set_axis_off()
     figure.supxlabel("share of anomalies accepted", fontsize=10)

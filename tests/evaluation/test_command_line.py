@@ -30,10 +30,6 @@ class Net(torch.nn.Sequential):
     def __init__(self):
         super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 10))
 
-class Steps(Net):
-    def forward(self, x):
-        return super().forward(x).round()
-
 def energy(model):
     return forest(model)
 
@@ -166,52 +162,30 @@ def test_own_weights_and_supervised_detectors(own, name, capsys):
 
 BAD = {
     "--anomalies pgdd": ["--anomalies must be", "got 'pgdd'", "Did you mean", "'PGD'"],
-    "--anomalies ./nowhere": ["--anomalies must be existing folders", "./nowhere"],
     "--anomalies ,": ["--anomalies", "at least one", "got ','"],
-    "--detectors mahalanobi": [
-        "--detectors mahalanobi: ",
-        "among all",
-        "'Mahalanobis'",
-    ],
+    "--detectors mahalanobi": ["--detectors mahalanobi: ", "'Mahalanobis'"],
     "--detectors own_net:absent": ["has no attribute 'absent'"],
     "--detectors own_net:narrow --model own_net:Net": ["detectors['narrow'] must be"],
     "--model own_net:Net --detectors a": ["learns from anomalies", 'protocol="A"'],
     "--protocol D": ["--protocol", "A' (A-prime for shells), B or C", "'D'"],
     "--seeds 0,-1": ["--seeds", "whole number from 0", "'-1'"],
-    "--eps 0": ["--eps", "positive number", "'0'"],
     "--n-test 0": ["--n-test", "1 or more", "'0'"],
     "--id mnits": ["--model must be given for --id mnits"],
-    "--id mnits --model own_net:Net": ["--id mnits: ", "'mnist'"],
     "--id mnist --model own_net:Net": ["--id mnist: data_dir must be the folder"],
-    "--fit nowhere.npy": ["--fit nowhere.npy: ", "must be an existing folder or file"],
     "--fit flat.npy --model own_net:Net": ["--fit flat.npy: shape must be"],
     "--model own_net": ["--model own_net: must be package.module:name"],
-    "--model own_nett:Net": ["No module named 'own_nett'"],
     "--model own_net:number": ["--model own_net:number: ", "int"],
     "--model own_net:broken": ["--model own_net:broken: RuntimeError: no weights"],
     "--model own_net:network": ["y must hold classes", "0 to 2"],
-    "--model own_net:Net --weights images.npy": ["--weights images.npy: "],
-    "--model own_net:Net --weights absent.pt": [
-        "--weights absent.pt: ",
-        "No such file",
-    ],
-    "--model own_net:Net --weights other.pt": ["--weights other.pt: ", "size mismatch"],
+    "--model own_net:Net --weights absent.pt": ["--weights absent.pt: FileNotFound"],
     "--weights other.pt": ["--weights needs the --model"],
     "--id images.npy --model own_net:Net": ["--model, for the inputs of --id: "],
-    "--id flat.npy --model own_net:Net --protocol B --anomalies uniform-noise": [
-        "y_test must be given"
-    ],
     "--id flat.npy --model own_net:Net --anomalies misclassified": ["has none"],
-    "--id sizes --model own_net:Net": ["--id sizes: shape must be given"],
+    "--id flat.npy --fit flat.npy --model own_net:Net": ["--fit must hold other"],
     "--id flat.npy --model own_net:Net --anomalies flat.npy": [
         "anomalies['flat'] must be none of the inputs"
     ],
-    "--id flat.npy --fit flat.npy --model own_net:Net": [
-        "--fit must hold other inputs"
-    ],
-    "--id flat.npy --model own_net:Steps --anomalies pgd": ["be differentiable"],
     "--output taken": ["--output: FileExistsError"],
-    "--memory taken": ["--memory: FileExistsError"],
     "--device abacus": ["--device: device must be", "'abacus'"],
     "--nonsense": ["unrecognized arguments: --nonsense"],
 }

@@ -1,5 +1,6 @@
 """`evaluate`: what is fitted on what, what is computed, and what raises."""
 
+import re
 import sys
 
 import numpy as np
@@ -31,7 +32,6 @@ from skgrad import (
     ConfoundingGradientTransformer,
     LayerActivationTransformer,
     MaxSoftmaxProbability,
-    make_confounding_gradient_detector,
 )
 from skgrad.attacks import fgsm
 from skgrad.evaluation import AnomalySet, evaluate
@@ -143,13 +143,9 @@ def test_results_do_not_depend_on_the_order_of_detectors_and_kinds():
             assert_array_equal(a.scores_anomaly, b.scores_anomaly)
 
 
-@pytest.mark.parametrize("form", ["tensor", "data set", "list", "memmap"])
-def test_forms_of_inputs(form, tmp_path):
-    def turned(X, y=None):
-        if form == "memmap":
-            path = tmp_path / f"{len(X)}.npy"
-            np.save(path, X)
-            return np.load(path, mmap_mode="r")
+@pytest.mark.parametrize("form", ["tensor", "data set", "list"])
+def test_forms_of_inputs(form):
+    def turned(X):
         tensor = torch.from_numpy(X)
         made = {"tensor": tensor, "list": X.tolist(), "data set": TensorDataset(tensor)}
         return made[form]
@@ -463,14 +459,6 @@ def test_memory_meter_sees_an_allocation():
     assert busy.seconds > 0
 
 
-def test_memory_is_not_known_everywhere(monkeypatch, tmp_path):
-    monkeypatch.setattr("skgrad.evaluation._resources._LINUX", tmp_path / "absent")
-    with Meter("cpu") as meter:
-        pass
-    assert np.isnan(meter.peak_memory)
-    assert judge().frame["peak_memory_mb"].isna().all()
-
-
 def test_costs_are_in_the_table():
     frame = judge(anomalies={"far": FAR, "noise": NOISE}).frame
     assert (frame[["fit_seconds", "score_seconds"]] > 0).all(axis=None)
@@ -485,13 +473,12 @@ def test_costs_are_in_the_table():
     ("change", "error", "message"),
     [
         ({"X_test": X_TEST[:0]}, ValueError, "X_test must hold in-distribution"),
-        ({"X_fit": X_FIT[:0]}, ValueError, "X_fit must hold in-distribution"),
         ({"X_test": X_TEST[0]}, ValueError, "X_test must be of shape"),
         ({"X_fit": X_FIT[:, :3]}, ValueError, r"have the shape of X_fit, \(3,\)"),
-        ({"anomalies": {}}, TypeError, "anomalies must be a dict"),
+        ({"X_fit": X_TEST[:6]}, ValueError, "X_test must hold other inputs.* 12%"),
+        ({"X_fit": 100 * X_FIT + 5000}, ValueError, "differ, as in their scale"),
         ({"anomalies": FAR}, TypeError, "anomalies must be a dict"),
         ({"anomalies": {"far": FAR[:, :3]}}, ValueError, r"anomalies\['far'\]"),
-        ({"anomalies": {"x": X_TEST[:2]}}, ValueError, "none of the inputs in X_test"),
         ({"anomalies": {"x": X_FIT[9:10]}}, ValueError, "none of the inputs in X_fit"),
         (
             {"anomalies": {"x": X_TEST[:2].astype(np.float64)}},
@@ -511,60 +498,35 @@ def test_costs_are_in_the_table():
             ValueError,
             "rows of X_test, 0 to 49",
         ),
-        ({"detectors": {}}, TypeError, "detectors must be a dict"),
         ({"detectors": [Distance()]}, TypeError, "detectors must be a dict"),
         ({"detectors": {"d": Distance}}, TypeError, r"detectors\['d'\]"),
-        ({"detectors": {"d": "LOF"}}, TypeError, "with fit; got 'LOF'"),
         ({"detectors": {"d": KNN()}}, TypeError, "Wrap PyOD's detector"),
-        (
-            {"detectors": {"d": make_pipeline(StandardScaler(), KNN())}},
-            TypeError,
-            "Wrap PyOD's detector",
-        ),
         ({"detectors": {"d": Distance(sign=-1)}}, ValueError, "wrong sign"),
-        ({"X_fit": 100 * X_FIT + 5000}, ValueError, "differ, as in their scale"),
+        ({"detectors": {"d": Broken("nan")}}, ValueError, r"\['d'\] .* 1 times NaN"),
+        ({"detectors": {"d": Broken("wide")}}, ValueError, r"got shape \(50, 1\)"),
+        ({"detectors": {"d": Broken("sign")}}, ValueError, "that it scores highest"),
+        ({"detectors": {"t": Taught()}}, ValueError, r"learns from anomalies.*\"A\""),
         ({"protocol": "D"}, ValueError, "protocol must be one of 'A', "),
         ({"protocol": "B"}, ValueError, "y_fit must be given under protocol 'B'"),
-        (
-            {"protocol": "B", "X_fit": None},
-            ValueError,
-            "y_test must be given under protocol 'B'",
-        ),
+        ({"protocol": "B", "X_fit": None}, ValueError, "y_test must be given"),
         (
             {"protocol": "B", "y_fit": (Y_FIT + 1) % 3},
             ValueError,
             "classifies none of the 120 inputs",
         ),
         ({"y_fit": Y_FIT[1:], "protocol": "B"}, ValueError, "y_fit must hold one"),
-        (
-            {"protocol": "B", "X_fit": None, "y_test": Y_TEST, "y_fit": Y_FIT},
-            ValueError,
-            "y_fit must be None without X_fit",
-        ),
-        ({"X_fit": X_TEST[:6]}, ValueError, "X_test must hold other inputs.* 12%"),
+        ({"y_fit": Y_FIT, "X_fit": None}, ValueError, "y_fit must be None without"),
+        ({"y_test": Y_TEST + 1}, ValueError, "y_test must hold classes"),
         (
             {"X_test": X_TEST[:4], "protocol": "A", "X_fit": None},
             ValueError,
             "X_test must hold 5 inputs or more under protocol 'A'",
         ),
-        ({"detectors": {"d": Broken("nan")}}, ValueError, r"\['d'\] .* 1 times NaN"),
-        ({"detectors": {"d": Broken("wide")}}, ValueError, r"got shape \(50, 1\)"),
-        ({"detectors": {"d": Broken("sign")}}, ValueError, "that it scores highest"),
-        ({"y_test": Y_TEST[1:]}, ValueError, "y_test must hold one value"),
         ({"seeds": 0}, TypeError, "seeds must be a sequence"),
-        ({"seeds": []}, TypeError, "seeds must be a sequence"),
-        ({"seeds": [-1]}, ValueError, "seeds must be integers from 0"),
         ({"seeds": ["0"]}, ValueError, "seeds must be integers from 0"),
-        ({"seeds": "012"}, ValueError, "seeds must be integers from 0"),
-        ({"model": Distance()}, TypeError, "model must be a torch.nn.Module"),
         ({"seeds": [0, 1, 0]}, ValueError, "seeds must differ"),
-        ({"n_folds": 1, "X_fit": None}, ValueError, "n_folds"),
         ({"n_folds": 51, "X_fit": None}, ValueError, "n_folds"),
-        (
-            {"detectors": {"a": make_confounding_gradient_detector(linear_model())}},
-            ValueError,
-            r"detectors\['a'\] learns from anomalies.*protocol 'C'.*\"A\"",
-        ),
+        ({"model": Distance()}, TypeError, "model must be a torch.nn.Module"),
     ],
 )
 def test_wrong_arguments(change, error, message):
@@ -572,14 +534,12 @@ def test_wrong_arguments(change, error, message):
         judge(**change)
 
 
-@pytest.mark.parametrize("where", ["X_test", "X_fit", "anomalies"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_no_numbers(where, value):
-    given = {"X_test": X_TEST, "X_fit": X_FIT, "anomalies": FAR}[where].copy()
-    given[3, 1] = value
-    change = {where: {"far": given} if where == "anomalies" else given}
-    name = r"anomalies\['far'\]" if where == "anomalies" else where
-    with pytest.raises(ValueError, match=f"{name} must be finite"):
+@pytest.mark.parametrize("name", ["X_test", "X_fit", "anomalies['far']"])
+def test_values_that_are_not_finite(name):
+    given = {"X_test": X_TEST, "X_fit": X_FIT}.get(name, FAR).copy()
+    given[3, 1] = np.nan
+    change = {name: given} if name.startswith("X") else {"anomalies": {"far": given}}
+    with pytest.raises(ValueError, match=f"{re.escape(name)} must be finite"):
         judge(**change)
 
 
@@ -596,10 +556,3 @@ def test_zero_and_minus_zero_are_equal():
     X_test[0] = 0.0
     with pytest.raises(ValueError, match="1 are equal"):
         judge(anomalies={"x": -np.zeros((1, 4), np.float32)}, X_test=X_test)
-
-
-def test_without_pandas(monkeypatch):
-    found = judge()
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r'pip install "skgrad\[report\]"'):
-        found.frame  # noqa: B018
