@@ -374,10 +374,8 @@ def _show(result, notes, files, options):
         return
     accuracy = notes.get("accuracy on test inputs")
     right = f", {accuracy} of the test inputs classified correctly" if accuracy else ""
-    seeds = ", ".join(map(str, result.seeds))
     print(f"{notes['data']}; model: {notes['model']}{right}.")
-    print(f"Protocol {options.protocol}; seeds: {seeds}.\n\n{table}")
-    print(
-        f"\nfalse alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.\n"
-        f"Wrote {', '.join(map(str, files))}."
-    )
+    seeds = ", ".join(map(str, result.seeds))
+    print(f"Protocol {options.protocol}; seeds: {seeds}.\n\n{table}\n")
+    print(f"false alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.")
+    print(f"Wrote {', '.join(map(str, files))}.")
