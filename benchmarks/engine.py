@@ -7,7 +7,7 @@
 
 Every figure is a ratio of times measured in turn, round by round, and the median over
 the rounds: the machine's own speed and its drift cancel. Memory is the growth of the
-peak over what the model and the batch take, each way in a process of its own.
+peak over what the model and the batch take, each way in a separate process.
 """
 
 import argparse
@@ -169,7 +169,7 @@ def quartiles(seconds, way, reference):
 
 
 def synchronize(device):
-    """Wait until the device has done what it was told."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -184,7 +184,7 @@ def peak_growth(ways, name):
         torch.cuda.reset_peak_memory_stats()
         run()
         return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux)
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak (Linux)
     before = status_bytes("VmRSS")
     run()
     return status_bytes("VmHWM") - before

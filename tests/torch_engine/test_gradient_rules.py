@@ -50,7 +50,7 @@ LAYERS = {
         (4, 3, 4),
     ),
     "conv_transpose2d, dilated": (
-        lambda: nn.ConvTranspose2d(2, 3, 3, dilation=3, output_padding=2),
+        lambda: nn.ConvTranspose2d(2, 3, 3, dilation=3, output_padding=1),
         (2, 4, 4),
     ),
     "conv_transpose3d": (lambda: nn.ConvTranspose3d(2, 2, 2, padding=1), (2, 3, 3, 3)),
