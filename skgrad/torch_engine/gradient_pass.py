@@ -92,6 +92,7 @@ class RuledPass:
         for name, parameter in self._parameters.items():
             key = id(parameter)
             uses = [use for use in self._recorder.uses if key in use.norms]
+            # Its gradient has a part beside that of the recorded calls.
             if key in elsewhere:
                 continue
             if not uses:
@@ -108,6 +109,7 @@ class RuledPass:
             for name, uses in self.uses.items()
             if name in routes and all(_is_routed(use, routes[name], n) for use in uses)
         }
+        # The inputs of all other calls need not be held in memory.
         kept = {id(self._parameters[name]) for name in self.uses}
         for use in self._recorder.uses:
             use.norms = {key: use.norms[key] for key in use.norms.keys() & kept}
@@ -165,6 +167,7 @@ class RuledPass:
         n, device = len(self.logits), self.logits.device
         rows, gradients = (t.movedim(use.axis, 0) for t in (use.x, gradient))
         for key, norms in use.norms.items():
+            # Layers may lie on several devices.
             term = norms(rows, gradients, n).to(device)
             sums[key] = sums[key] + term if key in sums else term
         if last:

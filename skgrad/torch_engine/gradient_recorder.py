@@ -174,9 +174,12 @@ class Recorder(TorchFunctionMode):
         def detached(argument: Any) -> Any:
             return argument.detach() if id(argument) in use.norms else argument
 
+        # A parameter that is cut off here has no other use in the graph of the logits,
+        # unless the model also uses it where no rule applies.
         output = func(
             *map(detached, args), **{k: detached(v) for k, v in kwargs.items()}
         )
+        # The norms of complex gradients have other formulas.
         if output.is_complex():
             return func(*args, **kwargs)
         self.uses.append(use)

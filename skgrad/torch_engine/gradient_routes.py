@@ -48,6 +48,7 @@ def parameter_routes(
     parameters = gradient_parameters(module)
     three = _three_samples(x)
 
+    # Where a parameter is used does not depend on the loss, so one loss suffices.
     def first_loss(logits: Tensor) -> list[Tensor]:
         return list(islice(cotangents(logits), 1))
 
@@ -65,6 +66,7 @@ def parameter_routes(
         norms = _owned_norms(ruled, first_loss)
     except NoRulesError:
         return {}
+    # Without routes, every parameter goes through autograd.
     exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]
     by_name = dict(zip(parameters, exact.T, strict=True))
     size, dtype = exact.amax(dim=1), model_dtype(module)
@@ -103,10 +105,13 @@ def _route_of_use(use: Use, fewer: Use) -> Route | None:
     claim, shape, short = use.claim, use.x.shape, fewer.x.shape
     if claim.rule != fewer.claim.rule or len(shape) != len(short):
         return None
+    # The samples lie along the one axis that is shorter with two samples than with
+    # three, and not along an axis that belongs to the layer itself.
     axes = [axis for axis in range(len(shape)) if shape[axis] != short[axis]]
     last = 0 if claim.trailing is None else len(shape) - claim.trailing - 1
     if len(axes) != 1 or axes[0] > last:
         return None
+    # Each sample has equally many rows along it, or the axis holds something else too.
     rows, rest = divmod(shape[axes[0]], 3)
     if rest or 2 * rows != short[axes[0]] or (rows > 1 and not claim.rows):
         return None
@@ -118,6 +123,7 @@ def _owned_norms(ruled: RuledPass, loss: Cotangents) -> dict[str, Tensor]:
     ((cotangent, size, _),) = scaled_cotangents(loss, ruled.logits)
     owned: dict[str, list[Tensor]] = {name: [] for name in ruled.uses}
     for sample in range(3):
+        # The loss of one sample alone has no gradient at the rows of the others.
         alone = torch.zeros_like(cotangent)
         alone[sample] = cotangent[sample]
         shown = ruled.norms(alone, last=sample == 2)

@@ -168,6 +168,8 @@ def _scaled_channels(normalise: Callable[[Tensor], Tensor]) -> Norms:
     """Make the norms of a normalisation's weight with one entry per channel."""
 
     def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+        # The derivative by the weight is the normalised input, which is computed again
+        # instead of being held in memory.
         normal = normalise(at_least_float32(x))
         return row_sums(_over_positions(normal.mul_(gradient)), n)
 
@@ -289,6 +291,7 @@ def _embedding(
 
 
 def _prelu(input: Tensor, weight: Tensor) -> Claim:
+    # The derivative by the weight is the input where it is negative, 0 elsewhere.
     def norms(x: Tensor, gradient: Tensor, n: int) -> Tensor:
         terms = at_least_float32(x.clamp(max=0)).mul_(gradient)
         if weight.numel() == 1:

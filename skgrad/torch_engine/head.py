@@ -33,6 +33,7 @@ def find_head(module: nn.Module, x: Tensor) -> str | None:
                 hooks.enter_context(layer.register_forward_hook(record(name)))
         logits = as_logits(module(x.clone()), len(x))
     found = [name for name, output in outputs.items() if same_values(output, logits)]
+    # Layers in a row may return the same values. The last one is the head.
     return found[-1] if found else None
 
 

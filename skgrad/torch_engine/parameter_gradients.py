@@ -76,6 +76,7 @@ def squared_gradient_norms(
             found = _norms_by_rules(ruled, cotangents, create_graph)
         except NoRulesError:
             pass
+    # What no rule computed goes through autograd, sample by sample.
     missing = {name: p for name, p in parameters.items() if name not in found}
     if missing:
         rows = [
@@ -92,6 +93,7 @@ def _norms_by_rules(
     """Return the norms (n_samples, n_losses) that the rules give for a batch."""
     logits = ruled.logits
     dtype = widest_float(logits.device)
+    # Norms that grow by these squares, in this order, are those of their own samples.
     scales = torch.linspace(1, 2, len(logits), dtype=dtype, device=logits.device)
     names = set(ruled.uses)
     rows: list[dict[str, Tensor]] = []
@@ -150,6 +152,7 @@ def scaled_cotangents(
     last : bool
         Whether it is that of the last loss.
     """
+    # One cotangent ahead, as the graph can be freed in the pass of the last one.
     waiting = iter(cotangents(logits if create_graph else logits.detach()))
     following = next(waiting, None)
     while following is not None:

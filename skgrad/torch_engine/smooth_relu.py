@@ -81,5 +81,6 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None]:
         x, gradient = ctx.saved_tensors
+        # sigma(z) (1 - sigma(z)) without the difference, which is 0 for large z.
         open_, shut = torch.sigmoid(ctx.beta * x), torch.sigmoid(-ctx.beta * x)
         return outer * gradient * (ctx.beta * open_ * shut), outer * (x > 0), None
