@@ -33,6 +33,8 @@ class Display:
     single truth value.
     """
 
+    _size = 6.4, 4.0
+
     def plot(self, ax=None):
         """Draw the picture.
 
@@ -80,7 +82,7 @@ class Display:
     @property
     def size(self):
         """Width and height of a new figure in inches."""
-        return 6.4, 4.0
+        return self._size
 
     def _grid_shape(self):
         """Return the number of rows and columns of panels."""

@@ -71,6 +71,8 @@ class FeatureMapDisplay(Display):
     [1.0, 0.0]
     """
 
+    _size = 6.0, 5.2
+
     coordinates: np.ndarray
     kinds: np.ndarray
     method: str
@@ -155,11 +157,6 @@ class FeatureMapDisplay(Display):
             explained_variance=explained,
         )
         return display.plot(ax)
-
-    @property
-    def size(self):
-        """Width and height of a new figure in inches."""
-        return 6.0, 5.2
 
     def _draw(self):
         ax = self.ax_

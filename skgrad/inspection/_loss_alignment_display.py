@@ -63,6 +63,8 @@ class LossAlignmentDisplay(Display):
     'zeta'
     """
 
+    _size = 6.4, 3.8
+
     zeta: np.ndarray
     correct: np.ndarray
     sigmas: np.ndarray
@@ -135,11 +137,6 @@ class LossAlignmentDisplay(Display):
         ]
         display = cls(zeta=np.stack(zeta), correct=predicted == y, sigmas=sigmas)
         return display.plot(ax)
-
-    @property
-    def size(self):
-        """Width and height of a new figure in inches."""
-        return 6.4, 3.8
 
     def _draw(self):
         ax, places, handles = self.ax_, np.arange(len(self.sigmas)), []

@@ -73,6 +73,8 @@ class LossLandscapeDisplay(Display):
     (5, 5)
     """
 
+    _size = 6.4, 5.6
+
     first: np.ndarray
     second: np.ndarray
     heights: np.ndarray
@@ -185,11 +187,6 @@ class LossLandscapeDisplay(Display):
             length=float(np.linalg.norm(along)),
         )
         return display.plot(ax)
-
-    @property
-    def size(self):
-        """Width and height of a new figure in inches."""
-        return 6.4, 5.6
 
     def _draw(self):
         ax = self.ax_
