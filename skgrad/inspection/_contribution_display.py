@@ -163,15 +163,14 @@ class ContributionDisplay(Display):
             rows = game.ranking[::-1][:n_band]
             of_band = game.explain(game.detector.values[rows], groups).contributions
         threshold = _score_threshold(estimator, x, X_test, game, values, found)
-        display = cls(
+        return cls(
             contributions=found.contributions[0],
             groups=found.groups,
             contributions_id=of_band,
             threshold=float((found.reference_scores[0] - threshold) / found.spread),
             top_n=top_n,
             name=detector_name(estimator) if name is None else name,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     @property
     def size(self):

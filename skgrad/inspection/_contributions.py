@@ -61,14 +61,12 @@ def score_contributions(
     groups : {"layer", "feature", "part"} or array-like of str, default="layer"
         What is explained as one:
 
-        - "layer": the columns of one layer, by the names that the transformers give.
-          Within a :class:`sklearn.pipeline.FeatureUnion` a group is named
-          ``<step>: <layer>``. Each pair of classes of
-          :class:`~skgrad.CosineSimilarityMatrixTransformer` is a group, each of its
-          statistics too, and each column that bears no layer's name;
+        - "layer": the columns of one layer, by their names; within a FeatureUnion a
+          group is named ``<step>: <layer>``. Each pair of classes and each statistic of
+          :class:`~skgrad.CosineSimilarityMatrixTransformer` is a group;
         - "feature": each column;
         - "part": the parts of a :class:`~skgrad.CombinedDetector`, which has to come
-          last; they need no sampling, as their logarithms of p-values are added anyway;
+          last; exact without sampling, as it adds their logarithms of p-values;
         - a name for each column.
     n_permutations : int, default=50
         Number of in-distribution inputs r per input. With more than 5 groups each has
@@ -79,23 +77,11 @@ def score_contributions(
     Returns
     -------
     Bunch
-        With these attributes:
-
-        contributions : ndarray of float64 of shape (n_samples, n_groups)
-            The contributions: the higher, the more it raised the alarm.
-        groups : list of str
-            Names of the groups.
-        scores : ndarray of shape (n_samples,)
-            Scores of X, higher = more in-distribution.
-        reference_scores : ndarray of shape (n_samples,)
-            Mean scores of the in-distribution inputs that each was compared with.
-        spread : float
-            The interquartile range of the scores of ``X_test``.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not valid, or the features are not a matrix.
+        ``contributions``, an ndarray of shape (n_samples, n_groups): the higher, the
+        more it raised the alarm; ``groups``, the names of the groups; ``scores`` of X,
+        higher = more in-distribution; ``reference_scores``, the mean scores of the
+        in-distribution inputs that each was compared with; and ``spread``, the
+        interquartile range of the scores of ``X_test``.
 
     See Also
     --------

@@ -55,10 +55,6 @@ class CosineSimilarityDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
         The first panel, and the figure.
 
-    See Also
-    --------
-    skgrad.CosineSimilarityMatrixTransformer : Computes the matrices.
-
     Notes
     -----
     Grey images and colour images with values outside [0, 1] are drawn from the lowest
@@ -142,14 +138,13 @@ class CosineSimilarityDisplay(Display):
         classes = None
         if transformer.top_n:  # the classes of the largest logits, in this order
             classes = np.argsort(-logits, axis=1, kind="stable")[:, :n_maps]
-        display = cls(
+        return cls(
             matrices=cosines.reshape(-1, n_maps, n_maps),
             inputs=X.reshape(-1, *transformer.input_shape_),
             predicted=logits.argmax(axis=1),
             input_names=input_names,
             classes=classes,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     def _bands(self):
         """Return the number of bands, of columns, and of rows of panels in a band."""

@@ -46,10 +46,6 @@ class DetectorHeatMapDisplay(Display):
     metric : str, default="auroc"
         The metric, for the label of the colours.
 
-    See Also
-    --------
-    ScoreDistributionDisplay : One detector and all its scores.
-
     Notes
     -----
     The last column apart is the mean of a row, over the cells that have a number. The
@@ -161,13 +157,12 @@ class DetectorHeatMapDisplay(Display):
                     scores = _check_scores(found[kind], where)
                     y = np.repeat([1, -1], [len(known), len(scores)])
                     values[row, column] = function(y, np.concatenate([known, scores]))
-        display = cls(
+        return cls(
             values=values,
             detectors=[str(detector) for detector in scores_id],
             anomalies=[str(kind) for kind in kinds],
             metric=name,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     @property
     def size(self):

@@ -43,10 +43,6 @@ class FeatureMapDisplay(Display):
     explained_variance : ndarray of shape (2,), default=None
         Share of the variance of the standardised features along each axis, of a PCA.
 
-    See Also
-    --------
-    ScoreDistributionDisplay : How a detector scores the same inputs.
-
     Notes
     -----
     Each feature is standardised first. The standardisation and the map are fitted on
@@ -150,13 +146,12 @@ class FeatureMapDisplay(Display):
             coordinates, explained = _umap(features, random_state), None
         else:
             coordinates, explained = _pca(features)
-        display = cls(
+        return cls(
             coordinates=coordinates,
             kinds=kinds,
             method=method,
             explained_variance=explained,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     def _draw(self):
         ax = self.ax_

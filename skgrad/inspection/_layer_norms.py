@@ -55,11 +55,6 @@ def layer_norms(
     layers : list of str
         Names of the layers.
 
-    Raises
-    ------
-    ValueError
-        If there is no such layer, or none with a gradient.
-
     See Also
     --------
     NormProfileDisplay : The norms as a picture.
@@ -67,11 +62,9 @@ def layer_norms(
 
     Notes
     -----
-    Cost: one forward pass per batch, for gradients a backward pass as well, for
-    activations one forward pass per layer: only one layer's output is in memory.
-
     The gradient of a layer is that of its parameter ``weight``; of a layer without one,
-    such as a recurrent one, that of all its own parameters together.
+    such as a recurrent one, that of all its own parameters together. Cost: a forward
+    and a backward pass, for activations a forward pass per layer.
 
     References
     ----------

@@ -107,14 +107,13 @@ class LayerScoreDisplay(Display):
             )
         check_is_fitted(choice)
         values = choice.aurocs_ if metric == "auroc" else choice.errors_
-        display = cls(
+        return cls(
             layers=choice.candidates_,
             values=np.array([values[layer] for layer in choice.candidates_]),
             chosen=choice.layer_,
             metric=metric,
             anomalies=choice.anomalies_used_,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     @property
     def size(self):

@@ -189,14 +189,13 @@ class LayerWeightDisplay(Display):
             kind: np.array([auroc(y_true[rows], m[rows]) for m in mixtures])
             for kind, rows in _rows_by_kind(y_true, kinds).items()
         }
-        display = cls(
+        return cls(
             weights=_WEIGHTS,
             curves=curves,
             blocks=blocks,
             block=blocks[place],
             used=used,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     @property
     def size(self):

@@ -80,14 +80,9 @@ def loss_alignment(
         directions at a saddle point, and on average 0 in a linear landscape. 0 where
         the gradient vanishes.
 
-    Raises
-    ------
-    ValueError
-        If an argument is not valid.
-
     See Also
     --------
-    skgrad.CosineSimilarityMatrixTransformer : Paper B's features.
+    LossAlignmentDisplay : Violins of the cosines.
 
     Notes
     -----

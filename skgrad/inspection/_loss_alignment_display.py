@@ -135,8 +135,7 @@ class LossAlignmentDisplay(Display):
             loss_alignment(model, X, predicted, sigma=sigma, **options)
             for sigma in sigmas.tolist()
         ]
-        display = cls(zeta=np.stack(zeta), correct=predicted == y, sigmas=sigmas)
-        return display.plot(ax)
+        return cls(zeta=np.stack(zeta), correct=predicted == y, sigmas=sigmas).plot(ax)
 
     def _draw(self):
         ax, places, handles = self.ax_, np.arange(len(self.sigmas)), []

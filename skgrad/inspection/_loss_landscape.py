@@ -177,7 +177,7 @@ class LossLandscapeDisplay(Display):
                 f"that are not predicted; the model has {logits.shape[1]}. Use "
                 "quantity='loss'."
             )
-        display = cls(
+        return cls(
             first=steps,
             second=steps,
             heights=heights[1:].reshape(n_grid, n_grid),
@@ -185,8 +185,7 @@ class LossLandscapeDisplay(Display):
             quantity=quantity,
             target=target,
             length=float(np.linalg.norm(along)),
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     def _draw(self):
         ax = self.ax_

@@ -145,15 +145,14 @@ class NormProfileDisplay(Display):
         norms, layers = layer_norms(model, X, **options)
         with naming("X_test"):
             norms_id, _ = layer_norms(model, X_test, **options)
-        display = cls(
+        return cls(
             norms=norms,
             norms_id=norms_id,
             layers=layers,
             quantity=quantity,
             input_names=input_names,
             name=name,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     @property
     def size(self):

@@ -40,10 +40,6 @@ class ScoreDistributionDisplay(Display):
     name : str, default=None
         Name of the detector, the title.
 
-    See Also
-    --------
-    DetectorHeatMapDisplay : Many detectors and kinds of anomaly, a number for each.
-
     Notes
     -----
     Scores of different detectors have different units, so they are drawn as distances
@@ -130,13 +126,12 @@ class ScoreDistributionDisplay(Display):
         """
         y_score = check_numbers(y_score, "y_score", ("n_samples",), finite=False)
         y_true = check_signs(y_true, len(y_score), "y_true")
-        display = cls(
+        return cls(
             scores_id=y_score[y_true == 1],
             scores_anomaly=y_score[y_true == -1],
             threshold=check_number(threshold, "threshold"),
             name=name,
-        )
-        return display.plot(ax)
+        ).plot(ax)
 
     def _draw(self):
         ax, spread = self.ax_, Spread(self.scores_id)
