@@ -127,6 +127,20 @@ class ByChannel(torch.nn.Module):
         return x.mean(dim=2) if x.ndim == 3 else x[..., 0].mean(dim=2)
 
 
+class BrightnessLayer(LayerActivationTransformer):
+    """Chooses its layer by the inputs of fit, as MostDiscriminativeLayer does."""
+
+    def _find_layers(self, module, batch):
+        return ["conv"] if batch.mean() > 1 else ["logits"]
+
+
+def test_columns_chosen_by_fit_are_told_apart(model, tmp_path):
+    for data in (X, X + 1):
+        transformer = BrightnessLayer(model, memory=str(tmp_path)).fit(data)
+        expected = BrightnessLayer(model).fit(data).transform(X)
+        assert_array_equal(transformer.transform(X), expected)
+
+
 def test_nothing_is_hashed_without_memory(make, model, monkeypatch):
     monkeypatch.setattr(_base, "network_identity", None)  # would fail if it were used
     for memory in (None, joblib.Memory(None)):

@@ -335,6 +335,21 @@ def test_model_that_draws_is_rejected(model):
         LayerActivationTransformer(Drawing(), "logits").fit(X)
 
 
+def test_fit_raises_what_transform_would(model):
+    class WithoutGradient(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            with torch.no_grad():
+                return self.inner(x)
+
+    for make in (ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer):
+        with pytest.raises(ValueError, match="model must let autograd reach"):
+            make(WithoutGradient()).fit(X)
+
+
 def test_failed_fit_leaves_an_earlier_one(model):
     transformer = LayerActivationTransformer(model, "logits")
     with pytest.raises(NotFittedError):
@@ -342,7 +357,7 @@ def test_failed_fit_leaves_an_earlier_one(model):
     expected = transformer.fit(X).transform(X)
     transformer.set_params(layers="nope")
     with pytest.raises(ValueError, match="got 'nope'"):
-        transformer.fit(X)
+        transformer.fit(X[..., :4])  # of another shape, which must be forgotten
     assert_array_equal(transformer.set_params(layers="logits").transform(X), expected)
 
 
