@@ -35,7 +35,6 @@ from skgrad.baselines import (
     KernelDensityUncertainty,
     Mahalanobis,
     PyTorchOODDetector,
-    fine_tune_with_outliers,
 )
 
 N_SAMPLES = 24
@@ -210,13 +209,6 @@ def _score_contributions(model, X=OTHER[:3], X_test=IMAGES):
     return found.contributions
 
 
-def _fine_tune(model, X=IMAGES, X_outliers=OTHER):
-    net = fine_tune_with_outliers(
-        model, X, _classes_of(X), X_outliers, max_epochs=1, batch_size=8, **SEED
-    )
-    return torch.cat([p.detach().flatten() for p in net.module_.parameters()]).numpy()
-
-
 # Functions of model and X, with the name that messages give to X.
 FUNCTIONS = {
     "predict_logits": (predict_logits, "X"),
@@ -227,11 +219,6 @@ FUNCTIONS = {
     ),
     "evaluate, X_fit": (lambda model, X: _evaluate(model, X_fit=X), "X_fit"),
     "make_anomalies": (_make_anomalies, "X"),
-    "fine_tune_with_outliers, X": (_fine_tune, "X"),
-    "fine_tune_with_outliers, X_outliers": (
-        lambda model, X: _fine_tune(model, X_outliers=X),
-        "X_outliers",
-    ),
     "loss_alignment": (_loss_alignment, "X"),
     "layer_norms, gradients": (partial(_layer_norms, "gradients"), "X"),
     "layer_norms, activations": (partial(_layer_norms, "activations"), "X"),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from experiment_pages import write_page
 from experiments import Setting, load_setting, read_options
+from outlier_exposure import fine_tune_with_outliers
 from paper_c_tables import (
     ATTACKS,
     NOISE,
@@ -32,7 +33,7 @@ from skgrad import (
     make_recommended_detector,
     make_uniform_detector,
 )
-from skgrad.baselines import ELO, fine_tune_with_outliers, make_baselines
+from skgrad.baselines import ELO, make_baselines
 from skgrad.datasets import load_dataset
 from skgrad.evaluation import Evaluation, evaluate, make_anomalies
 from skgrad.metrics import auroc, class_weighted

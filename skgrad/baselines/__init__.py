@@ -8,7 +8,6 @@ from ._lid import LID
 from ._mahalanobis import Mahalanobis
 from ._make_baselines import make_baselines
 from ._odin import ODIN
-from ._outlier_exposure import fine_tune_with_outliers
 from ._pytorch_ood import PyTorchOODDetector
 
 __all__ = [
@@ -20,6 +19,5 @@ __all__ = [
     "KernelDensityUncertainty",
     "Mahalanobis",
     "PyTorchOODDetector",
-    "fine_tune_with_outliers",
     "make_baselines",
 ]

@@ -30,15 +30,3 @@ class InterruptCallback(Callback):
         """Raise if an epoch is not complete."""
         if self.in_epoch_:
             raise KeyboardInterrupt
-
-
-class DivergenceCallback(Callback):
-    """Raise if weights are not finite after an epoch."""
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Check the weights."""
-        if not all(p.isfinite().all() for p in net.module_.parameters()):
-            raise ValueError(
-                "learning_rate must be lower: the model has NaN or infinite weights "
-                f"after training with learning_rate={net.lr}."
-            )

@@ -11,7 +11,7 @@ from torch import nn
 
 from skgrad import LODA, ConformalDetector, MLPAnomalyClassifier, NoveltyKFold, metrics
 from skgrad.attacks import fgsm
-from skgrad.baselines import ODIN, fine_tune_with_outliers
+from skgrad.baselines import ODIN
 from skgrad.detectors import conformal_p_values, conformal_threshold, select_by_fdr
 from skgrad.evaluation import evaluate
 from skgrad.inspection import loss_alignment
@@ -79,10 +79,6 @@ TAKE_CLASSES = {
     "fgsm, y": ("y", lambda y: fgsm(model(), X, y, eps=0.1)),
     "fgsm, target": ("target", lambda y: fgsm(model(), X, target=y, eps=0.1)),
     "loss_alignment": ("y", lambda y: loss_alignment(model(), X, y, sigma=0.1)),
-    "fine_tune_with_outliers": (
-        "y",
-        lambda y: fine_tune_with_outliers(model(), X, y, X / 2, max_epochs=1),
-    ),
     "evaluate": ("y_test", evaluate_with),
 }
 TAKE_SIGNS = {
