@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from inspect import signature
 
 import numpy as np
-import torch
 from networks import BatchNormNet, images, seeded
 from novelty_detectors import MAKERS
 from sklearn.pipeline import Pipeline, make_pipeline

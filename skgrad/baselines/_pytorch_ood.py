@@ -12,13 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from .._messages import brief, did_you_mean
 from .._optional import import_package
 from ..torch_engine.batching import map_batches
-from ..torch_engine.head import find_linear_head, head_input
-from ..torch_engine.model_state import (
-    as_logits,
-    frozen,
-    model_device,
-    placement,
-)
+from ..torch_engine.head import find_head
+from ..torch_engine.model_state import as_logits, frozen, model_device, placement
 from ..torch_engine.restoring import lock_of, torch_seeded
 from ._base import BaseModelDetector
 
@@ -26,10 +21,9 @@ from ._base import BaseModelDetector
 class PyTorchOODDetector(BaseModelDetector):
     """Any detector of pytorch-ood, with scikit-learn's sign and a promised rate.
 
-    In pytorch-ood, anomalies have high scores and there is no threshold. Here the score
-    is the negative of its score, higher = more in-distribution, and the threshold comes
-    from held-out samples. Detectors that need fitting are fitted on in-distribution
-    inputs, with the classes that the model predicts as their labels.
+    The score is the negative of pytorch-ood's, higher = more in-distribution, and the
+    threshold comes from held-out samples. Detectors that need fitting are fitted on
+    in-distribution inputs, with the classes that the model predicts as their labels.
 
     Parameters
     ----------
@@ -38,14 +32,12 @@ class PyTorchOODDetector(BaseModelDetector):
     detector : str, class or callable
         The name of a detector in ``pytorch_ood.detector``, such as ``"ViM"``, that
         class, or a function that takes the torch module first and returns a detector.
-        For names and classes, the parameters ``model``, ``encoder`` (the input of the
-        last layer), ``head`` (that layer), ``w`` and ``b`` (its weights) are filled in;
-        others, such as ``backbone``, need a function or ``options``.
+        For names and classes, the parameters ``model``, ``head`` (the
+        ``torch.nn.Linear`` that returns the logits), ``encoder`` (its input), ``w`` and
+        ``b`` (its weights) are filled in; others, such as ``backbone``, need a function
+        or ``options``.
     options : dict, default=None
         Keyword arguments for ``detector``.
-    layer : str, default=None
-        Name of the last layer, if ``encoder``, ``head`` or weights are filled in. None
-        finds the ``torch.nn.Linear`` whose output is the logits.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -122,7 +114,6 @@ class PyTorchOODDetector(BaseModelDetector):
         **BaseModelDetector._parameter_constraints,
         "detector": [str, callable],
         "options": [dict, None],
-        "layer": [str, None],
     }
 
     def __init__(
@@ -131,7 +122,6 @@ class PyTorchOODDetector(BaseModelDetector):
         detector,
         *,
         options=None,
-        layer=None,
         input_shape=None,
         batch_size=128,
         device=None,
@@ -143,7 +133,6 @@ class PyTorchOODDetector(BaseModelDetector):
         self.model = model
         self.detector = detector
         self.options = options
-        self.layer = layer
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
@@ -157,8 +146,9 @@ class PyTorchOODDetector(BaseModelDetector):
         self._seed = random_state.randint(np.iinfo(np.int32).max)
         # The detector is made again from a pickle, with the parameters of fit.
         self._recipe = self.detector, dict(self.options or {})
-        self._last_layer = None  # found when a detector asks for it
-        self.detector_ = self._make(self._first_samples(module, X)[1])
+        with frozen(self.module_):
+            self._head = find_head(self.module_, self._first_samples(module, X)[1])
+        self.detector_ = self._make()
         if self.detector_.requires_fit:
             self._fit_detector(self._loader(X))
 
@@ -205,15 +195,15 @@ class PyTorchOODDetector(BaseModelDetector):
         ):
             yield
 
-    def _make(self, batch=None):
-        """Make the detector around the copy of the model; in fit, with two samples."""
+    def _make(self):
+        """Make the detector around the copy of the model."""
         make, options = self._recipe
-        options, library = dict(options), _library()
+        library = _library()
         if isinstance(make, str):
             make = _by_name(make, library)
         try:
             if isinstance(make, type) and issubclass(make, library.Detector):
-                detector = make(**self._fill_in(make, options, batch))
+                detector = make(**self._filled_in(make, options))
             else:
                 detector = make(self.module_, **options)
         except (TypeError, AttributeError) as error:
@@ -229,31 +219,27 @@ class PyTorchOODDetector(BaseModelDetector):
             )
         return detector.to(model_device(self.module_))
 
-    def _fill_in(self, cls, options, batch):
-        """Add the options of the constructor that come from the model."""
+    def _filled_in(self, cls, options):
+        """Return the options and the constructor's parameters that the model gives."""
         wanted = set(inspect.signature(cls).parameters) - set(options)
-        if "model" in wanted:
-            options["model"] = self.module_
-        weights = {"w", "b"} & wanted
-        # With `backbone`, the head is more than the last layer.
-        if "encoder" in wanted or weights:
-            if self._last_layer is None:
-                self._last_layer = self._find_last_layer(batch)
-            last = self.module_.get_submodule(self._last_layer)
-            given = {"encoder": _HeadInput(self.module_, self._last_layer)}
-            given["head"] = last
-            if weights:
-                given |= _weights(last, self._last_layer)
-            options |= {key: given[key] for key in wanted & set(given)}
-        return options
+        known = {"model": self.module_}
+        if wanted & {"encoder", "w", "b"}:
+            known |= self._of_head()
+        return {**{key: known[key] for key in wanted & set(known)}, **options}
 
-    def _find_last_layer(self, batch):
-        with frozen(self.module_):
-            if self.layer is None:
-                return find_linear_head(self.module_, batch)
-            # This raises an error if the layer does not exist or takes no features.
-            head_input(self.module_, batch, self.layer)
-        return self.layer
+    def _of_head(self):
+        """Return the parameters that come from the layer that returns the logits."""
+        head = None if self._head is None else self.module_.get_submodule(self._head)
+        if not isinstance(head, nn.Linear):
+            raise ValueError(
+                f"detector {self._name()} needs a model whose logits a torch.nn.Linear "
+                "returns. Pass a function that takes the torch module and returns the "
+                "detector."
+            )
+        weight, bias = head.weight.detach(), head.bias
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
+        encoder = _HeadInput(self.module_, head)
+        return {"encoder": encoder, "head": head, "w": weight, "b": bias}
 
     def _loader(self, X):
         """Return batches of inputs and predicted classes, as pytorch-ood takes them."""
@@ -297,29 +283,24 @@ class PyTorchOODDetector(BaseModelDetector):
             self.detector_ = self._make()
 
 
-def _weights(last, name):
-    """Return the weights of the last layer; a missing bias is zeros."""
-    if not isinstance(last, nn.Linear):
-        raise ValueError(
-            "layer must be a torch.nn.Linear for a detector that takes its weights; "
-            f"{name!r} is a {type(last).__name__}. Name another, or pass w and b in "
-            "options."
-        )
-    weight = last.weight.detach()
-    bias = weight.new_zeros(len(weight)) if last.bias is None else last.bias.detach()
-    return {"w": weight, "b": bias}
-
-
 class _HeadInput(nn.Module):
-    """The input of the last layer of a model, as a module."""
+    """The input of the layer that returns the logits, as a module."""
 
-    def __init__(self, module, layer):
+    def __init__(self, module, head):
         super().__init__()
         self.module = module
-        self.layer = layer
+        self.head = head
 
     def forward(self, x):
-        return head_input(self.module, x, self.layer)[1]
+        inputs = []
+        record = self.head.register_forward_pre_hook(
+            lambda _, given: inputs.append(given[0])
+        )
+        try:
+            self.module(x.clone())
+        finally:
+            record.remove()
+        return inputs[-1].clone()
 
 
 def _library():

@@ -1,4 +1,4 @@
-"""The last layer of a model, and the features that it takes."""
+"""The layer of a model that returns the logits."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._messages import did_you_mean, listed
 from .activations import PENULTIMATE, candidate_layers, is_leaf, same_values
 from .model_state import as_logits
 
@@ -74,81 +73,3 @@ def resolve_penultimate(
         )
     names = [candidates[-1] if name == PENULTIMATE else name for name in layers]
     return list(dict.fromkeys(names)), None
-
-
-def find_linear_head(module: nn.Module, x: Tensor) -> str:
-    """Return what `find_head` finds, or raise if that is no ``torch.nn.Linear``."""
-    head = find_head(module, x)
-    if head is None or not isinstance(module.get_submodule(head), nn.Linear):
-        raise ValueError(
-            "layer must be named for this model: no torch.nn.Linear in it returns the "
-            "logits. Name the layer that turns features of shape (n_samples, "
-            f"n_features) into them. Valid are {listed(_names(module))}."
-        )
-    return head
-
-
-def head_input(module: nn.Module, x: Tensor, layer: str) -> tuple[Tensor, Tensor]:
-    """Compute the logits, and the features that the last layer takes.
-
-    Autograd records both if it is enabled.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    layer : str
-        Name of the last layer, see `find_head`.
-
-    Returns
-    -------
-    logits : Tensor of shape (n_samples, n_classes)
-        What the model returns.
-    features : Tensor of shape (n_samples, n_features)
-        The input of the layer.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer, it is not called exactly once, or takes anything but
-        one row of numbers per sample.
-    """
-    named = dict(module.named_modules())
-    if layer not in named:
-        raise ValueError(
-            f"layer must be the name of a layer of the model; got {layer!r}."
-            f"{did_you_mean(layer, _names(module))} Valid are "
-            f"{listed(_names(module))}."
-        )
-    inputs: list[Any] = []
-    hook = named[layer].register_forward_pre_hook(lambda _, given: inputs.append(given))
-    try:
-        logits = as_logits(module(x.clone()), len(x))
-    finally:
-        hook.remove()
-    if len(inputs) != 1:
-        raise ValueError(
-            f"layer must be called once in the forward pass; {layer!r} is called "
-            f"{len(inputs)} times. Name the layer that the model ends with."
-        )
-    features = inputs[0][0] if len(inputs[0]) == 1 else None
-    if not isinstance(features, Tensor) or features.shape[:-1] != (len(x),):
-        raise ValueError(
-            f"layer must take one tensor of shape (n_samples, n_features); {layer!r} "
-            f"takes {_described(inputs[0])}. Name a layer behind the flattening."
-        )
-    # A clone, as a later layer may write into it.
-    return logits, features.clone()
-
-
-def _names(module: nn.Module) -> list[str]:
-    return [name for name, _ in module.named_modules() if name]
-
-
-def _described(inputs: Sequence[Any]) -> str:
-    return " and ".join(
-        f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        for x in inputs
-    )

@@ -14,7 +14,7 @@ from wrong_inputs import Yields
 
 from skgrad import LODA, LayerActivationTransformer, NoveltyKFold, datasets, metrics
 from skgrad.attacks import adaptive_pgd, fgsm
-from skgrad.baselines import ODIN, PyTorchOODDetector, make_baselines
+from skgrad.baselines import ODIN, make_baselines
 from skgrad.detectors import conformal_p_values, select_by_fdr
 from skgrad.evaluation import AnomalySet, bootstrap_intervals, render_table
 
@@ -136,11 +136,6 @@ CALLS = {
     ),
     "detectors of another model": (attack_another_model, "model", [None]),
     "models of baselines": (make_baselines, "model", OF_ANOTHER_KIND),
-    "detectors of pytorch-ood": (
-        lambda layer: PyTorchOODDetector(NET, "Mahalanobis", layer=layer).fit(IMAGES),
-        "layers?",
-        ["zzz", 3],
-    ),
     "target classes": (
         lambda y: fgsm(NET, IMAGES, target=y, eps=0.1),
         "target",
