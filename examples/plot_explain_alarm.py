@@ -72,7 +72,7 @@ for color, (kind, x) in zip(("C1", "C2", "C4"), alarms.items(), strict=True):
     ranges = (guard.decision_function(x[None])[0] - median) / (high - low)
     display.ax_.axvline(ranges, color=color, label=kind)
 display.ax_.legend(
-    frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+    frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.28)
 )
 plt.show()
 

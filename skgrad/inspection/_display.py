@@ -15,15 +15,15 @@ FARTHEST, _EDGE = 1e200, 1e12
 COSINES = {"low": -1.01, "high": 1.01}
 # One colour for each kind of input, in every picture.
 COLORS = {"in-distribution": "tab:blue", "anomaly": "tab:red"}
-# Round numbers for ticks, the preferred ones first, and the least distance between two
-# of them, in widths of the axes.
+# Round numbers for ticks, the preferred ones first, and the width of a character in
+# points.
 _TICKS = [0.0] + [
     sign * digit * 10.0**k
     for digit, powers in ((1, range(13)), (5, range(-1, 12)), (2, range(-1, 12)))
     for k in powers
     for sign in (1, -1)
 ]
-_APART = 0.09
+_CHARACTER = 6
 
 
 class Display:
@@ -129,13 +129,15 @@ def label_asinh_axis(ax):
     matplotlib's own overlap near 0, where the scale is linear.
     """
     low, high = np.arcsinh(ax.get_xlim())
-    ticks: list[float] = []
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    room = 72 * inches / (high - low)  # points per unit of arcsinh
+    taken: list = []
     for tick in _TICKS:
-        place = np.arcsinh(tick)
-        nearest = min((abs(place - np.arcsinh(t)) for t in ticks), default=np.inf)
-        if low <= place <= high and nearest > _APART * (high - low):
-            ticks.append(tick)
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        place, half = np.arcsinh(tick), (len(f"{tick:g}") + 1) * _CHARACTER / 2
+        free = all(abs(place - at) * room > half + other for _, at, other in taken)
+        if low <= place <= high and free:
+            taken.append((tick, place, half))
+    ax.set_xticks([tick for tick, *_ in taken], [f"{tick:g}" for tick, *_ in taken])
     ax.set_xticks([], minor=True)
 
 

@@ -154,15 +154,15 @@ class ScoreDistributionDisplay(Display):
             ax.axvline(spread.measure(self.threshold), label=label, **style)
         label_asinh_axis(ax)
         ax.set_xlabel(
-            "score, in interquartile ranges from the in-distribution median "
-            "(asinh scale)"
+            "score, in interquartile ranges from\n"
+            "the in-distribution median (asinh scale)"
         )
         ax.set_ylabel("share of inputs")
         ax.set_title(self.name or "")
         # Below the axes, as the bars may fill any corner; in points, so that the
         # distance does not depend on the height of the axes.
-        legend = {"fontsize": "small", "ncols": 2, "frameon": False}
-        legend |= {"bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}
+        legend = {"fontsize": "small", "frameon": False}
+        legend |= {"bbox_to_anchor": (0.5, 0), "borderaxespad": 6}
         ax.legend(loc="upper center", **legend)
 
 
