@@ -96,6 +96,27 @@ def _protocol(text):
 # Parsers
 
 
+def _options(group, *options):
+    """Add options: flag, name of the value, help, and what argparse takes besides."""
+    for flag, value, text, how in options:
+        group.add_argument(flag, metavar=value, help=text, **how)
+
+
+def _add_common(parser, folder, files):
+    share = "share of in-distribution inputs that a detector may reject"
+    device = "where the model computes, such as cuda"
+    output = {"type": Path, "default": Path(folder)}
+    _options(
+        parser,
+        ("--target-fpr", "RATE", share, {"type": _rate, "default": 0.05}),
+        ("--device", "DEVICE", device, {"default": "cpu"}),
+        ("--output", "DIR", f"folder for {files}", output),
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="show the table and nothing else"
+    )
+
+
 def demo_parser():
     """Return the parser of ``python -m skgrad``."""
     parser = OneLineParser(
@@ -108,10 +129,9 @@ def demo_parser():
         epilog="python -m skgrad evaluate --help: any data, model and detectors.",
         formatter_class=_Defaults,
     )
-    add = parser.add_argument
-    add("--seed", type=_seed, default=0, help="same seed, same table")
-    _add_target_fpr(parser)
-    _add_output(parser, "skgrad-report", "folder for table.csv and scores.png")
+    same = "same seed, same table"
+    _options(parser, ("--seed", "SEED", same, {"type": _seed, "default": 0}))
+    _add_common(parser, "skgrad-report", "table.csv and scores.png")
     return parser
 
 
@@ -132,107 +152,59 @@ def evaluate_parser():
         formatter_class=_Defaults,
         allow_abbrev=False,
     )
-    add = parser.add_argument_group("data").add_argument
-    add(
-        "--id",
-        default="digits",
-        metavar="DATA",
-        help="in-distribution data: a name such as mnist, a folder of images, or a "
-        "file .npy or .npz with X and y",
+    data = parser.add_argument_group("data")
+    anomalies = {"type": _names, "default": "photo-patches,uniform-noise,fgsm,pgd"}
+    _options(data, ("--id", "DATA", _ID, {"default": "digits"}))
+    _options(data, ("--fit", "DATA", _FIT, {}))
+    _options(data, ("--anomalies", "LIST", _ANOMALIES, anomalies))
+    _options(data, ("--data-dir", "DIR", "folder of named data", {"type": Path}))
+    data.add_argument(
+        "--download", action="store_true", help="download what is missing"
     )
-    add(
-        "--fit",
-        metavar="DATA",
-        help="inputs to fit detectors on; if not given, the training part of named "
-        "data, or other folds of a folder or file",
+    detectors = {"type": _names, "default": "recommended,b,c,max-softmax"}
+    _options(
+        parser.add_argument_group("model and detectors"),
+        ("--model", "PACKAGE.MODULE:NAME", _MODEL, {}),
+        ("--weights", "FILE", _WEIGHTS, {"type": Path}),
+        ("--detectors", "LIST", _DETECTORS, detectors),
+        ("--protocol", "NAME", _PROTOCOL, {"type": _protocol, "default": "C"}),
+        ("--seeds", "LIST", _SEEDS, {"type": _seeds, "default": "0"}),
+        ("--eps", "SIZE", _EPS, {"type": _positive}),
     )
-    add(
-        "--anomalies",
-        type=_names,
-        default="photo-patches,uniform-noise,fgsm,pgd",
-        metavar="LIST",
-        help="comma-separated: attacks and noise such as pgd, cw, fooling-images, "
-        "misclassified; names of data; folders and files",
+    _options(
+        parser.add_argument_group("sizes"),
+        *(
+            (flag, "N", f"{text}, at most", {"type": _count, "default": default})
+            for flag, default, text in (
+                ("--n-fit", 3000, "inputs to fit detectors on"),
+                ("--n-test", 1500, "in-distribution test inputs"),
+                ("--n-anomalies", 1000, "inputs of other data and noise"),
+                ("--n-attack", 300, "inputs to attack"),
+                ("--n-slow", 60, "of them for attacks that are slow"),
+            )
+        ),
     )
-    add("--data-dir", type=Path, metavar="DIR", help="folder of named data")
-    add("--download", action="store_true", help="download what is missing")
-    group = parser.add_argument_group("model and detectors")
-    add = group.add_argument
-    add(
-        "--model",
-        metavar="PACKAGE.MODULE:NAME",
-        help="a torch module, a fitted skorch net, or a function that returns one; "
-        "needed unless --id is digits, for which a small network is trained",
-    )
-    add(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="weights of the model: .safetensors, or a state_dict of torch",
-    )
-    add(
-        "--detectors",
-        type=_names,
-        default="recommended,b,c,max-softmax",
-        metavar="LIST",
-        help="comma-separated: recommended, a, b, c, names of baselines such as "
-        "mahalanobis; all; or package.module:name of a function that receives the "
-        "model and returns a detector",
-    )
-    add(
-        "--protocol",
-        type=_protocol,
-        default="C",
-        help="what detectors are fitted on: A, A' (or A-prime), B or C",
-    )
-    _add_target_fpr(group)
-    add(
-        "--seeds",
-        type=_seeds,
-        default="0",
-        metavar="LIST",
-        help="comma-separated: one repetition each, of the draw of inputs and "
-        "anomalies and of the detectors; the network stays the same",
-    )
-    add(
-        "--eps",
-        type=_positive,
-        metavar="SIZE",
-        help="bound on the attacks' change of each value; if not given, 8/255 for "
-        "colour images, 0.1 for series, 0.3 otherwise",
-    )
-    add = parser.add_argument_group("sizes").add_argument
-    for flag, default, text in (
-        ("--n-fit", 3000, "inputs to fit detectors on, at most"),
-        ("--n-test", 1500, "in-distribution test inputs, at most"),
-        ("--n-anomalies", 1000, "inputs of other data and noise, at most"),
-        ("--n-attack", 300, "inputs to attack, at most"),
-        ("--n-slow", 60, "of them for attacks that are slow, at most"),
-    ):
-        add(flag, type=_count, default=default, metavar="N", help=text)
-    group = parser.add_argument_group("output")
-    _add_output(group, "skgrad-evaluation", "folder for the tables and the report")
-    group.add_argument(
-        "--memory",
-        type=Path,
-        metavar="DIR",
-        help="folder that keeps what was computed; if not given, one in --output",
-    )
+    output = parser.add_argument_group("output")
+    _add_common(output, "skgrad-evaluation", "the tables and the report")
+    _options(output, ("--memory", "DIR", _MEMORY, {"type": Path}))
     return parser
 
 
-def _add_target_fpr(parser):
-    parser.add_argument(
-        "--target-fpr",
-        type=_rate,
-        default=0.05,
-        metavar="RATE",
-        help="share of in-distribution inputs that a detector may reject",
-    )
-
-
-def _add_output(parser, folder, text):
-    add = parser.add_argument
-    add("--device", default="cpu", help="where the model computes, such as cuda")
-    add("--output", type=Path, default=Path(folder), metavar="DIR", help=text)
-    add("--quiet", action="store_true", help="show the table and nothing else")
+_ID = """in-distribution data: a name such as mnist, a folder of images, or a file .npy
+or .npz with X and y"""
+_FIT = """inputs to fit detectors on; if not given, the training part of named data, or
+other folds of a folder or file"""
+_ANOMALIES = """comma-separated: attacks and noise such as pgd, cw, fooling-images,
+misclassified; names of data; folders and files"""
+_MODEL = """a torch module, a fitted skorch net, or a function that returns one; needed
+unless --id is digits, for which a small network is trained"""
+_WEIGHTS = "weights of the model: .safetensors, or a state_dict of torch"
+_DETECTORS = """comma-separated: recommended, a, b, c, names of baselines such as
+mahalanobis; all; or package.module:name of a function that receives the model and
+returns a detector"""
+_PROTOCOL = "what detectors are fitted on: A, A' (or A-prime), B or C"
+_SEEDS = """comma-separated: one repetition each, of the draw of inputs and anomalies
+and of the detectors; the network stays the same"""
+_EPS = """bound on the attacks' change of each value; if not given, 8/255 for colour
+images, 0.1 for series, 0.3 otherwise"""
+_MEMORY = "folder that keeps what was computed; if not given, one in --output"

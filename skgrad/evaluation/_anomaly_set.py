@@ -29,10 +29,6 @@ class AnomalySet:
     seconds : float, default=nan
         Time that it took to make them, for the record.
 
-    See Also
-    --------
-    evaluate : Accepts these, or bare arrays.
-
     Examples
     --------
     >>> import numpy as np

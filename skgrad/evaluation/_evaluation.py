@@ -203,10 +203,9 @@ class Evaluation:
         list of Path
             The files.
 
-        Raises
-        ------
-        OSError
-            If one cannot be written. A file that was there before stays as it was.
+        Notes
+        -----
+        If a file cannot be written, the one that was there before stays as it was.
         """
         from ._html import write_html
         from ._tables import write_markdown

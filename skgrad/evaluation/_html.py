@@ -18,7 +18,7 @@ from ._figures import (
     draw_roc_curves,
     rank_detectors,
 )
-from ._tables import least, mean_and_spread, percent
+from ._tables import mean_and_spread, percent
 
 # Score distributions of more detectors and kinds would be too small to read.
 MAX_DETECTORS = 6
@@ -137,7 +137,7 @@ def _overview(evaluation):
     costs = {name: cost for name, cost in costs.items() if not np.isnan(cost).all()}
     rows = []
     for i, detector in enumerate(evaluation.detectors):
-        lowest, hardest = least(evaluation, i, area)
+        lowest, hardest = _least(evaluation, i, area)
         n_kinds = int((~np.isnan(nan_mean(area[i]))).sum())
         rows.append(
             [
@@ -153,6 +153,15 @@ def _overview(evaluation):
         )
     headings = ["detector", "mean AUROC", "least AUROC", "at", "mean TNR@95TPR"]
     return [*headings, "false alarms", "kinds", *costs], rows
+
+
+def _least(evaluation, row, area):
+    """Return the least AUROC of a detector and the kind of anomaly it belongs to."""
+    of_kind = nan_mean(area[row])
+    if np.isnan(of_kind).all():
+        return np.nan, "-"
+    j = np.nanargmin(of_kind)
+    return of_kind[j], evaluation.anomalies[j]
 
 
 def _full_table(evaluation):

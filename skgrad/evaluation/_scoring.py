@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import joblib
 import numpy as np
 import sklearn
 import torch
@@ -28,7 +29,10 @@ def score_detector(name, detector, data, splits, protocol, memory):
     """
     from .. import __version__
 
-    score = memory.cache(_fit_and_score, ignore=["name", "device"])
+    # joblib would write down the repr of all arguments, which takes seconds of a large
+    # pipeline; their hash stands for them.
+    ignored = ["name", "detector", "X", "y", "tested", "device"]
+    score = memory.cache(_fit_and_score, ignore=ignored)
     # Scores of other versions may differ.
     versions = __version__, sklearn.__version__, torch.__version__, np.__version__
     learns = needs_anomalies(detector)
@@ -43,8 +47,10 @@ def score_detector(name, detector, data, splits, protocol, memory):
         X, y = _inputs_to_fit(detector, data, split)
         tested = [data.X_test[split.test]]
         tested += [data.anomalies[kind].X[rows] for kind, rows in split.judged.items()]
+        kept = getattr(memory, "location", "") is not None
+        key = joblib.hash((versions, detector, X, y, tested)) if kept else None
         offset, fit, (of_id, *of_anomalies) = score(
-            name, detector, split.seed, X, y, tested, data.device, versions
+            name, detector, split.seed, X, y, tested, data.device, key
         )
         _check_sign(name, detector, *of_id[:2])
         for (kind, rows), found in zip(split.judged.items(), of_anomalies, strict=True):
@@ -92,7 +98,7 @@ def _joined(parts):
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _fit_and_score(name, detector, seed, X, y, tested, device, versions):
+def _fit_and_score(name, detector, seed, X, y, tested, device, key):
     """Fit a clone, and score and decide on several arrays of inputs.
 
     Returns the threshold (None if it is not one for all inputs), seconds and memory of

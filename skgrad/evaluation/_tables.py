@@ -11,8 +11,12 @@ from .._compat import validate_params
 from .._files import replacing
 from ._evaluation import as_evaluation, nan_spread
 
-# Markdown tables have at most so many columns of numbers; more go into another table.
-N_COLUMNS = 6
+_READING = (
+    "Each cell: AUROC / TNR@95TPR in percent, ± the standard deviation over seeds if "
+    "there are several; higher is better, 50 / 5 is chance. A dash: not run, or no "
+    "anomalies. False alarms: share of the in-distribution test inputs that a detector "
+    "rejects."
+)
 
 
 def render_table(results):
@@ -103,21 +107,22 @@ def write_markdown(results, path, *, title="Evaluation", notes=None):
 
     Notes
     -----
-    A first table has each detector's means and false alarms. Others have a row per
-    detector and up to six kinds of anomaly. Behind "±" stands the standard deviation
-    over seeds. Names are escaped.
+    A row per kind of anomaly, their mean and the false alarms; "±" is the standard
+    deviation over seeds. Names are escaped.
     """
     evaluation = as_evaluation(results)
-    area, tnr = (evaluation._values(name) for name in ("auroc", "tnr_at_95tpr"))
-    parts = [f"# {_escape(title)}", _reading(evaluation)]
-    parts.append(_overview(evaluation, area, tnr))
-    for start in range(0, len(evaluation.anomalies), N_COLUMNS):
-        columns = slice(start, start + N_COLUMNS)
-        rows = [["detector", *evaluation.anomalies[columns]]]
-        for i, detector in enumerate(evaluation.detectors):
-            cells = map(_spread_pair, area[i, columns], tnr[i, columns])
-            rows.append([detector, *cells])
-        parts.append(_markdown_table(rows))
+    area, tnr, rates = (
+        evaluation._values(name) for name in ("auroc", "tnr_at_95tpr", "realised_fpr")
+    )
+    rows = [["anomaly", *evaluation.detectors]]
+    for j, kind in enumerate(evaluation.anomalies):
+        rows.append([kind, *map(_pair_over_seeds, area[:, j], tnr[:, j])])
+    means = map(_pair_over_seeds, nan_mean(area, axis=1), nan_mean(tnr, axis=1))
+    rows.append(["mean", *means])
+    rows.append(["false alarms", *map(mean_and_spread, nan_mean(rates, axis=1))])
+    rows.insert(1, ["---", *["--:"] * len(evaluation.detectors)])
+    table = [f"| {' | '.join(map(_escape, row))} |" for row in rows]
+    parts = [f"# {_escape(title)}", _READING, "\n".join(table)]
     if notes:
         lines = [f"- {_escape(key)}: {_escape(value)}" for key, value in notes.items()]
         parts += ["## How this was made", "\n".join(lines)]
@@ -138,56 +143,10 @@ def mean_and_spread(values, digits=1):
     return percent(nan_mean(values), nan_spread(values), digits)
 
 
-def least(evaluation, row, area):
-    """Return the least AUROC of a detector and the kind of anomaly it belongs to."""
-    of_kind = nan_mean(area[row])
-    if np.isnan(of_kind).all():
-        return np.nan, "-"
-    j = np.nanargmin(of_kind)
-    return of_kind[j], evaluation.anomalies[j]
-
-
-def _reading(evaluation):
-    n = len(evaluation.seeds)
-    seeds = "one seed" if n == 1 else f"mean ± standard deviation over {n} seeds"
-    return (
-        f"Each cell: AUROC / TNR@95TPR in percent, {seeds}; higher is better, 50 / 5 "
-        "is chance. A dash: not run, or no anomalies."
-    )
-
-
-def _overview(evaluation, area, tnr):
-    rates = evaluation._values("realised_fpr")
-    rows = [["detector", "mean", "least AUROC, at", "false alarms, %"]]
-    for i, detector in enumerate(evaluation.detectors):
-        lowest, kind = least(evaluation, i, area)
-        overall = _spread_pair(nan_mean(area[i], axis=0), nan_mean(tnr[i], axis=0))
-        alarms = mean_and_spread(nan_mean(rates[i], axis=0))
-        worst = "-" if np.isnan(lowest) else f"{percent(lowest)}, {kind}"
-        rows.append([detector, overall, worst, alarms])
-    return _markdown_table(rows)
-
-
-def _spread_pair(area, tnr):
-    """Write AUROC and TNR of all seeds."""
+def _pair_over_seeds(area, tnr):
     if np.isnan(area).all():
         return "-"
     return f"{mean_and_spread(area)} / {mean_and_spread(tnr, digits=0)}"
-
-
-def _markdown_table(rows):
-    rows = [[_escape(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])])
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        + " |"
-        for row in rows
-    )
 
 
 def _escape(text):
