@@ -76,6 +76,11 @@ class Protocol:
             The seeds.
         n_folds : int
             Number of folds.
+
+        Yields
+        ------
+        Split
+            The rows of one fit and of the test after it.
         """
         for seed in seeds:
             if self.supervised:
