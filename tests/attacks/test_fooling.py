@@ -68,6 +68,21 @@ def test_confidence_never_falls():
         last = now
 
 
+def test_the_best_of_several_children_replaces_its_parent():
+    net, start = mirror(), np.full((50, 3), 0.5)
+    evolve = partial(fooling_images, net, start, target=0, random_state=0)
+    one, several = (
+        softmax_of(
+            net,
+            evolve(n_generations=1, n_children=n, mutation_rate=1.0).X_adv,
+            [0] * 50,
+        )
+        for n in (1, 20)
+    )
+    assert several.min() > 1 / 3
+    assert several.mean() > one.mean() + 0.1
+
+
 def test_inputs_with_enough_confidence_stay():
     result = fooling_images(mirror(), [[1.0, 0.0, 0.0]], target=0, confidence=0.9)
     assert result.l0.tolist() == [0]
