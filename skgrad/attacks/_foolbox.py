@@ -166,7 +166,7 @@ def foolbox_perturb(make, eps, seeds):
     seeds : ndarray of int of shape (n_samples,)
         One for each input.
     """
-    foolbox, name = import_library("foolbox"), type(make(1)).__name__
+    foolbox = import_library("foolbox")
 
     def perturb(batch):
         box, own = Box.around(batch), seeds[batch.rows]
@@ -181,7 +181,7 @@ def foolbox_perturb(make, eps, seeds):
                 found = _Run(foolbox, make, eps, batch, box).run(own)
             except Exception as error:
                 error.add_note(
-                    f"Raised while {name} attacked inputs of shape "
+                    f"Raised while {type(make(1)).__name__} attacked inputs of shape "
                     f"{tuple(batch.x.shape[1:])}. Not every attack takes every shape, "
                     "model, option and target (or none)."
                 )
