@@ -12,20 +12,20 @@ from ..detectors._combined import log_p_values
 from ..detectors._decision import split_rows, take
 from ..detectors._scaling import AnyFloatScaler
 from ..torch_engine.samples import count_samples
-from ._base import BaseModelDetector
+from ._layers import BaseLayersDetector
 
 FISHER, LOGISTIC = "fisher", "logistic"
 
 
-class BaseCombination(BaseModelDetector):
-    """Base of the detectors whose `_features` are several columns.
+class BaseCombination(BaseLayersDetector):
+    """Base of the detectors whose `_features` are several columns, such as layers.
 
     In each column higher means more in-distribution. A subclass implements
-    `_count_columns`, `_learn_columns` and `_features`.
+    `_learn_columns` and `_features`.
     """
 
     _parameter_constraints: dict = {
-        **BaseModelDetector._parameter_constraints,
+        **BaseLayersDetector._parameter_constraints,
         "combination": [StrOptions({FISHER, LOGISTIC})],
         "reference_fraction": [Interval(Real, 0, 1, closed="neither")],
     }
@@ -36,16 +36,17 @@ class BaseCombination(BaseModelDetector):
         tags.target_tags.required = self.combination == LOGISTIC
         return tags
 
-    @abstractmethod
     def _count_columns(self, module, X):
         """Check the parameters and return the number of columns."""
+        self._find_layers(module, X, self.layers)
+        return len(self.layers_)
 
     @abstractmethod
     def _learn_columns(self, module, X, random_state):
         """Learn what the columns need from in-distribution inputs."""
 
     def _learn(self, module, X, anomalies, random_state):
-        n_columns, n_samples = self._count_columns(module, X), count_samples(X)
+        n_columns = self._count_columns(module, X)
         if self.combination == LOGISTIC and anomalies is None:
             raise ValueError(
                 "combination='logistic' needs known anomalies, and y labels none. "
@@ -54,9 +55,9 @@ class BaseCombination(BaseModelDetector):
                 "NoveltyKFold hold no anomalies; those of StratifiedKFold do."
             )
         self._combine = None
-        fit = reference = np.arange(n_samples)
+        fit = reference = np.arange(count_samples(X))
         alone = n_columns == 1 and self.combination == FISHER
-        if n_samples > 1 and not alone:
+        if len(fit) > 1 and not alone:
             # Samples that the columns are learnt from score too high in them.
             fit, reference = split_rows(fit, self.reference_fraction, random_state)
         self._learn_columns(module, take(X, fit), random_state)

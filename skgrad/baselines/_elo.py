@@ -1,6 +1,6 @@
 """ELO: one-class support vectors in one early layer."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
@@ -9,9 +9,8 @@ from torch.utils.data import ConcatDataset, Dataset
 from .._compat import Interval, StrOptions
 from ..detectors._per_class_svdd import make_svdd
 from ..model_selection import MostDiscriminativeLayer
-from ..torch_engine.activations import POOLINGS, as_names
+from ..torch_engine.activations import as_names
 from ..torch_engine.samples import count_samples
-from ._base import BaseModelDetector
 from ._layers import BaseLayersDetector
 
 
@@ -38,19 +37,12 @@ class ELO(BaseLayersDetector):
         Upper bound on the share of samples outside the description, in (0, 1].
     gamma : {"scale", "auto"} or float, default="scale"
         Coefficient of the RBF kernel, as in :class:`sklearn.svm.OneClassSVM`.
-    max_samples : int, default=2000
-        Largest number of in-distribution samples, and of known anomalies, drawn to
-        choose the layer.
-    pooling : {"mean", "max", "none"}, default="mean"
-        How the axes after the second are reduced: by their mean, their largest value,
-        or not at all, with a column for each position.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     target_fpr : float, default=0.05
@@ -62,14 +54,8 @@ class ELO(BaseLayersDetector):
 
     Attributes
     ----------
-    layer_ : str
-        The layer.
     layers_ : list of str
-        The same, as a list.
-    errors_ : dict of str to float, or None
-        Detection error of each candidate, if the layer was chosen.
-    anomalies_used_ : {"given", "generated"} or None
-        Whether the anomalies for the choice came from y.
+        The layer.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
@@ -85,7 +71,7 @@ class ELO(BaseLayersDetector):
 
     See Also
     --------
-    skgrad.MostDiscriminativeLayer : The choice of the layer.
+    skgrad.MostDiscriminativeLayer : The choice of the layer, with its parameters.
     skgrad.PerClassSVDD : The same idea per predicted class, in two layers.
 
     Notes
@@ -111,20 +97,18 @@ class ELO(BaseLayersDetector):
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 3))
     >>> X = torch.randn(100, 4)
     >>> detector = ELO(model, random_state=0).fit(X)
-    >>> detector.layer_, detector.predict(X[:1] * 50).tolist()
-    ('0', [-1])
+    >>> detector.layers_, detector.predict(X[:1] * 50).tolist()
+    (['0'], [-1])
     """
 
     _parameter_constraints: dict = {
-        **BaseModelDetector._parameter_constraints,
+        **BaseLayersDetector._parameter_constraints,
         "layers": [str, "array-like", None],
         "nu": [Interval(Real, 0, 1, closed="right")],
         "gamma": [
             StrOptions({"scale", "auto"}),
             Interval(Real, 0, None, closed="neither"),
         ],
-        "max_samples": [Interval(Integral, 2, None, closed="left")],
-        "pooling": [StrOptions(set(POOLINGS))],
     }
 
     def __init__(
@@ -134,8 +118,6 @@ class ELO(BaseLayersDetector):
         layers=None,
         nu=0.001,
         gamma="scale",
-        max_samples=2000,
-        pooling="mean",
         input_shape=None,
         batch_size=128,
         device=None,
@@ -148,8 +130,6 @@ class ELO(BaseLayersDetector):
         self.layers = layers
         self.nu = nu
         self.gamma = gamma
-        self.max_samples = max_samples
-        self.pooling = pooling
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.device = device
@@ -159,14 +139,12 @@ class ELO(BaseLayersDetector):
         self.random_state = random_state
 
     def _learn(self, module, X, anomalies, random_state):
-        self.errors_ = self.anomalies_used_ = None
         layers = None if self.layers is None else as_names(self.layers)
         # Without a choice of layers no anomalies are needed.
         if layers is None or len(layers) > 1:
             layers = [self._choose(module, X, anomalies, random_state)]
-        self._find_layers(module, X, layers, self.pooling)
-        self.layer_ = self.layers_[0]
-        (features,), _ = self._gather(module, X, self.pooling)
+        self._find_layers(module, X, layers)
+        (features,), _ = self._gather(module, X)
         # One description for all classes, as in the paper; its own threshold is unused.
         self._svm = make_svdd(self.nu, self.gamma).fit(features)
 
@@ -176,8 +154,6 @@ class ELO(BaseLayersDetector):
             module,
             self.layers,
             nu=self.nu,
-            max_samples=self.max_samples,
-            pooling=self.pooling,
             input_shape=self.input_shape,
             batch_size=self.batch_size,
             verbose=self.verbose,
@@ -188,12 +164,10 @@ class ELO(BaseLayersDetector):
         if anomalies is not None:
             y = np.append(y, -np.ones(count_samples(anomalies)))
             X = _joined(X, anomalies)
-        choice.fit(X, y)
-        self.errors_, self.anomalies_used_ = choice.errors_, choice.anomalies_used_
-        return choice.layer_
+        return choice.fit(X, y).layer_
 
     def _features(self, module, batch):
-        return self._activations(module, batch, self.pooling)[0]
+        return self._activations(module, batch, self.layers_)[0]
 
     def _score(self, features):
         return self._svm.score_samples(features)

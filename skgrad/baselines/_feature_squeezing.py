@@ -1,14 +1,11 @@
 """Feature squeezing: how far a prediction changes with coarser inputs."""
 
-from functools import partial
 from numbers import Integral
 
-import numpy as np
 import torch
 from scipy.ndimage import median_filter
 
 from .._compat import Interval
-from .._messages import brief
 from ..attacks._bounds import check_bounds, check_within
 from ..detectors._decision import take
 from ..torch_engine.model_state import as_logits, at_least_float32, placement
@@ -42,10 +39,6 @@ class FeatureSqueezing(BaseModelDetector):
         images, and along the last axis, time, of samples with one or two axes. None
         omits this squeezer; use it for rows whose columns have no order. The paper uses
         2.
-    squeezers : sequence of callable, default=()
-        Further squeezers. Each takes an ndarray ``(n_samples, *input_shape)`` and
-        returns another of the same shape, treating each sample separately. See the
-        Notes for the paper's third.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         The lowest and highest value of in-distribution inputs, as the model takes
         them; arrays broadcast to one sample, such as ``(n_channels, 1, 1)``. `fit`
@@ -55,8 +48,7 @@ class FeatureSqueezing(BaseModelDetector):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     target_fpr : float, default=0.05
@@ -88,12 +80,8 @@ class FeatureSqueezing(BaseModelDetector):
     Notes
     -----
     Cost: one forward pass, and one per squeezer. The median is SciPy's, with mirrored
-    borders as in the paper, and is computed on the CPU.
-
-    The paper's third squeezer, non-local means, needs scikit-image: a function that
-    applies ``denoise_nl_means(image, patch_size=3, patch_distance=6, h=2 / 255,
-    channel_axis=0)`` to each image of CIFAR-10; for ImageNet the paper uses
-    ``patch_distance=5`` and ``h=4 / 255``.
+    borders as in the paper, and is computed on the CPU. The paper's third squeezer,
+    non-local means, is not there.
 
     References
     ----------
@@ -116,7 +104,6 @@ class FeatureSqueezing(BaseModelDetector):
         # float32 represents integers of 24 bits exactly.
         "bit_depth": [Interval(Integral, 1, 24, closed="both"), None],
         "median_size": [Interval(Integral, 2, None, closed="left"), None],
-        "squeezers": ["array-like"],
         "bounds": "no_validation",  # the attacks' message says more
     }
 
@@ -126,7 +113,6 @@ class FeatureSqueezing(BaseModelDetector):
         *,
         bit_depth=1,
         median_size=2,
-        squeezers=(),
         bounds=(0.0, 1.0),
         input_shape=None,
         batch_size=128,
@@ -139,7 +125,6 @@ class FeatureSqueezing(BaseModelDetector):
         self.model = model
         self.bit_depth = bit_depth
         self.median_size = median_size
-        self.squeezers = squeezers
         self.bounds = bounds
         self.input_shape = input_shape
         self.batch_size = batch_size
@@ -150,7 +135,11 @@ class FeatureSqueezing(BaseModelDetector):
         self.random_state = random_state
 
     def _check_rows(self, module, X, rows):
-        self._all_squeezers(module)
+        if self.bit_depth is None and self.median_size is None:
+            raise ValueError(
+                "bit_depth or median_size must be set: without both there is no "
+                "squeezer."
+            )
         low, high = self._limits(module)
 
         def check(batch):
@@ -160,37 +149,15 @@ class FeatureSqueezing(BaseModelDetector):
         self._map(check, module, take(X, rows))
 
     def _features(self, module, batch):
-        squeezers = self._all_squeezers(module)
+        squeezed = []
+        if self.bit_depth is not None:
+            squeezed.append(_round(batch, *self._limits(module), self.bit_depth))
+        if self.median_size is not None:
+            squeezed.append(_median(batch, self.median_size))
         p = _probabilities(module, batch)
-        distances = [
-            _distance(p, _probabilities(module, squeeze(batch)))
-            for squeeze in squeezers
-        ]
+        distances = [_distance(p, _probabilities(module, s)) for s in squeezed]
         # Turned: a large distance is anomalous.
         return -torch.stack(distances).amax(dim=0)
-
-    def _all_squeezers(self, module):
-        """Return functions from batches to batches."""
-        squeezers = []
-        if self.bit_depth is not None:
-            low, high = self._limits(module)
-            squeezers.append(partial(_round, low=low, high=high, bits=self.bit_depth))
-        if self.median_size is not None:
-            median = partial(_median, size=self.median_size)
-            squeezers.append(partial(_by_array, median))
-        for squeezer in self.squeezers:
-            if not callable(squeezer):
-                raise TypeError(
-                    "squeezers must be functions that take and return an array of "
-                    f"samples; got {brief(squeezer)}."
-                )
-            squeezers.append(partial(_by_array, squeezer))
-        if not squeezers:
-            raise ValueError(
-                "squeezers must hold at least one where bit_depth and median_size are "
-                "None; got none."
-            )
-        return squeezers
 
     def _limits(self, module):
         return check_bounds(self.bounds, self.input_shape_, placement(module))
@@ -212,7 +179,7 @@ def _distance(p, q):
     return change.abs().sum(dim=1) + change.sum(dim=1).abs()
 
 
-def _round(batch, *, low, high, bits):
+def _round(batch, low, high, bits):
     """Round to 2 ** bits levels, spread evenly from low to high."""
     most = 2**bits - 1
     # float16 cannot represent numbers as large as the levels of 16 bits.
@@ -220,30 +187,9 @@ def _round(batch, *, low, high, bits):
     return low + (high - low) * ((share * most).round() / most).to(batch.dtype)
 
 
-def _median(array, *, size):
+def _median(batch, size):
     """Smooth the last two axes of images, the last one of anything else."""
+    array = at_least_float32(batch).cpu().numpy()
     n_axes = 2 if array.ndim > 3 else 1
     window = (1,) * (array.ndim - n_axes) + (size,) * n_axes
-    return median_filter(array, size=window, mode="reflect")
-
-
-def _by_array(squeezer, batch):
-    """Apply a function of arrays to a tensor."""
-    array = at_least_float32(batch).cpu().numpy()
-    valid = "squeezers must be functions that take and return an array of samples"
-    try:
-        # A copy: a squeezer may work in place.
-        squeezed = np.asarray(squeezer(array.copy()))
-    except Exception as error:
-        error.add_note(f"{valid}; {brief(squeezer)} raised this.")
-        raise
-    if squeezed.shape != array.shape or squeezed.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{valid} of the same shape, {array.shape}; {brief(squeezer)} returns "
-            f"{squeezed.dtype} of shape {squeezed.shape}."
-        )
-    if not np.isfinite(squeezed).all():
-        raise ValueError(
-            f"{valid} with finite values; {brief(squeezer)} returns NaN or infinity."
-        )
-    return torch.from_numpy(np.ascontiguousarray(squeezed)).to(batch)
+    return torch.from_numpy(median_filter(array, size=window, mode="reflect")).to(batch)

@@ -5,8 +5,7 @@ from numbers import Real
 from torch import nn
 
 from .._compat import Interval
-from ..torch_engine.activations import LOGITS, PENULTIMATE
-from ._base import BaseModelDetector
+from ..torch_engine.activations import PENULTIMATE
 from ._layers import BaseLayersDetector, one_layer
 
 
@@ -46,8 +45,7 @@ class GradNorm(BaseLayersDetector):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     target_fpr : float, default=0.05
@@ -100,9 +98,8 @@ class GradNorm(BaseLayersDetector):
     """
 
     _parameter_constraints: dict = {
-        **BaseModelDetector._parameter_constraints,
+        **BaseLayersDetector._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "layers": [str, "array-like"],
     }
 
     def __init__(
@@ -132,7 +129,7 @@ class GradNorm(BaseLayersDetector):
 
     def _learn(self, module, X, anomalies, random_state):
         names = one_layer(self.layers)
-        self._find_layers(module, X, names, "mean")
+        self._find_layers(module, X, names)
         if names != [PENULTIMATE]:
             return
         # Of any other last layer the formula is not the norm of a gradient.
@@ -144,9 +141,7 @@ class GradNorm(BaseLayersDetector):
             )
 
     def _features(self, module, batch):
-        layers = list(dict.fromkeys([*self.layers_, LOGITS]))
-        blocks = self._activations(module, batch, "mean", layers)
-        h, logits = blocks[0], blocks[-1]
+        (h,), logits = self._with_logits(module, batch)
         # The gradient is an outer product, so its L1 norm is a product (Sec. 5).
         excess = (logits / self.temperature).softmax(dim=1) - 1 / logits.shape[1]
         return h.abs().sum(dim=1) * excess.abs().sum(dim=1) / self.temperature

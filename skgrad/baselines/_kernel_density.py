@@ -6,17 +6,16 @@ import numpy as np
 import torch
 
 from .._compat import Interval
-from ..torch_engine.activations import LOGITS
 from ..torch_engine.dropout import dropout_layers, shared_dropout
 from ..torch_engine.model_state import as_logits
 from ._combination import BaseCombination
-from ._layers import BaseLayersDetector, distances, on_device_of, one_layer
+from ._layers import distances, on_device_of, one_layer
 
 # Samples that the bandwidth is chosen on: the time grows with their square.
 _FOR_BANDWIDTH = 1000
 
 
-class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
+class KernelDensityUncertainty(BaseCombination):
     r"""Kernel density and Bayesian uncertainty (KD+BU).
 
     An adversarial input lies far from the samples of the class that is predicted for
@@ -64,8 +63,7 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     target_fpr : float, default=0.05
@@ -132,7 +130,6 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
 
     _parameter_constraints: dict = {
         **BaseCombination._parameter_constraints,
-        "layers": [str, "array-like"],
         "bandwidth": [Interval(Real, 0, None, closed="neither"), None],
         "n_passes": [Interval(Integral, 0, None, closed="left")],
     }
@@ -180,11 +177,11 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
                 "uncertainty; it has none with a probability above 0. Set n_passes=0 "
                 "for the density alone."
             )
-        self._find_layers(module, X, one_layer(self.layers), "mean")
+        self._find_layers(module, X, one_layer(self.layers))
         return 2 if self.n_passes else 1
 
     def _learn_columns(self, module, X, random_state):
-        (features,), predicted = self._gather(module, X, "mean")
+        (features,), predicted = self._gather(module, X)
         largest = np.iinfo(np.int32).max
         self._seeds = random_state.randint(largest, size=self.n_passes).tolist()
         self.bandwidth_ = self.bandwidth
@@ -198,10 +195,8 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         }
 
     def _features(self, module, batch):
-        layers = list(dict.fromkeys([*self.layers_, LOGITS]))
-        blocks = self._activations(module, batch, "mean", layers)
-        features, predicted = blocks[0], blocks[-1].argmax(dim=1)
-        columns = [self._log_density(features, predicted)]
+        (features,), logits = self._with_logits(module, batch)
+        columns = [self._log_density(features, logits.argmax(dim=1))]
         if self.n_passes:
             columns.append(-self._uncertainty(module, batch))
         return torch.stack(columns, dim=1)
@@ -210,15 +205,12 @@ class KernelDensityUncertainty(BaseLayersDetector, BaseCombination):
         result = features.new_empty(len(features))
         for label in predicted.unique().tolist():
             rows = predicted == label
-            members = on_device_of(features, self._members_of(label))
+            members = self._members.get(label)
+            if members is None:  # predicted for no sample of fit: the density of all
+                members = np.concatenate(list(self._members.values()))
+            members = on_device_of(features, members)
             result[rows] = log_kernel_density(features[rows], members, self.bandwidth_)
         return result
-
-    def _members_of(self, label):
-        # A class that was predicted for no sample of fit takes the density of all.
-        if label not in self._members:
-            return np.concatenate(list(self._members.values()))
-        return self._members[label]
 
     def _uncertainty(self, module, batch):
         passes = []

@@ -32,38 +32,46 @@ class BaseLayersDetector(BaseModelDetector):
     "penultimate" is.
     """
 
-    def _find_layers(self, module, X, layers, pooling):
+    _parameter_constraints: dict = {
+        **BaseModelDetector._parameter_constraints,
+        "layers": [str, "array-like"],
+    }
+    # For subclasses without that parameter.
+    pooling = "mean"
+
+    def _find_layers(self, module, X, layers):
         batch = self._first_samples(module, X)[1]
         every = isinstance(layers, str) and layers == ALL
         names = _every_layer(module, batch) if every else as_names(layers)
-        names, self._head = resolve_penultimate(module, batch, names)
+        self.layers_, self._head = resolve_penultimate(module, batch, names)
         # One whole pass shows whether a layer is called again further on.
-        layer_activations(
-            module, batch, names, pooling=pooling, whole=True, head=self._head
-        )
-        self.layers_ = names
+        self._activations(module, batch, self.layers_, whole=True)
 
-    def _activations(self, module, batch, pooling, layers=None):
+    def _activations(self, module, batch, layers, *, whole=False):
         """Return a Tensor of float64 (n_samples, n_channels) per layer."""
         blocks = layer_activations(
-            module, batch, layers or self.layers_, pooling=pooling, head=self._head
+            module, batch, layers, pooling=self.pooling, whole=whole, head=self._head
         )
         return [block.double() for block in blocks]
 
-    def _gather(self, module, X, pooling):
-        """Return an array (n_samples, n_channels) per layer, and predicted classes."""
+    def _with_logits(self, module, batch):
+        """Return a Tensor per layer of ``layers_``, and the logits, from one pass."""
         names = list(dict.fromkeys([*self.layers_, LOGITS]))
+        blocks = self._activations(module, batch, names)
+        return blocks[: len(self.layers_)], blocks[names.index(LOGITS)]
+
+    def _gather(self, module, X):
+        """Return an array (n_samples, n_channels) per layer, and predicted classes."""
         widths: list[int] = []
 
         def concatenate(batch):
-            blocks = self._activations(module, batch, pooling, names)
+            blocks, logits = self._with_logits(module, batch)
             widths[:] = [block.shape[1] for block in blocks]
-            return torch.cat(blocks, dim=1)
+            return torch.cat([*blocks, logits], dim=1)
 
         table = self._map(concatenate, module, X)
-        blocks = np.split(table, np.cumsum(widths)[:-1], axis=1)
-        found = dict(zip(names, blocks, strict=True))
-        return [found[name] for name in self.layers_], found[LOGITS].argmax(axis=1)
+        *blocks, logits = np.split(table, np.cumsum(widths), axis=1)
+        return blocks, logits.argmax(axis=1)
 
 
 def _every_layer(module, batch):

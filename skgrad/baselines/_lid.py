@@ -11,13 +11,13 @@ from ..torch_engine.activations import POOLINGS
 from ..torch_engine.model_state import model_dtype
 from ..torch_engine.samples import count_samples
 from ._combination import BaseCombination
-from ._layers import BaseLayersDetector, distances, on_device_of
+from ._layers import distances, on_device_of
 
 # Larger estimates say only that all neighbours are equally far.
 _LARGEST = 1e4
 
 
-class LID(BaseLayersDetector, BaseCombination):
+class LID(BaseCombination):
     r"""Local intrinsic dimensionality of layer outputs.
 
     In-distribution inputs lie on a surface of few dimensions; adversarial and other
@@ -62,8 +62,7 @@ class LID(BaseLayersDetector, BaseCombination):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     target_fpr : float, default=0.05
@@ -130,7 +129,6 @@ class LID(BaseLayersDetector, BaseCombination):
 
     _parameter_constraints: dict = {
         **BaseCombination._parameter_constraints,
-        "layers": [str, "array-like"],
         # One neighbour has no other distance to compare with.
         "n_neighbors": [Interval(Integral, 2, None, closed="left")],
         "n_reference": [Interval(Integral, 2, None, closed="left")],
@@ -170,19 +168,13 @@ class LID(BaseLayersDetector, BaseCombination):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def _count_columns(self, module, X):
-        self._find_layers(module, X, self.layers, self.pooling)
-        return len(self.layers_)
-
     def _learn_columns(self, module, X, random_state):
-        n_samples = count_samples(X)
-        rows = np.sort(random_state.permutation(n_samples)[: self.n_reference])
-        blocks, _ = self._gather(module, take(X, rows), self.pooling)
+        rows = random_state.permutation(count_samples(X))[: self.n_reference]
+        self._references, _ = self._gather(module, take(X, np.sort(rows)))
         self.n_reference_ = len(rows)
-        self._references = blocks
 
     def _features(self, module, batch):
-        blocks = self._activations(module, batch, self.pooling)
+        blocks = self._activations(module, batch, self.layers_)
         # The output of the same sample differs by this much in another batch. Half
         # precision accumulates in float32 and rounds once per layer: with 30 eps, a
         # quarter of the length would count as zero.

@@ -9,10 +9,10 @@ from scipy.linalg import solve_triangular
 from .._compat import Interval
 from ..torch_engine.activations import layer_input_gradient
 from ._combination import BaseCombination
-from ._layers import BaseLayersDetector, distances, on_device_of
+from ._layers import distances, on_device_of
 
 
-class Mahalanobis(BaseLayersDetector, BaseCombination):
+class Mahalanobis(BaseCombination):
     r"""Mahalanobis distance of layer outputs to the nearest class.
 
     The outputs of a layer are modelled as one Gaussian per class, all of one shape.
@@ -54,8 +54,7 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     target_fpr : float, default=0.05
@@ -123,7 +122,6 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
 
     _parameter_constraints: dict = {
         **BaseCombination._parameter_constraints,
-        "layers": [str, "array-like"],
         "eps": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -156,12 +154,8 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def _count_columns(self, module, X):
-        self._find_layers(module, X, self.layers, "mean")
-        return len(self.layers_)
-
     def _learn_columns(self, module, X, random_state):
-        blocks, predicted = self._gather(module, X, "mean")
+        blocks, predicted = self._gather(module, X)
         self.modelled_classes_ = np.unique(predicted)
         self._gaussians = {
             name: _TiedGaussian(block, predicted)
@@ -173,7 +167,7 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
         if self.eps:
             blocks = [self._after_step(module, batch, name) for name in self.layers_]
         else:
-            blocks = self._activations(module, batch, "mean")
+            blocks = self._activations(module, batch, self.layers_)
         gaussians = self._gaussians.values()
         columns = [g.confidence(b) for g, b in zip(gaussians, blocks, strict=True)]
         return torch.stack(columns, dim=1)
@@ -184,12 +178,12 @@ class Mahalanobis(BaseLayersDetector, BaseCombination):
             batch,
             layer,
             self._gaussians[layer].confidence,
-            pooling="mean",
+            pooling=self.pooling,
             head=self._head,
         )
         # Upwards: the step raises the confidence (Sec. 2.2).
         moved = batch + self.eps * ascent.sign()
-        return self._activations(module, moved, "mean", [layer])[0]
+        return self._activations(module, moved, [layer])[0]
 
 
 class _TiedGaussian:

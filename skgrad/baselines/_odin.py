@@ -41,8 +41,7 @@ class ODIN(BaseModelDetector):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     verbose : bool or int, default=False
         Whether to show a progress bar.
     target_fpr : float, default=0.05

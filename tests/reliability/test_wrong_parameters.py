@@ -17,7 +17,7 @@ import skgrad
 
 UNIQUE = {type(estimator): estimator for estimator in ESTIMATORS}.values()
 # Checked by hand, with more to say than a list of types.
-BY_HAND = {"bounds", "detector", "detectors", "layers", "model", "squeezers"}
+BY_HAND = {"bounds", "detector", "detectors", "layers", "model"}
 FUNCTIONS = {
     f"{room}.{name}": function
     for room in skgrad._ROOMS
