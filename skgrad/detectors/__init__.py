@@ -8,11 +8,9 @@ from ._conformal import (
     conformal_threshold,
     select_by_fdr,
 )
-from ._energy import Energy
 from ._gaussian import ClassConditionalGaussian
 from ._loda import LODA
-from ._max_logit import MaxLogit
-from ._max_softmax import MaxSoftmaxProbability
+from ._logits import Energy, MaxLogit, MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
 from ._per_class_svdd import PerClassSVDD
 from ._pyod import PyODDetector

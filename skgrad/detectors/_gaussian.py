@@ -26,8 +26,7 @@ class ClassConditionalGaussian(BaseClassConditional):
         from their class means, which needs fewer samples. A number in [0, 1] mixes
         both, with that share of the tied one.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, one of them possibly -1 for the rest.
-        None uses the column names, which the output of the transformers has.
+        Widths of the column blocks, as in :class:`ClassConditionalDetector`.
     include_logits : bool, default=True
         Whether the logits are features too. If not, they only give the predicted class.
     min_class_size : int, default=10
@@ -44,14 +43,8 @@ class ClassConditionalGaussian(BaseClassConditional):
 
     Attributes
     ----------
-    blocks_ : list of slice
-        Where the blocks of columns are.
-    logits_block_ : int
-        Which of them holds the logits; their argmax is the predicted class.
-    block_names_ : list of str
-        One name for all scored blocks together.
-    modelled_classes_ : ndarray of int
-        The classes that have their own Gaussians.
+    blocks_, logits_block_, block_names_, modelled_classes_ : list, int, list, ndarray
+        The blocks of columns and the classes, as in :class:`ClassConditionalDetector`.
     calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
         Scores of held-out samples, and their thresholds overall and per class.
     n_features_in_, feature_names_in_ : int and ndarray of str

@@ -1,6 +1,9 @@
-"""Base class of the detectors that score the logits alone."""
+"""Detectors that score the logits alone and learn nothing but their threshold."""
 
 from abc import abstractmethod
+
+import numpy as np
+from scipy.special import logsumexp
 
 from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector
@@ -9,10 +12,7 @@ from ._decision import threshold_options
 
 
 class BaseLogitsDetector(BaseNoveltyDetector):
-    """Base of the detectors that learn nothing but their threshold.
-
-    A subclass writes `_score_logits`.
-    """
+    """Base of the detectors that score logits. A subclass writes `_score_logits`."""
 
     _parameter_constraints: dict = {
         **BaseNoveltyDetector._parameter_constraints,
@@ -46,5 +46,147 @@ class BaseLogitsDetector(BaseNoveltyDetector):
         return self._score_logits(X[:, self.logits_])
 
     def _predicted_class(self, X):
-        # All columns are logits of one network, so their argmax is its prediction.
         return X[:, self.logits_].argmax(axis=1)
+
+
+class MaxSoftmaxProbability(BaseLogitsDetector):
+    r"""Largest softmax probability, the baseline of out-of-distribution detection.
+
+    The network's own confidence :math:`p_k = \max_i p_i` in its prediction, with p
+    the softmax of the logits z. The score is its log-odds,
+
+    .. math:: \log \frac{p_k}{1 - p_k} = z_k - \log \sum_{j \ne k} e^{z_j},
+
+    which ranks inputs as the probability does, also where that rounds to 1.
+
+    Parameters
+    ----------
+    target_fpr : float, default=0.05
+        Share of in-distribution inputs that may be rejected.
+    calibration_fraction : float, default=0.2
+        Share of the training samples held out to place the threshold.
+    threshold : {"overall", "per_class"}, default="overall"
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out samples.
+
+    Attributes
+    ----------
+    logits_ : slice
+        The columns of the logits: those with that name, or all if there are none.
+    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+        Scores of held-out samples, and their thresholds overall and per class.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
+
+    See Also
+    --------
+    Energy : A smooth maximum of the logits.
+    skgrad.LayerActivationTransformer : Computes the logits, with ``layers="logits"``.
+
+    References
+    ----------
+    Hendrycks, Gimpel (2017), "A Baseline for Detecting Misclassified and
+    Out-of-Distribution Examples in Neural Networks".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad import MaxSoftmaxProbability
+    >>> X = np.random.default_rng(0).normal(scale=9, size=(99, 3))
+    >>> detector = MaxSoftmaxProbability(random_state=0).fit(X)
+    >>> detector.score_samples([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]]).round(2).tolist()
+    [-0.69, 49.31]
+    """
+
+    def _score_logits(self, logits):
+        # Without the largest itself, so that nothing cancels if it dominates the sum.
+        logits = np.sort(logits, axis=1)
+        return logits[:, -1] - logsumexp(logits[:, :-1], axis=1)
+
+
+class MaxLogit(BaseLogitsDetector):
+    r"""Largest logit.
+
+    Softmax probabilities sum to 1, so an input that resembles two classes gets a low
+    confidence however well it fits both. The logit itself is not normalised. With the
+    logits z, the score is
+
+    .. math:: \max_j z_j.
+
+    Parameters
+    ----------
+    target_fpr, calibration_fraction, threshold, random_state : optional
+        As in :class:`MaxSoftmaxProbability`.
+
+    Attributes
+    ----------
+    logits_ : slice
+        The columns of the logits.
+    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+        As in :class:`MaxSoftmaxProbability`.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
+
+    References
+    ----------
+    Hendrycks et al. (2022), "Scaling Out-of-Distribution Detection for Real-World
+    Settings", Sec. 3. There anomalies have high scores; here the sign is turned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad.detectors import MaxLogit
+    >>> X = np.random.default_rng(0).normal(scale=9, size=(99, 3))
+    >>> detector = MaxLogit(random_state=0).fit(X)
+    >>> detector.score_samples([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]]).tolist()
+    [0.0, 50.0]
+    """
+
+    def _score_logits(self, logits):
+        return logits.max(axis=1)
+
+
+class Energy(BaseLogitsDetector):
+    r"""Negative free energy of the logits.
+
+    Inputs unlike those of training activate the last layer less. With the logits z, the
+    score is
+
+    .. math:: -E = \log \sum_j e^{z_j}.
+
+    Parameters
+    ----------
+    target_fpr, calibration_fraction, threshold, random_state : optional
+        As in :class:`MaxSoftmaxProbability`.
+
+    Attributes
+    ----------
+    logits_ : slice
+        The columns of the logits.
+    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+        As in :class:`MaxSoftmaxProbability`.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Number of features, and their names if X was a data frame.
+
+    See Also
+    --------
+    CombinedDetector : Can reject both tails; attacks often make the score too high.
+
+    References
+    ----------
+    Liu, Wang, Owens, Li (2020), "Energy-based Out-of-Distribution Detection", Eq. 4,
+    with temperature 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgrad import Energy
+    >>> X = np.random.default_rng(0).normal(scale=9, size=(99, 3))
+    >>> detector = Energy(random_state=0).fit(X)
+    >>> detector.score_samples([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]]).round(2).tolist()
+    [1.1, 50.0]
+    """
+
+    def _score_logits(self, logits):
+        return logsumexp(logits, axis=1)

@@ -29,8 +29,7 @@ class PerClassSVDD(BaseClassConditional):
         Coefficient of the RBF kernel ``exp(-gamma |x - x'|^2)``, as in
         :class:`sklearn.svm.OneClassSVM`; the paper's 1 / s^2.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, one of them possibly -1 for the rest.
-        None uses the column names, which the output of the transformers has.
+        Widths of the column blocks, as in :class:`ClassConditionalDetector`.
     weights : array-like of float of shape (n_blocks,), default=None
         The weights :math:`\beta`, one per block, scaled to sum 1. None weights all
         equally, as in the paper.
@@ -49,14 +48,8 @@ class PerClassSVDD(BaseClassConditional):
 
     Attributes
     ----------
-    blocks_ : list of slice
-        Where the blocks of columns are.
-    logits_block_ : int
-        Which of them holds the logits; their argmax is the predicted class.
-    block_names_ : list of str
-        Names of the blocks, in the order of `block_scores`.
-    modelled_classes_ : ndarray of int
-        The classes that have their own descriptions.
+    blocks_, logits_block_, block_names_, modelled_classes_ : list, int, list, ndarray
+        The blocks of columns and the classes, as in :class:`ClassConditionalDetector`.
     calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
         Scores of held-out samples, and their thresholds overall and per class.
     n_features_in_, feature_names_in_ : int and ndarray of str

@@ -11,10 +11,9 @@ from ..feature_extraction import (
 )
 from ..torch_engine.activations import LOGITS, as_names
 from ._combined import CombinedDetector
-from ._energy import Energy
 from ._gaussian import ClassConditionalGaussian
 from ._loda import LODA
-from ._max_softmax import MaxSoftmaxProbability
+from ._logits import Energy, MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
 from ._per_class_svdd import PerClassSVDD
 

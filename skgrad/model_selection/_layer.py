@@ -274,10 +274,6 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             verbose=self.verbose,
         )
 
-    def _content(self):
-        # Parameters and model do not determine the layer: it depends on X as well.
-        return (*super()._content(), self.layer_)
-
     def _find_layers(self, module, batch):
         return [self.layer_, LOGITS]
 

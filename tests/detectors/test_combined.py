@@ -10,6 +10,7 @@ from recording_detectors import RecordsFit
 from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 
 from skgrad import (
@@ -113,6 +114,15 @@ def test_score_is_the_weighted_mean_of_log_p_values():
     assert np.isin(np.round(reference, 9), np.round(energy, 9)).all()
     expected = log_p_values(logsumexp(X[:, 2:], axis=1), reference, two_sided=True)
     assert_allclose(logs[:, 1], expected, rtol=1e-12)
+
+
+def test_parts_are_not_fitted_on_the_reference():
+    parts = [("near", LocalOutlierFactor(novelty=True)), ("energy", Energy())]
+    detector = Recording(parts, blocks=[-1, 3], random_state=0).fit(draw(500))
+    near, reference = detector.detectors_["near"], detector.reference_scores_["near"]
+    assert (near.n_samples_fit_, len(reference)) == (320, 80)
+    others = [row for row in detector.seen_ if not (row == near._fit_X).all(1).any()]
+    assert_allclose(np.sort(near.score_samples(others)), reference)
 
 
 def test_each_part_finds_its_anomalies():

@@ -167,6 +167,8 @@ def test_either_convention_of_binary_labels():
     for scorer in SCORERS.values():
         assert_allclose(scorer(by_bit, X, y), scorer(by_sign, X, 1 - 2 * y))
     assert aupr_in_scorer(by_bit, X, y) > aupr_out_scorer(by_bit, X, y)
+    # The right sign: anomalies get low scores.
+    assert auroc_scorer(by_bit, X, y) > 0.9
     by_bool = LogisticRegression().fit(X, y == 1)
     assert auroc_scorer(by_bool, X, y == 1) == auroc_scorer(by_bit, X, y)
 

@@ -30,9 +30,9 @@ def model(tmp_path):
     return seeded(partial(Recording, tmp_path / "seen"))
 
 
-def search(transformer, *, n_jobs=1, pipeline_memory=None):
+def search(transformer, *, n_jobs=1):
     detector = LODA(target_fpr=0.2, calibration_fraction=0.5, random_state=0)
-    pipeline = make_pipeline(transformer, detector, memory=pipeline_memory)
+    pipeline = make_pipeline(transformer, detector)
     return GridSearchCV(
         pipeline, FEW, cv=FOLDS, scoring=auroc_scorer, n_jobs=n_jobs
     ).fit(X, Y)
@@ -65,22 +65,3 @@ def test_memory_changes_no_score(model, tmp_path, n_jobs):
     )
     for key in ("split0_test_score", "split1_test_score", "split2_test_score"):
         assert_array_equal(one.cv_results_[key], other.cv_results_[key])
-
-
-def test_without_memory_each_candidate_computes_all(model):
-    per_fit = looked_at_by_fit(model)
-    search(ConfoundingGradientTransformer(model))
-    n_rows = 4 * sum(len(train) + len(test) for train, test in FOLDS) + len(X)
-    assert model.seen().total() == n_rows + (4 * len(FOLDS) + 1) * per_fit
-
-
-def test_memory_of_the_pipeline_keeps_training_folds_only(model, tmp_path):
-    """What scikit-learn offers by itself, and why the transformers have a memory."""
-    per_fit = looked_at_by_fit(model)
-    search(
-        ConfoundingGradientTransformer(model),
-        pipeline_memory=str(tmp_path / "folds"),
-    )
-    trained = sum(len(train) for train, _ in FOLDS) + len(X)
-    tested = 4 * sum(len(test) for _, test in FOLDS)
-    assert model.seen().total() == trained + tested + (len(FOLDS) + 1) * per_fit

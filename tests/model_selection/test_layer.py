@@ -4,7 +4,6 @@ import pickle
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from networks import LeNet, images, seeded
@@ -149,31 +148,6 @@ def test_ties(scores, expected):
     assert best_layer(scores) == expected
 
 
-class Halves(nn.Module):
-    """Two layers, each of which sees one half of the columns."""
-
-    def __init__(self):
-        super().__init__()
-        self.left, self.right = nn.Linear(3, 4), nn.Linear(3, 4)
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, x):
-        both = [self.left(x[:, :3]), self.right(x[:, 3:])]
-        return self.head(torch.cat(both, dim=1).tanh())
-
-
-def test_memory_separates_fits_that_chose_other_layers(tmp_path):
-    X = np.random.default_rng(0).normal(size=(100, 6))
-    y = np.repeat([1, -1], 50)
-    choice = MostDiscriminativeLayer(seeded(Halves), memory=str(tmp_path))
-    for columns, layer in ((slice(3), "left"), (slice(3, None), "right")):
-        shifted = X.copy()
-        shifted[50:, columns] += 9
-        assert choice.fit(shifted, y).layer_ == layer
-        named = LayerActivationTransformer(choice.model, [layer, "logits"]).fit(X)
-        assert_array_equal(choice.transform(X), named.transform(X))
-
-
 def test_transform_is_that_of_the_chosen_layer(model):
     choice = MostDiscriminativeLayer(model, ["fc1", "conv2"], random_state=0)
     features = choice.fit_transform(X)
@@ -253,29 +227,10 @@ def test_kinds_of_input(model, convert):
     for labels in (None, Y):
         other = clone(plain).fit(convert(BOTH), labels)
         assert other.errors_ == plain.fit(BOTH, labels).errors_
-
-
-def test_of_a_dataset_only_the_drawn_samples_are_read(model):
+    # No more samples of a Dataset are read than are drawn.
     dataset = Reader(BOTH)
     MostDiscriminativeLayer(model, max_samples=10, random_state=0).fit(dataset)
     assert len(dataset.read - {0, 1}) <= 10
-
-
-def test_rows_and_data_frames(model):
-    plain = MostDiscriminativeLayer(model, random_state=0).fit(X)
-    frame = pd.DataFrame(X.reshape(60, -1)).add_prefix("pixel")
-    choice = MostDiscriminativeLayer(model, input_shape=SHAPE, random_state=0)
-    assert choice.fit(frame).errors_ == plain.errors_
-    assert choice.n_features_in_ == 784
-    assert choice.feature_names_in_[1] == "pixel1"
-    assert_array_equal(choice.transform(frame), plain.transform(X))
-
-
-def test_half_precision_and_pooling():
-    model = seeded(LeNet, dtype=torch.bfloat16)
-    choice = MostDiscriminativeLayer(model, ["conv1", "fc1"], pooling="max")
-    features = choice.fit_transform(X)
-    assert features.shape[1] == {"conv1": 16, "fc1": 130}[choice.layer_]
 
 
 def test_clone_shares_the_model_and_pickles_carry_it(model):
@@ -361,20 +316,3 @@ def test_models_without_a_candidate():
         MostDiscriminativeLayer(nn.Linear(6, 3)).fit(np.ones((20, 6)))
     with pytest.raises(ValueError, match=r"model must have a layer to choose"):
         MostDiscriminativeLayer(nn.Sequential(nn.Linear(6, 3))).fit(np.ones((20, 6)))
-
-
-@pytest.mark.parametrize(
-    ("data", "y", "message"),
-    [
-        (np.full((5, *SHAPE), np.nan), None, "X must be finite"),
-        (X, Y, r"y must have one label per sample of X.*\[60, 100\]"),
-    ],
-)
-def test_wrong_inputs(model, data, y, message):
-    with pytest.raises(ValueError, match=message):
-        MostDiscriminativeLayer(model).fit(data, y)
-
-
-def test_progress_bars(model, capsys):
-    MostDiscriminativeLayer(model, verbose=True).fit(X)
-    assert "LayerCandidates" in capsys.readouterr().err
