@@ -19,7 +19,6 @@ from skgrad.attacks import (
     random_noise,
     semantic,
 )
-from skgrad.datasets import make_gaussian_noise, make_uniform_noise
 from skgrad.detectors import conformal_p_values, select_by_fdr
 from skgrad.metrics import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
 
@@ -174,13 +173,3 @@ def test_attacks_stay_within_eps_and_bounds(name, drawn):
     with torch.no_grad():
         predicted = model(torch.from_numpy(result.X_adv)).argmax(dim=1).numpy()
     assert_array_equal(result.predicted, predicted)
-
-
-@pytest.mark.parametrize("make", [make_gaussian_noise, make_uniform_noise])
-@few
-@given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6), seed=seeds)
-def test_noise_stays_within_bounds(make, low, width, seed):
-    noise = make(5, (2, 3), low=low, high=low + width, random_state=seed)
-    assert noise.shape == (5, 2, 3)
-    assert noise.min() >= np.float32(low)
-    assert noise.max() <= np.float32(low + width)
