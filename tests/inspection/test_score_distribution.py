@@ -28,6 +28,16 @@ def test_rates_are_those_of_the_threshold():
     ]
 
 
+def test_unit_is_the_interquartile_range_from_the_median():
+    display = ScoreDistributionDisplay.from_predictions(Y, 3 * SCORES, threshold=3)
+    low, median, high = np.percentile(3 * SCORES[:4], (25, 50, 75))
+    ends = (3 * np.array([-1.0, 3.0]) - median) / (high - low)
+    edges = display.ax_.patches[0].get_data().edges
+    np.testing.assert_allclose(edges[[0, -1]], ends)
+    line = display.ax_.lines[0].get_xdata()
+    np.testing.assert_allclose(line, (3 - median) / (high - low))
+
+
 def test_dataset_gives_the_same_as_its_array():
     X = np.random.default_rng(0).normal(size=(240, 5)).astype(np.float32)
     y = np.repeat([1, -1], 120)
