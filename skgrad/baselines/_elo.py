@@ -17,11 +17,10 @@ from ._layers import BaseLayersDetector
 class ELO(BaseLayersDetector):
     r"""One-class support vectors in an early-layer output.
 
-    Deep layers keep what distinguishes the classes; early layers also keep what shows
-    that an input belongs to none of them. The most discriminative layer is chosen, and
-    a one-class support vector machine is fitted on its outputs, all classes together.
-    With the support vectors :math:`x_i` and their coefficients :math:`\alpha_i`, the
-    score is
+    Early layers keep what shows that an input belongs to none of the classes. A
+    one-class support vector machine is fitted on the outputs of the most discriminative
+    layer f, all classes together. With its support vectors :math:`x_i` and their
+    coefficients :math:`\alpha_i`, the score is
 
     .. math:: \sum_i \alpha_i \exp(-\gamma \lVert f(x) - f(x_i) \rVert^2).
 
@@ -30,8 +29,8 @@ class ELO(BaseLayersDetector):
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default=None
-        The layer: a name in ``model.named_modules()``, "logits", or "penultimate" for
-        the input of the layer that returns the logits; or several names to choose from.
+        The layer, or several to choose from: names in ``model.named_modules()``,
+        "logits", or "penultimate" for the input of the layer that returns the logits.
         None takes the candidates of `MostDiscriminativeLayer`.
     nu : float, default=0.001
         Upper bound on the share of samples outside the description, in (0, 1].
@@ -80,9 +79,9 @@ class ELO(BaseLayersDetector):
     the number of samples.
 
     The paper chooses the layer on out-of-distribution samples: here the rows of X with
-    y = -1, which are used for nothing else. Without them anomalies are generated, see
-    `MostDiscriminativeLayer`. Outputs are standardised. The threshold is that of
-    ``target_fpr``, not that of the support vector machine.
+    y = -1, which are used for nothing else, or else anomalies that are generated as by
+    `MostDiscriminativeLayer`. Outputs are averaged per channel and standardised. The
+    threshold is that of ``target_fpr``, not that of the support vector machine.
 
     References
     ----------

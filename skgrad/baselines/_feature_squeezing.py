@@ -16,15 +16,13 @@ from ._base import BaseModelDetector
 class FeatureSqueezing(BaseModelDetector):
     r"""Distance between the predictions for an input and for coarser versions of it.
 
-    Adversarial perturbations use degrees of freedom that a classifier does not need.
-    Squeezers s remove these, by fewer colours or a median over neighbouring pixels,
-    which changes the prediction for an in-distribution input little. With p the softmax
-    of the logits, the score is
+    Squeezers s, fewer colours or a median over neighbouring pixels, remove adversarial
+    perturbations and change the prediction for an in-distribution input little. With p
+    the softmax of the logits, the score is
 
     .. math:: - \max_s \lVert p(x) - p(s(x)) \rVert_1,
 
-    between -2 and 0, higher = more in-distribution. It is the negative of the paper's,
-    where high scores are adversarial.
+    between -2 and 0, higher = more in-distribution. It is the negative of the paper's.
 
     Parameters
     ----------
@@ -32,17 +30,15 @@ class FeatureSqueezing(BaseModelDetector):
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     bit_depth : int, default=1
         Every value is rounded to one of ``2 ** bit_depth`` levels, spread evenly over
-        the bounds; None omits this squeezer. The paper uses 1 for MNIST, 5 for CIFAR-10
-        and ImageNet.
+        the bounds; None omits this squeezer. The paper uses 1 for MNIST, else 5.
     median_size : int, default=2
-        Width of the window whose median replaces a value: over the last two axes of
-        images, and along the last axis, time, of samples with one or two axes. None
-        omits this squeezer; use it for rows whose columns have no order. The paper uses
-        2.
+        Width of the window whose median replaces a value, over the last two axes of
+        images and the last one, time, of other samples; None, for rows whose columns
+        have no order, omits this squeezer. The paper uses 2.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         The lowest and highest value of in-distribution inputs, as the model takes
         them; arrays broadcast to one sample, such as ``(n_channels, 1, 1)``. `fit`
-        raises an error for other inputs; later ones may lie beyond and are clipped.
+        raises for inputs beyond; later ones are clipped.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -72,10 +68,6 @@ class FeatureSqueezing(BaseModelDetector):
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
         Column names of X, if it was a data frame.
-
-    See Also
-    --------
-    skgrad.MaxSoftmaxProbability : The confidence alone.
 
     Notes
     -----

@@ -13,10 +13,9 @@ class GradNorm(BaseLayersDetector):
     r"""Norm of the gradient that would make the prediction uniform.
 
     A network is confident about in-distribution inputs and has large features for
-    them, so that its last layer would have to change a lot before all classes were
-    equally probable. Let h be the input of the last linear layer, :math:`z = W h + b`
-    the logits, C their number, and p the softmax of :math:`z / T`, T being
-    ``temperature``. The divergence from the uniform distribution u has the gradient
+    them. Let h be the input of the last linear layer, :math:`z = W h + b` the logits, C
+    their number, and p the softmax of :math:`z / T` at the temperature T. The
+    divergence from the uniform distribution u has the gradient
 
     .. math::
         \frac{\partial}{\partial W_{ji}} \mathrm{KL}(u \,\|\, p)
@@ -36,10 +35,9 @@ class GradNorm(BaseLayersDetector):
     temperature : float, default=1.0
         The temperature T. The paper recommends 1.
     layers : str or array-like of one str, default="penultimate"
-        The layer whose output is h. "penultimate" is the input of the
-        ``torch.nn.Linear`` that returns the logits; with a name in
-        ``model.named_modules()``, whose output is averaged over positions, the score
-        is the same formula but no longer the norm of a gradient.
+        The layer whose output is h: "penultimate", the input of the
+        ``torch.nn.Linear`` that returns the logits, or a name in
+        ``model.named_modules()``, for which the score is no longer a gradient's norm.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -72,15 +70,10 @@ class GradNorm(BaseLayersDetector):
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
         Column names of X, if it was a data frame.
 
-    See Also
-    --------
-    skgrad.ConfoundingGradientTransformer : The gradients of all parameters.
-
     Notes
     -----
-    Cost: one forward pass. The authors' code sums the loss over the classes instead of
-    averaging it, which makes it C times as large and ranks inputs alike; here it is
-    the paper's.
+    Cost: one forward pass. The loss is averaged over the classes as in the paper; the
+    authors' code sums it.
 
     References
     ----------

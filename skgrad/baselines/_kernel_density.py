@@ -18,10 +18,10 @@ _FOR_BANDWIDTH = 1000
 class KernelDensityUncertainty(BaseCombination):
     r"""Kernel density and Bayesian uncertainty (KD+BU).
 
-    An adversarial input lies far from the samples of the class that is predicted for
-    it, or near a boundary, where dropping units at random changes the prediction. With
-    the output f of the last hidden layer, its width d, the in-distribution samples
-    :math:`X_t` predicted as the same class t as x, and the bandwidth h, the density is
+    An adversarial input lies far from the samples of its predicted class, or near a
+    boundary, where dropping units at random changes the prediction. With the output f
+    of the last hidden layer, its width d, the in-distribution samples :math:`X_t`
+    predicted as the same class t as x, and the bandwidth h, the density is
 
     .. math:: K(x) = \frac{1}{|X_t|} \sum_{x_i \in X_t}
         \frac{\exp(-\lVert f(x) - f(x_i) \rVert^2 / 2 h^2)}{(2 \pi h^2)^{d/2}}.
@@ -44,20 +44,17 @@ class KernelDensityUncertainty(BaseCombination):
         The last hidden layer: a name in ``model.named_modules()``, "logits", or
         "penultimate" for the input of the layer that returns the logits.
     bandwidth : float, default=None
-        The bandwidth h, in units of the layer's output; the paper uses 1.20 for its
-        MNIST network. None takes the one of largest leave-one-out likelihood on at
-        most 1,000 in-distribution samples.
+        The bandwidth h, in units of the layer's output. None takes the one of largest
+        leave-one-out likelihood on at most 1,000 in-distribution samples.
     n_passes : int, default=50
         Forward passes under dropout, two or more; 0 for the density alone.
     combination : {"fisher", "logistic"}, default="fisher"
         How both become one score. "fisher" adds the logarithms of their p-values
-        among in-distribution samples, as `CombinedDetector` does. "logistic", the
-        paper's, learns their weights by logistic regression from known anomalies, the
-        rows of X with y = -1.
+        among in-distribution samples; "logistic", the paper's, learns their weights by
+        logistic regression from known anomalies, the rows of X with y = -1.
     reference_fraction : float, default=0.2
-        Share of the samples, of those not held out for the threshold, that the
-        combination refers to; the density is that of the rest, or of all without a
-        combination.
+        Share of the samples not held out that the combination refers to, if there is
+        one; the density is that of the rest.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -71,8 +68,7 @@ class KernelDensityUncertainty(BaseCombination):
     calibration_fraction : float, default=0.2
         Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples, those for the combination and for the bandwidth,
-        and the dropout.
+        Draws the held-out samples, those for combination and bandwidth, and dropout.
 
     Attributes
     ----------
@@ -95,21 +91,16 @@ class KernelDensityUncertainty(BaseCombination):
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
         Column names of X, if it was a data frame.
 
-    See Also
-    --------
-    Mahalanobis : Distance to the classes in the same layer.
-
     Notes
     -----
     Cost: ``n_passes`` + 1 forward passes.
 
     Deviations from the paper. A dropout pass drops the same units for all samples, so
-    that a score does not depend on the batch-mates, while its distribution over masks
-    is the same. Only dropout modules of torch are active; nothing else is set to
-    training mode. In-distribution samples are grouped by predicted class, not by the
-    true one; for a class that was predicted for none of them, the density is that of
-    all. The combination without anomalies is not the paper's, which learns to
-    distinguish adversarial inputs from in-distribution and noisy ones.
+    that a score does not depend on the batch-mates; only dropout modules of torch are
+    active. In-distribution samples are grouped by predicted class, not by the true one;
+    for a class that was predicted for none of them, the density is that of all.
+    "fisher" is not the paper's, which learns to distinguish adversarial inputs from
+    in-distribution and noisy ones.
 
     References
     ----------
@@ -167,10 +158,7 @@ class KernelDensityUncertainty(BaseCombination):
 
     def _count_columns(self, module, X):
         if self.n_passes == 1:
-            raise ValueError(
-                "n_passes must be 0, for the density alone, or at least 2; a single "
-                "pass has no variance."
-            )
+            raise ValueError("n_passes must be 0 or at least 2: one has no variance.")
         if self.n_passes and not dropout_layers(module):
             raise ValueError(
                 "model must have dropout modules, such as torch.nn.Dropout, for the "
@@ -232,21 +220,12 @@ def log_kernel_density(features, members, bandwidth):
 
 
 def likeliest_bandwidth(features, predicted):
-    """Choose a bandwidth by the likelihood of each sample given the others.
+    """Choose a bandwidth by the likelihood of each sample given others of its class.
 
-    Parameters
-    ----------
-    features : ndarray of shape (n_samples, n_features)
-        Outputs of a layer.
-    predicted : ndarray of shape (n_samples,)
-        The predicted classes; a sample's kernels are those of its own class.
-
-    Returns
-    -------
-    float
-        The likeliest of 49 bandwidths, 2^-4 to 2^8 times the median distance to the
-        nearest neighbour divided by the square root of n_features; 1 if no sample has
-        another of its class at a distance above 0.
+    Features are (n_samples, n_features), predicted classes (n_samples,). Returns the
+    likeliest of 49 bandwidths, 2^-4 to 2^8 times the median distance to the nearest
+    neighbour divided by the square root of n_features; 1 if no sample has another of
+    its class at a distance above 0.
     """
     table, labels = torch.from_numpy(features), torch.from_numpy(predicted)
     # Without a sample's own kernel, as else the smallest bandwidth would always win.

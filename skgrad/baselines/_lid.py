@@ -20,11 +20,10 @@ _LARGEST = 1e4
 class LID(BaseCombination):
     r"""Local intrinsic dimensionality of layer outputs.
 
-    In-distribution inputs lie on a surface of few dimensions; adversarial and other
-    anomalous ones lie off it, where the distances to its points grow as in a space of
-    many dimensions. With the distances :math:`r_1 \le \dots \le r_k` of a layer's
-    output to its nearest neighbours among in-distribution samples, the maximum
-    likelihood estimate of the dimensionality is
+    In-distribution inputs lie on a surface of few dimensions, anomalous ones off it,
+    where the distances to its points grow as in many dimensions. With the distances
+    :math:`r_1 \le \dots \le r_k` of a layer's output to its nearest neighbours among
+    in-distribution samples, the maximum likelihood estimate of the dimensionality is
 
     .. math::
         \widehat{\mathrm{LID}}(x) =
@@ -39,8 +38,8 @@ class LID(BaseCombination):
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default="all"
         Names in ``model.named_modules()``, "logits", or "penultimate" for the input of
-        the layer that returns the logits. "all" takes "penultimate" and every layer
-        with a matrix or kernel of weights that is called once, except the last.
+        the layer that returns the logits. "all" takes "penultimate" and every other
+        layer with a matrix or kernel of weights that is called once.
     n_neighbors : int, default=20
         The number of neighbours k; all reference samples, if they are fewer.
     n_reference : int, default=1000
@@ -50,13 +49,11 @@ class LID(BaseCombination):
         or not at all, as in the paper; ``n_reference`` outputs are stored.
     combination : {"fisher", "logistic"}, default="fisher"
         How the layers become one score. "fisher" adds the logarithms of their p-values
-        among in-distribution samples, as `CombinedDetector` does. "logistic", the
-        paper's, learns the weights of layers by logistic regression from known
-        anomalies, the rows of X with y = -1.
+        among in-distribution samples; "logistic", the paper's, learns their weights by
+        logistic regression from known anomalies, the rows of X with y = -1.
     reference_fraction : float, default=0.2
-        Share of the samples, of those not held out for the threshold, that the
-        combination refers to; neighbours come from the rest, or from all for one layer
-        with ``combination="fisher"``.
+        Share of the samples not held out that the combination refers to, if there is
+        one; neighbours come from the rest.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -70,8 +67,7 @@ class LID(BaseCombination):
     calibration_fraction : float, default=0.2
         Share of the samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples, those that the combination refers to, and those to
-        find neighbours among.
+        Draws the held-out samples, those for the combination and the reference.
 
     Attributes
     ----------
@@ -92,21 +88,16 @@ class LID(BaseCombination):
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
         Column names of X, if it was a data frame.
 
-    See Also
-    --------
-    Mahalanobis : Distance to the classes in the same layers.
-
     Notes
     -----
     Cost: one forward pass and ``n_reference`` distances per layer, which take much
     longer for whole maps (``pooling="none"``).
 
-    Deviations from the paper. It finds neighbours within random minibatches of 100, so
-    that an estimate depends on the batch-mates; here they come from samples stored by
-    `fit`, with ``n_reference=100`` as many. Outputs are averaged per channel by
-    default. "all" leaves out activations and poolings. The combination without
-    anomalies is not the paper's, which learns to distinguish adversarial inputs from
-    in-distribution and noisy ones.
+    Deviations from the paper. It finds neighbours within random minibatches of 100;
+    here they come from samples stored by `fit`, so that an estimate does not depend on
+    the batch-mates. Outputs are averaged per channel by default. "all" leaves out
+    activations and poolings. "fisher" is not the paper's, which learns to distinguish
+    adversarial inputs from in-distribution and noisy ones.
 
     A reference output at distance 0, up to rounding, is the sample itself or a copy of
     it and not a neighbour. If all are such copies, the dimensionality is 0; if all are
@@ -180,38 +171,22 @@ class LID(BaseCombination):
         # quarter of the length would count as zero.
         dtype = model_dtype(module)
         rounding = (30 if dtype.itemsize >= 4 else 3) * torch.finfo(dtype).eps
+        references = [on_device_of(batch, array) for array in self._references]
         columns = [
-            local_dimensionality(
-                block,
-                on_device_of(block, reference),
-                self.n_neighbors,
-                rounding=rounding,
-            )
-            for block, reference in zip(blocks, self._references, strict=True)
+            local_dimensionality(*pair, self.n_neighbors, rounding=rounding)
+            for pair in zip(blocks, references, strict=True)
         ]
         # Turned: a high dimensionality is anomalous.
         return -torch.stack(columns, dim=1)
 
 
 def local_dimensionality(features, reference, n_neighbors, *, rounding):
-    """Estimate the local intrinsic dimensionality by maximum likelihood.
+    """Estimate the dimensionality at features (n_samples, n_features).
 
-    Parameters
-    ----------
-    features : Tensor of shape (n_samples, n_features)
-        The points to estimate at.
-    reference : Tensor of shape (n_reference, n_features)
-        The points to find neighbours among.
-    n_neighbors : int
-        The number of neighbours, at most.
-    rounding : float
-        Distances up to this share of a sample's length count as zero; points at
-        distance zero are not neighbours.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        The estimates, in [0, 10,000].
+    Neighbours, at most ``n_neighbors``, come from the reference (n_reference,
+    n_features). Distances up to the share ``rounding`` of a sample's length count as
+    zero; points at distance zero are not neighbours. Returns a Tensor (n_samples,) of
+    estimates in [0, 10,000].
     """
     apart = distances(features, reference)
     zero = rounding * features.norm(dim=1, keepdim=True)

@@ -15,9 +15,8 @@ from ._layers import distances, on_device_of
 class Mahalanobis(BaseCombination):
     r"""Mahalanobis distance of layer outputs to the nearest class.
 
-    The outputs of a layer are modelled as one Gaussian per class, all of one shape.
-    With the output f, averaged per channel, the means :math:`\mu_c` of the classes and
-    their tied covariance :math:`\Sigma`, the confidence of a layer is
+    With a layer's output f, averaged per channel, the means :math:`\mu_c` of the
+    classes and their tied covariance :math:`\Sigma`, the confidence of the layer is
 
     .. math:: M(x) = \max_c -(f(x) - \mu_c)^\top \Sigma^{-1} (f(x) - \mu_c).
 
@@ -25,10 +24,9 @@ class Mahalanobis(BaseCombination):
 
     .. math:: \tilde x = x + \epsilon \operatorname{sgn} \nabla_x M(x).
 
-    The paper's four forms: one layer and ``eps=0`` (vanilla); one layer and
-    ``eps > 0`` (input pre-processing); several layers (feature ensemble); several
-    layers and ``eps > 0`` (both). For one layer, with the default ``combination``, the
-    score is M itself.
+    The paper's four forms are one layer or several (feature ensemble), with ``eps=0``
+    or ``eps > 0`` (input pre-processing). For one layer, with the default
+    ``combination``, the score is M itself.
 
     Parameters
     ----------
@@ -36,19 +34,18 @@ class Mahalanobis(BaseCombination):
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default="penultimate"
         Names in ``model.named_modules()``, "logits", or "penultimate" for the input of
-        the layer that returns the logits. "all" takes "penultimate" and every layer
-        with a matrix or kernel of weights that is called once, except the last.
+        the layer that returns the logits (or, without one, the output of the last layer
+        with parameters). "all" takes "penultimate" and every other layer with a matrix
+        or kernel of weights that is called once.
     eps : float, default=0.0
         Size of the step, in units of X; 0 for none.
     combination : {"fisher", "logistic"}, default="fisher"
-        How the confidences of several layers become one score. "fisher" adds the
-        logarithms of their p-values among in-distribution samples, as
-        `CombinedDetector` does. "logistic", the paper's, learns the weights of layers
-        by logistic regression from known anomalies, the rows of X with y = -1.
+        How the layers become one score. "fisher" adds the logarithms of their p-values
+        among in-distribution samples; "logistic", the paper's, learns their weights by
+        logistic regression from known anomalies, the rows of X with y = -1.
     reference_fraction : float, default=0.2
-        Share of the samples, of those not held out for the threshold, that the
-        combination refers to; the Gaussians are fitted on the rest, or on all for one
-        layer with ``combination="fisher"``.
+        Share of the samples not held out that the combination refers to, if there is
+        one; the Gaussians are fitted on the rest.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -93,15 +90,11 @@ class Mahalanobis(BaseCombination):
     passes and one backward pass per layer.
 
     Deviations from the paper. Classes are those that the network predicts, not the
-    true ones: y is never read for classes. A millionth of the mean variance is added
-    to the covariance, so that it is regular also with fewer samples than channels or
-    with a constant channel; an input in which such a channel differs is far away. The
-    combination without anomalies is not the paper's; its logistic regression is fitted
-    on other in-distribution samples than the Gaussians. As in the paper, the step is
-    not clipped to valid values; the paper chooses eps with anomalies.
-
-    Where the logits do not come from one layer, "penultimate" is the output of the
-    last layer with parameters.
+    true ones. A millionth of the mean variance is added to the covariance, so that it
+    is regular also with few samples or a constant channel. "fisher" is not the paper's;
+    the logistic regression is fitted on other in-distribution samples than the
+    Gaussians. As in the paper, the step is not clipped; the paper chooses eps with
+    anomalies.
 
     References
     ----------

@@ -1,12 +1,9 @@
 """All baselines over one model, for one table."""
 
 from functools import partial
-from numbers import Integral, Real
 
-import torch
 from sklearn.pipeline import make_pipeline
 
-from .._compat import Interval, validate_params
 from ..detectors import Energy, MaxLogit, MaxSoftmaxProbability
 from ..feature_extraction import LayerActivationTransformer
 from ..torch_engine.dropout import dropout_layers
@@ -23,20 +20,6 @@ from ._odin import ODIN
 _EPS = 0.0014
 
 
-@validate_params(
-    {
-        "model": "no_validation",  # the engine's message says more
-        "learn_from_anomalies": ["boolean"],
-        "bounds": "no_validation",  # FeatureSqueezing's message says more
-        "target_fpr": [Interval(Real, 0, 1, closed="neither")],
-        "input_shape": ["array-like", None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device, None],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
-)
 def make_baselines(
     model,
     *,
@@ -51,8 +34,7 @@ def make_baselines(
 ):
     """Make every baseline over one model, for one table.
 
-    Each is unfitted, takes the inputs of the model, and has the parameters of its
-    paper; ``set_params`` changes them.
+    Each is unfitted and has the parameters of its paper; ``set_params`` changes them.
 
     Parameters
     ----------

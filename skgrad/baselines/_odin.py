@@ -15,17 +15,15 @@ class ODIN(BaseModelDetector):
     r"""Out-of-distribution detector for neural networks.
 
     A small step that raises the softmax of the predicted class raises it more for
-    in-distribution inputs than for others, and a high temperature keeps the softmax
-    from saturating. With the logits z, their softmax p at temperature T and the
-    predicted class k,
+    in-distribution inputs, and a high temperature keeps the softmax from saturating.
+    With the softmax p of the logits at temperature T and the predicted class k,
 
     .. math:: \tilde x = x + \epsilon \operatorname{sgn} \nabla_x \log p_k(x; T).
 
-    The score is the log-odds of the largest softmax probability after the step,
+    The score is the log-odds of the largest probability after the step, which ranks
+    inputs as the probability does,
 
-    .. math:: \log \frac{p_i}{1 - p_i}, \quad p_i = \max_j p_j(\tilde x; T),
-
-    which ranks inputs as the probability does.
+    .. math:: \log \frac{p_i}{1 - p_i}, \quad p_i = \max_j p_j(\tilde x; T).
 
     Parameters
     ----------
@@ -34,8 +32,8 @@ class ODIN(BaseModelDetector):
     temperature : float, default=1000.0
         The temperature T.
     eps : float, default=0.0014
-        Size of the step, in units of X; 0 for none, which saves a backward pass. The
-        default is the paper's for CIFAR-10.
+        Size of the step, in units of X; 0 for none. The default is the paper's for
+        CIFAR-10.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -72,9 +70,9 @@ class ODIN(BaseModelDetector):
 
     Notes
     -----
-    Cost: two forward passes and one backward pass. The paper chooses temperature and
-    eps on a validation set with anomalies, which in-distribution data cannot replace.
-    As in the paper, the step is not clipped to valid values.
+    Cost: two forward passes and one backward pass; one forward pass with ``eps=0``. The
+    paper chooses temperature and eps with anomalies. As in the paper, the step is not
+    clipped to valid values.
 
     References
     ----------

@@ -78,12 +78,9 @@ class PyTorchOODDetector(BaseModelDetector):
 
     Notes
     -----
-    Needs ``pip install "skgrad[ood]"``. A detector may put hooks on the model or store
-    parts of it, so it works on a copy. Detectors that need fitting get all inputs at
+    Needs ``pip install "skgrad[ood]"``. Detectors that need fitting get all inputs at
     once, in memory; some of them need samples of every class, or do not take float64.
-
-    With MCD and OpenMax a score depends on the other samples of the batch: MCD draws
-    random numbers for the batch, and OpenMax uses only the classes predicted in it.
+    With MCD and OpenMax a score depends on the other samples of the batch.
 
     Of the 35 detectors of version 0.4, 27 can be named (DICE with the option ``p``,
     MCM with ``text_embeddings``, ViM with ``d``, WeightedEBO with ``weights``). The
@@ -149,15 +146,9 @@ class PyTorchOODDetector(BaseModelDetector):
         with frozen(self.module_):
             self._head = find_head(self.module_, self._first_samples(module, X)[1])
         self.detector_ = self._make()
-        if self.detector_.requires_fit:
-            self._fit_detector(self._loader(X))
-
-    def _copy(self, module):
-        # Tensors made in the caller's inference mode could not be differentiated.
-        with lock_of(module), torch.inference_mode(False):
-            self.module_ = copy.deepcopy(module)
-
-    def _fit_detector(self, loader):
+        if not self.detector_.requires_fit:
+            return
+        loader = self._loader(X)
         try:
             with self._frozen():
                 self.detector_.fit(loader)
@@ -168,6 +159,11 @@ class PyTorchOODDetector(BaseModelDetector):
                 f"every class, and the model predicts {labels} of {self.n_classes_} "
                 f"here ({type(error).__name__}: {error})."
             ) from error
+
+    def _copy(self, module):
+        # Tensors made in the caller's inference mode could not be differentiated.
+        with lock_of(module), torch.inference_mode(False):
+            self.module_ = copy.deepcopy(module)
 
     def _features(self, module, batch):
         with self._frozen():
@@ -233,8 +229,7 @@ class PyTorchOODDetector(BaseModelDetector):
         if not isinstance(head, nn.Linear):
             raise ValueError(
                 f"detector {self._name()} needs a model whose logits a torch.nn.Linear "
-                "returns. Pass a function that takes the torch module and returns the "
-                "detector."
+                "returns. Pass a function of the torch module in place of the name."
             )
         weight, bias = head.weight.detach(), head.bias
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
@@ -247,7 +242,7 @@ class PyTorchOODDetector(BaseModelDetector):
         options = {"batch_size": self.batch_size, "input_shape": self.input_shape_}
         inputs = map_batches(lambda batch: batch, X, **options, **place)
         with frozen(self.module_):
-            labels = map_batches(self._predicted, inputs, **options, **place)
+            labels = map_batches(self._classes_of, inputs, **options, **place)
         # Without a generator the loader would draw a seed from the global one.
         return DataLoader(
             TensorDataset(inputs, labels),
@@ -255,7 +250,7 @@ class PyTorchOODDetector(BaseModelDetector):
             generator=torch.Generator(),
         )
 
-    def _predicted(self, batch):
+    def _classes_of(self, batch):
         return as_logits(self.module_(batch), len(batch)).argmax(dim=1)
 
     def _name(self):
@@ -292,15 +287,11 @@ class _HeadInput(nn.Module):
         self.head = head
 
     def forward(self, x):
-        inputs = []
-        record = self.head.register_forward_pre_hook(
-            lambda _, given: inputs.append(given[0])
-        )
-        try:
+        taken = []
+        with self.head.register_forward_pre_hook(lambda _, args: taken.append(args[0])):
             self.module(x.clone())
-        finally:
-            record.remove()
-        return inputs[-1].clone()
+        # The last, as a model may also call this layer earlier.
+        return taken[-1].clone()
 
 
 def _library():
@@ -313,11 +304,8 @@ def _by_name(name, library):
     """Look up a detector of pytorch-ood."""
     import pytorch_ood.detector
 
-    found = {
-        key: value
-        for key, value in vars(pytorch_ood.detector).items()
-        if isinstance(value, type) and issubclass(value, library.Detector)
-    }
+    kinds = inspect.getmembers(pytorch_ood.detector, inspect.isclass)
+    found = {key: kind for key, kind in kinds if issubclass(kind, library.Detector)}
     if name not in found:
         raise ValueError(
             f"detector must name a detector of pytorch-ood; got {name!r}."

@@ -45,15 +45,3 @@ def test_density_alone_without_dropout():
     net = nn.Sequential(nn.Flatten(), seeded(lambda: nn.Linear(72, 3)))
     assert "KD" in make_baselines(net)
     assert "KD+BU" not in make_baselines(net)
-
-
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ({"learn_from_anomalies": "no"}, "learn_from_anomalies"),
-        ({"batch_size": 0}, "batch_size"),
-    ],
-)
-def test_bad_parameters(options, name):
-    with pytest.raises(ValueError, match=f"'{name}' parameter"):
-        make_baselines(nn.Linear(4, 3), **options)
