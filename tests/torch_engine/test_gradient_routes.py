@@ -106,7 +106,6 @@ def test_axis_of_the_samples(turn, routes, n_samples):
 
 MOVES = {
     "lookup": lambda x, order: x[order],
-    "list": lambda x, order: torch.stack([x[i] for i in order.tolist()]),
     "select": lambda x, order: x.index_select(0, order),
     "product": lambda x, order: F.one_hot(order, len(x)).to(x.dtype) @ x,
     "copy": lambda x, order: torch.zeros_like(x).index_copy_(0, order.argsort(), x),
@@ -125,6 +124,17 @@ def test_samples_sorted_by_their_values(move, n_samples):
         x[row, : min(row, 3)] = 0
     # There is nothing to sort in the samples that routes are found with.
     check_routed(forward, randn(3, 4), x)
+
+
+def test_samples_sorted_outside_of_torch():
+    def forward(net, x):
+        n, values = range(len(x)), x[:, 0].tolist()
+        order = sorted(n, key=values.__getitem__)
+        y = net.step(torch.stack([x[i] for i in order])).tanh()
+        return net.head(torch.stack([y[i] for i in sorted(n, key=order.__getitem__)]))
+
+    x = randn(5, 4)
+    check_routed(forward, x[x[:, 0].argsort()], x)
 
 
 def test_rows_sorted_across_samples():
