@@ -25,6 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from skgrad.torch_engine import gradient_rules
 from skgrad.torch_engine.cotangents import label_cotangents
 from skgrad.torch_engine.gradient_norms import linear_weight, outer_norms, squares
+from skgrad.torch_engine.gradient_pass import samples_in_order
 from skgrad.torch_engine.gradient_recorder import Recorder
 from skgrad.torch_engine.gradient_routes import parameter_routes
 from skgrad.torch_engine.model_state import frozen
@@ -147,6 +148,15 @@ def test_rows_sorted_across_samples():
     x = randn(3, 20, 4)
     x[0, 3, 1] = 0
     check_routed(forward, randn(3, 20, 4), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_neighbours_in_each_others_place(dtype):
+    scales = torch.linspace(1, 2, 2_000, dtype=torch.float64)
+    norms, grown = {"a": torch.ones_like(scales)}, scales.square()
+    assert samples_in_order(norms, {"a": grown}, scales, dtype) == {"a"}
+    grown[7:9] = grown[7:9].flip(0)
+    assert samples_in_order(norms, {"a": grown}, scales, dtype) == set()
 
 
 def test_order_is_checked_for_every_loss():
@@ -295,8 +305,19 @@ def used_again_if_large(net, x):
     return net.head(y)
 
 
+def doubled_if_large(net, x):
+    y = net.step(torch.cat([x, x]) if len(x) > 3 else x)
+    return net.head(y[: len(x)].tanh())
+
+
 @pytest.mark.parametrize(
-    "forward", [checkpointed_if_large, overwritten_if_large, used_again_if_large]
+    "forward",
+    [
+        checkpointed_if_large,
+        overwritten_if_large,
+        used_again_if_large,
+        doubled_if_large,
+    ],
 )
 def test_batches_that_are_computed_otherwise(forward):
     # Routes are found with three samples.
