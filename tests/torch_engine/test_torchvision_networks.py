@@ -8,7 +8,6 @@ from torchvision import models
 NETWORKS = {
     "resnet18": (models.resnet18, {}),
     "densenet121": (models.densenet121, {}),
-    "vgg11_bn": (models.vgg11_bn, {}),
     "mobilenet_v3_small": (models.mobilenet_v3_small, {}),
     "efficientnet_b0": (models.efficientnet_b0, {}),
     "convnext_tiny": (models.convnext_tiny, {}),
