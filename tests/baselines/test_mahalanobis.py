@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from skgrad.baselines import Mahalanobis
@@ -11,7 +11,6 @@ from skgrad.detectors._combined import log_p_values
 
 # A threshold for which few samples suffice.
 FEW = {"target_fpr": 0.5, "random_state": 0}
-SIGNS = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
 
 
 def small_net():
@@ -43,21 +42,6 @@ def distance(features, classes, queries):
     return (-squares).max(axis=1)
 
 
-def test_by_hand():
-    # Features are the inputs. Two classes around (10, 0) and (-10, 0), each with the
-    # corners of a square: the tied covariance is the identity.
-    net = nn.Linear(2, 2, bias=False).double()
-    with torch.no_grad():
-        net.weight.copy_(torch.tensor([[1.0, 0], [-1, 0]]))
-    X = np.concatenate([SIGNS + np.array([10, 0]), SIGNS - np.array([10, 0])])
-    X = np.concatenate([X] * 30)
-    # Whichever rows are held out, all corners are about as frequent.
-    detector = Mahalanobis(net, calibration_fraction=0.01, **FEW).fit(X)
-    scores = detector.score_samples([[10.0, 0], [-10, 0], [10, 2], [0, 0], [-13, 4]])
-    assert_allclose(scores, [0, 0, -4, -100, -25], rtol=0.03, atol=0.01)
-    assert detector.modelled_classes_.tolist() == [0, 1]
-
-
 def test_equations_with_numpy():
     net, X, queries = small_net(), rows(400), rows(50, seed=1, scale=3)
     detector = Mahalanobis(net, random_state=0).fit(X)
@@ -69,6 +53,8 @@ def test_equations_with_numpy():
         classes = net(torch.from_numpy(fit)).argmax(dim=1).numpy()
     expected = distance(features, classes, others)
     assert_allclose(detector.score_samples(queries), expected, rtol=1e-3)
+    assert_array_equal(detector.modelled_classes_, np.unique(classes))
+    assert len(set(classes)) > 1
 
 
 def test_the_step_raises_the_confidence_as_finite_differences_say():
@@ -131,16 +117,9 @@ def test_a_constant_channel_counts_when_it_varies():
 
 def test_layers_by_name():
     net, X = small_net(), rows(60)
-    assert Mahalanobis(net, layers="all", **FEW).fit(X).layers_ == [
-        "0",
-        "2",
-        "penultimate",
-    ]
+    every = Mahalanobis(net, layers="all", **FEW).fit(X).layers_
+    assert every == ["0", "2", "penultimate"]
     assert Mahalanobis(net, layers=np.array(["2"]), **FEW).fit(X).layers_ == ["2"]
-    with pytest.raises(ValueError, match="layers must be names of layers"):
-        Mahalanobis(net, layers="second", **FEW).fit(X)
-    with pytest.raises(ValueError, match="'eps' parameter"):
-        Mahalanobis(net, eps=-1).fit(X)
 
 
 class NoHead(nn.Module):

