@@ -97,7 +97,7 @@ def _protocol(text):
 
 
 def _options(group, *options):
-    """Add options: flag, name of the value, help, and what argparse takes besides."""
+    """Add options: flag, name of the value, help, further arguments of argparse."""
     for flag, value, text, how in options:
         group.add_argument(flag, metavar=value, help=text, **how)
 

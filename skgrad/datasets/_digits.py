@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
 # One split for everyone, so that numbers compare: half trains a network, a quarter
-# fits detectors on inputs that the network did not see, a quarter judges.
+# fits detectors on inputs that the network did not see, a quarter is for tests.
 _SPLIT_SEED = 0
 
 
@@ -19,7 +19,7 @@ def load_digits_images():
         With the float32 images ``X_train`` (898), ``X_fit`` (449) and ``X_test`` (450)
         of shape (n_samples, 1, 8, 8), values in [0, 1], and the int64 labels
         ``y_train``, ``y_fit``, ``y_test``, 0 to 9. A network is trained on the first
-        part, detectors are fitted on the second, both are judged on the third. The
+        part, detectors are fitted on the second, both are tested on the third. The
         parts hold the digits in equal shares and never change.
 
     Notes

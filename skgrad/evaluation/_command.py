@@ -316,7 +316,7 @@ def _make_anomalies(model, drawn, data, kinds, seed, options):
     part = "test" if of_test else "spare"
     X = drawn[f"X_{part}"][: options.n_attack]
     y = drawn[f"y_{part}"]
-    # Inputs without classes are attacked as what the model takes them for.
+    # Inputs without classes are attacked as members of the predicted class.
     y = _predict(model, X) if y is None else y[: options.n_attack]
     noise = [kind for kind in kinds if kind in _NOISE]
     attacks = [kind for kind in kinds if kind not in (*_NOISE, "misclassified")]

@@ -158,7 +158,7 @@ def evaluate(
         )
     )
     results = []
-    total = len(detectors) * sum(len(split.judged) for split in splits)
+    total = len(detectors) * sum(len(split.tested) for split in splits)
     with tqdm(total=total, disable=None if verbose else True, unit="cell") as bar:
         for name, detector in detectors.items():
             bar.set_description(name)

@@ -116,7 +116,7 @@ def _image(draw, evaluation):
             draw(evaluation).savefig(picture, format="svg", metadata={"Date": None})
     except ImportError as error:
         return {"missing": str(error)}
-    # An image of its own, so that ids of several figures do not clash.
+    # As a separate image each: ids of several figures would clash in one page.
     content = base64.b64encode(picture.getvalue()).decode("ascii")
     return {"source": f"data:image/svg+xml;base64,{content}"}
 

@@ -69,12 +69,12 @@ class _Attack:
     """An attack, and the parts of the threat that it accepts."""
 
     attack: Callable
-    takes: tuple = ()
+    accepts: tuple = ()
     slow: bool = False
 
     def __call__(self, model, X, y, threat):
         options = {"bounds": threat.bounds}
-        for name in self.takes:
+        for name in self.accepts:
             value = threat.eps_l2 if name == "eps_l2" else getattr(threat, name)
             if value is not None:
                 options["eps" if name == "eps_l2" else name] = value

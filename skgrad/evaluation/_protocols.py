@@ -16,7 +16,7 @@ class Split:
     """The rows of one fit and of the test after it.
 
     ``fit`` and ``test`` are rows of ``X_test``, the first in addition to ``X_fit``;
-    ``known`` and ``judged`` are rows of anomalies by kind: those that supervised
+    ``known`` and ``tested`` are rows of anomalies by kind: those that supervised
     detectors learn from, and those that detectors are tested on.
     """
 
@@ -25,7 +25,7 @@ class Split:
     fit: np.ndarray
     test: np.ndarray
     known: dict = field(default_factory=dict)
-    judged: dict = field(default_factory=dict)
+    tested: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ class Protocol:
         halves = {name: _halves(a, test, rng) for name, a in anomalies.items()}
         for name, (rows_known, rows_test) in halves.items():
             if not self.leave_one_out:
-                known, judged = {name: rows_known}, rows_test
+                known, tested = {name: rows_known}, rows_test
             else:
                 known = {other: halves[other][0] for other in halves if other != name}
                 # No anomaly of this kind is learnt from: all without a source are new.
                 new = anomalies[name].sources is None
-                judged = np.arange(len(anomalies[name].X)) if new else rows_test
-            yield Split(seed, 0, np.sort(fit), np.sort(test), known, {name: judged})
+                tested = np.arange(len(anomalies[name].X)) if new else rows_test
+            yield Split(seed, 0, np.sort(fit), np.sort(test), known, {name: tested})
 
 
 def merge_splits(splits):
@@ -113,10 +113,10 @@ def merge_splits(splits):
     """
     for _, group in groupby(splits, key=lambda split: (split.seed, split.fold)):
         first, *others = group
-        judged = dict(first.judged)
+        tested = dict(first.tested)
         for split in others:
-            judged |= split.judged
-        yield replace(first, known={}, judged=judged)
+            tested |= split.tested
+        yield replace(first, known={}, tested=tested)
 
 
 def _novelty(n_test, anomalies, has_fit, seed, n_folds):
@@ -126,13 +126,13 @@ def _novelty(n_test, anomalies, has_fit, seed, n_folds):
     else:
         folds = KFold(n_folds, shuffle=True, random_state=seed).split(rows)
     for fold, (fit, test) in enumerate(folds):
-        judged = {
+        tested = {
             name: np.arange(len(a.X))
             if a.sources is None
             else np.flatnonzero(np.isin(a.sources, test))
             for name, a in anomalies.items()
         }
-        yield Split(seed, fold, fit, test, {}, judged)
+        yield Split(seed, fold, fit, test, {}, tested)
 
 
 def _halves(anomalies, test, rng):

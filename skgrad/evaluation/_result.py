@@ -92,14 +92,14 @@ class Result:
     def metrics(self):
         """All metrics by name, as fractions; NaN where there are no anomalies."""
         y, scores = self._labelled()
-        judged = {
+        values = {
             name: metric(y, scores) if len(self.scores_anomaly) else np.nan
             for name, metric in METRICS.items()
         }
-        judged["rejected_anomalies"] = self._share(
+        values["rejected_anomalies"] = self._share(
             self.rejected_anomaly, self.scores_anomaly
         )
-        return judged
+        return values
 
     @cached_property
     def class_weighted_metrics(self):
@@ -119,7 +119,7 @@ class Result:
         """95 % confidence intervals by the name of the metric, over the test inputs.
 
         Of `metrics` by 1,000 bootstrap draws; of the shares that are rejected by
-        Wilson's method, the threshold taken as it is.
+        Wilson's method, for a fixed threshold.
         """
         intervals = bootstrap_intervals(
             self.scores_id, self.scores_anomaly, random_state=self.seed

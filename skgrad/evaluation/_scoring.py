@@ -41,19 +41,19 @@ def score_detector(name, detector, data, splits, protocol, memory):
         if learns and data.known is None and not any(map(len, split.known.values())):
             # There is no anomaly to learn from, so there are no scores.
             nothing = np.empty(0)
-            for kind in split.judged:
+            for kind in split.tested:
                 yield Result(name, kind, nothing, nothing, None, **place)
             continue
         X, y = _inputs_to_fit(detector, data, split)
         tested = [data.X_test[split.test]]
-        tested += [data.anomalies[kind].X[rows] for kind, rows in split.judged.items()]
+        tested += [data.anomalies[kind].X[rows] for kind, rows in split.tested.items()]
         kept = getattr(memory, "location", "") is not None
         key = joblib.hash((versions, detector, X, y, tested)) if kept else None
         offset, fit, (of_id, *of_anomalies) = score(
             name, detector, split.seed, X, y, tested, data.device, key
         )
         _check_sign(name, detector, *of_id[:2])
-        for (kind, rows), found in zip(split.judged.items(), of_anomalies, strict=True):
+        for (kind, rows), found in zip(split.tested.items(), of_anomalies, strict=True):
             yield Result(
                 name,
                 kind,

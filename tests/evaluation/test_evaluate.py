@@ -123,6 +123,45 @@ def test_detectors_that_only_predict_per_class_or_decide():
     assert_array_equal(result.rejected_id, fitted.predict(X_TEST) == -1)
 
 
+class Fixed(Distance):
+    """A threshold that some scores equal."""
+
+    def fit(self, X, y=None):
+        self.offset_ = 0.5
+        return self
+
+    def score_samples(self, X):
+        return np.where(np.asarray(X)[:, 0] > 0, 1.0, 0.5)
+
+
+def test_a_score_at_the_threshold_is_accepted():
+    (result,) = judge({"fixed": Fixed()}).results
+    assert (result.scores_id == result.offset).any()
+    assert not result.rejected_id.any()
+
+
+@pytest.mark.parametrize("labels", [(-1, 1), (1, 0)])
+def test_decisions_of_classifiers(labels):
+    """Of labels -1 and +1 the first means anomaly, of 0 and 1 the second."""
+
+    class Relabelled(Taught):
+        def fit(self, X, y):
+            super().fit(X, y)
+            self.classes_ = np.sort(labels)
+            return self
+
+        def decision_function(self, X):
+            # Of the class that comes last in order.
+            return super().decision_function(X) * (1 if labels[1] > labels[0] else -1)
+
+        def predict(self, X):
+            return np.where(Taught.decision_function(self, X) > 0, labels[1], labels[0])
+
+    (result,) = judge({"t": Relabelled()}, known_anomalies=FAR + 1).results
+    assert result.rejected_anomaly.mean() > 0.9
+    assert result.rejected_id.mean() < 0.1
+
+
 def test_results_do_not_depend_on_the_order_of_detectors_and_kinds():
     detectors = {
         "forest": IsolationForest(n_estimators=5, contamination=0.1),

@@ -34,12 +34,12 @@ def test_supervised_sizes(name, anomalies):
         assert len(split.test) == 20
         assert len(split.fit) == 80
         assert set(split.test) | set(split.fit) == set(range(N_TEST))
-        (kind,) = split.judged
+        (kind,) = split.tested
         if kind == "noise":
-            assert len(split.judged[kind]) == (10 if name == "A" else 50)
+            assert len(split.tested[kind]) == (10 if name == "A" else 50)
         for other, known in split.known.items():
             assert other != "noise" or len(known) == 40
-    kinds = [(s.seed, *s.judged) for s in splits(name, anomalies)]
+    kinds = [(s.seed, *s.tested) for s in splits(name, anomalies)]
     assert kinds == [(seed, kind) for seed in (0, 1) for kind in anomalies]
 
 
@@ -51,24 +51,24 @@ def test_no_source_on_both_sides(name, anomalies):
             if kind == "attack":
                 assert not set(sources[known]) & set(split.test)
                 assert set(sources[known]) <= set(split.fit)
-        for kind, judged in split.judged.items():
+        for kind, tested in split.tested.items():
             if kind == "attack":
-                assert set(sources[judged]) <= set(split.test)
+                assert set(sources[tested]) <= set(split.test)
                 # All whose source is held out.
-                assert len(judged) == np.isin(sources, split.test).sum()
+                assert len(tested) == np.isin(sources, split.test).sum()
 
 
 def test_a_learns_from_the_kind_judged_and_nothing_else(anomalies):
     for split in splits("A", anomalies):
-        assert list(split.known) == list(split.judged)
+        assert list(split.known) == list(split.tested)
         for kind, known in split.known.items():
-            both = Counter([*known, *split.judged[kind]])
+            both = Counter([*known, *split.tested[kind]])
             assert both == Counter(range(len(anomalies[kind].X)))
 
 
 def test_a_prime_never_learns_from_the_kind_judged(anomalies):
     for split in splits("A'", anomalies):
-        assert set(split.known) == set(anomalies) - set(split.judged)
+        assert set(split.known) == set(anomalies) - set(split.tested)
 
 
 @pytest.mark.parametrize("name", ["A", "A'"])
@@ -79,12 +79,12 @@ def test_detectors_that_learn_from_no_anomaly_are_fitted_once_per_seed(name, ano
     for split in merged:
         of_seed = [one for one in apart if one.seed == split.seed]
         assert split.known == {}
-        assert list(split.judged) == list(anomalies)
+        assert list(split.tested) == list(anomalies)
         for one in of_seed:
             assert list(one.fit) == list(split.fit)
             assert list(one.test) == list(split.test)
-            for kind, rows in one.judged.items():
-                assert list(split.judged[kind]) == list(rows)
+            for kind, rows in one.tested.items():
+                assert list(split.tested[kind]) == list(rows)
 
 
 @pytest.mark.parametrize("name", ["B", "C"])
@@ -94,14 +94,14 @@ def test_folds_judge_every_row_once(name, anomalies):
         assert [s.fold for s in found] == [0, 1, 2, 3, 4]
         tested = np.concatenate([s.test for s in found])
         assert sorted(tested) == list(range(N_TEST))
-        attacked = np.concatenate([s.judged["attack"] for s in found])
+        attacked = np.concatenate([s.tested["attack"] for s in found])
         assert sorted(attacked) == list(range(150))
         for split in found:
             assert not set(split.fit) & set(split.test)
             assert set(split.fit) | set(split.test) == set(range(N_TEST))
-            sources = anomalies["attack"].sources[split.judged["attack"]]
+            sources = anomalies["attack"].sources[split.tested["attack"]]
             assert not set(sources) & set(split.fit)
-            assert len(split.judged["noise"]) == 50
+            assert len(split.tested["noise"]) == 50
             assert split.known == {}
 
 
@@ -112,17 +112,17 @@ def test_with_inputs_to_fit_on_all_is_judged_at_once(name, anomalies):
     for split in found:
         assert len(split.fit) == 0
         assert list(split.test) == list(range(N_TEST))
-        sizes = {kind: len(rows) for kind, rows in split.judged.items()}
+        sizes = {kind: len(rows) for kind, rows in split.tested.items()}
         assert sizes == {"attack": 150, "noise": 50, "failed": 0}
 
 
 def test_seeds_draw_other_parts(anomalies):
     one, two = (splits("A", anomalies, seeds=[seed])[1] for seed in (0, 1))
     assert list(one.test) != list(two.test)
-    assert list(one.judged["noise"]) != list(two.judged["noise"])
+    assert list(one.tested["noise"]) != list(two.tested["noise"])
     again = splits("A", anomalies, seeds=[0])[1]
     assert list(one.test) == list(again.test)
-    assert list(one.judged["noise"]) == list(again.judged["noise"])
+    assert list(one.tested["noise"]) == list(again.tested["noise"])
 
 
 def test_names():
