@@ -146,7 +146,7 @@ def test_rescaling_zero_logits_leaves_them():
     )
 
 
-@pytest.mark.parametrize("scale", [1.0, 30.0, 1e3])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_squared_error_cotangent_is_parallel_to_the_gradient(scale, dtype):
     logits = scale * torch.tensor([[1.0, -0.3, 0.2, 0.9]], dtype=dtype)

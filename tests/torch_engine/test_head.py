@@ -131,6 +131,10 @@ def test_head_of_networks():
     assert found(seeded(Reversed), torch.rand(2, 4)) == "last"
     assert found(nn.Sequential(nn.Linear(4, 3), nn.Dropout()), torch.rand(2, 4)) == "0"
     assert found(nn.Linear(4, 3), torch.rand(2, 4)) == ""
+    identity = nn.Linear(3, 3)
+    nn.init.eye_(identity.weight)
+    nn.init.zeros_(identity.bias)
+    assert found(nn.Sequential(nn.Linear(4, 3), identity), torch.rand(2, 4)) == "1"
 
 
 def test_no_hook_is_left():
