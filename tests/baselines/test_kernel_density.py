@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidth, seeded
+from networks import AnyWidth
 from numpy.testing import assert_allclose
 from sklearn.neighbors import KernelDensity
 from torch import nn
@@ -130,26 +130,6 @@ def test_far_away_is_finite_and_low():
 def test_bad_parameters(options, message):
     with pytest.raises(ValueError, match=message):
         KernelDensityUncertainty(AnyWidth(), **options).fit(rows(60))
-
-
-class TimeFirst(nn.Module):
-    """Has the samples along the second axis of the input of its dropout."""
-
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Linear(1, 5)
-        self.drop = nn.Dropout(0.5)
-        self.head = nn.Linear(5, 3)
-
-    def forward(self, x):
-        return self.head(self.drop(self.embed(x.T[..., None])).mean(dim=0))
-
-
-def test_masks_that_would_depend_on_the_batch_raise():
-    rows = np.random.default_rng(0).normal(size=(60, 6))
-    net = seeded(TimeFirst, dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"'drop' one row per sample, .* \(6, "):
-        KernelDensityUncertainty(net, n_passes=2, random_state=0).fit(rows)
 
 
 @pytest.mark.parametrize("bandwidth", [1e-200, 1e200])

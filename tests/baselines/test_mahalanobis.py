@@ -122,21 +122,6 @@ def test_layers_by_name():
     assert Mahalanobis(net, layers=np.array(["2"]), **FEW).fit(X).layers_ == ["2"]
 
 
-class NoHead(nn.Module):
-    def __init__(self, body):
-        super().__init__()
-        self.body = body
-
-    def forward(self, x):
-        return self.body(x)[:, :3] * 2
-
-
-def test_penultimate_without_a_layer_of_logits():
-    net = NoHead(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 5))).double()
-    assert Mahalanobis(net, **FEW).fit(rows(60)).layers_ == ["body.1"]
-    every = Mahalanobis(net, layers="all", **FEW).fit(rows(60)).layers_
-    assert every == ["body.0", "body.1"]
-    with pytest.raises(
-        ValueError, match="'penultimate' needs a layer that returns the logits"
-    ):
-        Mahalanobis(NoHead(nn.Flatten()).double()).fit(rows(60))
+def test_all_layers_without_one_that_returns_the_logits():
+    net = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3), nn.Tanh()).double()
+    assert Mahalanobis(net, layers="all", **FEW).fit(rows(60)).layers_ == ["0", "1"]

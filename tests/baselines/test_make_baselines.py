@@ -16,9 +16,7 @@ OTHERS = 1 - images(40, (2, 6, 6), seed=1) / 4
 def test_all_are_detectors_that_fit_and_score():
     for name, detector in make_baselines(seeded(BatchNormNet), random_state=0).items():
         assert is_outlier_detector(detector)
-        scores = detector.fit(X).score_samples(np.concatenate([X, OTHERS]))
-        assert np.isfinite(scores).all(), name
-        assert set(detector.predict(X)) <= {-1, 1}
+        assert np.isfinite(detector.fit(X).score_samples(OTHERS)).all(), name
 
 
 def test_those_that_learn_from_anomalies_find_others():

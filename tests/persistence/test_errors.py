@@ -1,7 +1,6 @@
 """What is not saved, what is not loaded, and that no code from a file is run."""
 
 import copy
-import io
 import itertools
 import json
 import pickle
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import skops.io
 import torch
-from networks import AnyWidth, seeded, two_classes
+from networks import AnyWidth, two_classes
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -61,9 +60,6 @@ def no_code_was_run():
     assert CALLS == []
 
 
-# ------------------------------------------------------------------- the network
-
-
 def changed_weight():
     net = AnyWidth()
     with torch.no_grad():
@@ -78,7 +74,6 @@ def changed_activation():
 
 
 OTHERS = {
-    "another class": (lambda: seeded(two_classes), r"got Linear \(6 parameters\)\."),
     "other weights": (changed_weight, "but other weights or layers"),
     "other activation": (changed_activation, "but other weights or layers"),
     "no network": (lambda: None, r"got None\. Pass it as model="),
@@ -136,9 +131,6 @@ def test_a_traced_network_is_recognised(tmp_path):
     assert skgrad.load(tmp_path / "d", model=traced).model is traced
 
 
-# ------------------------------------------------------------------- damaged files
-
-
 def rewrite(path, change):
     """Change the schema of a file by a function of its dict."""
     with zipfile.ZipFile(path) as old:
@@ -149,29 +141,9 @@ def rewrite(path, change):
             new.writestr(name, part)
 
 
-def flip_a_byte(path):
-    with zipfile.ZipFile(path) as archive:
-        member = archive.getinfo("schema.json")
-    # Behind the header of a member and its name are its bytes.
-    start = member.header_offset + 30 + len(member.filename)
-    content = bytearray(path.read_bytes())
-    content[start + member.compress_size // 2] ^= 255
-    path.write_bytes(content)
-
-
-def put_in_objects(path):
-    buffer = io.BytesIO()
-    np.save(buffer, np.array([Pickled()], dtype=object), allow_pickle=True)
-    with zipfile.ZipFile(path) as old:
-        content = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(path, "w") as new:
-        for name, part in content.items():
-            new.writestr(name, buffer.getvalue() if name.endswith(".npy") else part)
-
-
 DAMAGES = {
     "empty": lambda p: p.write_bytes(b""),
-    "one byte changed": flip_a_byte,
+    "cut short": lambda p: p.write_bytes(p.read_bytes()[:-30]),
     "a pickle": lambda p: p.write_bytes(pickle.dumps(Pickled())),
     "weights of torch": lambda p: torch.save(nn.Linear(2, 2).state_dict(), p),
     "skops file without estimator": lambda p: skops.io.dump([1, 2], p),
@@ -184,14 +156,6 @@ def test_damaged_and_foreign_files_raise(damage, loda):
     with pytest.raises(ValueError, match=r"loda.skgrad' is damaged or was not written"):
         skgrad.load(loda)
 
-
-def test_arrays_of_objects_are_not_unpickled(loda):
-    put_in_objects(loda)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        skgrad.load(loda)
-
-
-# ------------------------------------------------------------------- trust
 
 NUMBERS = itertools.count(1)
 
@@ -213,9 +177,7 @@ def call(module, name, *values):
 
 UNTRUSTED = {
     "os.system": call("os", "system", "echo"),
-    "os, imported by skgrad": call("skgrad._files", "os", "x"),
     "a class imported by a detector": call("skgrad.detectors._loda", "Interval", 1),
-    "a function of skgrad": call("skgrad._files", "as_path", "x"),
     "a function of a detector's module": node(
         "FunctionNode", "skgrad.detectors._decision", "take"
     ),
@@ -264,19 +226,9 @@ def test_trusted_must_be_a_list(trusted, loda):
         skgrad.load(loda, trusted=trusted)
 
 
-# ------------------------------------------------------------------- saving
-
-
-def holds_itself():
-    estimator = LODA()
-    estimator.self_ = [estimator]
-    return estimator
-
-
 UNSAVEABLE = {
-    "a lambda": lambda: ConformalDetector(LODA(), predicted_class=lambda X: X),
-    "a tensor": lambda: ConformalDetector(LODA(), blocks=torch.zeros(2)),
-    "an estimator that holds itself": holds_itself,
+    "a lambda": ConformalDetector(LODA(), predicted_class=lambda X: X),
+    "a tensor": ConformalDetector(LODA(), blocks=torch.zeros(2)),
 }
 
 
@@ -285,7 +237,7 @@ def test_what_cannot_be_saved_raises(what, tmp_path):
     path = tmp_path / "d"
     path.write_text("what was there")
     with pytest.raises(TypeError, match=r"cannot be saved without code: .* pickle"):
-        skgrad.save(UNSAVEABLE[what](), path)
+        skgrad.save(UNSAVEABLE[what], path)
     assert path.read_text() == "what was there"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -299,8 +251,6 @@ def test_fitted_detectors_of_pytorch_ood_cannot_be_saved(tmp_path):
 
 
 def test_wrong_paths_and_detectors_raise(tmp_path):
-    with pytest.raises(OSError, match="Make its folder first"):
-        skgrad.save(LODA(), tmp_path / "missing" / "d")
     for action in (lambda p: skgrad.save(LODA(), p), skgrad.load):
         with pytest.raises(OSError, match=r"directory"):
             action(tmp_path)
@@ -311,21 +261,6 @@ def test_wrong_paths_and_detectors_raise(tmp_path):
     with pytest.raises(TypeError, match="detector must be an estimator"):
         skgrad.save({"a": 1}, tmp_path / "d")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_leaves_what_was_there(loda, monkeypatch):
-    before = loda.read_bytes()
-
-    def full(self, content):
-        with self.open("wb") as file:
-            file.write(content[:10])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(type(loda), "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        skgrad.save(LODA(), loda)
-    assert loda.read_bytes() == before
-    assert list(loda.parent.iterdir()) == [loda]
 
 
 def test_without_skops_the_extra_is_named(loda, monkeypatch):

@@ -2,11 +2,8 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 import warnings
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,10 +22,8 @@ from skgrad import (
     LODA,
     LayerActivationTransformer,
     MLPAnomalyClassifier,
-    make_confounding_gradient_detector,
     make_geometric_gradient_detector,
     make_recommended_detector,
-    make_uniform_detector,
 )
 from skgrad.baselines import GradNorm
 
@@ -37,11 +32,9 @@ RECIPES = {
     "make_recommended_detector": make_recommended_detector(
         NET, target_fpr=0.5, random_state=np.random.RandomState(0)
     ),
-    "make_uniform_detector": make_uniform_detector(NET, "bend", target_fpr=0.5),
     "make_geometric_gradient_detector": make_geometric_gradient_detector(
         NET, target_fpr=0.5
     ),
-    "make_confounding_gradient_detector": make_confounding_gradient_detector(NET),
 }
 CASES = [(type(estimator).__name__, estimator) for estimator in ESTIMATORS]
 CASES += RECIPES.items()
@@ -175,23 +168,6 @@ def test_the_net_of_the_mlp_is_in_the_file(tmp_path):
     assert loaded.n_hidden == 5
 
 
-@pytest.mark.slow
-def test_another_process_returns_the_same(tmp_path):
-    detector = fitted(RECIPES["make_geometric_gradient_detector"])
-    skgrad.save(detector, tmp_path / "d")
-    np.save(tmp_path / "X.npy", rows())
-    code = (
-        "import sys, numpy as np; sys.path.insert(0, sys.argv[1])\n"
-        "import skgrad; from networks import AnyWidth\n"
-        "loaded = skgrad.load('d', model=AnyWidth())\n"
-        "np.save('scores.npy', loaded.score_samples(np.load('X.npy')))"
-    )
-    tests = str(Path(__file__).parents[1])
-    subprocess.run([sys.executable, "-c", code, tests], cwd=tmp_path, check=True)
-    scores = np.load(tmp_path / "scores.npy")
-    np.testing.assert_array_equal(scores, detector.score_samples(rows()))
-
-
 def test_a_search_is_saved_with_splitter_and_scorer(tmp_path):
     search = GridSearchCV(
         make_pipeline(SimpleImputer(), LODA(target_fpr=0.5)),
@@ -206,5 +182,3 @@ def test_a_search_is_saved_with_splitter_and_scorer(tmp_path):
     loaded = skgrad.load(tmp_path / "d", trusted=trusted)
     assert loaded.best_params_ == search.best_params_
     np.testing.assert_array_equal(loaded.score_samples(X), search.score_samples(X))
-    for name, values in search.cv_results_.items():
-        np.testing.assert_array_equal(loaded.cv_results_[name], values)

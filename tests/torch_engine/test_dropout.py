@@ -72,3 +72,12 @@ def test_nothing_but_dropout_is_on_and_nothing_is_left():
 def test_names_of_dropout_that_drops():
     net = nn.Sequential(nn.Dropout(0.0), nn.Linear(2, 2), nn.Sequential(nn.Dropout1d()))
     assert dropout_layers(net) == ["2.0"]
+
+
+def test_samples_along_another_axis_raise():
+    class Turned(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x.T).T
+
+    with pytest.raises(ValueError, match=r"'0' one row per sample, .* \(5, 3\)"):
+        passes_of(Turned(nn.Dropout(0.5)), torch.rand(3, 5), [0])
