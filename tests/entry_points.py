@@ -192,11 +192,6 @@ def _make_anomalies(model, X):
     return np.concatenate([one.X for one in made.values()])
 
 
-def _loss_alignment(model, X):
-    options = {"sigma": 0.1, "n_injections": 2, **SEED}
-    return inspection.loss_alignment(model, X, None, **options)
-
-
 def _layer_norms(quantity, model, X):
     return inspection.layer_norms(model, X, quantity=quantity)[0]
 
@@ -218,7 +213,6 @@ FUNCTIONS = {
     ),
     "evaluate, X_fit": (lambda model, X: _evaluate(model, X_fit=X), "X_fit"),
     "make_anomalies": (_make_anomalies, "X"),
-    "loss_alignment": (_loss_alignment, "X"),
     "layer_norms, gradients": (partial(_layer_norms, "gradients"), "X"),
     "layer_norms, activations": (partial(_layer_norms, "activations"), "X"),
     "score_contributions, X": (_score_contributions, "X"),

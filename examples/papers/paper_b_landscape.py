@@ -15,15 +15,11 @@ import pandas as pd
 import torch
 from experiment_pages import as_markdown, describe, write_page
 from experiments import load_setting, read_options
+from loss_landscape import draw_alignment, draw_plane, loss_alignment, measure_plane
 from matplotlib.figure import Figure
 
 from skgrad import CosineSimilarityMatrixTransformer, LayerActivationTransformer
-from skgrad.inspection import (
-    CosineSimilarityDisplay,
-    LossAlignmentDisplay,
-    LossLandscapeDisplay,
-    loss_alignment,
-)
+from skgrad.inspection import CosineSimilarityDisplay
 
 CORRECT, WRONG = "correct", "incorrect"
 ATTACKS = ("noise in ball", "PGD", "rotation")
@@ -123,18 +119,19 @@ def figure_2(setting, anomalies, args):
 def zeta(setting, seed, args):
     """Return zeta by whether inputs are classified correctly, and sigma."""
     X, y = setting.fresh
-    right = logits_of(setting, X).argmax(axis=1) == y
-    parts = {CORRECT: X[right], WRONG: X[~right]}
+    predicted = logits_of(setting, X).argmax(axis=1)
+    parts = {CORRECT: predicted == y, WRONG: predicted != y}
     return {
         (name, sigma): loss_alignment(
             setting.model,
-            part[: args.n_zeta],
+            X[part][: args.n_zeta],
+            predicted[part][: args.n_zeta],
             sigma=sigma,
             n_injections=args.n_injections,
             random_state=seed,
         )
         for name, part in parts.items()
-        if len(part)
+        if part.any()
         for sigma in map(float, args.sigmas.split(","))
     }
 
@@ -183,10 +180,7 @@ def figure_3(parts, args):
     values = [np.concatenate([part[n, sigma] for part, n in kinds]) for sigma in sigmas]
     correct = [n == CORRECT for part, n in kinds for _ in part[n, sigmas[0]]]
     figure = Figure(figsize=(9, 4), layout="constrained")
-    display = LossAlignmentDisplay(
-        zeta=np.stack(values), correct=correct, sigmas=sigmas
-    )
-    display.plot(figure.subplots())
+    draw_alignment(figure.subplots(), np.stack(values), np.array(correct), sigmas)
     return save(figure, "paper_b_fig_3", args)
 
 
@@ -201,14 +195,13 @@ def figure_4(setting, anomalies, args):
     adversarial = anomalies["PGD"].X[0]
     # What it was made from is what it is closest to.
     source = X[np.abs(X - adversarial).reshape(len(X), -1).max(axis=1).argmin()]
-    display = LossLandscapeDisplay.from_estimator(
-        setting.model,
-        source,
-        towards=adversarial,
-        across=np.random.default_rng(args.seeds[0]).normal(size=source.shape),
-        n_grid=args.n_grid,
+    across = np.random.default_rng(args.seeds[0]).normal(size=source.shape)
+    plane = measure_plane(
+        setting.model, source, adversarial, across, n_grid=args.n_grid
     )
-    return save(display.figure_, "paper_b_fig_4", args)
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    draw_plane(figure.subplots(), plane)
+    return save(figure, "paper_b_fig_4", args)
 
 
 # %%

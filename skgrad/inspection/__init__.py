@@ -8,9 +8,6 @@ from ._feature_map import FeatureMapDisplay
 from ._layer_norms import layer_norms
 from ._layer_scores import LayerScoreDisplay
 from ._layer_weights import LayerWeightDisplay
-from ._loss_alignment import loss_alignment
-from ._loss_alignment_display import LossAlignmentDisplay
-from ._loss_landscape import LossLandscapeDisplay
 from ._norm_profile import NormProfileDisplay
 from ._score_distribution import ScoreDistributionDisplay
 
@@ -21,11 +18,8 @@ __all__ = [
     "FeatureMapDisplay",
     "LayerScoreDisplay",
     "LayerWeightDisplay",
-    "LossAlignmentDisplay",
-    "LossLandscapeDisplay",
     "NormProfileDisplay",
     "ScoreDistributionDisplay",
     "layer_norms",
-    "loss_alignment",
     "score_contributions",
 ]

@@ -83,17 +83,6 @@ def layer_weights():
     return (detector, X_TEST, Y), {"kinds": KINDS}, data
 
 
-def loss_alignment():
-    options = {"sigmas": [0.1, 0.5], "n_injections": 8, "random_state": 0}
-
-    return (AnyWidth(), X[:6], np.arange(6) % 3), options
-
-
-def loss_landscape():
-    options = {"towards": X[1], "n_grid": 5, "random_state": 0}
-    return (AnyWidth(), X[0]), options
-
-
 def norm_profile():
     options = {"input_names": ["one", "two"], "name": "a network", "layers": "head"}
 
@@ -109,8 +98,6 @@ CASES = {
     "FeatureMapDisplay": feature_map,
     "LayerScoreDisplay": layer_scores,
     "LayerWeightDisplay": layer_weights,
-    "LossAlignmentDisplay": loss_alignment,
-    "LossLandscapeDisplay": loss_landscape,
     "NormProfileDisplay": norm_profile,
     "ScoreDistributionDisplay": score_distribution,
 }

@@ -25,7 +25,7 @@ SOME = (
     *("ConfoundingGradientTransformer", "CosineSimilarityMatrixTransformer"),
     *("LayerActivationTransformer", "ODIN", "GradNorm", "Mahalanobis"),
     *("KernelDensityUncertainty", "pgd", "cosine_similarity_attack"),
-    *("evaluate, X_test", "make_anomalies", "loss_alignment"),
+    *("evaluate, X_test", "make_anomalies"),
 )
 
 

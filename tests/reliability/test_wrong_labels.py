@@ -14,7 +14,6 @@ from skgrad.attacks import fgsm
 from skgrad.baselines import ODIN
 from skgrad.detectors import conformal_p_values, conformal_threshold, select_by_fdr
 from skgrad.evaluation import evaluate
-from skgrad.inspection import loss_alignment
 
 N = 12
 X = np.random.default_rng(0).random((N, 4)).astype(np.float32)
@@ -78,7 +77,6 @@ def of_metrics(make):
 TAKE_CLASSES = {
     "fgsm, y": ("y", lambda y: fgsm(model(), X, y, eps=0.1)),
     "fgsm, target": ("target", lambda y: fgsm(model(), X, target=y, eps=0.1)),
-    "loss_alignment": ("y", lambda y: loss_alignment(model(), X, y, sigma=0.1)),
     "evaluate": ("y_test", evaluate_with),
 }
 TAKE_SIGNS = {
