@@ -107,27 +107,26 @@ def _left(batch, logits):
 
 def _perturb(batch, *, theta, gamma):
     """Change two values of each input per step until it reaches the goal."""
-    x = batch.x.clone()
-    flat = x.view(len(x), -1)
-    changed = torch.zeros_like(flat, dtype=torch.bool)
-    limit = (batch.high if theta > 0 else batch.low).flatten(1)
+    x, limit = batch.x, (batch.high if theta > 0 else batch.low).flatten(1)
+    changed = torch.zeros_like(limit, dtype=torch.bool)
     active = ~batch.reached(batch.logits(x))
     while active.any():
         part = batch.select(active)
         gradient, _ = part.gradient(x[active], partial(_target_logit, part))
         saliency = gradient.flatten(1) * np.sign(theta)
         # Values at the bound cannot change any more.
-        saliency[flat[active] == limit[active]] = -torch.inf
+        saliency[x[active].flatten(1) == limit[active]] = -torch.inf
         best = saliency.topk(min(2, saliency.shape[1]), dim=1).indices
         pairs = torch.zeros_like(changed)
         pairs[active] = pairs[active].scatter(1, best, True)
         # A value that is changed twice counts once towards gamma.
         changed |= pairs
-        flat[pairs] += theta
-        x.copy_(batch.clip(x))
+        moved = batch.clip(x + theta * pairs.view_as(x).to(x))
         # Inputs that succeeded or cannot change further stay, and cost no more passes.
-        active &= ~batch.reached(batch.logits(x))
-        active &= (changed.double().mean(dim=1) <= gamma) & (flat != limit).any(dim=1)
+        active &= ~batch.reached(batch.logits(moved))
+        active &= changed.double().mean(dim=1) <= gamma
+        active &= (moved != x).flatten(1).any(dim=1)
+        x = moved
     return x
 
 

@@ -30,7 +30,9 @@ def test_by_hand():
     limited = attack([[0.9, 0.0, 0.0, 0.0]], theta=0.1, gamma=0.25)
     assert not limited.success.any()
     assert limited.l0.tolist() == [2]
-    # Class 0 is reached already.
+    # A step below the precision of the values ends the attack.
+    assert attack([[0.75, 0.5, 0.25, 0.25]], theta=1e-30).l0.tolist() == [0]
+    # Class 1 is reached already.
     assert attack([[0.1, 0.9, 0.0, 0.0]]).l0.tolist() == [0]
 
 
