@@ -14,18 +14,19 @@ from sklearn.model_selection import cross_val_score
 from skgrad import MLPAnomalyClassifier
 
 X, Y = make_moons(400, noise=0.15, random_state=0)
+QUICK = {"random_state": 0, "learning_rate": 0.05, "patience": 10}
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ">f4"])
 def test_any_float(dtype):
-    classifier = MLPAnomalyClassifier(random_state=0).fit(X.astype(dtype), Y)
+    classifier = MLPAnomalyClassifier(**QUICK).fit(X.astype(dtype), Y)
     assert classifier.score(X.astype(dtype), Y) > 0.95
     assert classifier.predict_proba(X.astype(dtype)).dtype == np.float64
 
 
 @pytest.mark.parametrize("size", [1e-200, 1e300])
 def test_any_size(size):
-    classifier = MLPAnomalyClassifier(random_state=0).fit(X * size, Y)
+    classifier = MLPAnomalyClassifier(**QUICK).fit(X * size, Y)
     assert classifier.score(X * size, Y) > 0.95
     probability = classifier.predict_proba([[1e308, -1e308], [-1e308, 1e308]])
     assert np.isfinite(probability).all()
@@ -35,23 +36,25 @@ def test_read_only_data_and_inference_mode():
     fixed = X.copy()
     fixed.flags.writeable = False
     with torch.inference_mode():
-        classifier = MLPAnomalyClassifier(random_state=0).fit(fixed, Y)
+        classifier = MLPAnomalyClassifier(**QUICK).fit(fixed, Y)
         assert classifier.score(fixed, Y) > 0.95
 
 
 @pytest.mark.parametrize("labels", [[-1, 1], ["in", "out"], [False, True]])
 def test_any_binary_labels(labels):
     y = np.array(labels)[Y]
-    classifier = MLPAnomalyClassifier(random_state=0).fit(X, y)
+    classifier = MLPAnomalyClassifier(**QUICK).fit(X, y)
     assert_array_equal(classifier.classes_, labels)
     assert (classifier.predict(X) == y).mean() > 0.95
     assert classifier.predict_proba(X)[Y == 1, 1].mean() > 0.8
 
 
 def test_best_weights_are_kept_and_validation_rows_left_out():
-    classifier = MLPAnomalyClassifier(random_state=0).fit(X, Y)
+    classifier = MLPAnomalyClassifier(**QUICK).fit(X, Y)
     history = classifier.net_.history[:, "valid_loss"]
     assert len(history) < classifier.max_epochs
+    batches = classifier.net_.history[0, "batches", :, "train_batch_size"]
+    assert sum(batches) == 200
     held_out = classifier.validation_indices_
     assert len(held_out) == 200
     assert abs(Y[held_out].mean() - 0.5) < 0.01
@@ -65,14 +68,14 @@ def test_best_weights_are_kept_and_validation_rows_left_out():
 def test_seed_decides_and_global_generators_are_left_alone():
     numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
     torch_state = torch.get_rng_state()
-    first, second = (MLPAnomalyClassifier(random_state=3).fit(X, Y) for _ in range(2))
+    first, second = (MLPAnomalyClassifier(**QUICK).fit(X, Y) for _ in range(2))
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
     assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_state)
 
 
 def test_clone_pickle_deepcopy_and_cross_validation():
-    classifier = MLPAnomalyClassifier(random_state=0, max_epochs=30).fit(X, Y)
+    classifier = MLPAnomalyClassifier(max_epochs=10, **QUICK).fit(X, Y)
     expected = classifier.predict_proba(X)
     for copied in (pickle.loads(pickle.dumps(classifier)), copy.deepcopy(classifier)):
         assert_array_equal(copied.predict_proba(X), expected)
