@@ -17,7 +17,7 @@ from ._decision import (
 )
 
 # What a detector inside another one has no use for: the outer one decides.
-_OF_DECISIONS = ("target_fpr", "calibration_fraction", "threshold")
+_DECISION_PARAMETERS = ("target_fpr", "calibration_fraction", "threshold")
 
 
 class BaseNoveltyDetector(BaseDecision):
@@ -66,7 +66,7 @@ class BaseNoveltyDetector(BaseDecision):
 
     def _check_unused_parameters(self):
         parameters = inspect.signature(type(self)).parameters
-        for name in _OF_DECISIONS:
+        for name in _DECISION_PARAMETERS:
             # Detectors without a parameter threshold have it as a class attribute.
             value = getattr(self, name)
             if name in parameters and value != parameters[name].default:
