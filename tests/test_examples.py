@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 GALLERY = sorted(EXAMPLES.glob("plot_*.py"))
 
 
+@pytest.mark.slow
 def test_first_page_of_the_gallery_runs_and_draws(monkeypatch):
     # The build of the documentation runs them all, in a process for each.
     mpl.use("Agg")

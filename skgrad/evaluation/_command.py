@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pickle
 import sys
 import warnings
 from functools import reduce
@@ -53,7 +54,7 @@ def run(options):
         try:
             _run(options)
         # The messages of the library name parameters, which are called as the options.
-        except (ValueError, TypeError, ImportError) as error:
+        except (ValueError, TypeError, ImportError, pickle.PicklingError) as error:
             raise OptionError(str(error)) from error
         finally:
             for text in dict.fromkeys(one_line(warning.message) for warning in caught):
@@ -110,7 +111,7 @@ def _make_detectors(model, data, options):
     """Return the detectors that the options name, by their names in tables."""
     every, learners = _all_detectors(model, data, options)
     supervised = PROTOCOLS[options.protocol].supervised
-    made = {}
+    made: dict = {}
     for text in options.detectors:
         with naming_option(f"--detectors {text}"):
             found = find_name(_SHORT.get(text.lower(), text), [*every, *learners])
@@ -152,7 +153,8 @@ def _all_detectors(model, data, options):
 
 def _named_anomalies(options):
     """Return the kinds of anomaly to make, and the data sets and paths to load."""
-    kinds, others = [], []
+    kinds: list = []
+    others: list = []
     valid = [*KINDS, *DATASETS]
     for text in options.anomalies:
         kind = find_name(text, KINDS)

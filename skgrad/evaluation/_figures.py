@@ -36,7 +36,8 @@ def draw_distributions(evaluation):
     shape = len(evaluation.anomalies), len(evaluation.detectors)
     figure = new_figure(max(3 * shape[1], 6), 1.3 * shape[0] + 1.6)
     panels = figure.subplots(*shape, squeeze=False, sharex="col")
-    first, legend = evaluation._first(), {}
+    first = evaluation._first()
+    legend: dict = {}
     for (row, column), panel in np.ndenumerate(panels):
         key = evaluation.detectors[column], evaluation.anomalies[row]
         legend |= _draw_panel(panel, first.get(key))
