@@ -24,7 +24,7 @@ class Meter:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
             torch.cuda.reset_peak_memory_stats(self._device)
-            self._before = torch.cuda.memory_allocated(self._device)
+            self._before = float(torch.cuda.memory_allocated(self._device))
         else:
             self._before = _resident("VmRSS")
             try:
