@@ -124,13 +124,9 @@ plt.show()
 # ---------
 # The recommended detector, fitted on a Dataset as on an array. Without ``layers`` it
 # takes four convolutions or linear layers spread over the depth, and the logits.
-# ``memory`` keeps the features of each image, because the next guards share some.
-from tempfile import TemporaryDirectory
-
 from skgrad import make_recommended_detector
 
-memory = TemporaryDirectory()
-guard = make_recommended_detector(model, memory=memory.name, random_state=0).fit(fit)
+guard = make_recommended_detector(model, random_state=0).fit(fit)
 activations = dict(guard[0].transformer_list)["activations"]
 print("looks at", ", ".join(activations.layers_))
 print(f"{np.mean(guard.predict(test) == -1):.1%} of the digits are rejected")
@@ -151,9 +147,7 @@ choices = {
 }
 rejected = {}
 for name, layers in choices.items():
-    guard = make_recommended_detector(
-        model, layers=layers, memory=memory.name, random_state=0
-    ).fit(fit)
+    guard = make_recommended_detector(model, layers=layers, random_state=0).fit(fit)
     judged = {"digits (false alarms)": test, **anomalies}
     rejected[name] = [100 * np.mean(guard.predict(X) == -1) for X in judged.values()]
 
@@ -167,7 +161,6 @@ ax.invert_yaxis()
 ax.set_xlabel("rejected, %")
 figure.legend(loc="outside right upper", title="layers")
 plt.show()
-memory.cleanup()
 
 # %%
 # What is far off is found by any choice. Blurred digits tell them apart: the first
@@ -186,11 +179,11 @@ memory.cleanup()
 #     resnet = resnet18(num_classes=12)
 #     resnet.load_state_dict(torch.load("mine.pt", weights_only=True))
 #     model = nn.Sequential(Normalize(MEAN, STD), resnet).eval()
-#     guard = make_recommended_detector(model, memory="features").fit(images)
+#     guard = make_recommended_detector(model).fit(images)
 #
 # ``MEAN`` and ``STD`` are those of your training. ``images`` is a ``Dataset`` that
 # prepares images as your training did, but without ``Normalize`` and without random
 # augmentation. Take images that the network was not trained on: of its own training
 # images it is surer than it will be of new ones. A model on a GPU stays there.
-# :doc:`/guide/models_and_data` tells more, and :doc:`/guide/saving` how to keep a
-# fitted guard.
+# :doc:`/guide/models_and_data` says more, and :doc:`/guide/saving` how to keep a fitted
+# guard.

@@ -1,4 +1,4 @@
-"""Tell which predictions of a trained PyTorch classifier not to trust.
+"""Find the predictions of a trained PyTorch classifier that deserve no trust.
 
 Transformers turn the inputs of a torch model into features of its gradients and
 activations; detectors over those features keep scikit-learn's contract. The names
