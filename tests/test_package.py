@@ -28,7 +28,7 @@ HEAVY = [
 
 def test_imports_stay_light():
     code = (
-        "import skgrad, sys, skgrad.attacks\n"
+        "import skgrad, sys, skgrad.attacks, skgrad.inspection\n"
         "from skgrad import LODA, LayerActivationTransformer, metrics\n"
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )

@@ -15,23 +15,10 @@ _NUMBERED = re.compile(r"\A(.+)_\d+\Z", re.DOTALL)
 
 
 def group_columns(names, n_columns, groups):
-    """Assign columns to groups.
+    """Assign columns to groups by a rule, "layer" or "feature", or by given names.
 
-    Parameters
-    ----------
-    names : list of str or None
-        Column names, if known.
-    n_columns : int
-        Number of columns.
-    groups : {"layer", "feature"} or array-like of str of shape (n_columns,)
-        The rule, or the group of each column.
-
-    Returns
-    -------
-    labels : list of str
-        Names of the groups, in the order of their first columns.
-    owners : ndarray of int of shape (n_columns,)
-        The group of each column, as an index of the labels.
+    Returns the labels of the groups, in the order of their first columns, and the group
+    of each column as an index of the labels.
     """
     if not isinstance(groups, str):
         array = to_array(groups, "groups")

@@ -11,7 +11,7 @@ from ._display import (
     COLORS,
     Display,
     check_matplotlib,
-    check_number,
+    check_names,
     label_asinh_axis,
 )
 from ._score_distribution import decisions, detector_name
@@ -29,7 +29,7 @@ class ContributionDisplay(Display):
 
     One bar per group of features, such as a layer, the largest first. Red bars to the
     right lowered the score of the input, blue ones to the left raised it. The grey band
-    behind each shows what is usual among in-distribution inputs.
+    behind each holds the middle nine tenths of in-distribution inputs.
 
     Parameters
     ----------
@@ -50,18 +50,11 @@ class ContributionDisplay(Display):
     See Also
     --------
     score_contributions : The numbers, their meaning and their limits.
-    NormProfileDisplay : The norms of an input's gradients over the layers.
 
     Notes
     -----
-    The bands hold the middle nine tenths, 5 to 95 %. Bars are drawn on an asinh scale,
-    linear near 0 and logarithmic far away, so their lengths do not add up; the numbers
-    beside them do, to the total in the title.
-
-    Cost: that of :func:`score_contributions` for ``1 + n_band`` inputs. For deep
-    networks the bands take most of the time, a minute or more on one core for the
-    recommended detector around a ResNet-18, with 46 groups; a smaller ``n_band``, or 0,
-    is quick.
+    Bars are drawn on an asinh scale, linear near 0 and logarithmic far away, so their
+    lengths do not add up; the numbers beside them do, to the total in the title.
 
     Examples
     --------
@@ -81,13 +74,9 @@ class ContributionDisplay(Display):
     name: str | None = None
 
     def __post_init__(self):
-        self._check("contributions", ("n_groups",))
+        self.contributions = np.asarray(self.contributions)
         n_groups = len(self.contributions)
-        self._check("contributions_id", ("n_in_distribution", n_groups))
-        self._check_names("groups", n_groups, "contributions")
-        self.threshold = check_number(self.threshold, "threshold")
-        if not isinstance(self.top_n, Integral) or self.top_n < 1:
-            raise ValueError(f"top_n must be an int of 1 or more; got {self.top_n!r}.")
+        self.groups = check_names(self.groups, "groups", n_groups, "contributions")
 
     @property
     def total(self):
@@ -98,6 +87,7 @@ class ContributionDisplay(Display):
     @validate_params(
         {
             "n_band": [Interval(Integral, 0, None, closed="left")],
+            "top_n": [Interval(Integral, 1, None, closed="left")],
             "n_permutations": [Interval(Integral, 1, None, closed="left")],
             "groups": [str, "array-like"],
             "random_state": ["random_state"],
@@ -120,18 +110,20 @@ class ContributionDisplay(Display):
     ):
         """Draw what raised the alarm for one input.
 
+        Cost: that of `score_contributions` for ``1 + n_band`` inputs. The bands take
+        most of the time, for the recommended detector around a ResNet-18 a minute or
+        more on one core.
+
         Parameters
         ----------
         estimator : estimator
-            A fitted pipeline that ends in a detector, or a detector over features, as
-            :func:`score_contributions` takes them.
+            A fitted detector, as `score_contributions` takes it.
         x : array-like of shape input_shape or (1, *input_shape)
             The input.
         X_test : array-like of shape (n_in_distribution, *input_shape)
-            In-distribution inputs, preferably ones that the estimator was not fitted
-            on.
+            In-distribution inputs, preferably not those that it was fitted on.
         groups : {"layer", "feature", "part"} or array-like of str, default="layer"
-            What is explained as one, see :func:`score_contributions`.
+            What is explained as one, see `score_contributions`.
         n_permutations : int, default=50
             Number of in-distribution inputs that each input is compared with.
         n_band : int, default=50

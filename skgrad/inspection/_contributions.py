@@ -51,9 +51,9 @@ def score_contributions(
     Parameters
     ----------
     estimator : estimator
-        A fitted pipeline that ends in an outlier detector or a binary classifier, or
-        such a detector over a matrix of features. The features are those behind the
-        last step that holds a network; where none does, the columns of ``X``.
+        A fitted outlier detector or binary classifier over a matrix of features, or a
+        pipeline with one at its end, whose features are those behind the last step that
+        holds a network.
     X : array-like of shape (n_samples, *input_shape)
         Inputs to explain, as the estimator takes them.
     X_test : array-like of shape (n_in_distribution, *input_shape)
@@ -61,8 +61,8 @@ def score_contributions(
     groups : {"layer", "feature", "part"} or array-like of str, default="layer"
         What is explained as one:
 
-        - "layer": the columns of one layer, by their names; within a FeatureUnion a
-          group is named ``<step>: <layer>``. Each pair of classes and each statistic of
+        - "layer": the columns of one layer, by their names, in a FeatureUnion ``<step>:
+          <layer>``. Each pair of classes and each statistic of
           :class:`~skgrad.CosineSimilarityMatrixTransformer` is a group;
         - "feature": each column;
         - "part": the parts of a :class:`~skgrad.CombinedDetector`, which has to come
@@ -80,12 +80,7 @@ def score_contributions(
         ``contributions``, an ndarray of shape (n_samples, n_groups): the higher, the
         more it raised the alarm; ``groups``, the names of the groups; ``scores`` of X,
         higher = more in-distribution; ``reference_scores``, the mean scores of the
-        in-distribution inputs that each was compared with; and ``spread``, the
-        interquartile range of the scores of ``X_test``.
-
-    See Also
-    --------
-    ContributionDisplay : The contributions to one score as a picture.
+        inputs r of each; and ``spread``, the IQR of the scores of ``X_test``.
 
     Notes
     -----

@@ -9,18 +9,13 @@ from torch import nn
 
 from .._messages import brief, call_it
 from .._unwrap import find_step
-from .._validation import check_finite
 from ..feature_extraction import CosineSimilarityMatrixTransformer, predict_logits
 from ..torch_engine.samples import read_array
-from ._display import (
-    COSINES,
-    Display,
-    check_matplotlib,
-)
+from ._display import Display, check_matplotlib, check_names
 from ._draw_inputs import drawing_function
 
-# More inputs cannot be read; so many stand in one row.
-_MOST_INPUTS, _MOST_COLUMNS = 12, 6
+# More inputs in a row cannot be read.
+_MOST_INPUTS = 8
 # Of more classes than this not all are written at the axes.
 _MOST_CLASSES = 12
 
@@ -38,8 +33,8 @@ class CosineSimilarityDisplay(Display):
     matrices : ndarray of shape (n_inputs, n_maps, n_maps)
         Cosines in [-1, 1] of each input.
     inputs : ndarray of shape (n_inputs, *input_shape), default=None
-        The inputs: images (1 or 3 channels, height, width), series (channels, length)
-        and rows are drawn. Of other shapes, or None, only the matrices are.
+        Images (1 or 3 channels, height, width), series (channels, length) and rows are
+        drawn. Of other shapes, or None, the matrices alone are.
     predicted : ndarray of int of shape (n_inputs,), default=None
         The class predicted for each; None marks none.
     input_names : list of str, default=None
@@ -47,18 +42,10 @@ class CosineSimilarityDisplay(Display):
     classes : ndarray of int of shape (n_inputs, n_maps), default=None
         The classes of the rows of each matrix; None numbers them from 0.
 
-    Attributes
-    ----------
-    axes_ : ndarray of Axes
-        The grid: a row of inputs, where they are drawn, over a row of matrices. More
-        than 6 inputs take two such rows.
-    ax_, figure_ : matplotlib Axes and Figure
-        The first panel, and the figure.
-
     Notes
     -----
-    Grey images and colour images with values outside [0, 1] are drawn from the lowest
-    to the highest value of all inputs.
+    Images with values outside [0, 1] are drawn from the lowest to the highest value of
+    all inputs.
 
     References
     ----------
@@ -82,22 +69,14 @@ class CosineSimilarityDisplay(Display):
     classes: np.ndarray | None = None
 
     def __post_init__(self):
-        self._check("matrices", ("n_inputs", "n_maps", "n_maps"), **COSINES)
-        n_inputs, n_maps, n_columns = self.matrices.shape
-        if n_maps != n_columns:
-            raise ValueError(f"matrices must be square; got {self.matrices.shape}.")
-        _check_few(n_inputs, "matrices")
-        self._check("predicted", (n_inputs,), whole=True)
-        self._check("classes", (n_inputs, n_maps), whole=True)
-        self._check_names("input_names", n_inputs, "inputs")
-        if self.inputs is not None:
-            self.inputs = read_array(self.inputs, "inputs")
-            if len(self.inputs) != n_inputs:
-                raise ValueError(
-                    f"inputs must hold one for each of the {n_inputs} matrices; got "
-                    f"{len(self.inputs)}."
-                )
-            check_finite(self.inputs, "inputs")
+        self.matrices = np.asarray(self.matrices)
+        if self.classes is not None:
+            self.classes = np.asarray(self.classes)
+        _check_few(len(self.matrices), "matrices")
+        if self.input_names is not None:
+            n_inputs = len(self.matrices)
+            names = check_names(self.input_names, "input_names", n_inputs, "inputs")
+            self.input_names = names
 
     @classmethod
     def from_estimator(cls, estimator, X, *, input_names=None, ax=None):
@@ -106,15 +85,14 @@ class CosineSimilarityDisplay(Display):
         Parameters
         ----------
         estimator : torch.nn.Module, skorch net, transformer or Pipeline
-            The network; a `CosineSimilarityMatrixTransformer`, of which all settings
-            but ``output`` are used; or a pipeline with such a transformer, fitted if
-            steps stand before it. It is never changed.
+            The network; a `CosineSimilarityMatrixTransformer`, whose settings but
+            ``output`` are used; or a pipeline with one, fitted if it has steps before.
         X : array-like of shape (n_inputs, *input_shape)
-            At most 12 inputs, as the estimator takes them.
+            At most 8 inputs, as the estimator takes them.
         input_names : array-like of str of shape (n_inputs,), default=None
             Names of the inputs, written over each.
         ax : matplotlib.axes.Axes, default=None
-            Axes whose place to take; None makes a figure.
+            Where to draw; None makes a figure.
 
         Returns
         -------
@@ -146,47 +124,27 @@ class CosineSimilarityDisplay(Display):
             classes=classes,
         ).plot(ax)
 
-    def _bands(self):
-        """Return the number of bands, of columns, and of rows of panels in a band."""
-        n_bands = -(-len(self.matrices) // _MOST_COLUMNS)
-        n_columns = -(-len(self.matrices) // n_bands)
-        return n_bands, n_columns, 2 if drawing_function(self.inputs) else 1
-
     def _grid_shape(self):
-        n_bands, n_columns, n_rows = self._bands()
-        return n_bands * n_rows, n_columns
+        return 2 if drawing_function(self.inputs) else 1, len(self.matrices)
 
     @property
     def size(self):
         """Width and height of a new figure in inches."""
-        n_bands, n_columns, n_rows = self._bands()
-        return 1.9 * n_columns + 1.6, n_bands * (2.1 * n_rows + 0.5)
+        n_rows, n_columns = self._grid_shape()
+        return 1.9 * n_columns + 1.6, 2.1 * n_rows + 0.5
 
     def _draw(self):
-        n_bands, n_columns, n_rows = self._bands()
         draw_input = drawing_function(self.inputs)
-        # One column of panels per input, band after band.
-        bands = self.axes_.reshape(n_bands, n_rows, n_columns)
-        panels = bands.transpose(0, 2, 1).reshape(-1, n_rows)
-        for i, cells in enumerate(panels):
-            if i >= len(self.matrices):
-                for unused in cells:
-                    unused.set_axis_off()
-                continue
+        for i, cells in enumerate(self.axes_.T):
             cells[0].set_title(self._heading(i), fontsize=9)
             if draw_input:
                 draw_input(cells[0], self.inputs, i)
             image = self._draw_matrix(cells[-1], i)
             cells[-1].set_xlabel("class", fontsize=9)
-            if i % n_columns == 0:
-                cells[-1].set_ylabel("class", fontsize=9)
-        self.figure_.colorbar(
-            image,
-            ax=list(panels[:, -1]),
-            label="cosine",
-            ticks=(-1, -0.5, 0, 0.5, 1),
-            aspect=20 * n_bands,
-        )
+        self.axes_[-1, 0].set_ylabel("class", fontsize=9)
+        ticks = (-1, -0.5, 0, 0.5, 1)
+        matrices = self.axes_[-1].tolist()
+        self.figure_.colorbar(image, ax=matrices, label="cosine", ticks=ticks)
 
     def _heading(self, i):
         lines = [] if self.input_names is None else [fill(self.input_names[i], 24)]

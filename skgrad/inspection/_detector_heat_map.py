@@ -33,7 +33,9 @@ _AT_DEFAULT = {"tnr_at_tpr": "tnr_at_95tpr"}
 class DetectorHeatMapDisplay(Display):
     """A metric of every detector and kind of anomaly as a coloured table.
 
-    It shows at once which detector is blind to which kind: a mean hides that.
+    It shows at once which detector is blind to which kind: a mean hides that. The last
+    column apart is the mean of a row, over the cells that have a number. The colours of
+    AUROC and detection accuracy begin at 50 (chance), with one more for what is less.
 
     Parameters
     ----------
@@ -45,12 +47,6 @@ class DetectorHeatMapDisplay(Display):
         Names of the columns.
     metric : str, default="auroc"
         The metric, for the label of the colours.
-
-    Notes
-    -----
-    The last column apart is the mean of a row, over the cells that have a number. The
-    colours of AUROC and detection accuracy begin at 50 (chance), with one more colour
-    for what is less.
 
     Examples
     --------
@@ -80,16 +76,14 @@ class DetectorHeatMapDisplay(Display):
         Parameters
         ----------
         estimators : dict of str to estimator
-            Fitted outlier detectors or binary classifiers, or pipelines that end in
-            one, by name.
+            Fitted outlier detectors or binary classifiers by name.
         X_test : array-like of shape (n_samples, *input_shape)
             In-distribution inputs that they were not fitted on.
         X_anomaly : dict of str to array-like of shape (n_anomalies, *input_shape)
             Anomalies by their kind; of a kind without any the cells are empty.
         metric : str or callable, default="auroc"
-            One of ``"auroc"``, ``"tnr_at_tpr"``, ``"aupr_in"``, ``"aupr_out"`` and
-            ``"detection_accuracy"`` of `skgrad.metrics`, or a function of y_true (+1
-            and -1) and y_score that returns a share in [0, 1].
+            One of "auroc", "tnr_at_tpr", "aupr_in", "aupr_out", "detection_accuracy";
+            or a function of y_true (+1 and -1) and y_score that returns a share.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -120,13 +114,12 @@ class DetectorHeatMapDisplay(Display):
         Parameters
         ----------
         scores_id : dict of str to array-like of shape (n_samples,)
-            Scores of in-distribution inputs by detector, higher = more
-            in-distribution.
+            In-distribution scores by detector, higher = more in-distribution.
         scores_anomaly : dict of str to dict of str to array-like
-            Scores of the anomalies by detector and kind. What is missing, or has no
-            scores, is an empty cell.
+            Scores of anomalies by detector and kind; without any, the cell is empty.
         metric : str or callable, default="auroc"
-            As in `from_estimator`.
+            One of "auroc", "tnr_at_tpr", "aupr_in", "aupr_out", "detection_accuracy";
+            or a function of y_true (+1 and -1) and y_score that returns a share.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 

@@ -29,8 +29,8 @@ class FeatureMapDisplay(Display):
     """A 2-D map of the features of in-distribution inputs and anomalies.
 
     Where a kind of anomaly lies apart from the in-distribution inputs, some detector of
-    these features can find it. Where it lies among them, the map does not say that none
-    can: two dimensions do not hold all that the features do.
+    these features can find it. Where it lies among them, one may find it still: two
+    dimensions do not hold all that the features do.
 
     Parameters
     ----------
@@ -46,14 +46,11 @@ class FeatureMapDisplay(Display):
     Notes
     -----
     Each feature is standardised first. The standardisation and the map are fitted on
-    all inputs shown, anomalies included, so the map differs from what a detector sees
-    that was fitted on in-distribution inputs alone. Far anomalies dominate the axes of
-    a PCA.
+    all inputs shown, anomalies included; far ones dominate the axes of a PCA.
 
-    UMAP needs the package umap-learn (``pip install "skgrad[umap]"``). It keeps
-    neighbourhoods; distances between groups, and sizes of groups, mean little. Its
-    first map in a process takes 20 seconds or more, for compilation. Its warnings are
-    silenced.
+    UMAP needs the package umap-learn (``pip install "skgrad[umap]"``) and 20 seconds or
+    more for compilation. It keeps neighbourhoods; distances between groups, and sizes
+    of groups, mean little.
 
     Examples
     --------
@@ -83,15 +80,13 @@ class FeatureMapDisplay(Display):
         Parameters
         ----------
         estimator : transformer or Pipeline
-            A fitted transformer, or a pipeline of them; of a pipeline that ends in a
-            detector all steps but the last.
+            A fitted one; of a pipeline with a detector at its end all steps before it.
         X : array-like of shape (n_samples, *input_shape)
             Inputs, as the estimator takes them.
         y : array-like of shape (n_samples,)
             +1 for in-distribution inputs and -1 for anomalies, or names of their kinds.
         method : {"auto", "umap", "pca"}, default="auto"
-            ``"auto"`` is UMAP where it is installed and there are 10 inputs or more,
-            else PCA.
+            "auto" is UMAP if it is installed and there are 10 inputs or more, else PCA.
         random_state : int, RandomState instance or None, default=None
             Starts the optimisation of UMAP; PCA draws nothing.
         ax : matplotlib.axes.Axes, default=None
@@ -125,7 +120,7 @@ class FeatureMapDisplay(Display):
         y : array-like of shape (n_samples,)
             +1 for in-distribution inputs and -1 for anomalies, or names of their kinds.
         method : {"auto", "umap", "pca"}, default="auto"
-            As in `from_estimator`.
+            "auto" is UMAP if it is installed and there are 10 inputs or more, else PCA.
         random_state : int, RandomState instance or None, default=None
             Starts the optimisation of UMAP; PCA draws nothing.
         ax : matplotlib.axes.Axes, default=None

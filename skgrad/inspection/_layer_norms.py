@@ -37,11 +37,10 @@ def layer_norms(
     X : array-like of shape (n_samples, *input_shape)
         The inputs.
     quantity : {"gradients", "activations"}, default="gradients"
-        What is measured: the gradient of the confounding-label loss with respect to the
-        weight of each layer, or all that the layer returns.
+        The gradient of the confounding-label loss with respect to the weight of each
+        layer, or all that the layer returns.
     layers : str or array-like of str, default=None
-        Layer names, as in ``model.named_modules()``. None takes all convolutions and
-        linear layers, in their order there.
+        Layer names; None takes all convolutions and linear layers.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
@@ -54,11 +53,6 @@ def layer_norms(
         Euclidean norms.
     layers : list of str
         Names of the layers.
-
-    See Also
-    --------
-    NormProfileDisplay : The norms as a picture.
-    skgrad.ConfoundingGradientTransformer : Squared gradient norms as features.
 
     Notes
     -----

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._messages import brief, listed
 from .._unwrap import find_step
 from ..model_selection import MostDiscriminativeLayer
-from ._display import Display, check_matplotlib
+from ._display import Display, check_matplotlib, check_names
 
 _METRICS = {"auroc": "AUROC", "error": "detection error"}
 # Longer names are cut at their beginning, as those of layers differ at their end.
@@ -29,25 +29,19 @@ class LayerScoreDisplay(Display):
     layers : list of str
         The candidates, in the order in which they are drawn, from above.
     values : ndarray of shape (n_layers,)
-        The metric of each, in [0, 1].
+        The metric of each, in [0, 1]; 0.5 is chance, where the lines begin.
     chosen : str, default=None
         The chosen layer; None marks none.
     metric : {"auroc", "error"}, default="auroc"
-        What the values are: areas under the ROC curve, higher is better, or detection
-        errors, lower is better.
+        Area under the ROC curve, higher is better, or detection error, lower is better.
+        The choice is by the error, then by the AUROC.
     anomalies : str, default=None
         Where the anomalies came from, for the title: "given" or "generated".
 
     See Also
     --------
-    skgrad.MostDiscriminativeLayer : Makes the choice, by the detection error.
+    skgrad.MostDiscriminativeLayer : Makes the choice.
     LayerWeightDisplay : What the chosen layer and the logits are worth together.
-
-    Notes
-    -----
-    For both metrics 0.5 is chance, where the lines begin: a longer line is a better
-    layer. Equal errors go to the higher AUROC; a layer with the highest AUROC may have
-    a higher error than another, and then is not chosen.
 
     Examples
     --------
@@ -71,13 +65,8 @@ class LayerScoreDisplay(Display):
                 f"metric must be one of {listed(list(_METRICS))}; got "
                 f"{brief(self.metric)}."
             )
-        self._check("values", ("n_layers",), low=0, high=1)
-        self._check_names("layers", len(self.values), "values")
-        if self.chosen is not None and self.chosen not in self.layers:
-            raise ValueError(
-                f"chosen must be None or one of the layers, {listed(self.layers)}; got "
-                f"{brief(self.chosen)}."
-            )
+        self.values = np.asarray(self.values)
+        self.layers = check_names(self.layers, "layers", len(self.values), "values")
 
     @classmethod
     def from_estimator(cls, estimator, *, metric="auroc", ax=None):
@@ -86,8 +75,7 @@ class LayerScoreDisplay(Display):
         Parameters
         ----------
         estimator : MostDiscriminativeLayer or Pipeline
-            The fitted transformer, or a fitted pipeline or union that contains it; of
-            several the first is drawn.
+            The fitted transformer, or a fitted pipeline or union; its first is drawn.
         metric : {"auroc", "error"}, default="auroc"
             Area under the ROC curve, or detection error, by which it chose.
         ax : matplotlib.axes.Axes, default=None
@@ -122,7 +110,7 @@ class LayerScoreDisplay(Display):
 
     def _draw(self):
         ax, n_layers = self.ax_, len(self.layers)
-        percent, places = 100 * np.asarray(self.values), np.arange(n_layers)
+        percent, places = 100 * self.values, np.arange(n_layers)
         chosen = np.array([layer == self.chosen for layer in self.layers])
         colors = np.where(chosen, _CHOSEN, _OTHER)
         ax.axvline(50, color="black", lw=0.8, ls=":")

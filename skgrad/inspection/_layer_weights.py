@@ -10,13 +10,7 @@ from .._unwrap import last_step, transform_to_last_step
 from .._validation import check_signs
 from ..detectors._base_class_conditional import BaseClassConditional
 from ..metrics import auroc
-from ._display import (
-    FARTHEST,
-    Display,
-    check_matplotlib,
-    check_names,
-    check_numbers,
-)
+from ._display import FARTHEST, Display, check_matplotlib, check_names
 
 # Rounded to what a user writes down: 0.3, not 0.30000000000000004.
 _WEIGHTS = np.linspace(0, 1, 11).round(12)
@@ -36,7 +30,7 @@ class LayerWeightDisplay(Display):
     Parameters
     ----------
     weights : ndarray of shape (n_weights,)
-        Weights of the block, in [0, 1]; the others have the rest.
+        Weights of the block, in [0, 1]; the others share the rest equally.
     curves : dict of str to ndarray of shape (n_weights,)
         The AUROC at each weight, for each kind of anomaly.
     blocks : list of str
@@ -48,16 +42,10 @@ class LayerWeightDisplay(Display):
     metric : str, default="AUROC"
         What the curves show, for the axis.
 
-    See Also
-    --------
-    skgrad.ClassConditionalDetector.block_scores : The scores that are weighed.
-    LayerScoreDisplay : Which layer is the most discriminative.
-
     Notes
     -----
     The AUROC is that over all inputs; paper C averages it over the predicted classes.
-    With more than two blocks the others share the rest equally. A weight that is chosen
-    by this picture must be tested on other anomalies.
+    A weight that is chosen by this picture must be tested on other anomalies.
 
     References
     ----------
@@ -67,12 +55,14 @@ class LayerWeightDisplay(Display):
     Examples
     --------
     >>> from skgrad.inspection import LayerWeightDisplay
-    >>> scores = [[0, 1], [3, 5], [1, 0], [2, 6]]
-    >>> display = LayerWeightDisplay.from_predictions(
-    ...     [1, 1, -1, -1], scores, ["conv1", "logits"]
-    ... )
-    >>> display.curves["anomaly"][[0, 5, 10]].tolist()
-    [0.5, 0.5, 0.5]
+    >>> display = LayerWeightDisplay(
+    ...     weights=[0, 1],
+    ...     curves={"noise": [0.9, 0.7]},
+    ...     blocks=["conv1", "logits"],
+    ...     block="logits",
+    ... ).plot()
+    >>> display.ax_.get_xlabel()
+    'weight of logits (conv1 has the rest)'
     """
 
     weights: np.ndarray
@@ -88,19 +78,16 @@ class LayerWeightDisplay(Display):
 
         Parameters
         ----------
-        estimator : ClassConditionalDetector or Pipeline
-            A fitted `ClassConditionalDetector` or `PerClassSVDD` that scores two blocks
-            or more one by one, or a pipeline that ends in one.
+        estimator : ClassConditionalDetector, PerClassSVDD or Pipeline
+            A fitted one that scores two blocks or more one by one.
         X : array-like of shape (n_samples, *input_shape)
             Inputs that the estimator was not fitted on.
         y : array-like of shape (n_samples,)
             +1 for in-distribution inputs, -1 for anomalies.
         kinds : array-like of str of shape (n_samples,), default=None
-            The kind of anomaly of each input, for a curve for each kind; those of
-            in-distribution inputs are ignored. None makes one curve.
+            The kind of each anomaly, for a curve for each; None makes one curve.
         block : str, default=None
-            The block whose weight is varied, one of ``block_names_``; None takes the
-            last, most often the logits.
+            One of ``block_names_``; None takes the last, most often the logits.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -126,75 +113,21 @@ class LayerWeightDisplay(Display):
             )
         scores = detector.block_scores(transform_to_last_step(estimator, X))
         y = check_signs(y, len(scores), "y", both=True)
-        return cls.from_predictions(
-            y,
-            scores,
-            names,
-            kinds=kinds,
-            block=block,
-            used=float(detector._weights[_find_block(block, names)]),
-            ax=ax,
-        )
-
-    @classmethod
-    def from_predictions(
-        cls,
-        y_true,
-        block_scores,
-        blocks,
-        *,
-        kinds=None,
-        block=None,
-        used=None,
-        ax=None,
-    ):
-        """Draw given scores of blocks.
-
-        Parameters
-        ----------
-        y_true : array-like of shape (n_samples,)
-            +1 for in-distribution inputs, -1 for anomalies.
-        block_scores : array-like of shape (n_samples, n_blocks)
-            The score of each block, higher = more in-distribution.
-        blocks : list of str of length n_blocks
-            Names of the blocks.
-        kinds : array-like of str of shape (n_samples,), default=None
-            The kind of anomaly of each input, for a curve for each kind.
-        block : str, default=None
-            The block whose weight is varied; None takes the last.
-        used : float, default=None
-            A weight to mark; None marks none.
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        LayerWeightDisplay
-            The display, drawn.
-        """
-        shape = ("n_samples", "n_blocks")
-        scores = check_numbers(block_scores, "block_scores", shape, finite=False)
         # Infinity has no weighted mean.
         scores = np.clip(scores, -FARTHEST, FARTHEST)
-        blocks = check_names(blocks, "blocks", scores.shape[1], "columns")
-        if len(set(blocks)) < max(2, len(blocks)):
-            raise ValueError(
-                f"blocks must be two or more different names; got {brief(blocks)}."
-            )
-        y_true = check_signs(y_true, len(scores), "y_true", both=True)
-        place = _find_block(block, blocks)
+        place = _find_block(block, names)
         rest = np.delete(scores, place, axis=1).mean(axis=1)
         mixtures = [w * scores[:, place] + (1 - w) * rest for w in _WEIGHTS]
         curves = {
-            kind: np.array([auroc(y_true[rows], m[rows]) for m in mixtures])
-            for kind, rows in _rows_by_kind(y_true, kinds).items()
+            kind: np.array([auroc(y[rows], m[rows]) for m in mixtures])
+            for kind, rows in _rows_by_kind(y, kinds).items()
         }
         return cls(
             weights=_WEIGHTS,
             curves=curves,
-            blocks=blocks,
-            block=blocks[place],
-            used=used,
+            blocks=list(names),
+            block=names[place],
+            used=float(detector._weights[place]),
         ).plot(ax)
 
     @property

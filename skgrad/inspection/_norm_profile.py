@@ -5,11 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._messages import naming
-from ._display import (
-    COLORS,
-    Display,
-    check_matplotlib,
-)
+from ._display import COLORS, Display, check_matplotlib, check_names
 from ._layer_norms import layer_norms
 
 _BAND = (5, 50, 95)
@@ -21,8 +17,9 @@ _FEW = 6
 class NormProfileDisplay(Display):
     """The norms of inputs over the layers, against the in-distribution band.
 
-    Each line is one input. Where it leaves the band of the in-distribution inputs, the
-    gradients (or activations) of that layer are unusual.
+    Each line is one input. Where it leaves the band, which holds the middle nine tenths
+    of the in-distribution inputs in each layer, the gradients (or activations) of that
+    layer are unusual.
 
     Parameters
     ----------
@@ -41,20 +38,12 @@ class NormProfileDisplay(Display):
 
     See Also
     --------
-    layer_norms : The numbers.
-    ContributionDisplay : Which layers a detector reacted to.
+    layer_norms : The numbers and their units.
 
     Notes
     -----
-    The band holds the middle nine tenths of the in-distribution inputs in each layer,
-    so about one in ten in-distribution inputs leaves it in any one layer. Norms have
-    the units of the loss per unit of weight, or those of the layer's output. A norm of
+    About one in ten in-distribution inputs leaves the band in any one layer. A norm of
     0 has no place on a logarithmic scale and is drawn at the smallest of the others.
-
-    References
-    ----------
-    Lee, Prabhushankar, AlRegib (2022), "Gradient-Based Adversarial and
-    Out-of-Distribution Detection", Fig. 3.
 
     Examples
     --------
@@ -76,11 +65,12 @@ class NormProfileDisplay(Display):
     name: str | None = None
 
     def __post_init__(self):
-        self._check("norms", ("n_inputs", "n_layers"), low=0)
+        self.norms, self.norms_id = np.asarray(self.norms), np.asarray(self.norms_id)
         n_inputs, n_layers = self.norms.shape
-        self._check("norms_id", ("n_in_distribution", n_layers), low=0)
-        self._check_names("layers", n_layers, "columns of norms")
-        self._check_names("input_names", n_inputs, "inputs")
+        self.layers = check_names(self.layers, "layers", n_layers, "columns of norms")
+        if self.input_names is not None:
+            names = check_names(self.input_names, "input_names", n_inputs, "inputs")
+            self.input_names = names
 
     @property
     def band(self):
@@ -102,27 +92,24 @@ class NormProfileDisplay(Display):
         ax=None,
         name=None,
     ):
-        """Measure inputs and draw their norms.
+        """Measure inputs by `layer_norms`, and draw their norms.
 
         Parameters
         ----------
         model : torch.nn.Module or fitted skorch net
-            A classifier that returns logits (n_samples, n_classes). It is never
-            changed.
+            A classifier that returns logits. It is never changed.
         X : array-like of shape (n_inputs, *input_shape)
-            The inputs to look at, one or several.
+            The inputs to look at.
         X_test : array-like of shape (n_in_distribution, *input_shape)
             In-distribution inputs, preferably ones that the model was not trained on.
         quantity : {"gradients", "activations"}, default="gradients"
-            What is measured, see :func:`layer_norms`.
+            What is measured.
         layers : str or array-like of str, default=None
-            Layer names, as in ``model.named_modules()``. None takes all convolutions
-            and linear layers.
+            Layer names; None takes all convolutions and linear layers.
         batch_size : int, default=128
             Samples per pass.
         device : str or torch.device, default=None
-            Where to compute; None is the model's own device. Another one works on a
-            private copy.
+            Where to compute; None is the model's own device.
         input_names : array-like of str of shape (n_inputs,), default=None
             Names of the inputs, for the legend.
         ax : matplotlib.axes.Axes, default=None
@@ -175,8 +162,7 @@ class NormProfileDisplay(Display):
         rotated = {"rotation": 90} if sum(map(len, self.layers)) > 60 else {}
         ax.set_xticks(places, self.layers, **rotated)
         ax.set_title(self.name or "")
-        ax.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
-        _make_room_for_legend(ax)
+        ax.legend(fontsize="small", ncols=2)
 
     def _floor(self):
         """Return what zeros are drawn as."""
@@ -194,13 +180,3 @@ class NormProfileDisplay(Display):
         if i == 0:  # one entry of the legend for all lines
             style["label"] = f"{n_inputs} inputs" if n_inputs > 1 else "the input"
         return style
-
-
-def _make_room_for_legend(ax):
-    """Extend a logarithmic axis upwards, so that the legend hides no line."""
-    n_rows = -(-len(ax.get_legend().get_texts()) // 2)
-    share = 0.03 + 0.07 * min(n_rows, 8)
-    low, high = ax.dataLim.intervaly
-    # Not by set_ylim, as other axes may share this one.
-    ax.update_datalim([(0, high * (high / low) ** (share / (1 - share)))])
-    ax.autoscale_view()

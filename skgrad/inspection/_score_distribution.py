@@ -13,7 +13,6 @@ from ._display import (
     Display,
     Spread,
     check_matplotlib,
-    check_number,
     check_numbers,
     label_asinh_axis,
 )
@@ -26,8 +25,9 @@ _FEW, _WIDE, _FINE = 150, 15, 40
 class ScoreDistributionDisplay(Display):
     """Scores of in-distribution inputs and anomalies, the threshold and both errors.
 
-    Where the two distributions overlap, every threshold makes errors; the picture shows
-    where it lies and how many it makes on either side.
+    Scores of different detectors have different units, so they are drawn as distances
+    from the in-distribution median in in-distribution interquartile ranges, on an asinh
+    scale: linear near 0, logarithmic far away.
 
     Parameters
     ----------
@@ -39,12 +39,6 @@ class ScoreDistributionDisplay(Display):
         Lower scores are rejected. None draws none.
     name : str, default=None
         Name of the detector, the title.
-
-    Notes
-    -----
-    Scores of different detectors have different units, so they are drawn as distances
-    from the in-distribution median in in-distribution interquartile ranges, on an
-    asinh scale: linear near 0, logarithmic far away.
 
     Examples
     --------
@@ -74,14 +68,13 @@ class ScoreDistributionDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator, X, y, *, ax=None, name=None):
-        """Draw how a fitted detector scores labelled inputs.
+        """Draw how a fitted detector scores labelled inputs, relative to its threshold.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted outlier detector or binary classifier, or a pipeline that ends in
-            one. Its scores are those relative to its threshold, ``decision_function``;
-            of a classifier the log-odds against an anomaly.
+            A fitted outlier detector, or a binary classifier, whose scores are the
+            log-odds against an anomaly.
         X : array-like of shape (n_samples, *input_shape)
             Inputs that the estimator was not fitted on.
         y : array-like of shape (n_samples,)
@@ -129,7 +122,7 @@ class ScoreDistributionDisplay(Display):
         return cls(
             scores_id=y_score[y_true == 1],
             scores_anomaly=y_score[y_true == -1],
-            threshold=check_number(threshold, "threshold"),
+            threshold=threshold,
             name=name,
         ).plot(ax)
 

@@ -11,21 +11,9 @@ MOST_EXACT = 5
 def make_plans(n_players, n_plans, random_state):
     """Choose coalitions, and how their worths add up to Shapley values.
 
-    Parameters
-    ----------
-    n_players : int
-        Number of players, G.
-    n_plans : int
-        Number of plans; each gives an unbiased estimate by itself.
-    random_state : RandomState
-        Draws the orders in which the players join.
-
-    Returns
-    -------
-    list of (ndarray of bool of shape (n_coalitions, G), ndarray of shape \
-            (G, n_coalitions))
-        Of each plan the members of each coalition, and the weights:
-        values = weights @ worths.
+    Each plan gives an unbiased estimate by itself. It holds the members of each
+    coalition (n_coalitions, n_players) and weights (n_players, n_coalitions): values =
+    weights @ worths.
     """
     if n_players <= MOST_EXACT:
         return [_all_coalitions(n_players)] * n_plans

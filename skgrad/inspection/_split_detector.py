@@ -117,13 +117,7 @@ def as_one_input(x, X_test):
     if hasattr(x, "to_frame"):  # a row of a data frame
         x = x.to_frame().T
     if not hasattr(x, "shape"):
-        try:
-            x = np.asarray(x)
-        except ValueError as error:
-            raise ValueError(
-                f"x must be one input; got a ragged {type(x).__name__}. Of a pair "
-                "(x, y) of a Dataset, give x."
-            ) from error
+        x = to_array(x, "x")
     template = one_sample(X_test)
     n_axes = np.ndim(template)
     if len(x.shape) == n_axes - 1:

@@ -2,7 +2,6 @@
 
 import inspect
 import pickle
-import subprocess
 import sys
 
 import matplotlib.pyplot as plt
@@ -75,12 +74,7 @@ def layer_scores():
 
 def layer_weights():
     detector = PerClassSVDD(blocks=[3, 2], random_state=0).fit(X)
-
-    def data(display):
-        scores = detector.block_scores(X_TEST)
-        return (Y, scores, display.blocks), {"kinds": KINDS, "used": display.used}
-
-    return (detector, X_TEST, Y), {"kinds": KINDS}, data
+    return (detector, X_TEST, Y), {"kinds": KINDS}
 
 
 def norm_profile():
@@ -213,29 +207,16 @@ def test_wrong_axes_are_rejected():
         display.plot(plt.figure().add_axes((0, 0, 1, 1)))
 
 
-@pytest.mark.slow
-def test_importing_needs_no_matplotlib():
-    code = "import sys, skgrad.inspection; print('matplotlib' in sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "False"
-
-
 @pytest.mark.parametrize(
     ("values", "options", "match"),
     [
         (["a", "b"], {}, "values must hold numbers; got dtype"),
-        ([1.0, np.nan], {}, "must hold numbers, finite; got NaN or infinity in 1 of 2"),
-        ([1.0, np.inf], {}, "got NaN or infinity in 1 of 2 values"),
+        ([1.0, np.inf], {}, "must hold numbers, finite; got NaN or infinity in 1 of 2"),
         ([1.0, np.nan], {"finite": False}, "must hold numbers, not NaN"),
-        ([[1.0]], {"shape": ("n",)}, r"values must be of shape \(n,\).*got \(1, 1\)"),
-        ([], {"shape": ("n",)}, r"no axis empty; got \(0,\)"),
-        ([[1, 2]], {"shape": ("n", 3)}, r"shape \(n, 3\), .*got \(1, 2\)"),
-        ([0, 1.2], {"low": 0, "high": 1}, "between 0 and 1; got values from 0 to 1.2"),
-        ([0.5, 1.0], {"whole": True}, "values must hold whole numbers"),
+        ([[1.0]], {}, r"values must be of shape \(n,\).*got \(1, 1\)"),
+        ([], {}, r"no axis empty; got \(0,\)"),
     ],
 )
 def test_wrong_numbers_are_rejected(values, options, match):
     with pytest.raises(ValueError, match=match):
-        check_numbers(values, "values", **options)
+        check_numbers(values, "values", ("n",), **options)

@@ -139,19 +139,6 @@ def test_layers_inside_attention_have_no_activations():
     assert names == [["attention.out_proj", "head"], ["head"]]
 
 
-@pytest.mark.parametrize(
-    ("norms", "options", "match"),
-    [
-        (np.ones((1, 3)), {}, r"norms_id must be of shape \(n_in_distribution, 3\)"),
-        (-np.ones((1, 2)), {}, "norms must lie between 0 and inf"),
-        (np.ones((1, 2)), {"input_names": ["a", "b"]}, "each of the 1 inputs"),
-    ],
-)
-def test_wrong_data_are_rejected(norms, options, match):
-    with pytest.raises(ValueError, match=match):
-        draw(norms, np.ones((3, 2)), ["a", "b"], **options)
-
-
 def test_errors_about_in_distribution_inputs_name_them():
     model = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="must be finite") as caught:

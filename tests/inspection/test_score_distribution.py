@@ -105,12 +105,6 @@ def test_infinite_scores_are_drawn():
     display.figure_.canvas.draw()
 
 
-@pytest.mark.parametrize("threshold", ["low", np.nan])
-def test_wrong_thresholds_are_rejected(threshold):
-    with pytest.raises(ValueError, match="threshold must be a number or None; got"):
-        ScoreDistributionDisplay.from_predictions(Y, SCORES, threshold=threshold)
-
-
 def test_single_precision_is_drawn_too():
     parts = {"scores_id": SCORES[:4], "scores_anomaly": SCORES[4:]}
     parts = {name: scores.astype(np.float32) for name, scores in parts.items()}
