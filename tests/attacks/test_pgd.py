@@ -83,3 +83,14 @@ def test_tiny_gradients_are_normalised():
         net.weight.mul_(1e-25)
     result = pgd(net, ROW, eps=0.1, norm="l2", random_start=False)
     assert_allclose(result.l2, 0.1, rtol=1e-5)
+
+
+def test_model_never_sees_inputs_beyond_the_bounds():
+    class Strict(nn.Linear):
+        def forward(self, x):
+            assert ((x >= 0) & (x <= 1)).all()
+            return super().forward(x)
+
+    net = seeded(lambda: Strict(4, 3))
+    result = pgd(net, images(20, (4,)), eps=0.5, n_steps=2, random_state=0)
+    assert result.linf.max() > 0.3
