@@ -196,7 +196,7 @@ plt.show()
 # -------------------
 # An operator knows two prices: that of checking an input in vain, and that of trusting
 # an anomaly; and has a guess how many of the inputs are anomalies. The expected cost
-# then tells the rate of false alarms to ask for. Here an anomaly let through costs as
+# then gives the rate of false alarms to ask for. Here an anomaly let through costs as
 # much as 50 inputs checked in vain, and the anomalies are the hard ones.
 score, strange = (guard.score_samples(X) for X in (digits.X_test, attack.X_adv))
 strange = strange[attack.success]

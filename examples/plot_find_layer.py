@@ -2,7 +2,7 @@
 Find the layer
 ==============
 
-Paper C judges an input by two layers: the logits, and the one layer that tells
+Paper C judges an input by two layers: the logits, and the one layer that separates
 anomalies best. Here you find that layer, with anomalies of your own and without any,
 and see what the choice is worth.
 """
@@ -21,8 +21,8 @@ net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 # %%
 # Choose without any anomaly
 # --------------------------
-# Of each layer a support vector data description is fitted on half of the inputs, and
-# told the other half and anomalies apart. Without anomalies it makes some: noise,
+# For each layer a support vector data description is fitted on half of the inputs and
+# has to separate the other half from anomalies. If you give none, some are made: noise,
 # digits with noise, with their pixels shuffled, and blends of two.
 from skgrad import MostDiscriminativeLayer
 
