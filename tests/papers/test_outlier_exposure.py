@@ -56,7 +56,7 @@ def test_confidence_falls_on_outliers_and_accuracy_stays():
     network = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 3))
     net = train_network(network, X, y, learning_rate=0.05)
     before = {k: v.clone() for k, v in net.module_.state_dict().items()}
-    options = {"max_epochs": 20, "learning_rate": 0.05, "batch_size": 50}
+    options = {"max_epochs": 8, "learning_rate": 0.05, "batch_size": 50}
 
     def confidence(net):
         return net.predict_proba(ring[200:]).max(axis=1).mean()
