@@ -89,46 +89,34 @@ def test_equal_to_the_mean_over_all_orders():
     np.testing.assert_allclose(found.contributions[0], expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_columns", [4, 7])
-def test_contributions_add_up_to_the_fall_of_the_score(n_columns):
-    X, X_test = normal(5, n_columns) * 3, normal(20, n_columns, seed=1)
-    options = {"n_permutations": 20, "random_state": 0}
-    found = score_contributions(SCORER, X, X_test, **options)
-    usual = interacting(X_test)
+def test_sampled_values_are_close_to_exact_ones():
+    x, X_test = normal(1, 5), normal(1, 5, seed=1)
+    exact = score_contributions(SCORER, x, X_test, n_permutations=1).contributions[0]
+    # A sixth column that the detector ignores makes it sample.
+    scorer = Scorer(lambda X: interacting(X[:, :5]))
+    arguments = scorer, np.c_[x, 7.0], np.c_[X_test, 0.0]
+    found = score_contributions(*arguments, n_permutations=600, random_state=0)
+    np.testing.assert_allclose(found.contributions[0], [*exact, 0], atol=0.1)
+    assert found.contributions[0, 5] == 0
+
+
+def test_samples_add_up_whatever_else_is_explained(monkeypatch):
+    X, X_test = normal(5, 7) * 3, normal(20, 7, seed=1)
+
+    def explain(X, seed=3):
+        options = {"n_permutations": 20, "random_state": seed}
+        return score_contributions(SCORER, X, X_test, **options)
+
+    found, usual = explain(X), interacting(X_test)
+    whole = found.contributions
     np.testing.assert_allclose(found.scores, interacting(X))
     np.testing.assert_allclose(found.reference_scores, usual.mean())
     fall = (usual.mean() - interacting(X)) / iqr(usual)
-    np.testing.assert_allclose(found.contributions.sum(axis=1), fall, atol=1e-12)
-
-
-def test_sampled_values_are_close_to_exact_ones():
-    x, X_test = normal(1, 5), normal(1, 5, seed=1)
-    exact = score_contributions(SCORER, x, X_test, n_permutations=1)
-    # A sixth column that the detector ignores makes it sample.
-    x, X_test = np.c_[x, 7.0], np.c_[X_test, 0.0]
-    sampled = score_contributions(
-        Scorer(lambda X: interacting(X[:, :5])),
-        x,
-        X_test,
-        n_permutations=600,
-        random_state=0,
-    ).contributions[0]
-    assert sampled[5] == 0
-    np.testing.assert_allclose(sampled[:5], exact.contributions[0], atol=0.1)
-
-
-def test_other_inputs_and_block_size_change_nothing(monkeypatch):
-    X, X_test = normal(5, 7), normal(20, 7, seed=1)
-
-    def contribute(X, seed=3):
-        options = {"n_permutations": 6, "random_state": seed}
-        return score_contributions(SCORER, X, X_test, **options).contributions
-
-    whole = contribute(X)
-    np.testing.assert_allclose(contribute(X[3:4])[0], whole[3], atol=1e-12)
+    np.testing.assert_allclose(whole.sum(axis=1), fall, atol=1e-12)
+    np.testing.assert_allclose(explain(X[3:4]).contributions[0], whole[3], atol=1e-12)
+    assert np.abs(explain(X, seed=4).contributions - whole).max() > 1e-6
     monkeypatch.setattr(_contributions, "_MOST_VALUES", 1)
-    np.testing.assert_allclose(contribute(X), whole, atol=1e-12)
-    assert np.abs(contribute(X, seed=4) - whole).max() > 1e-6
+    np.testing.assert_allclose(explain(X).contributions, whole, atol=1e-12)
 
 
 def with_logits(values, classes):
@@ -291,14 +279,9 @@ def test_infinite_scores_give_finite_contributions():
     ],
 )
 def test_wrong_arguments_are_rejected(change, match):
-    arguments = {
-        "estimator": SCORER,
-        "X": normal(2, 3),
-        "X_test": normal(9, 3),
-        **change,
-    }
+    arguments = {"X": normal(2, 3), "X_test": normal(9, 3), **change}
     with pytest.raises(ValueError, match=match):
-        score_contributions(**arguments)
+        score_contributions(SCORER, **arguments)
 
 
 def test_other_estimators_are_rejected():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import AnyShape, AnyWidth, BatchNormNet, images, seeded
+from networks import AnyWidth, BatchNormNet, images, seeded
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -56,18 +56,18 @@ def test_matrices_are_those_of_the_weights(sign):
     assert display.classes is None
 
 
-def test_transformer_and_model_are_unchanged():
-    model = BatchNormNet().train()
-    transformer = CosineSimilarityMatrixTransformer(model, channel_reduction="max")
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    display = from_estimator(transformer, images(2, (2, 5, 5)))
-    assert model.training
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+def test_settings_of_the_transformer_are_used_and_kept():
+    model, X = BatchNormNet(), images(2, (2, 5, 5))
+    transformer = CosineSimilarityMatrixTransformer(
+        model, channel_reduction="max", input_shape=(2, 5, 5)
+    )
+    display = from_estimator(transformer, X.reshape(2, 50))
+    whole = from_estimator(model, X)
+    assert np.abs(whole.matrices - display.matrices).max() > 0.01
+    # Flat rows are drawn in the shape of the model.
+    np.testing.assert_array_equal(whole.inputs, display.inputs)
     assert transformer.output == "statistics"
     assert not hasattr(transformer, "n_classes_")
-    # Its settings are used.
-    whole = from_estimator(model, images(2, (2, 5, 5)))
-    assert np.abs(whole.matrices - display.matrices).max() > 0.01
 
 
 def test_steps_before_the_transformer_are_applied():
@@ -82,13 +82,6 @@ def test_steps_before_the_transformer_are_applied():
     # Where no steps stand before it, nothing needs to be fitted.
     display = from_estimator(make_geometric_gradient_detector(net), X[:2])
     assert display.matrices.shape == (2, 4, 4)
-
-
-def test_flat_rows_are_drawn_in_the_shape_of_the_model():
-    transformer = CosineSimilarityMatrixTransformer(AnyShape(), input_shape=(1, 2, 3))
-    display = from_estimator(transformer, rows(1))
-    assert display.inputs.shape == (1, 1, 2, 3)
-    assert len(display.axes_[0, 0].images) == 1
 
 
 def test_largest_classes_are_named():
@@ -122,14 +115,8 @@ def test_frame_is_that_of_the_predicted_class():
 
 
 @pytest.mark.parametrize(
-    ("shape", "drawn"),
-    [
-        ((3, 4, 4), "images"),
-        ((2, 9), "lines"),
-        ((6,), "patches"),
-        # Matrices alone, as nothing is known about such inputs.
-        ((2, 4, 4), None),
-    ],
+    ("shape", "drawn"),  # of unknown shapes the matrices alone
+    [((3, 4, 4), "images"), ((2, 9), "lines"), ((6,), "patches"), ((2, 4, 4), None)],
 )
 def test_inputs_are_drawn_by_their_shape(shape, drawn):
     inputs = np.ones((1, *shape), dtype="uint8")

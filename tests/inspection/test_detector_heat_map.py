@@ -1,9 +1,9 @@
 """Heat maps of detectors and anomalies: the numbers in them."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
@@ -49,12 +49,8 @@ def test_cells_are_shares_of_ordered_pairs():
 def test_detectors_are_scored():
     rng = np.random.default_rng(0)
     X_test, X_anomaly = rng.normal(size=(50, 3)), 2 * rng.normal(size=(30, 3))
-    detectors = {
-        f"{n} trees": IsolationForest(n_estimators=n, random_state=0).fit(
-            rng.normal(size=(50, 3))
-        )
-        for n in (2, 9)
-    }
+    forest = IsolationForest(n_estimators=9, random_state=0)
+    detectors = {f"on {n}": clone(forest).fit(X_test[:n]) for n in (20, 40)}
     anomalies = {"wide": X_anomaly, "none": X_anomaly[:0]}
     display = DetectorHeatMapDisplay.from_estimator(detectors, X_test, anomalies)
     y = np.repeat([1, -1], [50, 30])
@@ -80,20 +76,6 @@ def test_another_metric(metric):
     assert display.ax_.images[0].get_clim() == (0, 100)
 
 
-def test_numbers_shrink_with_the_axes_and_are_left_out_where_too_small():
-    rng = np.random.default_rng(0)
-    sizes = []
-    for n_kinds in (3, 8, 60):
-        ax = plt.subplots(1, 2, layout="constrained", figsize=(10, 3))[1][1]
-        display = DetectorHeatMapDisplay(
-            values=rng.uniform(size=(2, n_kinds)),
-            detectors=["a", "b"],
-            anomalies=[f"kind {i}" for i in range(n_kinds)],
-        ).plot(ax)
-        sizes.append(display.ax_.texts[0].get_fontsize() if ax.texts else 0)
-    assert sizes[0] == 8 > sizes[1] > 4 > sizes[2] == 0
-
-
 def test_metric_may_be_a_function():
     def share_below(y, scores):
         return np.mean(scores[y == -1] < 3)
@@ -112,7 +94,6 @@ def test_metric_may_be_a_function():
         (ID, {"goods": {"a": [1]}}, "auroc", ValueError, "'goods'.* mean 'good'"),
         (ID, ANOMALIES, "auc", ValueError, "metric must be one of.*mean 'auroc'"),
         (ID, {"bad": {"a": [np.nan]}}, "auroc", ValueError, r"\['bad'\]\['a'\] must"),
-        ({"bad": [[1]]}, {"bad": {"a": [1]}}, "auroc", ValueError, "must be of shape"),
     ],
 )
 def test_wrong_scores_are_rejected(scores_id, scores_anomaly, metric, error, match):
@@ -120,14 +101,6 @@ def test_wrong_scores_are_rejected(scores_id, scores_anomaly, metric, error, mat
         DetectorHeatMapDisplay.from_predictions(
             scores_id, scores_anomaly, metric=metric
         )
-
-
-def test_wrong_estimators_are_rejected():
-    X = np.ones((3, 2))
-    with pytest.raises(TypeError, match="estimators must be a dict of detectors"):
-        DetectorHeatMapDisplay.from_estimator([IsolationForest()], X, {"a": X})
-    with pytest.raises(TypeError, match="X_anomaly must be a dict of anomalies"):
-        DetectorHeatMapDisplay.from_estimator({"a": IsolationForest()}, X, X)
 
 
 @pytest.mark.parametrize("name", ["X_test", "X_anomaly['noise']"])

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -15,9 +14,9 @@ from skgrad import MostDiscriminativeLayer
 from skgrad.inspection import LayerScoreDisplay
 
 
-def draw(values, chosen=None, ax=None, **options):
+def draw(values, chosen=None, **options):
     data = {"layers": list(values), "values": list(values.values()), **options}
-    return LayerScoreDisplay(**data, chosen=chosen).plot(ax)
+    return LayerScoreDisplay(**data, chosen=chosen).plot()
 
 
 VALUES = {"conv1": 0.9, "conv2": 0.4, "fc1": 0.75}
@@ -77,30 +76,22 @@ def test_the_chosen_layer_is_marked():
     assert "detection error, % (lower is better" in none.ax_.get_xlabel()
 
 
-@pytest.mark.parametrize(("n_layers", "small"), [(3, True), (40, False), (200, False)])
-def test_names_never_overlap(n_layers, small):
-    rng = np.random.default_rng(0)
-    values = {
-        f"a.very.long.path.of.modules.layer{i}.block.conv": rng.uniform()
-        for i in range(n_layers)
-    }
-    chosen = list(values)[n_layers // 2]
-    ax = plt.subplots(2, 2, layout="constrained")[1][0, 1] if small else None
-    display = draw(values, chosen, ax=ax)
+@pytest.mark.parametrize("n_layers", [3, 200])
+def test_names_never_overlap(n_layers):
+    names = [
+        f"a.very.long.path.of.modules.layer{i}.block.conv" for i in range(n_layers)
+    ]
+    values = dict(zip(names, np.linspace(0, 1, n_layers), strict=True))
+    display = draw(values, names[n_layers // 2])
     display.figure_.canvas.draw()
     labels = display.ax_.get_yticklabels()
     boxes = [label.get_window_extent() for label in labels]
-    assert all(
-        above.y0 > below.y0 + 0.5 * above.height for above, below in pairwise(boxes)
-    )
+    pairs = list(pairwise(boxes))
+    assert all(above.y0 > below.y0 + 0.5 * above.height for above, below in pairs)
     # Cut to their ends, and that of the chosen one is among them.
-    assert all(
-        len(label) == 32 and label.startswith("…") for label in written(display.ax_)
-    )
+    assert {(len(name), name[0]) for name in written(display.ax_)} == {(32, "…")}
     assert [label.get_fontweight() for label in labels].count("bold") == 1
     assert len(labels) >= min(n_layers, 8)
-    if n_layers <= 40 and not small:
-        assert len(labels) == n_layers
 
 
 def test_wrong_arguments_are_rejected(choice):

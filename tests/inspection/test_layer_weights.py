@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.ensemble import IsolationForest
-from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -87,20 +86,20 @@ def test_curves_are_drawn_in_percent():
         ({"kinds": ["a"]}, "kinds must hold one name for each of the 40"),
         ({"block": "conv9"}, "block must be None or one of 'block 0', 'logits'; got"),
         ({"y": np.ones(40)}, "y must label some inputs -1"),
+        (
+            {"estimator": ClassConditionalGaussian(blocks=[3, 2]).fit(X_TRAIN)},
+            r"two blocks.*'block 0 \+ logits'",
+        ),
+        ({"estimator": PerClassSVDD()}, "not fitted"),
     ],
 )
-def test_wrong_options_are_rejected(options, match):
+def test_wrong_arguments_are_rejected(options, match):
     with pytest.raises(ValueError, match=match):
-        LayerWeightDisplay.from_estimator(svdd(), X, **{"y": Y, **options})
+        LayerWeightDisplay.from_estimator(
+            **{"estimator": svdd(), "X": X, "y": Y, **options}
+        )
 
 
-def test_wrong_estimators_are_rejected():
-    with pytest.raises(
-        TypeError, match=r"must be a ClassConditionalDetector.*Isolation"
-    ):
+def test_other_detectors_are_rejected():
+    with pytest.raises(TypeError, match=r"a ClassConditionalDetector.*Isolation"):
         LayerWeightDisplay.from_estimator(IsolationForest().fit(X), X, Y)
-    joint = ClassConditionalGaussian(blocks=[3, 2]).fit(X_TRAIN)
-    with pytest.raises(ValueError, match=r"two blocks.*'block 0 \+ logits'"):
-        LayerWeightDisplay.from_estimator(joint, X, Y)
-    with pytest.raises(NotFittedError):
-        LayerWeightDisplay.from_estimator(PerClassSVDD(), X, Y)
