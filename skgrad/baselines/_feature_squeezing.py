@@ -143,7 +143,8 @@ class FeatureSqueezing(BaseModelDetector):
     def _features(self, module, batch):
         squeezed = []
         if self.bit_depth is not None:
-            squeezed.append(_round(batch, *self._limits(module), self.bit_depth))
+            low, high = self._limits(module)
+            squeezed.append(_round(batch, low, high, self.bit_depth))
         if self.median_size is not None:
             squeezed.append(_median(batch, self.median_size))
         p = _probabilities(module, batch)

@@ -231,8 +231,9 @@ class PyTorchOODDetector(BaseModelDetector):
                 f"detector {self._name()} needs a model whose logits a torch.nn.Linear "
                 "returns. Pass a function of the torch module in place of the name."
             )
-        weight, bias = head.weight.detach(), head.bias
-        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
+        weight = head.weight.detach()
+        zeros = weight.new_zeros(len(weight))
+        bias = zeros if head.bias is None else head.bias.detach()
         encoder = _HeadInput(self.module_, head)
         return {"encoder": encoder, "head": head, "w": weight, "b": bias}
 

@@ -98,7 +98,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     parameter that enters the logits in another way, or in two ways, goes through
     autograd one sample at a time, which then is the cost: see ``routes_``. A model in
     which values may decide on the order of samples costs one more backward pass per
-    batch, to check the order. ``batch_size`` changes norms by rounding only.
+    loss, to check the order. ``batch_size`` changes norms by rounding only.
 
     The columns have the names and the order of ``model.named_parameters()``. A
     parameter shared between layers is one column, with the norm of its whole gradient.

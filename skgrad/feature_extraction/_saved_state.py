@@ -15,7 +15,10 @@ _LOADING: ContextVar = ContextVar("loading", default=None)
 
 
 class SavedStateMixin:
-    """Mixin of estimators whose state in a file differs from that in a pickle."""
+    """Mixin of estimators whose state in a file differs from that in a pickle.
+
+    It comes before a class with ``__getstate__`` and ``__setstate__``.
+    """
 
     def _to_saved(self, state, networks):
         """Return the state for a file; `networks` identifies networks left out."""
@@ -26,7 +29,7 @@ class SavedStateMixin:
         return state
 
     def __getstate__(self):
-        state = dict(super().__getstate__())
+        state = dict(super().__getstate__())  # type: ignore[call-overload]
         networks = _SAVING.get()
         return state if networks is None else self._to_saved(state, networks)
 
@@ -34,7 +37,7 @@ class SavedStateMixin:
         networks = _LOADING.get()
         if networks is not None:
             state = self._from_saved(state, networks)
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]
 
 
 class LeftOutNetworks:
