@@ -7,7 +7,8 @@ from sklearn.utils import Bunch
 from skgrad import CosineSimilarityMatrixTransformer
 from skgrad.feature_extraction import predict_logits
 from skgrad.torch_engine.batching import prepare_batch
-from skgrad.torch_engine.input_gradients import loss_input_gradient
+from skgrad.torch_engine.cotangents import class_cotangent
+from skgrad.torch_engine.input_gradients import input_gradient
 from skgrad.torch_engine.model_state import frozen, placement
 from skgrad.torch_engine.scaling import unit
 
@@ -76,7 +77,9 @@ def loss_alignment(
 
 def _alignment(model, x, nearby, classes):
     # Scaled by a positive factor, which does not change the cosine.
-    gradient = loss_input_gradient(model, nearby, classes)
+    gradient, _ = input_gradient(
+        model, nearby, lambda logits: class_cotangent(logits, classes)
+    )
     # <-g, x - nearby> = <g, nearby - x>
     ascent, away = (unit(part.flatten(1)) for part in (gradient, nearby - x))
     return (ascent * away).sum(dim=1).clamp(-1, 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,27 +40,14 @@ def as_names(layers: Any, parameter: str = "layers") -> list[str]:
 def find_layers(
     module: nn.Module, layers: Sequence[str], *, head: str | None = None
 ) -> dict[str, nn.Module]:
-    """Look up layers by name, in the order of the names.
+    """Look up layers by name in ``module.named_modules()``, in the order of the names.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model.
-    layers : sequence of str
-        Names in ``module.named_modules()``; `LOGITS` stands for what the model
-        returns and is left out of the result.
-    head : str, optional
-        The layer whose input `PENULTIMATE` stands for, from
-        `skgrad.torch_engine.head.resolve_penultimate`.
-
-    Raises
-    ------
-    ValueError
-        If a name does not exist or comes twice, or there is none.
+    `LOGITS`, what the model returns, is left out of the result. ``head`` is the layer
+    whose input `PENULTIMATE` stands for, from `head.resolve_penultimate`. Raises
+    ValueError if a name does not exist or comes twice, or there is none.
     """
     named = dict(module.named_modules(remove_duplicate=False))
-    valid = [LOGITS, PENULTIMATE, *(name for name in named if name)]
-    valid = list(dict.fromkeys(valid))
+    valid = list(dict.fromkeys([LOGITS, PENULTIMATE, *filter(None, named)]))
     if head is not None:
         named[PENULTIMATE] = named[head]
     if not layers:
@@ -85,37 +73,15 @@ def layer_activations(
     head: str | None = None,
     gradients: bool = False,
 ) -> list[Tensor]:
-    """Compute the pooled outputs of several layers in one forward pass.
+    """Compute the pooled outputs of layers in one forward pass, up to the deepest one.
 
-    The pass ends with the deepest layer asked for.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    layers, head
-        As for `find_layers`.
-    pooling : {"mean", "max", "none"}
-        What becomes of the axes after the second: averaged (paper C, Sec. 4), the
-        largest value, or flattened into columns.
-    whole : bool, default=False
-        Run the pass to its end nevertheless, which shows if a layer is called again.
-    gradients : bool, default=False
-        Whether the results stay in the graph of ``x``, where gradients are enabled.
-
-    Returns
-    -------
-    list of Tensor of shape (n_samples, n_channels)
-        One block of columns per layer, in the order asked for.
-
-    Raises
-    ------
-    ValueError
-        If a layer is never called, called again before the pass ends, returns no
-        floating-point tensor with one row per sample, or one with NaN or infinite
-        values; or if `find_layers` does not find it.
+    Returns one block of columns (n_samples, n_channels) per layer, in the order of the
+    names. The model is held by ``frozen(module)``; for ``layers`` and ``head`` see
+    `find_layers`, for ``pooling`` `POOLINGS`. With ``whole`` the pass runs to its end,
+    which shows if a layer is called again. With ``gradients`` the results stay in the
+    graph of ``x``, where gradients are enabled. Raises ValueError if a layer is never
+    called, called again, or returns anything but finite floating-point values with one
+    row per sample.
     """
     found: dict[str, Tensor] = {}
     wanted = find_layers(module, layers, head=head)
@@ -123,9 +89,8 @@ def layer_activations(
     enough = None if whole or LOGITS in layers else len(wanted)
     with ExitStack() as hooks:
         for name, layer in wanted.items():
-            keep = _OutputHook(
-                name, found, POOLINGS[pooling], len(x), enough, gradients
-            )
+            pool = POOLINGS[pooling]
+            keep = _OutputHook(name, found, pool, len(x), enough, gradients)
             if name == PENULTIMATE and head is not None:
                 handle = layer.register_forward_pre_hook(keep.input)
             else:
@@ -156,8 +121,7 @@ def layer_input_gradient(
     """Compute the gradient at the input of a function of one layer's pooled output.
 
     ``objective`` takes the pooled output (n_samples, n_channels) and returns one value
-    per row (n_samples,), of that row alone. Cost: one forward pass and one backward
-    pass, both up to that layer.
+    per row, of that row alone. Cost: one pass each way, both up to that layer.
     """
     with torch.enable_grad():
         leaf = x.detach().clone().requires_grad_(True)
@@ -176,8 +140,8 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
 
     These are the modules without children that have parameters, are called once and
     return a finite floating-point tensor of two or more axes with one row per sample.
-    The layer that returns the logits is left out, and so is one named `LOGITS`, which
-    stands for them. ``module`` is held by ``frozen``; a few inputs suffice as ``x``.
+    The layer that returns the logits is left out, and so is one named `LOGITS`. A few
+    inputs suffice as ``x``; ``module`` is held by ``frozen``.
     """
     outputs: dict[str, Tensor | None] = {}
     with ExitStack() as hooks:
@@ -253,27 +217,19 @@ class _StopForward(BaseException):
     """End a forward pass. It is no Exception, so that no model catches it as one."""
 
 
+@dataclass
 class _OutputHook:
     """Hooks that pool the output of one layer, or its input, into ``found``.
 
     They end the pass as soon as ``enough`` layers are found.
     """
 
-    def __init__(
-        self,
-        name: str,
-        found: dict[str, Tensor],
-        pool: Callable[[Tensor], Tensor],
-        n_samples: int,
-        enough: int | None,
-        gradients: bool,
-    ) -> None:
-        self.name = name
-        self.found = found
-        self.pool = pool
-        self.n_samples = n_samples
-        self.enough = enough
-        self.gradients = gradients
+    name: str
+    found: dict[str, Tensor]
+    pool: Callable[[Tensor], Tensor]
+    n_samples: int
+    enough: int | None
+    gradients: bool
 
     def input(self, layer: nn.Module, inputs: Any) -> None:
         """Keep the first positional argument."""

@@ -25,19 +25,12 @@ Norms = Callable[[Tensor, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Claim:
-    """The parameters of a call, and how their norms are computed.
+    """The parameters of a call, and how their norms are computed by its ``rule``.
 
-    Attributes
-    ----------
-    rule : str
-        The name of the rule.
-    parts : sequence of (Tensor or None, callable)
-        The tensors that may be parameters, each with the function for its norms.
-    trailing : int or None
-        The number of axes at the end of the input that belong to the layer. The samples
-        may lie along any axis before them; with None, along the first alone.
-    rows : bool
-        Whether a sample may have several rows along the axis of the samples.
+    ``parts`` pairs each tensor that may be a parameter with the function for its norms.
+    ``trailing`` is the number of axes at the end of the input that belong to the layer:
+    the samples may lie along any axis before them; with None, along the first alone.
+    ``rows`` is False if a sample must have a single row along the axis of the samples.
     """
 
     rule: str
@@ -89,62 +82,53 @@ def _over_positions(maps: Tensor) -> Tensor:
     return at_least_float32(maps).flatten(2).sum(dim=2) if maps.ndim > 2 else maps
 
 
-def _convolution(n_axes: int) -> Callable[..., Claim]:
-    def rule(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Claim:
-        if padding == "same":
-            # Of an odd number torch puts the larger half behind, where all is 0 anyway.
-            reach = zip(_per_axis(dilation, n_axes), weight.shape[2:], strict=True)
-            padding = [d * (k - 1) // 2 for d, k in reach]
-        elif padding == "valid":
-            padding = 0
-        norms_of = _convolution_weight(
-            n_axes, weight, stride, padding, dilation, groups
-        )
-        parts = (
-            (weight, lambda x, gradient, n: norms_of(x, gradient)),
-            (bias, _summed_positions),
-        )
-        return Claim(f"conv{n_axes}d", parts, rows=False)
-
-    return rule
+def _convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Claim:
+    if padding == "same":
+        # Of an odd number torch puts the larger half behind, where all is 0 anyway.
+        reach = zip(_per_axis(dilation, weight.ndim - 2), weight.shape[2:], strict=True)
+        padding = [d * (k - 1) // 2 for d, k in reach]
+    elif padding == "valid":
+        padding = 0
+    norms_of = _convolution_weight(weight, stride, padding, dilation, groups)
+    parts = (
+        (weight, lambda x, gradient, n: norms_of(x, gradient)),
+        (bias, _summed_positions),
+    )
+    return Claim(f"conv{weight.ndim - 2}d", parts, rows=False)
 
 
-def _transposed_convolution(n_axes: int) -> Callable[..., Claim]:
-    def rule(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        dilation: Any = 1,
-    ) -> Claim:
-        norms_of = _convolution_weight(
-            n_axes, weight, stride, padding, dilation, groups
-        )
-        parts = (
-            # The adjoint of a convolution: its input is the output of that one.
-            (weight, lambda x, gradient, n: norms_of(gradient, x)),
-            (bias, _summed_positions),
-        )
-        return Claim(f"conv_transpose{n_axes}d", parts, rows=False)
-
-    return rule
+def _transposed_convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Claim:
+    norms_of = _convolution_weight(weight, stride, padding, dilation, groups)
+    parts = (
+        # The adjoint of a convolution: its input is the output of that one.
+        (weight, lambda x, gradient, n: norms_of(gradient, x)),
+        (bias, _summed_positions),
+    )
+    return Claim(f"conv_transpose{weight.ndim - 2}d", parts, rows=False)
 
 
 def _convolution_weight(
-    n_axes: int, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
+    weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return `convolution_weight` with the settings of each axis."""
+    n_axes = weight.ndim - 2
     return partial(
         convolution_weight,
         kernel_size=weight.shape[2:],
@@ -156,11 +140,7 @@ def _convolution_weight(
 
 
 def _per_axis(value: Any, n_axes: int) -> Sequence[int]:
-    values = (
-        [index(v) for v in value]
-        if isinstance(value, (tuple, list))
-        else [index(value)]
-    )
+    values = list(map(index, value if isinstance(value, (tuple, list)) else [value]))
     return values * (n_axes if len(values) == 1 else 1)
 
 
@@ -221,10 +201,8 @@ def _instance_norm(
     if not use_input_stats:
         claim = _batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
         return claim and replace(claim, rule="instance_norm")
-    parts = (
-        (weight, _scaled_channels(partial(F.instance_norm, eps=eps))),
-        (bias, _summed_positions),
-    )
+    normalise = partial(F.instance_norm, eps=eps)
+    parts = ((weight, _scaled_channels(normalise)), (bias, _summed_positions))
     return Claim("instance_norm", parts)
 
 
@@ -303,12 +281,12 @@ def _prelu(input: Tensor, weight: Tensor) -> Claim:
 
 RULES: dict[Callable, Callable[..., Claim | None]] = {
     F.linear: linear,
-    F.conv1d: _convolution(1),
-    F.conv2d: _convolution(2),
-    F.conv3d: _convolution(3),
-    F.conv_transpose1d: _transposed_convolution(1),
-    F.conv_transpose2d: _transposed_convolution(2),
-    F.conv_transpose3d: _transposed_convolution(3),
+    F.conv1d: _convolution,
+    F.conv2d: _convolution,
+    F.conv3d: _convolution,
+    F.conv_transpose1d: _transposed_convolution,
+    F.conv_transpose2d: _transposed_convolution,
+    F.conv_transpose3d: _transposed_convolution,
     F.batch_norm: _batch_norm,
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
@@ -322,9 +300,8 @@ RULES: dict[Callable, Callable[..., Claim | None]] = {
 def broadcast(parameter: Tensor, other: Any, rule: str) -> Claim | None:
     """Return the claim of a parameter that is broadcast against the samples.
 
-    ``other`` is the tensor that the parameter is added to ("sum"), multiplied with
-    ("product") or expanded to ("expand"). None if it is no tensor, has no axis, or
-    fewer axes than the parameter.
+    ``other`` is what the parameter is added to ("sum"), multiplied with ("product") or
+    expanded to ("expand"). None if it is no tensor, or has too few axes.
     """
     if not isinstance(other, Tensor) or other.ndim < max(1, parameter.ndim):
         return None

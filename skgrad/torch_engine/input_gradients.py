@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 import torch
@@ -27,19 +26,11 @@ _VECTORIZED = 1024
 class Maps:
     """The maps of a sample that are compared.
 
-    Attributes
-    ----------
-    sign : bool, default=True
-        True for the signs of the input gradients, the saliency maps of paper B (Eq. 1);
-        False for the gradients themselves.
-    top_n : int, optional
-        Take the classes with the ``top_n`` largest logits alone, the largest first.
-        None takes all classes, in their order.
-    channel_reduction : {"max"}, optional
-        Take the maximum over the channels, the first axis of a sample, as the published
-        code of paper B does. None leaves maps as they are.
-    logit_scale : float, optional
-        Take gradients of the network with rescaled logits, see `class_cotangent`.
+    ``sign`` takes the signs of the input gradients, the saliency maps of paper B
+    (Eq. 1), else the gradients themselves. ``top_n`` takes the classes with the largest
+    logits alone, the largest first; None takes all, in their order.
+    ``channel_reduction="max"`` takes the maximum over the channels, the first axis of a
+    sample, as the published code does. For ``logit_scale`` see `class_cotangent`.
     """
 
     sign: bool = True
@@ -71,68 +62,42 @@ def summarized_cosines(
 
 
 def class_cosines(
-    module: nn.Module,
-    x: Tensor,
-    maps: Maps,
-    *,
-    vectorized: bool | None = None,
+    module: nn.Module, x: Tensor, maps: Maps, *, vectorized: bool | None = None
 ) -> tuple[Tensor, Tensor]:
     """Compute the cosine similarities between the maps of all classes.
 
-    Cost: one forward pass and, per class, one backward pass to the input (one less
-    for all classes, if they are at most 32, without ``logit_scale``). No gradient of a
-    parameter is computed. The maps of all samples are held in memory.
+    Returns the cosines (n_samples, n_maps, n_maps) in [-1, 1] (paper B, Eq. 2) and the
+    position of the predicted class among the maps (n_samples,). The cosine with a map
+    that is zero everywhere, its own included, is defined as 0: it points nowhere.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    maps : Maps
-        What is compared.
-    vectorized : bool, optional
-        Whether to run the backward passes of several classes as one. None does so on a
-        GPU, which small batches leave idle.
-
-    Returns
-    -------
-    matrices : Tensor of shape (n_samples, n_maps, n_maps)
-        Cosines in [-1, 1] (paper B, Eq. 2), n_maps being n_classes or ``top_n``. The
-        cosine with a map that is zero everywhere, its own included, is defined as 0:
-        it points nowhere.
-    predicted : Tensor of int64 of shape (n_samples,)
-        The position of the predicted class among the maps.
-
-    Raises
-    ------
-    ValueError
-        If autograd did not record how the logits depend on the input, or a gradient
-        is NaN or infinite.
+    Cost: one forward pass and, per class, one backward pass to the input (one less for
+    all of up to 32 classes without ``logit_scale``). No gradient of a parameter is
+    computed. The model is held by ``frozen(module)``. With ``vectorized`` the backward
+    passes of several classes run as one; None does so on a GPU, which small batches
+    leave idle.
     """
     if vectorized is None:
         vectorized = x.device.type == "cuda"
     with torch.enable_grad():
-        leaf, logits = _traced_forward(module, x)
+        leaf = x.detach().clone().requires_grad_(True)
+        logits = recorded_logits(module, leaf)
         classes = _mapped_classes(logits, maps.top_n)
         # The sign of NaN is 0, which would look like a gradient that vanishes.
         gradients = map(
             check_finite, _class_gradients(leaf, logits, classes, maps, vectorized)
         )
-        matrices = _cosines(
-            map(torch.sign, gradients) if maps.sign else gradients, maps
-        )
+        values = map(torch.sign, gradients) if maps.sign else gradients
+        matrices = _cosines(values, maps)
     return matrices, _predicted_position(classes, logits)
 
 
 def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     """Compute what `class_cosines` does, for autograd to differentiate by x.
 
-    Cost: one backward pass to the input per class, and as many again when the result
-    is differentiated. All are held in memory. Signs have no derivative: with
-    ``maps.sign`` it is that of the cosines of the gradients themselves.
-
-    The inputs x (n_samples, *input_shape) are in the graph of the logits.
+    The inputs x (n_samples, *input_shape) are in the graph of the logits. Cost: one
+    backward pass to the input per class, and as many again when the result is
+    differentiated. Signs have no derivative: with ``maps.sign`` it is that of the
+    cosines of the gradients themselves.
     """
     classes = _mapped_classes(logits, maps.top_n)
     gradients = []
@@ -174,10 +139,7 @@ def _predicted_position(classes: Tensor, logits: Tensor) -> Tensor:
 def _class_gradients(
     leaf: Tensor, logits: Tensor, classes: Tensor, maps: Maps, vectorized: bool
 ) -> Iterator[Tensor]:
-    """Yield the loss gradient (n_samples, *input_shape) towards each class.
-
-    Each sample's is scaled by a positive factor (see `class_cotangent`).
-    """
+    """Yield a positive multiple of the loss gradient towards each class."""
     cotangents = (
         class_cotangent(logits.detach(), column, logit_scale=maps.logit_scale)
         for column in classes.T
@@ -215,6 +177,7 @@ def _mixed(
 def _in_steps(
     leaf: Tensor, logits: Tensor, cotangents: Iterator[Tensor], vectorized: bool
 ) -> Iterator[Tensor]:
+    """Yield the gradient at the leaf for each cotangent, several at a time."""
     step = max(1, _VECTORIZED // len(logits)) if vectorized else 1
     while together := list(islice(cotangents, step)):
         yield from _pulled_back(leaf, logits, together)
@@ -243,71 +206,34 @@ def _vectorized(leaf: Tensor, logits: Tensor, cotangents: Tensor) -> Sequence[Te
     with warnings.catch_warnings():
         # Torch warns of operations that it loops over inside, which is no loss here.
         warnings.simplefilter("ignore", UserWarning)
-        (gradients,) = torch.autograd.grad(
-            logits,
-            leaf,
-            cotangents,
-            retain_graph=True,
-            is_grads_batched=True,
-            allow_unused=True,
-        )
+        options = {"retain_graph": True, "is_grads_batched": True, "allow_unused": True}
+        (gradients,) = torch.autograd.grad(logits, leaf, cotangents, **options)
     if gradients is None:
         return [torch.zeros_like(leaf) for _ in cotangents]
     return gradients.unbind()
 
 
-def loss_input_gradient(module: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
-    """Compute the input gradient of the cross-entropy towards each sample's class.
-
-    The result (n_samples, *input_shape) is scaled by a positive factor of each sample
-    (see `class_cotangent`).
-    """
-    return input_gradient(module, x, partial(class_cotangent, classes=classes))[0]
-
-
 def input_gradient(
     module: nn.Module, x: Tensor, cotangent: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Pull a cotangent at the logits back to the input.
+    """Pull a cotangent at the logits back to the input, at one pass each way.
 
-    Cost: one forward and one backward pass.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    cotangent : callable
-        Takes the detached logits (n_samples, n_classes), returns the gradient of each
-        sample's objective at them, of that shape.
-
-    Returns
-    -------
-    gradient : Tensor of shape (n_samples, *input_shape)
-        The gradients of the objectives at the inputs.
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits, detached.
+    ``cotangent`` takes the detached logits (n_samples, n_classes) and returns the
+    gradient of each sample's objective at them. Returns the gradients at the inputs
+    (n_samples, *input_shape) and the detached logits. The model is held by
+    ``frozen(module)``.
     """
     with torch.enable_grad():
-        leaf, logits = _traced_forward(module, x)
+        leaf = x.detach().clone().requires_grad_(True)
+        logits = recorded_logits(module, leaf)
         (gradient,) = torch.autograd.grad(
             logits, leaf, cotangent(logits.detach()), materialize_grads=True
         )
     return check_finite(gradient), logits.detach()
 
 
-def _traced_forward(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the model on a leaf of the graph; return the leaf and the logits."""
-    leaf = x.detach().clone().requires_grad_(True)
-    return leaf, recorded_logits(module, leaf)
-
-
 def recorded_logits(module: nn.Module, x: Tensor) -> Tensor:
-    """Return the logits of inputs that are part of a graph, in that graph.
-
-    The model is held by ``frozen(module)``, with gradients enabled.
-    """
+    """Return the logits of inputs that are part of a graph, in that graph."""
     # A copy, because a model that works in place must not write into a leaf.
     logits = as_logits(module(x.clone()), len(x))
     check_recorded(logits, "input")
@@ -315,23 +241,12 @@ def recorded_logits(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def cosine_statistics(matrices: Tensor, predicted: Tensor) -> Tensor:
-    """Summarise cosine similarity matrices by the ten statistics of paper B.
+    """Summarise cosine matrices by the ten statistics (n_samples, 10) of paper B.
 
-    The pairs i < j fall into two sets: S1 without the predicted class, S2 with it
-    (Sec. 4.2.3). Of each set: mean, maximum, minimum, standard deviation (population)
-    and energy (sum of squares).
-
-    Parameters
-    ----------
-    matrices : Tensor of shape (n_samples, n_classes, n_classes)
-        Cosine similarity matrices; n_classes >= 3, because S1 is empty otherwise.
-    predicted : Tensor of shape (n_samples,)
-        The predicted classes.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, 10)
-        The five statistics of S1, then those of S2.
+    The pairs i < j fall into two sets: S1 without the predicted class, S2 with it (Sec.
+    4.2.3). Of S1, then S2: mean, maximum, minimum, standard deviation (population) and
+    energy (sum of squares). ``matrices`` (n_samples, n_classes, n_classes) are of 3 or
+    more classes, because S1 is empty otherwise; ``predicted`` is (n_samples,).
     """
     rows, columns = upper_pairs(matrices)
     pairs = matrices[:, rows, columns]
@@ -350,13 +265,6 @@ def upper_pairs(matrices: Tensor) -> tuple[Tensor, Tensor]:
 
 def _statistics(values: Tensor) -> Tensor:
     """Return `STATISTICS` of each row."""
-    return torch.stack(
-        [
-            values.mean(dim=1),
-            values.amax(dim=1),
-            values.amin(dim=1),
-            values.std(dim=1, correction=0),
-            values.square().sum(dim=1),
-        ],
-        dim=1,
-    )
+    largest, smallest = values.amax(dim=1), values.amin(dim=1)
+    std, energy = values.std(dim=1, correction=0), values.square().sum(dim=1)
+    return torch.stack([values.mean(dim=1), largest, smallest, std, energy], dim=1)

@@ -1,5 +1,6 @@
 """Saliency maps, cosine matrices and their statistics against paper B's equations."""
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -9,11 +10,12 @@ from networks import AnyWidth, LeNet, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
+from skgrad.torch_engine.cotangents import class_cotangent
 from skgrad.torch_engine.input_gradients import (
     Maps,
     class_cosines,
     cosine_statistics,
-    loss_input_gradient,
+    input_gradient,
     recorded_cosines,
     recorded_logits,
     summarized_cosines,
@@ -258,14 +260,15 @@ def test_statistics_pair_by_pair():
         assert_allclose(row, expected, rtol=1e-12)
 
 
-def test_loss_input_gradient_is_that_of_the_given_class():
+def test_input_gradient_is_that_of_the_given_class():
     net = AnyWidth()
     x = torch.tensor([[0.3, -0.2, 0.5]], dtype=torch.float64)
     leaf = x.clone().requires_grad_()
     loss = nn.functional.cross_entropy(net(leaf), torch.tensor([2]))
     (expected,) = torch.autograd.grad(loss, leaf)
     with frozen(net):
-        gradient = loss_input_gradient(net, x, torch.tensor([2]))
+        towards_last = partial(class_cotangent, classes=torch.tensor([2]))
+        gradient, _ = input_gradient(net, x, towards_last)
     factor = gradient / expected
     assert (factor > 0).all()
     assert_allclose(factor, factor[0, 0].expand_as(factor), rtol=1e-9)
