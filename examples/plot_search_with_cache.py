@@ -131,9 +131,9 @@ same = [
 print("the same scores:", same)
 
 # %%
-# Two transformers ask the network, so each image passes twice at least. The few passes
-# more come from `fit`: it takes the first two inputs to learn names and shapes, and to
-# check the model.
+# Two transformers ask the network, so each image passes twice at least. The other
+# passes come from `fit`, which takes two images a few times to learn names and shapes
+# and to check the model: once for each candidate and fold.
 #
 # What is computed again?
 # -----------------------
@@ -182,9 +182,9 @@ for ax, counts, title in zip(
 plt.show()
 
 # %%
-# Another label asks for other gradients, but not for other logits. A network that was
-# trained further is another network. What else to know about searches is in
-# :doc:`/guide/searching`.
+# What the same search still passes are the two images of each `fit`. Another label asks
+# for other gradients, but not for other logits. A network that was trained further is
+# another network. What else to know about searches is in :doc:`/guide/searching`.
 #
 # What it found
 # -------------
