@@ -1,0 +1,116 @@
+"""The benchmarks run, and the ways that they compare compute the same thing."""
+
+import importlib
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def state_of_torch(monkeypatch):
+    """Restore what the scripts set for a process of their own."""
+    monkeypatch.syspath_prepend(FOLDER)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    yield
+    torch.set_rng_state(state)
+    torch.set_num_threads(threads)
+
+
+def names_of(script):
+    return runpy.run_path(str(FOLDER / f"{script}.py"))
+
+
+def rows_of(script, capsys, *options):
+    """Run a benchmark, and return the cells of the tables that it prints."""
+    names_of(script)["main"](["--quick", *options])
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
+    return [[cell.strip().rstrip("%") for cell in row] for row in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # of foolbox
+def test_attacks_of_both_libraries_have_equal_success(capsys):
+    _, _, *rows = rows_of("attacks", capsys)
+    assert [len(row) for row in rows] == [11] * 5
+    for row in rows:
+        assert float(row[3]) > 80
+        assert all(float(cell) >= 0 for cell in row[1:])
+    # Without a random start the images are the same up to rounding.
+    for row in (rows[0], rows[1], rows[4]):
+        assert float(row[5]) > 99
+
+
+def test_ways_of_the_engine_agree():
+    engine = names_of("engine")
+    ways = engine["Ways"]("tiny", 3, torch.device("cpu"))
+    # The loss of the rivals is summed over classes, that of the paper averaged.
+    norms = ways.norms()[:, 0] * engine["N_CLASSES"] ** 2
+    assert_allclose(norms, ways.norms_by_loop(), rtol=1e-4)
+    assert_allclose(norms, ways.norms_by_vmap().detach(), rtol=1e-4)
+    assert len(ways.plain()) == norms.shape[1]
+    assert_allclose(ways.cosines()[0], ways.cosines_by_full_passes(), atol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="memory is read as on Linux"
+)
+def test_engine_prints_every_row(capsys):
+    engine = names_of("engine")
+    _, _, *rows = rows_of("engine", capsys, "--threads", "1")
+    known = [*engine["TIMES"], engine["MEMORY"]]
+    assert sorted((r[0], r[-1]) for r in rows) == sorted((k[0], k[-1]) for k in known)
+    assert all(float(row[1]) > 0 for row in rows)
+
+
+def test_both_ways_of_a_grid_search_agree(capsys):
+    row = rows_of("grid_search", capsys)[-1]
+    assert row[:2] == ["lenet, LODA", "240"]
+    assert float(row[5]) > 0
+    assert float(row[6]) < 0.01
+
+
+@pytest.mark.slow
+def test_loda_prints_both_tables(capsys):
+    rows = rows_of("loda", capsys)
+    assert len(rows) == 2 + 3 + 2 + 6
+    for row in rows[-6:]:
+        areas = [float(cell.split()[0]) for cell in row[1:]]
+        assert len(areas) == 6
+        assert all(0 <= area <= 100 for area in areas)
+
+
+@pytest.mark.slow
+def test_geometric_reproduction_writes_its_tables(tmp_path, capsys):
+    experiment = names_of("geometric_reproduction")
+    options = ["--output", str(tmp_path), "--sections", "gradients"]
+    experiment["main"](["--quick", *options])
+    records = pd.read_csv(tmp_path / "records.csv")
+    assert records.auroc.between(0, 1).all()
+    assert records.tnr.between(0, 1).all()
+    assert set(records.variation) == set(experiment["GRADIENTS"])
+    assert (tmp_path / "tables.md").read_text().strip() in capsys.readouterr().out
+
+
+def test_naive_matrices_are_exact_where_nothing_saturates():
+    experiment = names_of("geometric_reproduction")
+    detectors = importlib.import_module("geometric_reproduction_detectors")
+    naive_matrices, features_of = detectors.naive_matrices, experiment["features_of"]
+    net = experiment["parts"].make_network(8).eval()
+    X = np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32)
+    exact = features_of(net, X, sign=False)
+    naive = naive_matrices(net, X, sign=False, dtype=torch.float64)
+    assert_allclose(exact.matrices, naive, atol=1e-4)
+    # A saturated one loses its gradient altogether.
+    with torch.no_grad():
+        net[-1].bias[0] = 200.0
+    assert (naive_matrices(net, X)[:, 0, 0] == 0).all()
+    assert_allclose(features_of(net, X).matrices[:, 0, 0], 1, rtol=1e-6)
