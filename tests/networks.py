@@ -114,6 +114,19 @@ class Recording(nn.Module):
         return Counter(content[i : i + 8] for i in range(0, len(content), 8))
 
 
+class Recurrent(nn.Module):
+    """A recurrent network for series of three values at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(3, 4, batch_first=True)
+        self.conv = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(self.gru(x)[0][:, -1]).relu())
+
+
 def two_classes():
     """Make a network with logits (x0 - x1, 0): class 0 where x0 is larger."""
     net = nn.Linear(2, 2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import images, seeded
+from networks import Recurrent, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -60,19 +60,6 @@ def test_log_has_a_floor(model):
     assert_array_equal(raw[:, 0], 0)
 
 
-class Recurrent(nn.Module):
-    """A recurrent network for series of three values at a time."""
-
-    def __init__(self):
-        super().__init__()
-        self.gru = nn.GRU(3, 4, batch_first=True)
-        self.conv = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.head(self.conv(self.gru(x)[0][:, -1]).relu())
-
-
 def test_routes(model):
     transformer = ConfoundingGradientTransformer(model).fit(X)
     assert transformer.routes_ == {
@@ -104,10 +91,3 @@ def test_routes(model):
 def test_bad_labels(model, label, message):
     with pytest.raises(ValueError, match=message):
         ConfoundingGradientTransformer(model, label=label).fit(X)
-
-
-def test_model_without_parameters_has_no_gradients():
-    with pytest.raises(
-        ValueError, match=r"model must have parameters.*Flatten has none"
-    ):
-        ConfoundingGradientTransformer(nn.Flatten()).fit(np.ones((2, 3)))

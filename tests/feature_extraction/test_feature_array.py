@@ -15,54 +15,19 @@ from skgrad.feature_extraction._feature_array import in_container_of
 X = FeatureArray(np.arange(6.0).reshape(3, 2), ["a", "b"])
 
 
-@pytest.mark.parametrize(
-    "derived",
-    [
-        X[:, ::-1],
-        X[:, :1],
-        X[:, np.array([1, 0])],
-        X[np.array([0, 1]), np.array([1, 0])],
-        X[:, 0],
-        X[0],
-        X * 2,
-        X.T,
-        np.vstack([X, X]),
-        X.sum(0),
-    ],
-    ids=[
-        "reversed",
-        "part",
-        "columns",
-        "entries",
-        "column",
-        "row",
-        "scaled",
-        "transposed",
-        "vstack",
-        "sum",
-    ],
-)
-def test_what_is_computed_from_it_has_no_names(derived):
-    assert getattr(derived, "feature_names", None) is None
+def test_what_is_computed_from_it_has_no_names():
+    columns, lists = np.array([1, 0]), (np.array([0, 1]), np.array([1, 0]))
+    rows_and_columns = [X[:, ::-1], X[:, :1], X[:, columns], X[lists], X[:, 0], X[0]]
+    for derived in [*rows_and_columns, X * 2, X.T, np.vstack([X, X]), X.sum(0)]:
+        assert getattr(derived, "feature_names", None) is None
 
 
-@pytest.mark.parametrize(
-    "derived",
-    [
-        X[:2],
-        X[[2, 0]],
-        X[np.array([True, False, True])],
-        X[np.array([1]), ...],
-        X[1:, :],
-        X.copy(),
-        copy.copy(X),
-        copy.deepcopy(X),
-    ],
-    ids=["slice", "list", "mask", "ellipsis", "colon", "copy", "copy.copy", "deepcopy"],
-)
-def test_selected_rows_and_copies_keep_the_names(derived):
-    assert derived.feature_names.tolist() == ["a", "b"]
-    assert derived.shape[1] == 2
+def test_selected_rows_and_copies_keep_the_names():
+    rows = [X[:2], X[[2, 0]], X[np.array([True, False, True])], X[1:, :]]
+    copies = [X[np.array([1]), ...], X.copy(), copy.copy(X), copy.deepcopy(X)]
+    for derived in rows + copies:
+        assert derived.feature_names.tolist() == ["a", "b"]
+        assert derived.shape[1] == 2
 
 
 def test_results_are_plain_numbers_and_arrays():
@@ -78,16 +43,13 @@ def test_joining_side_by_side_joins_the_names():
 
 
 def test_pickling_and_caching_keep_the_names(tmp_path):
-    for twin in (pickle.loads(pickle.dumps(X)), _through_joblib(tmp_path)):
+    joblib.dump(X, tmp_path / "x.joblib")
+    cached = joblib.load(tmp_path / "x.joblib")
+    for twin in (pickle.loads(pickle.dumps(X)), cached):
         assert twin.feature_names.tolist() == ["a", "b"]
         assert_array_equal(twin, X)
     nameless = pickle.loads(pickle.dumps(X.T))
     assert_array_equal(nameless, np.asarray(X).T)
-
-
-def _through_joblib(folder):
-    joblib.dump(X, folder / "x.joblib")
-    return joblib.load(folder / "x.joblib")
 
 
 @pytest.mark.parametrize(

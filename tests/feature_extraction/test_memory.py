@@ -7,10 +7,9 @@ from functools import partial
 import joblib
 import pytest
 import torch
-from networks import AnyWidth, BatchNormNet, images, seeded
+from networks import BatchNormNet, images, seeded
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import check_estimator
 from torch.utils.data import TensorDataset
 
 from skgrad import (
@@ -159,23 +158,6 @@ def test_network_is_hashed_once_a_fit(make, model, tmp_path, monkeypatch):
     assert hashed == [model]
 
 
-@pytest.mark.parametrize("memory", [3, b"folder", object()])
-def test_what_is_no_memory(make, model, memory):
-    with pytest.raises(ValueError, match=r"'memory' parameter .* 'cache'"):
-        make(model, memory=memory).fit(X)
-
-
-def test_common_checks_with_memory(make, tmp_path):
-    options = {"layers": ["bend", "logits"]} if isinstance(make, partial) else {}
-    check_estimator(
-        make(AnyWidth(), memory=str(tmp_path), **options),
-        expected_failed_checks={
-            "check_estimators_overwrite_params": "as in tests/test_common.py"
-        },
-        on_skip=None,
-    )
-
-
 @pytest.fixture
 def n_copies(monkeypatch):
     """Let the CPU be another device than the model's; count the copies there."""
@@ -205,6 +187,12 @@ def test_a_network_is_copied_to_its_device_once_a_fit(make, model, n_copies):
         transformer.transform(X)
         transformer.transform(X[:2])
         assert n_copies() == 0
+    # The copy does not travel.
+    n_bytes = len(pickle.dumps(make(model, device=None).fit(X)))
+    assert len(pickle.dumps(transformer)) < n_bytes + 50
+    for twin in (clone(transformer).fit(X), copy.copy(transformer)):
+        twin.transform(X)
+        assert n_copies() == 1
 
 
 def test_the_copy_follows_the_model(make, model, n_copies):
@@ -216,13 +204,3 @@ def test_the_copy_follows_the_model(make, model, n_copies):
     other = seeded(BatchNormNet, seed=1)
     transformer.set_params(model=other)
     assert_array_equal(transformer.transform(X), make(other).fit_transform(X))
-
-
-def test_the_copy_does_not_travel(make, model, n_copies):
-    transformer = make(model, device="cpu").fit(X)
-    n_copies()
-    n_bytes = len(pickle.dumps(make(model, device=None).fit(X)))
-    assert len(pickle.dumps(transformer)) < n_bytes + 50
-    for twin in (clone(transformer).fit(X), copy.copy(transformer)):
-        twin.transform(X)
-        assert n_copies() == 1

@@ -7,29 +7,17 @@ import sys
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from networks import BatchNormNet, images, seeded
 from numpy.testing import assert_array_equal
-from sklearn.base import clone
-from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import FeatureUnion
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from skgrad import ConfoundingGradientTransformer, LayerActivationTransformer
 
 X = images(7, (2, 6, 6))
-
-
-def test_clone_shares_the_weights(make, model):
-    transformer = make(model).set_output(transform="pandas")
-    twin = clone(transformer)
-    assert twin is not transformer
-    assert twin.model is model
-    assert twin.get_params().keys() == transformer.get_params().keys()
-    assert isinstance(twin.fit_transform(X), pd.DataFrame)
-    assert clone(make_pipeline(transformer))[0].model is model
 
 
 def test_pickle_and_deepcopy_carry_the_weights(make, model):
@@ -91,17 +79,6 @@ def test_hash_and_pickle_of_tensors_in_containers():
     assert torch.equal(twin.model.mapped["key"], torch.zeros(2))
 
 
-def test_joblib_hash_depends_on_content(make, model):
-    transformer = make(model)
-    expected = joblib.hash(transformer)
-    assert joblib.hash(copy.deepcopy(transformer)) == expected
-    assert joblib.hash(clone(transformer)) == expected
-    assert joblib.hash(pickle.loads(pickle.dumps(transformer))) == expected
-    with torch.no_grad():
-        model.head.bias[0] += 1e-6
-    assert joblib.hash(transformer) != expected
-
-
 HASH = """
 import joblib, numpy, pickle, sys
 with open(sys.argv[1], "rb") as file:
@@ -119,18 +96,6 @@ def test_joblib_hash_is_the_same_in_another_process(tmp_path):
         [sys.executable, "-c", HASH, path], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == joblib.hash(transformer)
-
-
-def test_pipeline_memory_hits_across_copies(make, model, tmp_path):
-    memory = joblib.Memory(tmp_path, verbose=0)
-    for twin in (make(model), copy.deepcopy(make(model)), clone(make(model))):
-        make_pipeline(twin, StandardScaler(), memory=memory).fit(X)
-    # The first step was computed once: joblib stored one result for all pipelines.
-    assert len(list(tmp_path.rglob("output.pkl"))) == 1
-    with torch.no_grad():
-        model.head.weight += 1
-    make_pipeline(make(model), StandardScaler(), memory=memory).fit(X)
-    assert len(list(tmp_path.rglob("output.pkl"))) == 2
 
 
 def test_pipeline_pickles_the_network_once(model, makers):
@@ -160,24 +125,20 @@ def test_traced_modules_pickle_their_own_way():
     )
 
 
-def test_skorch_net_as_model(make):
-    from skorch import NeuralNetClassifier
-
-    net = NeuralNetClassifier(
-        BatchNormNet,
-        criterion=nn.CrossEntropyLoss,
-        max_epochs=1,
-        train_split=None,
-        verbose=0,
-    ).fit(X, np.array([0, 1, 2, 0, 1, 2, 0]))
-    transformer = make(net)
-    expected = make(net.module_).fit_transform(X)
-    assert_array_equal(transformer.fit_transform(X), expected)
-    twin = clone(transformer)
-    assert twin.model is net
-    assert_array_equal(twin.fit_transform(X), expected)
+def test_of_a_skorch_net_the_module_travels(make):
+    net = NeuralNetClassifier(BatchNormNet, criterion=nn.CrossEntropyLoss)
+    transformer = make(net.initialize()).fit(X)
     loaded = pickle.loads(pickle.dumps(transformer))
     assert isinstance(loaded.model, BatchNormNet)
-    assert_array_equal(loaded.transform(X), expected)
+    assert_array_equal(loaded.transform(X), transformer.transform(X))
     assert copy.copy(transformer).model is net
     assert joblib.hash(loaded) == joblib.hash(transformer)
+
+
+def test_model_of_a_device_that_is_not_there_comes_back_on_the_cpu(make, model):
+    transformer = make(model).fit(X)
+    written_there = pickle.dumps(transformer).replace(b"cpu", b"xpu")
+    assert written_there.count(b"xpu") > 0
+    twin = pickle.loads(written_there)
+    assert {p.device.type for p in twin.model.parameters()} == {"cpu"}
+    assert_array_equal(twin.transform(X), transformer.transform(X))
