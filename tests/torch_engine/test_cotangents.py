@@ -60,13 +60,19 @@ def test_targets():
     assert written_out([1, 0, 1]) == [[[1, 0, 1], [1, 0, 1]]]
 
 
+def softmax_of(z):
+    """Return probabilities in extended precision, which holds exp(-1e3)."""
+    z = z.numpy().astype(np.longdouble)
+    return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+
+
 def in_extended_precision(logits, target, loss):
     """Compute the same with numpy's long double, which holds exp(-1e3)."""
     z, y = logits.numpy()[0].astype(np.longdouble), target.numpy()[0]
     own = np.eye(len(z), dtype=bool)
     if loss == "bce":
         return ((1 - y) / (1 + np.exp(-z)) - y / (1 + np.exp(z))) / len(z)
-    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    p = softmax_of(logits[0])
     q = np.array([p[~row].sum() for row in own])  # 1 - p
     if loss == "cross_entropy":
         return p * np.array([y[~row].sum() for row in own]) - y * q
@@ -109,10 +115,8 @@ def test_the_papers_gradient_does_not_round_to_zero():
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1e3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_class_cotangent_is_parallel_to_p_minus_e(scale, dtype):
-    # Extended precision holds exp(-1e3), which float64 does not.
     logits = scale * torch.tensor([[1.0, -0.3, 0.2, 0.9]], dtype=dtype)
-    z = logits.numpy()[0].astype(np.longdouble)
-    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    p = softmax_of(logits[0])
     for label in range(4):
         others = np.delete(p, label)
         exact = p.copy()
@@ -150,8 +154,7 @@ def test_rescaling_zero_logits_leaves_them():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_squared_error_cotangent_is_parallel_to_the_gradient(scale, dtype):
     logits = scale * torch.tensor([[1.0, -0.3, 0.2, 0.9]], dtype=dtype)
-    z = logits.numpy()[0].astype(np.longdouble)
-    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    p = softmax_of(logits[0])
     for label in range(4):
         d = p.copy()
         d[label] = -np.delete(p, label).sum()

@@ -83,19 +83,6 @@ def test_frozen_leaves_buffers_that_nothing_was_written_to():
     loss.backward()  # would raise, had the buffer been written to
 
 
-def test_frozen_restores_after_an_interrupt():
-    net = BatchNormNet()
-
-    def interrupted():
-        with frozen(net):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert net.norm.training
-    assert all(p.requires_grad for p in net.parameters())
-
-
 def test_models_without_values_are_rejected():
     net = BatchNormNet()
     net.to("meta")
