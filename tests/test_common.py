@@ -2,18 +2,13 @@
 
 import copyreg
 import inspect
-import pickle
 from importlib.util import find_spec
-from inspect import signature
 
 import numpy as np
 import pytest
 import torch
-from networks import AnyShape, AnyWidth, AnyWidthDropout
-from numpy.testing import assert_array_equal
+from networks import AnyWidth, AnyWidthDropout
 from pyod.models.knn import KNN
-from sample_shape import of_columns
-from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -89,16 +84,6 @@ ESTIMATORS = [
 if find_spec("pytorch_ood"):
     ESTIMATORS.append(PyTorchOODDetector(AnyWidth(), "MaxLogit", **HALVES))
 
-# One of each class that takes what the model takes, in n-D form.
-ND_ESTIMATORS = [
-    of_columns(estimator)
-    for estimator in {
-        type(e): e.set_params(model=AnyShape())
-        for e in map(clone, ESTIMATORS)
-        if hasattr(e, "model")
-    }.values()
-]
-
 # Check name -> reason.
 OF_THRESHOLDS_PER_CLASS = {
     "check_outliers_train": (
@@ -106,19 +91,9 @@ OF_THRESHOLDS_PER_CLASS = {
         "of one threshold; here each predicted class has a threshold of its own"
     ),
 }
-OF_ND_SAMPLES = {
-    "check_n_features_in_after_fitting": (
-        "wants the error to count features; that for n-D samples names both shapes"
-    ),
-    "check_estimators_empty_data_messages": (
-        "wants the error to end in the shape of a table, (12, 0); here it is (12, 0, 1)"
-    ),
-}
 
 
 def expected_failures(estimator):
-    if type(estimator).__name__.endswith("OfColumns"):
-        return OF_ND_SAMPLES
     per_class = getattr(estimator, "threshold", None) == "per_class"
     return OF_THRESHOLDS_PER_CLASS if per_class else {}
 
@@ -144,16 +119,12 @@ def seen_by_the_checks(monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
-@parametrize_with_checks(
-    ESTIMATORS + ND_ESTIMATORS, expected_failed_checks=expected_failures
-)
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_sklearn_checks(estimator, check, seen_by_the_checks):
     check(estimator)
 
 
-@pytest.mark.parametrize(
-    "estimator", ESTIMATORS + ND_ESTIMATORS, ids=lambda e: type(e).__name__
-)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 def test_no_tag_skips_the_checks(estimator):
     tags = estimator.__sklearn_tags__()
     assert tags.input_tags.two_d_array
@@ -176,18 +147,3 @@ def test_every_public_estimator_is_checked():
     public = public_estimators()
     assert len(public) > 20
     assert public - {type(e) for e in ESTIMATORS} == OPTIONAL
-
-
-def test_every_public_estimator_around_a_model_is_checked_in_nd():
-    around = {c for c in public_estimators() if "model" in signature(c).parameters}
-    assert len(around) > 10
-    assert around - {type(e).__mro__[1] for e in ND_ESTIMATORS} == OPTIONAL
-
-
-def test_nd_estimators_see_nd_samples():
-    X = np.arange(12.0).reshape(6, 2)
-    columns = of_columns(LayerActivationTransformer(AnyShape(), "logits"))
-    twin = pickle.loads(pickle.dumps(clone(columns))).fit(X)
-    assert twin.input_shape_ == (2, 1)
-    flat = LayerActivationTransformer(AnyWidth(), "logits").fit_transform(X)
-    assert_array_equal(twin.transform(X), flat)

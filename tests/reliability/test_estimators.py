@@ -9,12 +9,10 @@ import pytest
 import torch
 from networks import AnyWidth
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNetClassifier
 from test_common import ESTIMATORS
 
@@ -50,16 +48,6 @@ def seeded(estimator):
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=0)
     return estimator
-
-
-@every(ESTIMATORS)
-def test_parameters_round_trip(estimator):
-    params = estimator.get_params(deep=True)
-    shallow = estimator.get_params(deep=False)
-    twin = clone(estimator).set_params(**params)
-    for name, value in twin.get_params(deep=False).items():
-        same = value is shallow[name] or repr(value) == repr(shallow[name])
-        assert same, name
 
 
 # Copies and caches
@@ -215,18 +203,6 @@ def test_named_columns(estimator):
 
 
 # Metadata
-
-
-@pytest.mark.parametrize("routing", [False, True], ids=["off", "on"])
-def test_no_estimator_takes_sample_weights(routing):
-    with config_context(enable_metadata_routing=routing):
-        for estimator in ESTIMATORS:
-            assert not has_fit_parameter(estimator, "sample_weight")
-            if routing:
-                assert estimator.get_metadata_routing() is not None
-        error = TypeError if routing else (TypeError, ValueError)
-        with pytest.raises(error, match="sample_weight"):
-            make_pipeline(seeded(LODA())).fit(X, Y, sample_weight=np.ones(len(X)))
 
 
 # Models, devices and numbers

@@ -1,4 +1,4 @@
-"""Other wrong arguments: layers, detectors, groups, shapes, rates and the like."""
+"""Labels, scores and other arguments: all cases once, some at every entry point."""
 
 import re
 from functools import partial
@@ -12,13 +12,22 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 from wrong_inputs import Yields
 
-from skgrad import LODA, LayerActivationTransformer, NoveltyKFold, datasets, metrics
+from skgrad import (
+    LODA,
+    ConformalDetector,
+    LayerActivationTransformer,
+    MLPAnomalyClassifier,
+    NoveltyKFold,
+    datasets,
+    metrics,
+)
 from skgrad.attacks import adaptive_pgd, fgsm
 from skgrad.baselines import ODIN, make_baselines
-from skgrad.detectors import conformal_p_values, select_by_fdr
-from skgrad.evaluation import AnomalySet, bootstrap_intervals, render_table
+from skgrad.detectors import conformal_p_values, conformal_threshold, select_by_fdr
+from skgrad.evaluation import AnomalySet, bootstrap_intervals, evaluate, render_table
 
 SIGNS, SCORES = np.repeat([1, -1], 12), np.linspace(0, 1, 24)
+CLASSES = np.arange(24) % 3
 NET = network().eval()
 # numpy would iterate over it for ever.
 ENDLESS = Yields(24, lambda index: index % 3)
@@ -113,7 +122,7 @@ CALLS = {
     "labels to score": (
         lambda y: score(y=y),
         "y|y_true|y_score",
-        [None, SIGNS[1:], SIGNS > 0, ENDLESS],
+        [None, SIGNS[1:], SIGNS > 0],
     ),
     "predicted classes": (
         lambda classes: metrics.class_weighted(metrics.auroc, SIGNS, SCORES, classes),
@@ -125,6 +134,7 @@ CALLS = {
         "y",
         [ENDLESS, SIGNS[1:], -np.ones(24), np.ma.masked_less(SIGNS, 0)],
     ),
+    "labels to fit around a model": (partial(ODIN(NET).fit, IMAGES), "y", [SIGNS[1:]]),
     "detectors to attack": (
         attack,
         "detector",
@@ -147,12 +157,7 @@ CALLS = {
         "fdr",
         [0, 1, "a", None, np.nan, [0.1]],
     ),
-    "p-values": (select_by_fdr, "p_values", [[2.0], [-1.0], ENDLESS]),
-    "scores to calibrate": (
-        lambda scores: conformal_p_values(SCORES, scores),
-        "calibration_scores",
-        [[], ENDLESS],
-    ),
+    "p-values": (select_by_fdr, "p_values", [[2.0], [-1.0]]),
     "shapes of noise": (
         partial(datasets.make_uniform_noise, 3),
         "shape",
@@ -177,3 +182,115 @@ def test_arguments(case):
     call, parameter, values = CALLS[case]
     for value in values:
         check_error(call, parameter, value)
+
+
+# Labels and scores
+
+
+def evaluate_with(y):
+    detectors = {"odin": ODIN(NET)}
+    anomalies = {"far": IMAGES + 5}
+    return evaluate(
+        NET, detectors, IMAGES, anomalies, y_test=y, protocol="B", n_folds=2
+    )
+
+
+def wrong_values(valid):
+    """Return values of a wrong shape or type, by name."""
+    mixed = valid.astype(object)
+    mixed[1] = "cat"
+    return {
+        "too few": valid[:-1],
+        "too many": np.r_[valid, valid[:1]],
+        "two columns": np.c_[valid, valid],
+        "none": valid[:0],
+        "a number": valid[0],
+        "strings": np.array(["cat", "dog"] * 12),
+        "objects, some text": mixed,
+        "ragged": [[1], [1, 2]] * 12,
+        "NaN": np.where(np.arange(24) == 1, np.nan, valid),
+        "complex": valid + 1j,
+        "dict": {"y": valid},
+        "without an end": ENDLESS,
+    }
+
+
+WRONG_CLASSES = wrong_values(CLASSES) | {
+    "negative": CLASSES - 1,
+    "beyond the classes": CLASSES + 1,
+    "between whole numbers": CLASSES + 0.5,
+}
+WRONG_SIGNS = wrong_values(SIGNS) | {
+    "0 and 1": (SIGNS + 1) // 2,
+    "one kind": np.ones(24, dtype=int),
+    "three classes": CLASSES,
+    "None": None,
+}
+WRONG_SCORES = wrong_values(SCORES) | {"None": None}
+# What every entry point must reject, whatever else may be valid there.
+FEW = ("two columns", "strings", "ragged", "NaN", "dict", "without an end")
+
+
+def of_metrics(make):
+    names = ("auroc", "aupr_in", "aupr_out", "detection_accuracy", "tnr_at_tpr")
+    return {name: make(getattr(metrics, name)) for name in names}
+
+
+# Name of the parameter, and a function of its value. The first of each is tried with
+# all values.
+TAKE_CLASSES = {
+    "fgsm, y": ("y", lambda y: fgsm(NET, IMAGES, y, eps=0.1)),
+    "fgsm, target": ("target", lambda y: fgsm(NET, IMAGES, target=y, eps=0.1)),
+    "evaluate": ("y_test", evaluate_with),
+}
+TAKE_SIGNS = {
+    **of_metrics(lambda metric: ("y_true|y_score", lambda y: metric(y, SCORES))),
+    "NoveltyKFold": ("y", lambda y: NoveltyKFold(2).split(IMAGES, y)),
+    "ConformalDetector around a classifier": (
+        "y",
+        lambda y: ConformalDetector(MLPAnomalyClassifier(max_epochs=1)).fit(IMAGES, y),
+    ),
+}
+TAKE_SCORES = {
+    **of_metrics(lambda metric: ("y_score", partial(metric, SIGNS))),
+    "conformal_threshold": ("scores", lambda s: conformal_threshold(s, 0.5)),
+    "conformal_p_values": ("scores", lambda s: conformal_p_values(s, SCORES)),
+    "conformal_p_values, calibration_scores": (
+        "calibration_scores",
+        lambda s: conformal_p_values(SCORES, s),
+    ),
+    "select_by_fdr": ("p_values", select_by_fdr),
+}
+KINDS = {
+    "classes": (TAKE_CLASSES, WRONG_CLASSES),
+    "signs": (TAKE_SIGNS, WRONG_SIGNS),
+    "scores": (TAKE_SCORES, WRONG_SCORES),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"),
+    [(kind, case) for kind, (_, cases) in KINDS.items() for case in cases],
+)
+def test_wrong_labels_and_scores(kind, case):
+    entry_points, cases = KINDS[kind]
+    parameter, call = next(iter(entry_points.values()))
+    check_error(call, parameter, cases[case])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, (names, _) in KINDS.items() for name in names],
+)
+def test_every_entry_point_checks_labels_and_scores(kind, name):
+    entry_points, cases = KINDS[kind]
+    parameter, call = entry_points[name]
+    for case in FEW:
+        check_error(call, parameter, cases[case])
+
+
+def test_methods_before_fit():
+    for detector, X in ((LODA(), ROWS), (ODIN(NET), IMAGES)):
+        for method in ("predict", "score_samples", "p_values"):
+            with pytest.raises(NotFittedError, match="not fitted yet"):
+                getattr(detector, method)(X)

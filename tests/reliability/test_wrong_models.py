@@ -4,17 +4,120 @@ import re
 import warnings
 
 import pytest
+import torch
 from entry_points import ENTRY_POINTS, IMAGES, LIBRARY_ENTRY_POINTS, network
 from model_state import assert_same_state, state_of
+from networks import BatchNormNet, seeded
 from numpy.testing import assert_allclose
+from sklearn.linear_model import LogisticRegression
+from skorch import NeuralNetClassifier
 from torch import nn
-from wrong_models import (
-    PROBABILITIES,
-    VALID,
-    WITHOUT_GRADIENT,
-    WITHOUT_PARAMETERS,
-    WRONG,
-)
+
+LOGITS = r"model must return logits: .*returned "
+
+
+class Returns(nn.Module):
+    """A network whose logits pass through a function."""
+
+    def __init__(self, function, base=None):
+        super().__init__()
+        self.base = seeded(BatchNormNet) if base is None else base
+        self.conv = self.base.conv
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self.base(x))
+
+
+class NoParameters(nn.Module):
+    """A network without parameters."""
+
+    def forward(self, x):
+        return x.flatten(1)[:, :3] - x.flatten(1)[:, 3:6]
+
+
+class Raises(nn.Module):
+    """A network that fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 1)
+
+    def forward(self, x):
+        raise KeyError("no such weight")
+
+
+def lazy():
+    return nn.Sequential(nn.LazyConv2d(3, 3), nn.Flatten(), nn.LazyLinear(3))
+
+
+def of_inference_mode():
+    with torch.inference_mode():
+        return BatchNormNet()
+
+
+# Models that give the results of the plain network.
+VALID = {
+    "in train mode": lambda: seeded(BatchNormNet).train(),
+    "returns (logits, more)": lambda: Returns(lambda z: (z, "more")),
+}
+# Models that raise: how they are made, and what the message says.
+WRONG = {
+    "None": (lambda: None, "model must be a torch.nn.Module.*NoneType"),
+    "class, not instance": (
+        lambda: BatchNormNet,
+        "model must be a torch.nn.*: type|class",
+    ),
+    "name": (lambda: "resnet18", "model must be a torch.nn.Module.*resnet18"),
+    "state_dict": (
+        lambda: BatchNormNet().state_dict(),
+        "model must be a torch.nn.Module.*OrderedDict",
+    ),
+    "function": (lambda: torch.relu, "model must be a torch.nn.Module.*relu"),
+    "scikit-learn estimator": (
+        LogisticRegression,
+        "model must be a torch.nn.Module.*LogisticRegression",
+    ),
+    "skorch net, unfitted": (
+        lambda: NeuralNetClassifier(BatchNormNet),
+        "model must be trained.*fit",
+    ),
+    "lazy, never called": (lazy, "model must be initialised.*Call"),
+    "made in inference mode": (of_inference_mode, "model must not be made under"),
+    "raises": (Raises, "model cannot take X.*KeyError"),
+    "for another shape": (lambda: nn.Linear(5, 3), "model cannot take X.*shape"),
+    "returns one axis": (lambda: Returns(lambda z: z[:, 0]), LOGITS),
+    "returns one class": (lambda: Returns(lambda z: z[:, :1]), LOGITS),
+    "returns three axes": (lambda: Returns(lambda z: z[:, :, None]), LOGITS),
+    "returns a dict": (lambda: Returns(lambda z: {"out": z}), LOGITS + "a dict"),
+    "returns None": (lambda: Returns(lambda z: None), LOGITS + "a NoneType"),
+    "returns a numpy array": (
+        lambda: Returns(lambda z: z.detach().numpy()),
+        LOGITS + "a ndarray",
+    ),
+    "returns classes": (lambda: Returns(lambda z: z.argmax(1)), LOGITS + ".*int64"),
+    "returns whole numbers": (lambda: Returns(lambda z: z.long()), LOGITS + ".*int64"),
+    "returns other rows": (lambda: Returns(lambda z: z[:1]), LOGITS),
+    "returns no rows": (lambda: Returns(lambda z: z[:0]), LOGITS),
+    "returns NaN": (lambda: Returns(lambda z: z * torch.nan), "model returned NaN"),
+    "returns infinity": (
+        lambda: Returns(lambda z: z + torch.inf),
+        "model returned NaN or inf",
+    ),
+}
+# Only entry points that take gradients, or parameters, can see these.
+WITHOUT_GRADIENT = {
+    "detached logits": (lambda: Returns(torch.detach), "model must let autograd"),
+    "made by numpy": (
+        lambda: Returns(lambda z: torch.from_numpy(z.detach().numpy())),
+        "model must let autograd",
+    ),
+}
+WITHOUT_PARAMETERS = (NoParameters, "model must have parameters")
+PROBABILITIES = {
+    "returns probabilities": lambda: Returns(lambda z: z.softmax(1)),
+    "returns log-probabilities": lambda: Returns(lambda z: z.log_softmax(1)),
+}
 
 # One entry point for each place where a model is checked.
 VALIDATORS = ("LayerActivationTransformer", "ODIN", "pgd")
