@@ -6,7 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Between, Readout, check_against_loop, gradient_norms, seeded
+from networks import (
+    Between,
+    Readout,
+    check_against_loop,
+    gradient_norms,
+    routes_of,
+    seeded,
+)
 from numpy.testing import assert_allclose
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -116,6 +123,9 @@ def test_embedding():
     for options in ({"max_norm": 0.5}, {"scale_grad_by_freq": True}):
         net = seeded(partial(Net, **options))
         check_against_loop(net, x, {"table.weight": "autograd", **head})
+        # Also where no index repeats, so that the rule would be right by chance.
+        distinct = torch.arange(6).view(3, 2)
+        assert routes_of(net, distinct)["table.weight"] == "autograd"
 
 
 class Broadcast(nn.Module):
