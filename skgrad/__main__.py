@@ -1,14 +1,13 @@
 """``python -m skgrad``: the demo; ``python -m skgrad evaluate``: any evaluation."""
 
+import csv
+import pickle
 import sys
 
-from ._command_line import (
-    OptionError,
-    demo_parser,
-    evaluate_parser,
-    naming_option,
-    one_line,
-)
+from ._command_line import demo_parser, evaluate_parser, one_line
+
+# What the library raises for arguments and files: here, for options.
+_ERRORS = ValueError, TypeError, ImportError, OSError, pickle.PicklingError
 
 
 def main(arguments=None):
@@ -25,25 +24,25 @@ def main(arguments=None):
         The exit status: 0 on success, 2 if an option cannot be met, 130 if stopped.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    name, kept = "skgrad", ""
     if arguments[:1] == ["evaluate"]:
         name, options = "skgrad evaluate", evaluate_parser().parse_args(arguments[1:])
         options.memory = options.memory or options.output / "memory"
+        kept = f". The same command continues with what is in {options.memory}"
     else:
-        name, options = "skgrad", demo_parser().parse_args(arguments)
+        options = demo_parser().parse_args(arguments)
     try:
-        if name == "skgrad":
-            _run_demo(options)
-        else:
+        # Imported here, as torch takes seconds, which --help should not cost.
+        if kept:
             from .evaluation._command import run
-
-            run(options)
-    except OptionError as error:
+        else:
+            run = _run_demo
+        run(options)
+    except _ERRORS as error:
         print(f"{name}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = getattr(options, "memory", None)
-        more = f". The same command continues with what is in {kept}" if kept else ""
-        print(f"{name}: stopped{more}", file=sys.stderr)
+        print(f"{name}: stopped{kept}", file=sys.stderr)
         return 130
     return 0
 
@@ -51,14 +50,12 @@ def main(arguments=None):
 def _run_demo(options):
     import torch
 
-    from .evaluation import render_table, write_csv
+    from .evaluation import render_table
     from .evaluation._demo import run_demo
     from .torch_engine.model_state import check_device
 
-    with naming_option("--output"):
-        options.output.mkdir(parents=True, exist_ok=True)
-    with naming_option("--device"):
-        check_device(options.device)
+    options.output.mkdir(parents=True, exist_ok=True)
+    check_device(options.device)
     # The network is so small that threads would mostly wait for one another.
     torch.set_num_threads(1)
     results, accuracy = run_demo(
@@ -67,20 +64,41 @@ def _run_demo(options):
         device=options.device,
         verbose=not options.quiet,
     )
-    with naming_option("--output"):
-        table = options.output / "table.csv"
-        rate = options.target_fpr
-        write_csv(results, table, target_fpr=rate, random_state=options.seed)
-        written = [table, *_draw(results, options.output / "scores.png")]
-    if not options.quiet:
-        print(
-            f"Network: {100 * accuracy:.1f} % accuracy on 450 test digits (seed "
-            f"{options.seed}).\nEach cell: AUROC/TNR@95TPR in percent; higher is "
-            "better, 50/5 is chance.\n"
-        )
-    print(render_table(results))
-    if not options.quiet:
-        print(_legend(results, rate, written))
+    files = [_write_csv(results, options), *_draw(results, options)]
+    if options.quiet:
+        print(render_table(results))
+        return
+    print(
+        f"Network: {100 * accuracy:.1f} % accuracy on 450 test digits (seed "
+        f"{options.seed}).\nEach cell: AUROC/TNR@95TPR in percent; higher is "
+        f"better, 50/5 is chance.\n\n{render_table(results)}"
+    )
+    print(_legend(results, options.target_fpr, files))
+
+
+def _write_csv(results, options):
+    """Write a line per detector and kind of anomaly; the demo needs no pandas."""
+    from ._files import replacing
+
+    lines = [
+        {
+            "detector": r.detector,
+            "anomaly": r.anomaly,
+            "n_in_distribution": len(r.scores_id),
+            "n_anomalies": len(r.scores_anomaly),
+            **{name: f"{value:.6f}" for name, value in r.metrics.items()},
+            "target_fpr": options.target_fpr,
+            "realised_fpr": f"{r.realised_fpr:.6f}",
+            "seed": options.seed,
+        }
+        for r in results
+    ]
+    path = options.output / "table.csv"
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return path
 
 
 def _legend(results, target_fpr, files):
@@ -96,7 +114,7 @@ A: supervised, trained and tested on each anomaly in turn (40/40/20), so its
 Wrote {" and ".join(map(str, files))}."""
 
 
-def _draw(results, path):
+def _draw(results, options):
     """Draw the figure if matplotlib is installed; return the files written."""
     from ._files import replacing
     from .evaluation import Evaluation
@@ -107,6 +125,7 @@ def _draw(results, path):
     except ImportError as error:
         print(f"skgrad: no figure. {error}", file=sys.stderr)
         return []
+    path = options.output / "scores.png"
     with replacing(path) as part:
         figure.savefig(part, dpi=100)
     return [path]

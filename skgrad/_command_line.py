@@ -8,10 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class OptionError(Exception):
-    """An option that is well-formed but cannot be met."""
-
-
 @contextmanager
 def naming_option(option):
     """Raise errors of a part of the work as those of an option.
@@ -22,7 +18,7 @@ def naming_option(option):
         yield
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise OptionError(f"{option}: {kind}{error}") from error
+        raise ValueError(f"{option}: {kind}{error}") from error
 
 
 def one_line(message):
@@ -47,7 +43,7 @@ class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action) if shown else action.help
 
 
-# Types of options
+# Types of options; what the library checks itself is read as it is.
 
 
 def _number(kind, low, high, valid):
@@ -68,16 +64,11 @@ def _number(kind, low, high, valid):
 _seed = _number(int, -1, 2**32, f"a whole number from 0 to {2**32 - 1}")
 _count = _number(int, 0, float("inf"), "a whole number of 1 or more")
 _rate = _number(float, 0, 1, "a share strictly between 0 and 1, such as 0.05")
-_positive = _number(float, 0, float("inf"), "a positive number such as 0.3")
 
 
 def _names(text):
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError(
-            f"must be a list separated by commas, of at least one; got {text!r}."
-        )
-    return list(dict.fromkeys(names))
+    """Read a list separated by commas; what comes twice counts once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _seeds(text):
@@ -85,60 +76,52 @@ def _seeds(text):
 
 
 def _protocol(text):
-    name = text.upper().replace("-PRIME", "'").replace("_PRIME", "'")
-    if name not in ("A", "A'", "B", "C"):
-        raise argparse.ArgumentTypeError(
-            f"must be A, A' (A-prime for shells), B or C; got {text!r}."
-        )
-    return name
+    # Shells take an apostrophe for the beginning of a string.
+    return text.upper().replace("-PRIME", "'")
 
 
 # Parsers
 
 
-def _options(group, *options):
-    """Add options: flag, name of the value, help, further arguments of argparse."""
-    for flag, value, text, how in options:
-        group.add_argument(flag, metavar=value, help=text, **how)
+def _parser(command, **text):
+    return OneLineParser(
+        prog=f"python -m {command}",
+        formatter_class=_Defaults,
+        allow_abbrev=False,
+        **text,
+    )
 
 
 def _add_common(parser, folder, files):
+    add = parser.add_argument
     share = "share of in-distribution inputs that a detector may reject"
-    device = "where the model computes, such as cuda"
-    output = {"type": Path, "default": Path(folder)}
-    _options(
-        parser,
-        ("--target-fpr", "RATE", share, {"type": _rate, "default": 0.05}),
-        ("--device", "DEVICE", device, {"default": "cpu"}),
-        ("--output", "DIR", f"folder for {files}", output),
-    )
-    parser.add_argument(
-        "--quiet", action="store_true", help="show the table and nothing else"
-    )
+    add("--target-fpr", metavar="RATE", type=_rate, default=0.05, help=share)
+    add("--device", default="cpu", help="where the model computes, such as cuda")
+    output = {"metavar": "DIR", "type": Path, "help": f"folder for {files}"}
+    add("--output", default=Path(folder), **output)
+    add("--quiet", action="store_true", help="show the table and nothing else")
 
 
 def demo_parser():
     """Return the parser of ``python -m skgrad``."""
-    parser = OneLineParser(
-        prog="python -m skgrad",
+    parser = _parser(
+        "skgrad",
         description=(
             "Train a small network on scikit-learn's digits, fit the detectors of "
             "three papers and their combination, and evaluate them against natural "
             "images, noise and attacks."
         ),
         epilog="python -m skgrad evaluate --help: any data, model and detectors.",
-        formatter_class=_Defaults,
     )
-    same = "same seed, same table"
-    _options(parser, ("--seed", "SEED", same, {"type": _seed, "default": 0}))
+    parser.add_argument("--seed", type=_seed, default=0, help="same seed, same table")
     _add_common(parser, "skgrad-report", "table.csv and scores.png")
     return parser
 
 
 def evaluate_parser():
     """Return the parser of ``python -m skgrad evaluate``."""
-    parser = OneLineParser(
-        prog="python -m skgrad evaluate",
+    parser = _parser(
+        "skgrad evaluate",
         description=(
             "Evaluate detectors around a model against anomalies, and write table.csv, "
             "table.md and report.html. The scores are kept in --memory: the same "
@@ -149,44 +132,33 @@ def evaluate_parser():
             "--id images/ --anomalies other.npy,pgd --detectors recommended,c "
             "--output report"
         ),
-        formatter_class=_Defaults,
-        allow_abbrev=False,
     )
-    data = parser.add_argument_group("data")
+    add = parser.add_argument
+    add("--id", metavar="DATA", default="digits", help=_ID)
+    add("--fit", metavar="DATA", help=_FIT)
     anomalies = {"type": _names, "default": "photo-patches,uniform-noise,fgsm,pgd"}
-    _options(data, ("--id", "DATA", _ID, {"default": "digits"}))
-    _options(data, ("--fit", "DATA", _FIT, {}))
-    _options(data, ("--anomalies", "LIST", _ANOMALIES, anomalies))
-    _options(data, ("--data-dir", "DIR", "folder of named data", {"type": Path}))
-    data.add_argument(
-        "--download", action="store_true", help="download what is missing"
-    )
+    add("--anomalies", metavar="LIST", help=_ANOMALIES, **anomalies)
+    add("--data-dir", metavar="DIR", type=Path, help="folder of named data")
+    add("--download", action="store_true", help="download what is missing")
+    add("--model", metavar="PACKAGE.MODULE:NAME", help=_MODEL)
+    add("--weights", metavar="FILE", type=Path, help=_WEIGHTS)
     detectors = {"type": _names, "default": "recommended,b,c,max-softmax"}
-    _options(
-        parser.add_argument_group("model and detectors"),
-        ("--model", "PACKAGE.MODULE:NAME", _MODEL, {}),
-        ("--weights", "FILE", _WEIGHTS, {"type": Path}),
-        ("--detectors", "LIST", _DETECTORS, detectors),
-        ("--protocol", "NAME", _PROTOCOL, {"type": _protocol, "default": "C"}),
-        ("--seeds", "LIST", _SEEDS, {"type": _seeds, "default": "0"}),
-        ("--eps", "SIZE", _EPS, {"type": _positive}),
-    )
-    _options(
-        parser.add_argument_group("sizes"),
-        *(
-            (flag, "N", f"{text}, at most", {"type": _count, "default": default})
-            for flag, default, text in (
-                ("--n-fit", 3000, "inputs to fit detectors on"),
-                ("--n-test", 1500, "in-distribution test inputs"),
-                ("--n-anomalies", 1000, "inputs of other data and noise"),
-                ("--n-attack", 300, "inputs to attack"),
-                ("--n-slow", 60, "of them for attacks that are slow"),
-            )
-        ),
-    )
-    output = parser.add_argument_group("output")
-    _add_common(output, "skgrad-evaluation", "the tables and the report")
-    _options(output, ("--memory", "DIR", _MEMORY, {"type": Path}))
+    add("--detectors", metavar="LIST", help=_DETECTORS, **detectors)
+    protocols = {"type": _protocol, "choices": ["A", "A'", "B", "C"], "default": "C"}
+    add("--protocol", help=_PROTOCOL, **protocols)
+    add("--seeds", metavar="LIST", type=_seeds, default="0", help=_SEEDS)
+    add("--eps", metavar="SIZE", type=float, help=_EPS)
+    for flag, default, text in (
+        ("--n-fit", 3000, "inputs to fit detectors on"),
+        ("--n-test", 1500, "in-distribution test inputs"),
+        ("--n-anomalies", 1000, "inputs of other data and noise"),
+        ("--n-attack", 300, "inputs to attack"),
+        ("--n-slow", 60, "of them for attacks that are slow"),
+    ):
+        sizes = {"metavar": "N", "type": _count, "default": default}
+        add(flag, help=f"{text}, at most", **sizes)
+    add("--memory", metavar="DIR", type=Path, help=_MEMORY)
+    _add_common(parser, "skgrad-evaluation", "the tables and the report")
     return parser
 
 

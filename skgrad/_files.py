@@ -25,15 +25,7 @@ def replacing(path):
 
     After an exception, ``path`` is as it was before. Symbolic links are followed.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file to write.
-
-    Yields
-    ------
-    Path
-        Where to write; its suffix is that of ``path``.
+    The temporary name has the suffix of ``path``, which says the format to writers.
     """
     path = Path(os.path.realpath(as_path(path)))
     if not path.parent.is_dir():

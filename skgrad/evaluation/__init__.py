@@ -5,11 +5,10 @@ from ._bootstrap import bootstrap_intervals
 from ._demo import train_digits_network
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
-from ._html import write_html
 from ._make_anomalies import Threat, make_anomalies
 from ._protocols import PROTOCOLS, Protocol
 from ._result import Result
-from ._tables import render_table, write_csv, write_markdown
+from ._tables import render_table
 
 __all__ = [
     "PROTOCOLS",
@@ -23,7 +22,4 @@ __all__ = [
     "make_anomalies",
     "render_table",
     "train_digits_network",
-    "write_csv",
-    "write_html",
-    "write_markdown",
 ]

@@ -22,8 +22,8 @@ class AnomalySet:
         The anomalies.
     sources : array-like of int of shape (n_samples,), default=None
         Which row of ``X_test`` each was made from, such as the image that was
-        attacked. Where a protocol trains on some rows and tests on others, an anomaly
-        then goes where its source goes. None for independent anomalies.
+        attacked; none is tested where its source was fitted on. None for independent
+        anomalies.
     success_rate : float, default=nan
         Share of the attacked inputs that became anomalies, for the record.
     seconds : float, default=nan
@@ -73,18 +73,6 @@ class AnomalySet:
         -------
         AnomalySet
             The successful ones.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import torch
-        >>> from skgrad.attacks import fgsm
-        >>> from skgrad.evaluation import AnomalySet
-        >>> X = np.random.default_rng(0).random((20, 3)).astype("float32")
-        >>> result = fgsm(torch.nn.Linear(3, 2), X, eps=0.5)
-        >>> successful = AnomalySet.from_attack(result, sources=np.arange(20))
-        >>> len(successful.X) == int(result.success.sum())
-        True
         """
         hit = result.success
         return cls(
@@ -104,18 +92,19 @@ def as_anomaly_sets(anomalies, n_test, label="anomalies[{!r}]"):
             "anomalies must be a dict of at least one name to inputs, such as "
             f"{{'uniform noise': X_noise}}; got {brief(anomalies)}."
         )
-    sets = {
-        str(name): _as_set(given, label.format(name))
-        for name, given in anomalies.items()
-    }
-    for name, found in sets.items():
+    sets = {}
+    for name, given in anomalies.items():
+        label_of = label.format(name)
+        found = sets[str(name)] = _as_set(given, label_of)
         rows = found.sources
-        if rows is None or not len(rows):
-            continue
-        if not 0 <= rows.min() <= rows.max() < n_test:
+        if (
+            rows is not None
+            and len(rows)
+            and not 0 <= rows.min() <= rows.max() < n_test
+        ):
             raise ValueError(
-                f"sources of {label.format(name)} must be rows of X_test, 0 to "
-                f"{n_test - 1}; got {rows.min()} to {rows.max()}."
+                f"sources of {label_of} must be rows of X_test, 0 to {n_test - 1}; got "
+                f"{rows.min()} to {rows.max()}."
             )
     return sets
 

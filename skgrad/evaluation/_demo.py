@@ -1,5 +1,6 @@
 """The demo, ``python -m skgrad``: its network, its anomalies, its detectors."""
 
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -75,9 +76,8 @@ def train_digits_network(X, y, *, device=None, random_state=None):
     >>> from skgrad.datasets import load_digits_images
     >>> from skgrad.evaluation import train_digits_network
     >>> digits = load_digits_images()
-    >>> net = train_digits_network(
-    ...     digits.X_train[:300], digits.y_train[:300], random_state=0
-    ... )
+    >>> X, y = digits.X_train[:300], digits.y_train[:300]
+    >>> net = train_digits_network(X, y, random_state=0)
     >>> bool(net.score(digits.X_test, digits.y_test) > 0.85)
     True
     """
@@ -113,20 +113,15 @@ def run_demo(*, target_fpr=0.05, random_state=0, device=None, verbose=False):
     of it is classified correctly. All are tested on the last quarter. Paper A's
     detector is supervised: for each kind of anomaly the test digits and the anomalies
     are split 40/40/20 into training, validation and test, an attacked digit beside its
-    source, so that it is tested on a fifth of what the others are.
+    source.
 
-    Returns
-    -------
-    results : list of Result
-        One per detector and kind of anomaly, in the order of the table.
-    accuracy : float
-        Share of the test digits that the network classifies correctly.
+    Returns the results, in the order of the table, and the network's accuracy on the
+    test digits.
     """
     digits, results = load_digits_images(), []
-    how = "{n_fmt}/{total_fmt} {desc} [{elapsed}]"
-    with tqdm(
-        total=7, disable=None if verbose else True, bar_format=how, leave=False
-    ) as bar:
+    form = "{n_fmt}/{total_fmt} {desc} [{elapsed}]"
+    how = {"disable": None if verbose else True, "bar_format": form, "leave": False}
+    with tqdm(total=7, **how) as bar:
         bar.set_description("training the network on 898 digits")
         net = train_digits_network(
             digits.X_train, digits.y_train, random_state=random_state, device=device
@@ -183,14 +178,11 @@ def _make_anomalies(net, X, y, random_state):
     anomalies = {name: AnomalySet(found) for name, found in others.items()}
     right = np.flatnonzero(net.predict(X) == y)
     for eps in (0.1, 0.3):
-        attacks = {
-            f"FGSM, eps {eps}": fgsm(net, X[right], y[right], eps=eps),
-            f"PGD, eps {eps}": pgd(
-                net, X[right], y[right], eps=eps, random_state=seeds[3]
-            ),
-        }
-        anomalies |= {
-            name: AnomalySet.from_attack(result, sources=right)
-            for name, result in attacks.items()
-        }
+        for name, attack in (
+            ("FGSM", fgsm),
+            ("PGD", partial(pgd, random_state=seeds[3])),
+        ):
+            result = attack(net, X[right], y[right], eps=eps)
+            found = AnomalySet.from_attack(result, sources=right)
+            anomalies[f"{name}, eps {eps}"] = found
     return anomalies

@@ -94,17 +94,11 @@ def evaluate(
     TypeError
         If one of the detectors is not an estimator, or is PyOD's without an adapter.
 
-    See Also
-    --------
-    skgrad.metrics : The metrics.
-
     Notes
     -----
     Seconds and memory are those of the machine and the time at which the scores were
-    computed, also where ``memory`` returns them.
-
-    Detectors share no features. To compute features once for several detectors, give
-    the transformers in them the same ``memory``.
+    computed, also where ``memory`` returns them. Detectors share no features: give the
+    transformers in them the same ``memory`` to compute features once.
 
     Examples
     --------
@@ -126,37 +120,25 @@ def evaluate(
     True
     """
     protocol = find_protocol(protocol)
-    check_detectors(detectors)
-    if not protocol.supervised and known_anomalies is None:
-        _check_none_needs_anomalies(detectors, protocol)
+    _check_detectors(detectors, protocol.supervised or known_anomalies is not None)
     seeds, memory = _checked_seeds(seeds), check_memory(memory)
     if X_fit is None or protocol.supervised:
         _check_sources(anomalies)
     data = Inputs(
-        model,
-        X_test,
-        y_test,
-        anomalies,
-        X_fit,
-        y_fit,
-        known_anomalies,
-        protocol,
-        input_shape,
+        model=model,
+        X_test=X_test,
+        y_test=y_test,
+        anomalies=anomalies,
+        X_fit=X_fit,
+        y_fit=y_fit,
+        known_anomalies=known_anomalies,
+        protocol=protocol,
+        input_shape=input_shape,
     )
-    n_test = len(data.X_test)
-    if protocol.supervised and n_test < _MIN_TO_SPLIT:
-        raise ValueError(
-            f"X_test must hold {_MIN_TO_SPLIT} inputs or more under protocol "
-            f"{protocol.name!r}, which tests on a fifth of them; got {n_test}."
-        )
-    if data.X_fit is None and not protocol.supervised:
-        _check_folds(n_folds, n_test)
-    has_fit = data.X_fit is not None
-    splits = list(
-        protocol.splits(
-            n_test, data.anomalies, has_fit=has_fit, seeds=seeds, n_folds=n_folds
-        )
-    )
+    n_test, has_fit = len(data.X_test), data.X_fit is not None
+    _check_sizes(n_test, n_folds, has_fit, protocol)
+    how = {"has_fit": has_fit, "seeds": seeds, "n_folds": n_folds}
+    splits = list(protocol.splits(n_test, data.anomalies, **how))
     results = []
     total = len(detectors) * sum(len(split.tested) for split in splits)
     with tqdm(total=total, disable=None if verbose else True, unit="cell") as bar:
@@ -170,8 +152,8 @@ def evaluate(
     return Evaluation(results)
 
 
-def check_detectors(detectors):
-    """Raise unless detectors is a dict of estimators by name."""
+def _check_detectors(detectors, anomalies_known):
+    """Raise unless detectors is a dict of estimators that can be fitted."""
     if not isinstance(detectors, dict) or not detectors:
         raise TypeError(
             "detectors must be a dict of at least one name to detector, such as "
@@ -185,16 +167,11 @@ def check_detectors(detectors):
                 f"fit; got {brief(detector)}."
             )
         check_no_bare_pyod(detector)
-
-
-def _check_none_needs_anomalies(detectors, protocol):
-    """Raise if a detector learns from anomalies where none are known."""
-    for name, detector in detectors.items():
-        if needs_anomalies(detector):
+        if needs_anomalies(detector) and not anomalies_known:
             raise ValueError(
-                f"detectors[{name!r}] learns from anomalies, of which protocol "
-                f'{protocol.name!r} gives it none. Use protocol="A" (the kind that '
-                'is tested is learnt from) or "A\'" (all others are).'
+                f"detectors[{name!r}] learns from anomalies, and there are none. Give "
+                'known_anomalies, or use protocol="A" (the kind that is tested is '
+                'learnt from) or "A\'" (all others are).'
             )
 
 
@@ -209,8 +186,17 @@ def _check_sources(anomalies):
             )
 
 
-def _check_folds(n_folds, n_test):
-    if not isinstance(n_folds, Integral) or not 2 <= int(n_folds) <= n_test:
+def _check_sizes(n_test, n_folds, has_fit, protocol):
+    """Raise if X_test is too small to split as the protocol says."""
+    if protocol.supervised:
+        if n_test < _MIN_TO_SPLIT:
+            raise ValueError(
+                f"X_test must hold {_MIN_TO_SPLIT} inputs or more under protocol "
+                f"{protocol.name!r}, which tests on a fifth of them; got {n_test}."
+            )
+    elif not has_fit and not (
+        isinstance(n_folds, Integral) and 2 <= int(n_folds) <= n_test
+    ):
         raise ValueError(
             f"n_folds must be an integer from 2 to the {n_test} inputs in X_test; got "
             f"{brief(n_folds)}. Or give X_fit: then there are no folds."
@@ -218,17 +204,15 @@ def _check_folds(n_folds, n_test):
 
 
 def _checked_seeds(seeds):
-    if not isinstance(seeds, (Sequence, np.ndarray, range)) or not len(seeds):
-        raise TypeError(
-            f"seeds must be a sequence such as (0, 1, 2); got {brief(seeds)}."
-        )
-    for seed in seeds:
-        if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
-            raise ValueError(
-                f"seeds must be integers from 0 to {2**32 - 1}; got {brief(seed)}."
-            )
-    if len(set(seeds)) < len(seeds):
+    """Return the seeds as a tuple; one that came twice would count twice."""
+    if (
+        not isinstance(seeds, (Sequence, np.ndarray))
+        or not len(seeds)
+        or not all(isinstance(s, Integral) and 0 <= int(s) < 2**32 for s in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
         raise ValueError(
-            f"seeds must differ, or one repetition counts twice; got {brief(seeds)}."
+            f"seeds must be different integers from 0 to {2**32 - 1}, such as "
+            f"(0, 1, 2); got {brief(seeds)}."
         )
     return tuple(int(seed) for seed in seeds)

@@ -1,7 +1,6 @@
 """The results of an evaluation, as tables and reports."""
 
 import platform
-from collections.abc import Iterable
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -60,22 +59,25 @@ class Evaluation:
     @property
     def detectors(self):
         """Names of the detectors, in the order of evaluation."""
-        return list(dict.fromkeys(r.detector for r in self.results))
+        return self._each("detector")
 
     @property
     def anomalies(self):
         """Names of the kinds of anomaly, in the order of evaluation."""
-        return list(dict.fromkeys(r.anomaly for r in self.results))
+        return self._each("anomaly")
 
     @property
     def seeds(self):
         """The seeds, each once."""
-        return list(dict.fromkeys(r.seed for r in self.results))
+        return self._each("seed")
 
     @property
     def protocols(self):
         """Names of the protocols, each once."""
-        return list(dict.fromkeys(r.protocol for r in self.results))
+        return self._each("protocol")
+
+    def _each(self, name):
+        return list(dict.fromkeys(getattr(r, name) for r in self.results))
 
     @cached_property
     def frame(self):
@@ -87,14 +89,10 @@ class Evaluation:
         attacks that never succeeded hold NaN.
         """
         pandas = import_pandas()
-        ends = [
-            {
-                f"{name}_{end}": value
-                for name, interval in result.intervals.items()
-                for end, value in zip(("low", "high"), interval, strict=True)
-            }
-            for result in self.results
-        ]
+        ends: list = [{} for _ in self.results]
+        for row, result in zip(ends, self.results, strict=True):
+            for name, (low, high) in result.intervals.items():
+                row |= {f"{name}_low": low, f"{name}_high": high}
         return self.figures.join(pandas.DataFrame(ends))
 
     @cached_property
@@ -137,6 +135,10 @@ class Evaluation:
         ``figure`` is a column of `figures` or a function of a result. What does not
         exist is NaN.
         """
+        if not self.results:
+            raise ValueError(
+                "results must hold at least one Result; got none. Run an evaluation."
+            )
         if not callable(figure):
             first = self._rows[0]
             valid = [name for name in first if not isinstance(first[name], str)]
@@ -146,15 +148,15 @@ class Evaluation:
                 )
         axes = self.detectors, self.anomalies, self.seeds
         places = [{name: i for i, name in enumerate(axis)} for axis in axes]
-        sums, counts = np.zeros([*map(len, axes)]), np.zeros([*map(len, axes)])
+        folds = np.full(
+            [*map(len, axes), max(r.fold for r in self.results) + 1], np.nan
+        )
         for result, row in zip(self.results, self._rows, strict=True):
+            names = result.detector, result.anomaly, result.seed
+            place = (at[name] for at, name in zip(places, names, strict=True))
             value = figure(result) if callable(figure) else row[figure]
-            if not np.isnan(value):
-                names = result.detector, result.anomaly, result.seed
-                place = tuple(at[name] for at, name in zip(places, names, strict=True))
-                sums[place] += value
-                counts[place] += 1
-        return np.where(counts, sums / np.maximum(counts, 1), np.nan)
+            folds[*place, result.fold] = value
+        return nan_mean(folds)
 
     def _first(self):
         """Return one result for each cell, of the first seed and fold that it has."""
@@ -166,17 +168,12 @@ class Evaluation:
     @property
     def notes(self):
         """How it was made: protocol, seeds, sizes, versions, date."""
+        known = [name for name in self.protocols if name in PROTOCOLS]
         return {
-            **{
-                f"protocol {name}": PROTOCOLS[name].description
-                for name in self.protocols
-                if name in PROTOCOLS
-            },
+            **{f"protocol {p}": PROTOCOLS[p].description for p in known},
             "seeds": ", ".join(map(str, self.seeds)),
-            "in-distribution test inputs": _range(
-                len(r.scores_id) for r in self.results
-            ),
-            "anomalies per kind": _range(len(r.scores_anomaly) for r in self.results),
+            "in-distribution test inputs": self._range("n_in_distribution"),
+            "anomalies per kind": self._range("n_anomalies"),
             "confidence intervals": "95 %; bootstrap, of shares Wilson's",
             "date": date.today().isoformat(),
             "versions": f"Python {platform.python_version()}, torch "
@@ -185,6 +182,11 @@ class Evaluation:
             "machine": f"{platform.system()} {platform.machine()}, "
             f"{torch.get_num_threads()} torch thread(s)",
         }
+
+    def _range(self, size):
+        sizes = [row[size] for row in self._rows]
+        low, high = min(sizes), max(sizes)
+        return str(low) if low == high else f"{low} to {high}"
 
     def write(self, folder, *, title="Evaluation", notes=None):
         """Write ``table.csv``, ``table.md`` and ``report.html``.
@@ -205,7 +207,10 @@ class Evaluation:
 
         Notes
         -----
-        If a file cannot be written, the one that was there before stays as it was.
+        The page has detectors in the order of their mean AUROC, intervals averaged over
+        folds and seeds, and the score distributions of the six best detectors and the
+        eight hardest kinds of anomaly. If a file cannot be written, the one that was
+        there before stays as it was.
         """
         from ._html import write_html
         from ._tables import write_markdown
@@ -224,30 +229,18 @@ class Evaluation:
         return (
             f"<Evaluation of {len(self.detectors)} detectors against "
             f"{len(self.anomalies)} kinds of anomaly, protocol "
-            f"{', '.join(self.protocols)}, "
-            f"{len(self.seeds)} seed(s)>"
+            f"{', '.join(self.protocols)}, {len(self.seeds)} seed(s)>"
         )
 
 
 def as_evaluation(results):
-    """Return results as an Evaluation with at least one result."""
-    results = getattr(results, "results", results)
-    if not isinstance(results, Iterable):
+    """Return an Evaluation or a list of results as an Evaluation."""
+    found = getattr(results, "results", results)
+    if not isinstance(found, list) or not all(isinstance(r, Result) for r in found):
         raise TypeError(
             f"results must be an Evaluation or a list of Result; got {brief(results)}."
         )
-    results = list(results)
-    for result in results:
-        if not isinstance(result, Result):
-            raise TypeError(
-                "results must be an Evaluation or a list of Result; got one that "
-                f"holds {brief(result)}."
-            )
-    if not results:
-        raise ValueError(
-            "results must hold at least one Result; got none. Run an evaluation first."
-        )
-    return Evaluation(results)
+    return Evaluation(found)
 
 
 def nan_spread(values):
@@ -264,12 +257,6 @@ def import_pandas():
 
 def _place(result):
     return result.detector, result.anomaly, result.seed, result.fold
-
-
-def _range(counts):
-    counts = sorted(counts)
-    low, high = counts[0], counts[-1]
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _row(result):

@@ -45,13 +45,8 @@ def draw_distributions(evaluation):
         panel.set_title(textwrap.fill(detector, 26))
     for panel, kind in zip(panels[:, 0], evaluation.anomalies, strict=True):
         panel.set_ylabel(textwrap.fill(kind, 14))
-    figure.legend(
-        legend.values(),
-        legend.keys(),
-        loc="outside upper center",
-        ncols=3,
-        frameon=False,
-    )
+    how = {"loc": "outside upper center", "ncols": 3, "frameon": False}
+    figure.legend(legend.values(), legend.keys(), **how)
     figure.supxlabel(
         "score, in interquartile ranges from the in-distribution median\n"
         "(asinh scale); numbers: AUROC in percent"
@@ -85,14 +80,9 @@ def _draw_panel(panel, result):
         # Room for the number above the bars.
         panel.set_ylim(top=1.25 * panel.get_ylim()[1])
     panel.set(xlabel="", ylabel="", title="", yticks=[])
-    panel.text(
-        0.02,
-        0.92,
-        text,
-        transform=panel.transAxes,
-        verticalalignment="top",
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-    )
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    place = {"transform": panel.transAxes, "verticalalignment": "top"}
+    panel.text(0.02, 0.92, text, bbox=box, **place)
     return handles
 
 
@@ -112,22 +102,15 @@ def draw_roc_curves(evaluation, n_columns=4):
         panel.axhline(0.95, color="black", linewidth=0.6, linestyle=":")
         panel.set_title(kind, fontsize=9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        panel.set(xlabel="", ylabel="")
-        panel.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
-        panel.set_yticks((0, 0.5, 1), ("0", "0.5", "1"))
+        panel.set(xlabel="", ylabel="", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     for panel in grid.flat[len(kinds) :]:
         panel.set_axis_off()
     figure.supxlabel("share of anomalies accepted", fontsize=10)
     figure.supylabel("share of ID inputs accepted", fontsize=10)
     named = [name for name in rank_detectors(evaluation) if name in lines]
-    figure.legend(
-        [lines[name] for name in named],
-        named,
-        loc="outside right upper",
-        frameon=False,
-        fontsize=9,
-        title="by mean AUROC",
-    )
+    how = {"loc": "outside right upper", "frameon": False, "fontsize": 9}
+    handles = [lines[name] for name in named]
+    figure.legend(handles, named, title="by mean AUROC", **how)
     return figure
 
 

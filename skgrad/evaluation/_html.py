@@ -7,11 +7,10 @@ from importlib.resources import files
 import numpy as np
 
 from .._arrays import nan_mean
-from .._compat import validate_params
 from .._files import replacing
 from .._optional import import_package
 from ..inspection._detector_heat_map import METRIC_NAMES
-from ._evaluation import Evaluation, as_evaluation
+from ._evaluation import Evaluation
 from ._figures import (
     draw_distributions,
     draw_heat_map,
@@ -31,41 +30,13 @@ _COSTS = {
 }
 
 
-@validate_params(
-    {"title": [str], "notes": [dict, None]}, prefer_skip_nested_validation=True
-)
-def write_html(results, path, *, title="Evaluation", notes=None):
+def write_html(evaluation, path, *, title, notes):
     """Write a report: one page with tables and figures, and no other files.
 
-    Parameters
-    ----------
-    results : Evaluation or list of Result
-        The results; those of several seeds and folds are averaged.
-    path : str or Path
-        The file; replaced if it exists.
-    title : str, default="Evaluation"
-        The heading.
-    notes : dict of str to object, default=None
-        How it was made: versions, date, seeds, sizes.
-
-    Raises
-    ------
-    ValueError
-        If there are no results.
-
-    See Also
-    --------
-    write_markdown : Write a page of text.
-
-    Notes
-    -----
-    Detectors are in the order of their mean AUROC. Score distributions are shown of the
-    six best detectors and the eight kinds of anomaly that detectors find hardest on
-    average, and the page says so. Without matplotlib the page has no figures and says
-    so, too. Intervals are averaged over folds and seeds.
+    ``notes`` say by name how the results were made. Without matplotlib the page has no
+    figures and says so.
     """
     jinja = import_package("jinja2", "HTML pages need", "report")
-    evaluation = as_evaluation(results)
     rank = {name: place for place, name in enumerate(rank_detectors(evaluation))}
     evaluation = Evaluation(
         sorted(evaluation.results, key=lambda result: rank[result.detector])
@@ -76,7 +47,7 @@ def write_html(results, path, *, title="Evaluation", notes=None):
     ).from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
     page = template.render(
         title=title,
-        notes=notes or {},
+        notes=notes,
         n_seeds=len(evaluation.seeds),
         overview=_overview(evaluation),
         heat_map=_image(draw_heat_map, evaluation),
@@ -96,13 +67,8 @@ def _hardest(evaluation):
     order = np.argsort(np.nan_to_num(area, nan=2.0), kind="stable")
     kinds = {evaluation.anomalies[j] for j in order[:MAX_ANOMALIES]}
     detectors = evaluation.detectors[:MAX_DETECTORS]
-    return Evaluation(
-        [
-            r
-            for r in evaluation.results
-            if r.detector in detectors and r.anomaly in kinds
-        ]
-    )
+    results = (r for r in evaluation.results if r.anomaly in kinds)
+    return Evaluation(r for r in results if r.detector in detectors)
 
 
 def _image(draw, evaluation):
@@ -127,24 +93,23 @@ def _image(draw, evaluation):
 
 def _overview(evaluation):
     """Return a row per detector."""
-    area, tnr, rate = (
-        evaluation._values(name) for name in ("auroc", "tnr_at_95tpr", "realised_fpr")
+    area, tnr, rate, *costs = (
+        evaluation._values(name)
+        for name in ("auroc", "tnr_at_95tpr", "realised_fpr", *_COSTS.values())
     )
-    costs = {
-        heading: nan_mean(nan_mean(evaluation._values(name)))
-        for heading, name in _COSTS.items()
-    }
+    costs = dict(zip(_COSTS, map(nan_mean, map(nan_mean, costs)), strict=True))
     costs = {name: cost for name, cost in costs.items() if not np.isnan(cost).all()}
     rows = []
     for i, detector in enumerate(evaluation.detectors):
-        lowest, hardest = _least(evaluation, i, area)
-        n_kinds = int((~np.isnan(nan_mean(area[i]))).sum())
+        of_kind = nan_mean(area[i])
+        n_kinds = int((~np.isnan(of_kind)).sum())
+        hardest = np.argmin(np.nan_to_num(of_kind, nan=2.0))
         rows.append(
             [
                 _cell(detector),
                 _over_seeds(nan_mean(area[i], axis=0)),
-                _cell(percent(lowest), lowest),
-                _cell(hardest),
+                _cell(percent(of_kind[hardest]), of_kind[hardest]),
+                _cell(evaluation.anomalies[hardest] if n_kinds else "-"),
                 _over_seeds(nan_mean(tnr[i], axis=0)),
                 _over_seeds(nan_mean(rate[i], axis=0)),
                 _cell(n_kinds, n_kinds),
@@ -155,43 +120,27 @@ def _overview(evaluation):
     return [*headings, "false alarms", "kinds", *costs], rows
 
 
-def _least(evaluation, row, area):
-    """Return the least AUROC of a detector and the kind of anomaly it belongs to."""
-    of_kind = nan_mean(area[row])
-    if np.isnan(of_kind).all():
-        return np.nan, "-"
-    j = np.nanargmin(of_kind)
-    return of_kind[j], evaluation.anomalies[j]
-
-
 def _full_table(evaluation):
     """Return a row per detector and kind of anomaly, with intervals."""
     names = [*METRIC_NAMES, "realised_fpr"]
 
-    def ends(name, which):
-        return nan_mean(
-            evaluation._values(lambda result: result.intervals[name][which])
-        )
+    def low_and_high(name):
+        for end in (0, 1):
+            yield nan_mean(
+                evaluation._values(lambda r, end=end: r.intervals[name][end])
+            )
 
-    values = {name: evaluation._values(name) for name in names}
-    low, high = ({name: ends(name, which) for name in names} for which in (0, 1))
+    figures = [(evaluation._values(name), *low_and_high(name)) for name in names]
     sizes = [
         nan_mean(evaluation._values(name))
         for name in ("n_in_distribution", "n_anomalies")
     ]
-    rows = [
-        [
-            _cell(detector),
-            _cell(kind),
-            *(_amount(n[i, j]) for n in sizes),
-            *(
-                _over_seeds(values[name][i, j], low[name][i, j], high[name][i, j])
-                for name in names
-            ),
-        ]
-        for i, detector in enumerate(evaluation.detectors)
-        for j, kind in enumerate(evaluation.anomalies)
-    ]
+    rows = []
+    for i, detector in enumerate(evaluation.detectors):
+        for j, kind in enumerate(evaluation.anomalies):
+            cells = [_amount(n[i, j]) for n in sizes]
+            cells += [_over_seeds(*(part[i, j] for part in of)) for of in figures]
+            rows.append([_cell(detector), _cell(kind), *cells])
     headings = ["detector", "anomaly", "ID inputs", "anomalies", *METRIC_NAMES.values()]
     return [*headings, "false alarms"], rows
 

@@ -19,6 +19,7 @@ class Inputs:
 
     def __init__(
         self,
+        *,
         model,
         X_test,
         y_test,
@@ -46,8 +47,8 @@ class Inputs:
         self.known = self._checked_known(known_anomalies, protocol)
         if y_fit is not None and self.X_fit is None:
             raise ValueError(
-                "y_fit must be None without X_fit, whose classes it holds; got some. "
-                "Give X_fit too, or the classes of X_test as y_test."
+                "y_fit must be None without X_fit, whose classes it holds. Give X_fit "
+                "too, or the classes of X_test as y_test."
             )
         y_fit = self._checked_classes(y_fit, self.X_fit, "y_fit")
         if protocol.correct_only:
@@ -76,7 +77,7 @@ class Inputs:
             return None
         if protocol.supervised:
             raise ValueError(
-                f"{name} must be None under protocol {protocol.name!r}, under which "
+                f"{name} must be None under protocol {protocol.name!r}, where "
                 "detectors learn from a part of anomalies. Use protocol 'B' or 'C'."
             )
         found = as_anomaly_sets({name: known}, len(self.X_test), label="{}")[name]
@@ -86,16 +87,14 @@ class Inputs:
                 f"{name} must hold no sources, which are rows of X_test: detectors "
                 "would learn from what they are tested on. Attack inputs of X_fit."
             )
-        check_anomalies_are_new({name: found.X}, self.X_test, "X_test")
-        if self.X_fit is not None:
-            check_anomalies_are_new({name: found.X}, self.X_fit, "X_fit")
+        for X, of in ((self.X_test, "X_test"), (self.X_fit, "X_fit")):
+            if X is not None:
+                check_anomalies_are_new({name: found.X}, X, of)
         self._check_anomalies(found.X, name)
         return found.X
 
     def _check_anomalies(self, X, name):
-        sets = {
-            f"anomalies[{kind!r}]": found.X for kind, found in self.anomalies.items()
-        }
+        sets = {f"anomalies[{kind!r}]": a.X for kind, a in self.anomalies.items()}
         check_anomalies_are_new(sets, X, name)
 
     def _keep_correct(self, y_test, y_fit, protocol):
@@ -113,9 +112,8 @@ class Inputs:
             self.X_fit = self.X_fit[right]
         if not right.any():
             raise ValueError(
-                f"{name} must agree with the model somewhere; it classifies none of "
-                f"the {len(right)} inputs so. Are the classes numbered from 0, in the "
-                "order of the logits?"
+                f"{name} must number the classes from 0, as the logits do; the "
+                f"model classifies none of the {len(right)} inputs so."
             )
 
 

@@ -1,5 +1,6 @@
 """Anomalies by name: attacks with the papers' settings, noise, other data."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from ..torch_engine.fingerprint import network_identity
 from ..torch_engine.model_state import unwrap_model
 from ..torch_engine.samples import read_array
 from ._anomaly_set import AnomalySet
-from ._names import find_name
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class _Attack:
     slow: bool = False
 
     def __call__(self, model, X, y, threat):
-        options = {"bounds": threat.bounds}
-        for name in self.accepts:
-            value = threat.eps_l2 if name == "eps_l2" else getattr(threat, name)
-            if value is not None:
-                options["eps" if name == "eps_l2" else name] = value
-        return self.attack(model, X, y, **options)
+        options = {name: getattr(threat, name) for name in self.accepts}
+        if "eps_l2" in options:
+            options["eps"] = options.pop("eps_l2")
+        # None is the default of the paper.
+        options = {k: value for k, value in options.items() if value is not None}
+        return self.attack(model, X, y, bounds=threat.bounds, **options)
 
 
 def _least_steps(model, X, y, *, n_steps=None, **options):
@@ -141,8 +141,7 @@ def make_anomalies(
     threat : Threat, default=None
         How strong the attacks are; None is ``Threat()``.
     sources : array-like of int of shape (n_samples,), default=None
-        Which rows of ``X_test`` the inputs are, for `evaluate`; None if they are not
-        in it.
+        Which rows of ``X_test`` of `evaluate` the inputs are; None if they are others.
     memory : str or joblib.Memory, default=None
         Cache of the anomalies on disk, as in scikit-learn's Pipeline.
     verbose : bool, default=False
@@ -153,11 +152,6 @@ def make_anomalies(
     dict of str to AnomalySet
         Of attacks the successful inputs, with the rate of success and the seconds. The
         misclassified are those inputs that the model classifies wrongly by itself.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind.
 
     Notes
     -----
@@ -191,17 +185,24 @@ def make_anomalies(
     with tqdm(names, disable=None if verbose else True, unit="kind") as bar:
         for name in bar:
             bar.set_description(name)
-            found, rows, rate, seconds = make(
-                name, model, identity, X, y, right, threat
-            )
+            found, rows, *record = make(name, model, identity, X, y, right, threat)
             of_inputs = sources is not None and len(rows)
             made[name] = AnomalySet(
-                found,
-                sources[rows] if of_inputs else None,
-                success_rate=rate,
-                seconds=seconds,
+                found, sources[rows] if of_inputs else None, *record
             )
     return made
+
+
+def find_name(wanted, names):
+    """Return the one of the names that is meant, None if there is none.
+
+    Only letters and digits count: "C&W", "c-w" and "cw" are the same.
+    """
+    return next((name for name in names if _letters(name) == _letters(wanted)), None)
+
+
+def _letters(name):
+    return re.sub("[^a-z0-9]", "", str(name).lower())
 
 
 def _checked_kind(kind):

@@ -62,25 +62,10 @@ class Protocol:
     correct_only: bool = False
 
     def splits(self, n_test, anomalies, *, has_fit, seeds, n_folds):
-        """Yield the splits, seed by seed.
+        """Yield the splits of so many test inputs, seed by seed.
 
-        Parameters
-        ----------
-        n_test : int
-            Number of in-distribution test inputs.
-        anomalies : dict of str to AnomalySet
-            The anomalies by kind.
-        has_fit : bool
-            Whether there is an ``X_fit``; else folds of the test inputs are fitted on.
-        seeds : sequence of int
-            The seeds.
-        n_folds : int
-            Number of folds.
-
-        Yields
-        ------
-        Split
-            The rows of one fit and of the test after it.
+        ``anomalies`` are AnomalySets by kind. ``has_fit`` is False where there is no
+        ``X_fit``: then B and C fit on folds of the test inputs.
         """
         for seed in seeds:
             if self.supervised:

@@ -27,10 +27,10 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Result:
-    """The result of one detector on one kind of anomaly.
+    """The result of one detector on one kind of anomaly, as `evaluate` makes it.
 
-    `evaluate` makes them. Each parameter is an attribute of the same name; the metrics
-    are computed from the scores when they are asked for.
+    Each parameter is an attribute of the same name; the metrics are computed from the
+    scores when they are asked for.
 
     Parameters
     ----------
@@ -41,11 +41,9 @@ class Result:
         in-distribution. There may be no anomalies, where no attack succeeded.
     offset : float or None
         The detector's threshold: lower scores are rejected. None where there is not
-        one for all inputs, such as one threshold per class; then the next two are
-        needed.
+        one for all inputs; then the next two are needed.
     rejected_id, rejected_anomaly : ndarray of bool of shape (n_samples,), default=None
-        Which inputs the detector rejects; None means those that score below
-        ``offset``.
+        Which inputs the detector rejects; None means those below ``offset``.
     classes_id, classes_anomaly : ndarray of int of shape (n_samples,), default=None
         The classes that the model predicts, for metrics weighted by class.
     protocol : str, default=""

@@ -22,11 +22,7 @@ _MIN_TO_CHECK_SIGN = 20
 
 
 def score_detector(name, detector, data, splits, protocol, memory):
-    """Yield the results of one detector, split by split and kind by kind.
-
-    ``data`` are the Inputs, ``splits`` the Split objects of the protocol, whose name is
-    for the record; ``memory`` is a joblib.Memory for the scores.
-    """
+    """Yield the results of one detector, split by split and kind by kind."""
     from .. import __version__
 
     # joblib would write down the repr of all arguments, which takes seconds of a large
@@ -74,8 +70,11 @@ def score_detector(name, detector, data, splits, protocol, memory):
 def _inputs_to_fit(detector, data, split):
     """Return inputs and labels, +1 in-distribution and -1 anomaly, to fit on."""
     parts = [data.X_test[split.fit[data.usable[split.fit]]]]
+    last = last_step(detector)
+    while isinstance(last, ConformalDetector):  # not fitted yet
+        last = last_step(last.detector)
     # Under A and A' the paper's classifier is trained on the split alone.
-    split_alone = _ends_in_classifier(detector) and data.known is None
+    split_alone = not is_outlier_detector(last) and data.known is None
     if data.X_fit is not None and not split_alone:
         parts.insert(0, data.X_fit)
     n_id = sum(map(len, parts))
@@ -86,20 +85,13 @@ def _inputs_to_fit(detector, data, split):
     return X, np.repeat([1, -1], [n_id, len(X) - n_id])
 
 
-def _ends_in_classifier(detector):
-    last = last_step(detector)
-    while isinstance(last, ConformalDetector):  # not fitted yet
-        last = last_step(last.detector)
-    return not is_outlier_detector(last)
-
-
 def _joined(parts):
     parts = [part for part in parts if len(part)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _fit_and_score(name, detector, seed, X, y, tested, device, key):
-    """Fit a clone, and score and decide on several arrays of inputs.
+    """Fit a clone, and score several arrays of inputs.
 
     Returns the threshold (None if it is not one for all inputs), seconds and memory of
     the fit, and for each array the scores, the decisions, seconds and memory.
@@ -114,21 +106,16 @@ def _fit_and_score(name, detector, seed, X, y, tested, device, key):
             scored.append((np.empty(0), np.empty(0, dtype=bool), 0.0, np.nan))
             continue
         with Meter(device) as meter:
-            scores = _checked(in_distribution_scores(detector, X), len(X), name)
+            scores = np.asarray(in_distribution_scores(detector, X))
+            if scores.shape != (len(X),) or np.isnan(scores).any():
+                raise ValueError(
+                    f"detectors[{name!r}] must give each input one score, a number; "
+                    f"got shape {scores.shape} for {len(X)} inputs, with "
+                    f"{np.isnan(scores).sum()} times NaN."
+                )
             rejected = _rejected(detector, X) if offset is None else scores < offset
         scored.append((scores, rejected, meter.seconds, meter.peak_memory))
     return offset, (fit.seconds, fit.peak_memory), scored
-
-
-def _checked(scores, n_samples, name):
-    scores = np.asarray(scores)
-    if scores.shape != (n_samples,) or np.isnan(scores).any():
-        raise ValueError(
-            f"detectors[{name!r}] must give each input one score, a number; got shape "
-            f"{scores.shape} for {n_samples} inputs, with {np.isnan(scores).sum()} "
-            "times NaN."
-        )
-    return scores
 
 
 def _one_offset(detector):
@@ -167,18 +154,17 @@ def _check_sign(name, detector, scores, rejected):
     share = float(np.mean(rejected))
     if share > 0.5 and is_outlier_detector(detector):
         raise ValueError(
-            f"detectors[{name!r}] rejects {share:.0%} of the in-distribution inputs "
-            "X_test. Either its scores have the wrong sign (higher must mean more "
-            "in-distribution), or X_fit and X_test differ, as in their scale."
+            f"detectors[{name!r}] rejects {share:.0%} of X_test. Either its scores "
+            "have the wrong sign (higher must mean more in-distribution), or X_fit and "
+            "X_test differ, as in their scale."
         )
     # A detector that decides by something other than its scores may reject the right
     # inputs although the scores are of the wrong sign.
     low, high = scores[~rejected], scores[rejected]
     if min(len(low), len(high)) > 2 and high.min() > low.max():
         raise ValueError(
-            f"detectors[{name!r}] rejects the in-distribution inputs X_test that it "
-            "scores highest. Its scores have the wrong sign: higher must mean more "
-            "in-distribution."
+            f"detectors[{name!r}] rejects the inputs of X_test that it scores highest. "
+            "Its scores have the wrong sign: higher must mean more in-distribution."
         )
 
 

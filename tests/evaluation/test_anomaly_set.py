@@ -1,11 +1,9 @@
 """Anomalies of one kind: valid and invalid forms."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import TensorDataset
 
 from skgrad.attacks import fgsm
 from skgrad.evaluation import AnomalySet
@@ -17,15 +15,12 @@ X = np.arange(12.0).reshape(6, 2)
 @pytest.mark.parametrize(
     "given",
     [
-        X,
         X.tolist(),
         torch.from_numpy(X),
-        torch.from_numpy(X).requires_grad_(),
-        TensorDataset(torch.from_numpy(X)),
         TensorDataset(torch.from_numpy(X), torch.zeros(6)),
         AnomalySet(X),
     ],
-    ids=["array", "list", "tensor", "gradient", "data set", "labelled", "set"],
+    ids=["list", "tensor", "labelled", "set"],
 )
 def test_forms(given):
     found = as_anomaly_sets({"kind": given}, 6)["kind"]
@@ -39,10 +34,7 @@ def test_forms(given):
     [
         ([[1.0], [2.0, 3.0]], r"anomalies\['kind'\] must be rectangular"),
         (np.arange(3.0), r"got shape \(3,\)"),
-        (np.array([["a"]]), "got dtype <U1"),
-        (np.array([["a", 1]], dtype=object), "got dtype object"),
         (None, r"anomalies\['kind'\]"),
-        (3, r"anomalies\['kind'\]"),
     ],
 )
 def test_wrong_inputs(given, message):
@@ -50,30 +42,13 @@ def test_wrong_inputs(given, message):
         as_anomaly_sets({"kind": given}, 6)
 
 
-class Broken(Dataset):
-    """A data set whose files are damaged."""
-
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, index):
-        return json.loads("{")
-
-
-def test_errors_of_a_data_set_are_raised_as_they_are():
-    with pytest.raises(json.JSONDecodeError, match="property name"):
-        as_anomaly_sets({"kind": Broken()}, 6)
-
-
-@pytest.mark.parametrize("given", [None, {}, [X], X])
+@pytest.mark.parametrize("given", [None, {}, X])
 def test_no_dict(given):
     with pytest.raises(TypeError, match="anomalies must be a dict of at least one"):
         as_anomaly_sets(given, 6)
 
 
-@pytest.mark.parametrize(
-    "sources", [[0], [[0]] * 6, [0.0] * 6, ["0"] * 6, [True] * 6, range(7)]
-)
+@pytest.mark.parametrize("sources", [[0], [[0]] * 6, [0.0] * 6, [True] * 6])
 def test_wrong_sources(sources):
     with pytest.raises(ValueError, match="one row number per anomaly, 6"):
         AnomalySet(X, sources=sources)

@@ -1,6 +1,5 @@
 """`evaluate`: what is fitted on what, what is computed, and what raises."""
 
-import re
 import sys
 
 import numpy as np
@@ -102,6 +101,7 @@ def test_scores_and_table_are_those_of_the_detector():
         assert result.offset == detector.offset_
         assert_array_equal(result.rejected_anomaly, detector.predict(X) == -1)
         assert_array_equal(result.classes_id, Y_TEST)
+    assert (found.frame[["fit_seconds", "score_seconds"]] > 0).all(axis=None)
     row = found.frame.iloc[1]
     y = np.repeat([1, -1], [50, 15])
     scores = detector.score_samples(np.concatenate([X_TEST, NOISE]))
@@ -109,18 +109,6 @@ def test_scores_and_table_are_those_of_the_detector():
     assert row["realised_fpr"] == np.mean(detector.predict(X_TEST) == -1)
     assert row["rejected_anomalies"] == np.mean(detector.predict(NOISE) == -1)
     assert (row["protocol"], row["anomaly"], row["n_anomalies"]) == ("C", "noise", 15)
-
-
-def test_detectors_that_only_predict_per_class_or_decide():
-    logits = LayerActivationTransformer(linear_model(), "logits")
-    per_class = MaxSoftmaxProbability(
-        threshold="per_class", target_fpr=0.2, random_state=0
-    )
-    found = judge({"per class": make_pipeline(logits, per_class)})
-    (result,) = found.results
-    assert result.offset is None
-    fitted = make_pipeline(logits, per_class).fit(X_FIT)
-    assert_array_equal(result.rejected_id, fitted.predict(X_TEST) == -1)
 
 
 class Fixed(Distance):
@@ -134,10 +122,18 @@ class Fixed(Distance):
         return np.where(np.asarray(X)[:, 0] > 0, 1.0, 0.5)
 
 
-def test_a_score_at_the_threshold_is_accepted():
-    (result,) = judge({"fixed": Fixed()}).results
-    assert (result.scores_id == result.offset).any()
-    assert not result.rejected_id.any()
+def test_decisions_at_the_threshold_and_per_class():
+    logits = LayerActivationTransformer(linear_model(), "logits")
+    softmax = MaxSoftmaxProbability(
+        threshold="per_class", target_fpr=0.2, random_state=0
+    )
+    per_class = make_pipeline(logits, softmax)
+    fixed, other = judge({"fixed": Fixed(), "per class": per_class}).results
+    assert (fixed.scores_id == fixed.offset).any()
+    assert not fixed.rejected_id.any()
+    assert other.offset is None
+    expected = per_class.fit(X_FIT).predict(X_TEST) == -1
+    assert_array_equal(other.rejected_id, expected)
 
 
 @pytest.mark.parametrize("labels", [(-1, 1), (1, 0)])
@@ -182,25 +178,17 @@ def test_results_do_not_depend_on_the_order_of_detectors_and_kinds():
             assert_array_equal(a.scores_anomaly, b.scores_anomaly)
 
 
-@pytest.mark.parametrize("form", ["tensor", "data set", "list"])
-def test_forms_of_inputs(form):
-    def turned(X):
-        tensor = torch.from_numpy(X)
-        made = {"tensor": tensor, "list": X.tolist(), "data set": TensorDataset(tensor)}
-        return made[form]
-
-    plain = judge(protocol="B", y_fit=Y_FIT)
+def test_forms_of_inputs():
+    plain = judge(protocol="B", y_fit=Y_FIT).results[0]
     other = judge(
-        anomalies={"far": turned(FAR)},
-        X_test=turned(X_TEST),
-        X_fit=turned(X_FIT),
+        anomalies={"far": TensorDataset(torch.from_numpy(FAR))},
+        X_test=torch.from_numpy(X_TEST),
+        X_fit=X_FIT.tolist(),
         y_fit=torch.from_numpy(Y_FIT),
         protocol="B",
-    )
-    np.testing.assert_allclose(
-        other.results[0].scores_id, plain.results[0].scores_id, rtol=1e-6
-    )
-    assert other.frame["auroc"].equals(plain.frame["auroc"])
+    ).results[0]
+    np.testing.assert_allclose(other.scores_id, plain.scores_id, rtol=1e-6)
+    np.testing.assert_allclose(other.scores_anomaly, plain.scores_anomaly, rtol=1e-6)
 
 
 def test_seeds_reach_every_random_state():
@@ -275,9 +263,10 @@ def test_b_fits_on_correctly_classified_inputs_only(with_fit):
     assert sum(len(r.scores_id) for r in found.results) == 50
 
 
-@pytest.mark.parametrize("protocol", ["A", "A'"])
-@pytest.mark.parametrize("with_fit", [True, False])
-@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize(
+    ("protocol", "with_fit", "wrapped"),
+    [("A", True, False), ("A", False, True), ("A'", False, False), ("A'", True, True)],
+)
 def test_supervised_detectors_learn_from_the_split_alone(protocol, with_fit, wrapped):
     kinds = {"attack": ATTACK, "far": FAR, "noise": NOISE}
     detector = Taught()
@@ -352,7 +341,7 @@ def test_wrong_known_anomalies(options, message):
         judge({"t": Taught()}, **{"known_anomalies": FAR + 40} | options)
 
 
-@pytest.mark.parametrize("options", [{"protocol": "A"}, {"protocol": "A'"}, {}])
+@pytest.mark.parametrize("options", [{"protocol": "A"}, {}])
 def test_attacks_need_sources_where_test_inputs_are_fitted_on(options):
     model = linear_model()
     result = fgsm(model, X_TEST, eps=0.5, bounds=(-50, 50))
@@ -365,17 +354,16 @@ def test_attacks_need_sources_where_test_inputs_are_fitted_on(options):
         judge(anomalies={"FGSM": result})
 
 
-@pytest.mark.parametrize("protocol", ["A", "A'", "B", "C"])
-@pytest.mark.parametrize("detector", [Distance(), Taught()], ids=["distance", "taught"])
+@pytest.mark.parametrize(
+    ("protocol", "detector"),
+    [("A", Taught()), ("A'", Taught()), ("A'", Distance()), ("C", Distance())],
+)
 def test_attacks_without_success_are_a_row_of_nan(protocol, detector, tmp_path):
-    if isinstance(detector, Taught) and protocol in ("B", "C"):
-        pytest.skip("cannot be fitted")
     failed = AnomalySet(np.empty((0, 4), np.float32), sources=[])
     kinds = {"failed": failed, "far": FAR}
-    found = judge({"d": detector}, kinds, protocol=protocol, y_fit=Y_FIT)
+    found = judge({"d": detector}, kinds, protocol=protocol)
     frame = found.frame.set_index("anomaly")
-    assert np.isnan(frame.loc["failed", "auroc"])
-    assert np.isnan(frame.loc["failed", "auroc_low"])
+    assert np.isnan(frame.loc["failed", ["auroc", "auroc_low"]].astype(float)).all()
     assert frame.loc["failed", "n_anomalies"] == 0
     # The other kind is all that A' learns from, and there is none.
     taught = protocol != "A'" or isinstance(detector, Distance)
@@ -410,9 +398,8 @@ def test_second_run_from_memory_is_identical_and_free(tmp_path):
         {"X_fit": X_FIT + np.float32(1e-6)},
         {"X_test": X_TEST[:-1]},
         {"anomalies": {"far": FAR[:-1]}},
-        {"X_fit": None},
     ],
-    ids=["seed", "parameter", "fit", "test", "anomalies", "folds"],
+    ids=["seed", "parameter", "fit", "test", "anomalies"],
 )
 def test_scores_in_memory_depend_on_all_that_goes_into_them(change, tmp_path):
     judge(memory=str(tmp_path))
@@ -439,22 +426,13 @@ def test_other_weights_have_other_scores(tmp_path):
     assert same(changed, judge(detectors(model), model=model))
 
 
-def test_interrupted_run_continues(tmp_path, monkeypatch):
+def test_interrupted_run_continues(tmp_path):
     detectors = {"one": Distance(), "two": Distance(power=2.0)}
-    fit = Distance.fit
-
-    def stop(self, X, y=None):
-        if self.power == 2.0:
-            raise KeyboardInterrupt
-        return fit(self, X, y)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Distance, "fit", stop)
-        with pytest.raises(KeyboardInterrupt):
-            judge(detectors, memory=str(tmp_path))
+    with pytest.raises(ValueError, match="NaN"):
+        judge({**detectors, "three": Broken("nan")}, memory=str(tmp_path))
     forget()
     found = judge(detectors, memory=str(tmp_path))
-    assert len(FITTED) == 1
+    assert FITTED == []
     assert same(found, judge(detectors))
 
 
@@ -498,13 +476,6 @@ def test_memory_meter_sees_an_allocation():
     assert busy.seconds > 0
 
 
-def test_costs_are_in_the_table():
-    frame = judge(anomalies={"far": FAR, "noise": NOISE}).frame
-    assert (frame[["fit_seconds", "score_seconds"]] > 0).all(axis=None)
-    if sys.platform == "linux":
-        assert np.isfinite(frame["peak_memory_mb"]).all()
-
-
 # What raises an error
 
 
@@ -517,25 +488,15 @@ def test_costs_are_in_the_table():
         ({"X_fit": X_TEST[:6]}, ValueError, "X_test must hold other inputs.* 12%"),
         ({"X_fit": 100 * X_FIT + 5000}, ValueError, "differ, as in their scale"),
         ({"anomalies": FAR}, TypeError, "anomalies must be a dict"),
-        ({"anomalies": {"far": FAR[:, :3]}}, ValueError, r"anomalies\['far'\]"),
         ({"anomalies": {"x": X_FIT[9:10]}}, ValueError, "none of the inputs in X_fit"),
-        (
-            {"anomalies": {"x": X_TEST[:2].astype(np.float64)}},
-            ValueError,
-            "2 are equal",
-        ),
+        # Compared in the coarser of two types, as a model sees no more digits.
         (
             {
                 "anomalies": {"x": X_TEST[:2]},
                 "X_test": np.nextafter(X_TEST.astype(np.float64), 9),
             },
             ValueError,
-            "none of the inputs in X_test",
-        ),
-        (
-            {"anomalies": {"x": AnomalySet(FAR[:2], sources=[0, 50])}},
-            ValueError,
-            "rows of X_test, 0 to 49",
+            "none of the inputs in X_test; 2 are equal",
         ),
         ({"detectors": [Distance()]}, TypeError, "detectors must be a dict"),
         ({"detectors": {"d": Distance}}, TypeError, r"detectors\['d'\]"),
@@ -548,11 +509,7 @@ def test_costs_are_in_the_table():
         ({"protocol": "D"}, ValueError, "protocol must be one of 'A', "),
         ({"protocol": "B"}, ValueError, "y_fit must be given under protocol 'B'"),
         ({"protocol": "B", "X_fit": None}, ValueError, "y_test must be given"),
-        (
-            {"protocol": "B", "y_fit": (Y_FIT + 1) % 3},
-            ValueError,
-            "classifies none of the 120 inputs",
-        ),
+        ({"protocol": "B", "y_fit": (Y_FIT + 1) % 3}, ValueError, "none of the 120"),
         ({"y_fit": Y_FIT[1:], "protocol": "B"}, ValueError, "y_fit must hold one"),
         ({"y_fit": Y_FIT, "X_fit": None}, ValueError, "y_fit must be None without"),
         ({"y_test": Y_TEST + 1}, ValueError, "y_test must hold classes"),
@@ -561,9 +518,9 @@ def test_costs_are_in_the_table():
             ValueError,
             "X_test must hold 5 inputs or more under protocol 'A'",
         ),
-        ({"seeds": 0}, TypeError, "seeds must be a sequence"),
-        ({"seeds": ["0"]}, ValueError, "seeds must be integers from 0"),
-        ({"seeds": [0, 1, 0]}, ValueError, "seeds must differ"),
+        ({"seeds": 0}, ValueError, "seeds must be different integers"),
+        ({"seeds": ["0"]}, ValueError, "seeds must be different integers"),
+        ({"seeds": [0, 1, 0]}, ValueError, "seeds must be different integers"),
         ({"n_folds": 51, "X_fit": None}, ValueError, "n_folds"),
         ({"model": Distance()}, TypeError, "model must be a torch.nn.Module"),
     ],
@@ -573,13 +530,12 @@ def test_wrong_arguments(change, error, message):
         judge(**change)
 
 
-@pytest.mark.parametrize("name", ["X_test", "X_fit", "anomalies['far']"])
+@pytest.mark.parametrize("name", ["X_test", "X_fit", "anomalies"])
 def test_values_that_are_not_finite(name):
-    given = {"X_test": X_TEST, "X_fit": X_FIT}.get(name, FAR).copy()
+    given = {"X_test": X_TEST, "X_fit": X_FIT, "anomalies": FAR}[name].copy()
     given[3, 1] = np.nan
-    change = {name: given} if name.startswith("X") else {"anomalies": {"far": given}}
-    with pytest.raises(ValueError, match=f"{re.escape(name)} must be finite"):
-        judge(**change)
+    with pytest.raises(ValueError, match=rf"{name}.* must be finite"):
+        judge(**{name: {"far": given} if name == "anomalies" else given})
 
 
 def test_errors_come_before_anything_is_fitted():

@@ -9,14 +9,15 @@ import pytest
 from recording_detectors import Distance, linear_model, rows
 
 from skgrad import LODA, save
-from skgrad.evaluation import evaluate, write_csv, write_html, write_markdown
+from skgrad.evaluation import evaluate
+from skgrad.evaluation._html import write_html
+from skgrad.evaluation._tables import write_markdown
 
 X, FAR = rows(30)[0], rows(15, 3, 3.0)[0]
 RESULTS = evaluate(linear_model(), {"d": Distance()}, X, {"far": FAR})
 WRITERS = {
-    "write_csv": partial(write_csv, RESULTS, target_fpr=0.1, random_state=0),
-    "write_markdown": partial(write_markdown, RESULTS),
-    "write_html": partial(write_html, RESULTS),
+    "write_markdown": partial(write_markdown, RESULTS, title="", notes={}),
+    "write_html": partial(write_html, RESULTS, title="", notes={}),
     "save": partial(save, LODA(n_cuts=3, target_fpr=0.5, random_state=0).fit(X)),
 }
 # The system call that fails, and how.
@@ -24,11 +25,6 @@ FAULTS = {
     "full disk": ("fsync", errno.ENOSPC),
     "permission denied": ("replace", errno.EACCES),
 }
-
-
-def write(name, path):
-    writer = WRITERS[name]
-    return writer(path=path) if name == "write_csv" else writer(path)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -44,9 +40,9 @@ def test_files_that_cannot_be_written(name, fault, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(OSError, match=re.escape(os.strerror(error))):
-            write(name, path)
+            WRITERS[name](path)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"an older result"]
-    write(name, path)
+    WRITERS[name](path)
     assert list(tmp_path.iterdir()) == [path]
     assert len(path.read_bytes()) > 100
 
@@ -54,5 +50,5 @@ def test_files_that_cannot_be_written(name, fault, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", WRITERS)
 def test_folders_that_are_not_there(name, tmp_path):
     with pytest.raises(OSError, match="absent"):
-        write(name, tmp_path / "absent" / "result")
+        WRITERS[name](tmp_path / "absent" / "result")
     assert list(tmp_path.iterdir()) == []
