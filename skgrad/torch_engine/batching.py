@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -25,32 +26,13 @@ def map_batches(
     input_shape: Sequence[int] | None = None,
     progress: str | None = None,
 ) -> Tensor:
-    """Apply ``function`` batch by batch and gather what it returns on the CPU.
+    """Apply ``function`` batch by batch and gather the results in order, on the CPU.
 
-    Parameters
-    ----------
-    function : callable
-        Takes a batch ``(n, *input_shape)``, returns a tensor ``(n, ...)``.
-    data : ndarray, Tensor or Dataset
-        ``n_samples`` inputs; a data set yields ``x`` or ``(x, y)``. Only one batch at
-        a time is read, copied and moved.
-    batch_size : int
-        Samples per batch. If a GPU has too little memory for them, the batch is halved
-        with a warning, also for the rest of the data.
-    device, dtype, input_shape
-        As in `prepare_batch`.
-    progress : str, optional
-        Show a progress bar under this name.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, ...)
-        The results in the order of ``data``, on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If there are no samples, or as in `prepare_batch`.
+    It takes a batch ``(n, *input_shape)`` and returns a tensor ``(n, ...)``. Of
+    ``data``, one batch at a time is read, copied and moved. If a GPU has too little
+    memory for ``batch_size`` samples, the batch is halved with a warning, also for the
+    rest of the data. ``progress`` is the name of a progress bar. For the rest see
+    `prepare_batch`.
     """
 
     def compute(raw: Any) -> Tensor:
@@ -58,14 +40,24 @@ def map_batches(
         return function(batch).detach().cpu()
 
     results, size = [], batch_size
-    with _progress_bar(data, progress) as bar:
+    n_samples = None
+    with suppress(TypeError):  # a stream has no length
+        n_samples = len(data)  # type: ignore[arg-type]
+    options = {"desc": progress, "unit": "sample", "disable": progress is None}
+    with tqdm(total=n_samples, **options) as bar:
         for raw in batches(data, batch_size):
             start = 0
             while start < len(raw):
                 piece = raw[start : start + size]
                 result = _unless_out_of_memory(compute, piece)
                 if result is None:
-                    size = _half(len(piece), device)
+                    size = (len(piece) + 1) // 2
+                    warn(
+                        f"Out of memory on {device} with {len(piece)} samples at a "
+                        f"time; continuing with {size}. Set batch_size={size} to save "
+                        "the attempt.",
+                        RuntimeWarning,
+                    )
                     continue
                 results.append(result)
                 start += len(piece)
@@ -90,21 +82,6 @@ def _unless_out_of_memory(
         return None
 
 
-def _half(n_samples: int, device: torch.device) -> int:
-    half = (n_samples + 1) // 2
-    warn(
-        f"Out of memory on {device} with {n_samples} samples at a time; continuing with"
-        f" {half}. Set batch_size={half} to save the attempt.",
-        RuntimeWarning,
-    )
-    return half
-
-
-def _progress_bar(data: Data, name: str | None) -> tqdm:
-    """Return a bar that counts the samples of ``data``, invisible without a name."""
-    return tqdm(total=_length(data), desc=name, unit="sample", disable=name is None)
-
-
 def batches(data: Data, batch_size: int, *, name: str = "X") -> Iterator[Any]:
     """Cut ``data`` into consecutive runs of at most ``batch_size`` samples.
 
@@ -126,21 +103,9 @@ def batches(data: Data, batch_size: int, *, name: str = "X") -> Iterator[Any]:
 
 def _inputs_only(items: list[Any], name: str) -> Tensor:
     """Make a batch of the x in x or (x, y)."""
-    return stack_samples(
-        [
-            item[0] if isinstance(item, (tuple, list)) and item else item
-            for item in items
-        ],
-        name=name,
-    )
-
-
-def _length(data: Data) -> int | None:
-    """Return the number of samples for the progress bar, None if it is unknown."""
-    try:
-        return len(data)  # type: ignore[arg-type]
-    except TypeError:  # a stream
-        return None
+    pairs = (tuple, list)
+    samples = [item[0] if isinstance(item, pairs) and item else item for item in items]
+    return stack_samples(samples, name=name)
 
 
 def prepare_batch(
@@ -153,26 +118,11 @@ def prepare_batch(
 ) -> Tensor:
     """Bring one batch to device, dtype and shape, and check it.
 
-    Parameters
-    ----------
-    batch : ndarray or Tensor of shape (n_samples, ...)
-        Samples as `batches` cuts them.
-    device, dtype : torch.device, torch.dtype
-        Where the model is, and the dtype it computes in.
-    input_shape : sequence of int or None
-        The shape of a sample. 2-D rows are brought to it; None takes them as they are.
-    name : str, default="X"
-        The parameter's name in messages.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, *input_shape)
-        A copy of the batch, ready for the model.
-
-    Raises
-    ------
-    ValueError
-        If its shape is another, it is complex, or a value is not finite in ``dtype``.
+    ``batch`` (n_samples, ...) is an ndarray or Tensor as `batches` cuts them; 2-D rows
+    are brought to ``input_shape``, and None takes samples as they are. Returns a copy
+    (n_samples, *input_shape), ready for the model. Raises ValueError, with the
+    parameter's ``name``, if the shape is another, or a value is complex or not finite
+    in ``dtype``.
     """
     if isinstance(batch, Tensor):
         if batch.is_complex():

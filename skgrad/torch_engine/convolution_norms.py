@@ -50,22 +50,16 @@ def convolution_weight(
     first entry, and whatever lies beyond either end counts as 0.
     """
     x, gradient = at_least_float32(x), at_least_float32(gradient)
-    axes = [
-        _Axis(*numbers)
-        for numbers in zip(
-            *(kernel_size, stride, padding, dilation),
-            *(x.shape[2:], gradient.shape[2:]),
-            strict=True,
-        )
-    ]
+    sizes = x.shape[2:], gradient.shape[2:]
+    along = zip(kernel_size, stride, padding, dilation, *sizes, strict=True)
+    axes = [_Axis(*numbers) for numbers in along]
     n_samples, n_in, n_out = len(x), x.shape[1] // groups, gradient.shape[1] // groups
     pointwise = math.prod(kernel_size) == 1
     if not pointwise and not _has_cheap_grams(axes, n_in, n_out):
         return _norms_by_weights(x, gradient, axes, groups)
     # A group is a convolution by itself, so it counts as a sample until the end.
-    x, gradient = (
-        t.reshape(n_samples * groups, -1, *t.shape[2:]) for t in (x, gradient)
-    )
+    x = x.reshape(n_samples * groups, n_in, *x.shape[2:])
+    gradient = gradient.reshape(n_samples * groups, n_out, *gradient.shape[2:])
     if pointwise:
         image = _image(_padded(x, axes), [0] * len(axes), axes)
         norms = outer_norms(image.flatten(2), gradient.flatten(2))
@@ -152,13 +146,9 @@ def _window_gram(x: Tensor, axes: Sequence[_Axis]) -> Tensor:
         sizes = image.shape[2:]
         gram = position_gram(image.flatten(2)).view(len(x), *sizes, *sizes)
         # Zeros around the Gram matrix cost less than zeros around the image.
-        first = [min(along) for along in zip(*shifts, strict=True)]
-        pads = [
-            (-min(along), max(along) + n - size)
-            for along, n, size in zip(
-                zip(*shifts, strict=True), positions, sizes, strict=True
-            )
-        ]
+        first, last = ([f(o) for o in zip(*shifts, strict=True)] for f in (min, max))
+        ends = zip(first, last, positions, sizes, strict=True)
+        pads = [(-start, stop + n - size) for start, stop, n, size in ends]
         gram = F.pad(gram, list(chain(*reversed(2 * pads))))
         for shift in shifts:
             seen = [

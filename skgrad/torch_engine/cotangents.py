@@ -14,29 +14,19 @@ LOSSES = ("bce", "bce_softmax", "cross_entropy")
 def label_cotangents(
     logits: Tensor, label: str | Sequence[float], loss: str
 ) -> Iterator[Tensor]:
-    """Differentiate the loss between logits and label with respect to the logits.
+    """Yield dJ/dz (n_samples, n_classes) of the loss J between logits z and label y.
 
-    Parameters
-    ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits z, of any size.
-    label : str in `LABELS` or sequence of float of shape (n_classes,)
-        The label y: see `label_targets`.
-    loss : {"bce", "bce_softmax", "cross_entropy"}
-        With p the softmax of z, sigma the logistic function and C classes:
+    With p the softmax of z, sigma the logistic function and C classes, the loss is
 
-        - "bce": -1/C sum_j y_j log sigma(z_j) + (1 - y_j) log(1 - sigma(z_j)), the
-          binary cross-entropy of the logits (paper A, Eq. 1);
-        - "bce_softmax": the same with p_j in place of sigma(z_j);
-        - "cross_entropy": -sum_j y_j log p_j.
+    - "bce": -1/C sum_j y_j log sigma(z_j) + (1 - y_j) log(1 - sigma(z_j)), the
+      binary cross-entropy of the logits (paper A, Eq. 1);
+    - "bce_softmax": the same with p_j in place of sigma(z_j);
+    - "cross_entropy": -sum_j y_j log p_j.
 
-    Yields
-    ------
-    Tensor of shape (n_samples, n_classes)
-        dJ/dz in float64 (float32 where the device has no float64), once for each class
-        with "each", otherwise once. A function of the logits for autograd. Neither
-        sigma(z) - 1 nor p - 1 is formed as such, so that saturated logits cost no
-        digits.
+    For ``label`` see `label_targets`: "each" yields one for each class, others one.
+    They are functions of the logits for autograd, in float64 (float32 where the device
+    has no float64). Neither sigma(z) - 1 nor p - 1 is formed as such, so that saturated
+    logits cost no digits.
     """
     logits = logits.to(widest_float(logits.device))
     for target in label_targets(logits, label):
@@ -107,11 +97,7 @@ def _log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
     return log_p, log_q
 
 
-_DERIVATIVES = {
-    "bce": _bce,
-    "bce_softmax": _bce_softmax,
-    "cross_entropy": _cross_entropy,
-}
+_DERIVATIVES = dict(zip(LOSSES, (_bce, _bce_softmax, _cross_entropy), strict=True))
 
 
 def class_cotangent(
@@ -119,28 +105,16 @@ def class_cotangent(
 ) -> Tensor:
     """Return a positive multiple of the cross-entropy's gradient at the logits.
 
-    The gradient of the cross-entropy towards class i is p - e_i, with p the softmax.
-    Where p_i rounds to 1 all its digits are lost, and where it is tiny it underflows.
-    Signs and cosines do not change under positive scaling, so each row is scaled in
-    log space until its largest entry off i is 1: exp(log p_j - max_{j != i} log p_j)
-    for j != i, and minus their sum for i.
+    The gradient of the cross-entropy towards class i, of each sample's ``classes``
+    (n_samples,), is p - e_i, with p the softmax. Where p_i rounds to 1 all its digits
+    are lost, and where it is tiny it underflows. Signs and cosines do not change under
+    positive scaling, so each row is scaled in log space until its largest entry off i
+    is 1: exp(log p_j - max_{j != i} log p_j) for j != i, and minus their sum for i. The
+    result is a function of the logits for autograd.
 
-    Parameters
-    ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        Logits of any size.
-    classes : Tensor of int64 of shape (n_samples,)
-        The class i of each sample.
-    logit_scale : float, optional
-        Take the softmax of logit_scale * z / max|z| instead, and differentiate through
-        the maximum too (the published code of paper B does so with 10). Logits that
-        are all 0 stay as they are.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes)
-        The scaled gradients, functions of the logits for autograd. Without
-        ``logit_scale`` each row sums to 0.
+    With ``logit_scale``, the softmax is that of logit_scale * z / max|z|,
+    differentiated through the maximum too (the published code of paper B does so with
+    10). Logits that are all 0 stay as they are.
     """
     if logit_scale is None:
         return _log_space(logits, classes)
@@ -165,14 +139,12 @@ def _log_space(logits: Tensor, classes: Tensor) -> Tensor:
 def squared_error_cotangent(logits: Tensor, classes: Tensor) -> Tensor:
     """Return a positive multiple of the squared error's gradient at the logits.
 
-    The squared error between the softmax p and the one-hot e of class i is
-    sum_j d_j^2 with d = p - e. Its gradient, 2 p_k (d_k - sum_j p_j d_j), loses its
-    digits and underflows where the softmax saturates. Let r be the largest probability
-    of the classes other than the likeliest one, m. Each row is divided by r, which the
-    p_k with k != m are proportional to; and where i = m once more, as then the d_k are
+    The squared error between the softmax p and the one-hot e of class i is sum_j d_j^2
+    with d = p - e. Its gradient, 2 p_k (d_k - sum_j p_j d_j), loses its digits and
+    underflows where the softmax saturates. Let r be the largest probability of the
+    classes other than the likeliest one, m. Each row is divided by r, which the p_k
+    with k != m are proportional to; and where i = m once more, as then the d_k are
     proportional to r, too. The entry of m follows, as each row sums to 0.
-
-    The parameters are those of `class_cotangent`.
     """
     z = logits.detach().to(widest_float(logits.device))
     top = z.argmax(dim=1, keepdim=True)

@@ -32,22 +32,12 @@ def shared_dropout(module: nn.Module, seed: int, n_samples: int) -> Iterator[Non
     With a mask drawn for a batch, a sample's result would depend on the others. Here
     each call of a dropout module draws a mask for one sample, and drops the same units
     of all samples, which for each of them is the same distribution of masks. In the
-    same order of calls the same seed draws the same masks, on any device.
+    same order of calls the same ``seed`` draws the same masks, on any device.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``, which also restores the random state.
-    seed : int
-        Seeds torch's global generator, because dropout takes no other.
-    n_samples : int
-        The number of inputs of the model.
-
-    Raises
-    ------
-    ValueError
-        If samples do not lie along the first axis of what a dropout module is given:
-        a mask for the other axes would depend on how many they are.
+    The model is held by ``frozen(module)``, which also restores the random state.
+    Raises ValueError if ``n_samples`` samples do not lie along the first axis of what a
+    dropout module is given: a mask for the other axes would depend on how many they
+    are.
     """
     # The CPU's generator alone, as torch.manual_seed would also seed every GPU.
     torch.default_generator.manual_seed(seed)

@@ -29,16 +29,12 @@ _SETTINGS = (
 def network_identity(module: nn.Module) -> dict[str, Any]:
     """Describe a network so that it is recognised in another process.
 
-    Its device, train or eval mode and ``requires_grad`` do not count, nor does code in
-    its ``forward``, nor whether it is compiled or spread over devices.
-
-    Returns
-    -------
-    dict
-        ``class`` (str), ``n_parameters`` (int) and ``fingerprint``, a hash of the names
-        and classes of all layers, of their settings such as a stride, and of the
-        names, shapes, dtypes and values of all that ``state_dict`` holds and of the
-        buffers that it leaves out.
+    Returns its ``class`` (str), ``n_parameters`` (int) and ``fingerprint``, a hash of
+    the names and classes of all layers, of their settings such as a stride, and of the
+    names, shapes, dtypes and values of all that ``state_dict`` holds and of the buffers
+    that it leaves out. Its device, train or eval mode and ``requires_grad`` do not
+    count, nor does code in its ``forward``, nor whether it is compiled or spread over
+    devices.
     """
     module = _unwrapped(module)
     check_initialised(module)
@@ -76,14 +72,11 @@ def _settings(part: nn.Module) -> str:
     """Return the settings of a layer of torch, or of a subclass of one, as text."""
     # In a user's own module such a name may stand for anything, also for a trace of
     # the last input.
-    if not any(base.__module__.startswith("torch.nn.") for base in _kinds(part)):
+    kinds = [base for base in type(part).__mro__ if base is not nn.Module]
+    if not any(base.__module__.startswith("torch.nn.") for base in kinds):
         return ""
     known = ((name, vars(part).get(name)) for name in _SETTINGS)
     return "".join(f"{n}={_plain(v)};" for n, v in known if _plain(v) is not None)
-
-
-def _kinds(part: nn.Module) -> list[type]:
-    return [base for base in type(part).__mro__ if base is not nn.Module]
 
 
 def _plain(value: Any) -> str | None:

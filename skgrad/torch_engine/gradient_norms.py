@@ -90,11 +90,9 @@ def outer_norms(x: Tensor, gradient: Tensor) -> Tensor:
     if t * (n_in + n_out) < n_in * n_out:
         by_grams = partial(norms_by_grams, gram_of=position_gram)
         return in_chunks(by_grams, x, gradient, t * t)
-    return in_chunks(_norms_by_product, x, gradient, n_in * n_out)
-
-
-def _norms_by_product(x: Tensor, gradient: Tensor) -> Tensor:
-    return squares(gradient @ x.transpose(1, 2))
+    return in_chunks(
+        lambda x, g: squares(g @ x.transpose(1, 2)), x, gradient, n_in * n_out
+    )
 
 
 def in_chunks(

@@ -14,10 +14,10 @@ from .scaling import widest_float
 
 
 class Route(NamedTuple):
-    """How the gradient norms of a parameter are computed.
+    """How a rule such as "conv2d" computes the gradient norms of a parameter.
 
-    By a rule such as "conv2d", from the layer's input, in which the samples lie along
-    an axis, with some rows of that axis for each.
+    In the layer's input the samples lie along ``axis``, with ``rows`` of that axis
+    each.
     """
 
     rule: str
@@ -38,23 +38,10 @@ class RuledPass:
     """A forward pass over a batch, and backward passes that compute gradient norms.
 
     The parameters are given by name. With ``create_graph`` the norms can be
-    differentiated by x.
-
-    Attributes
-    ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        The logits.
-    uses : dict of str to list of Use
-        The parameters that enter the logits through a single ruled call, with it.
-    unused : list of str
-        The parameters on which the logits do not depend.
-    reorders : bool
-        Whether some operation may have changed the order of the samples.
-
-    Raises
-    ------
-    NoRulesError
-        If the model cannot be recorded.
+    differentiated by x. ``uses`` holds the parameters that enter the logits through a
+    single ruled call, with its uses; ``unused`` those on which the logits do not
+    depend; ``reorders`` is True if some operation may have changed the order of the
+    samples. Raises NoRulesError if the model cannot be recorded.
     """
 
     def __init__(
@@ -67,9 +54,8 @@ class RuledPass:
     ) -> None:
         self._parameters = parameters
         self._create_graph = create_graph
-        self._recorder = Recorder(
-            parameters.values(), x.device, create_graph=create_graph
-        )
+        tensors = parameters.values()
+        self._recorder = Recorder(tensors, x.device, create_graph=create_graph)
         try:
             # A checkpoint works by hooks on what is saved for the backward pass.
             with disable_saved_tensors_hooks("not recorded"), self._recorder:
@@ -140,9 +126,8 @@ class RuledPass:
             )
         finally:  # else the graph would keep itself alive through its taps
             self._recorder.on_gradient = None
-        zeros = cotangent.new_zeros(
-            len(cotangent), dtype=widest_float(cotangent.device)
-        )
+        dtype = widest_float(cotangent.device)
+        zeros = cotangent.new_zeros(len(cotangent), dtype=dtype)
         keys = {name: id(self._parameters[name]) for name in self.uses}
         return {
             name: sums.get(key, zeros)
@@ -193,9 +178,8 @@ def samples_in_order(
     """Find the parameters whose norms all stand in their samples' places.
 
     Those are the parameters whose squared norms (n_samples,) grew by the squares of the
-    ``scales`` in a pass with cotangents that were multiplied by them. The scales are
-    different numbers in rising order, and ``dtype`` is that of the gradients, whose
-    rounding is tolerated.
+    ``scales``, different numbers in rising order, in a pass with cotangents that were
+    multiplied by them. Rounding of gradients of type ``dtype`` is tolerated.
     """
     squares = scales.square()
     margin = torch.finfo(dtype).eps ** 0.5

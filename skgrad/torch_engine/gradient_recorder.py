@@ -17,6 +17,7 @@ from .gradient_rules import (
     RULES,
     Claim,
     Norms,
+    Rule,
     broadcast,
     linear,
     linear_block,
@@ -24,23 +25,13 @@ from .gradient_rules import (
 
 
 class Use:
-    """One recorded call.
+    """One recorded call: its input ``x`` (None once it is no longer wanted) and claim.
 
-    Attributes
-    ----------
-    x : Tensor or None
-        The input of the call. None once it is no longer wanted.
-    claim : Claim
-        What the rule returned for the call.
-    call : int
-        The number of the call. A call of attention makes several uses.
-    norms : dict of int to callable
-        The parameters of the call that have a rule, by identity, with their norms.
-    axis : int
-        The axis of x along which the samples lie. Filled when it is known.
-    certain : bool
-        False if a gradient passed through the call while it was being recorded: the
-        model differentiates itself, and the logits depend on the call in a second way.
+    ``call`` is its number, which the uses of one attention share; ``norms`` holds those
+    of its parameters that have a rule, by identity; ``axis`` is that of x along which
+    the samples lie, set when it is known. It is not ``certain`` if a gradient passed
+    through while it was being recorded: the model differentiates itself, and the logits
+    depend on the call in a second way.
     """
 
     def __init__(self, x: Tensor, claim: Claim, call: int, known: set[int]) -> None:
@@ -62,25 +53,16 @@ class Use:
 class Recorder(TorchFunctionMode):
     """Record the calls of ruled functions, and cut their parameters off the graph.
 
-    While it is active, a function with a rule runs on its detached parameters, and
-    its output passes through a `Tap`. What is left in the graph of the logits are
-    the parameters that are used in any other way.
+    While it is active, a function with a rule runs on its detached parameters, and its
+    output passes through a `Tap`. What is left in the graph of the logits are the
+    parameters that are used in any other way. With ``create_graph`` the inputs of the
+    calls stay in the graph, so that the norms can be differentiated.
 
-    With ``create_graph`` the inputs of the calls stay in the graph, so that the norms
-    can be differentiated.
-
-    Attributes
-    ----------
-    token : Tensor
-        A leaf on which all taps depend. Differentiating with respect to it runs the
-        backward pass down to the first tap and computes nothing else.
-    uses : list of Use
-        The calls, in order.
-    reorders : bool
-        Whether the order of the samples may depend on their values, as in a model that
-        sorts them.
-    on_gradient : callable or None
-        Called with a use and the gradient at its output in the backward pass.
+    All taps depend on the leaf ``token``. Differentiating with respect to it runs the
+    backward pass down to the first tap and computes nothing else; ``on_gradient`` is
+    called in it with each use and the gradient at its output. ``uses`` holds the calls
+    in order; ``reorders`` is True if the order of the samples may depend on their
+    values, as in a model that sorts them.
     """
 
     def __init__(
@@ -128,13 +110,7 @@ class Recorder(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _call(
-        self,
-        func: Callable,
-        rule: Callable[..., Claim | None],
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
+    def _call(self, func: Callable, rule: Rule, *args: Any, **kwargs: Any) -> Any:
         # All functions with a rule take their input first, under this name.
         x = args[0] if args else kwargs["input"]
         return self._tapped(func, rule(*args, **kwargs), x, args, kwargs)
@@ -176,9 +152,8 @@ class Recorder(TorchFunctionMode):
 
         # A parameter that is cut off here has no other use in the graph of the logits,
         # unless the model also uses it where no rule applies.
-        output = func(
-            *map(detached, args), **{k: detached(v) for k, v in kwargs.items()}
-        )
+        options = {name: detached(value) for name, value in kwargs.items()}
+        output = func(*map(detached, args), **options)
         # The norms of complex gradients have other formulas.
         if output.is_complex():
             return func(*args, **kwargs)
@@ -204,16 +179,9 @@ class Recorder(TorchFunctionMode):
         out_weight, out_bias = given["out_proj_weight"], given["out_proj_bias"]
         query, key, value = self._projected(given)
         identity = torch.eye(query.shape[-1], dtype=query.dtype, device=query.device)
-        given.update(
-            query=query,
-            key=key,
-            value=value,
-            in_proj_weight=identity.repeat(3, 1),
-            in_proj_bias=None,
-            use_separate_proj_weight=False,
-            out_proj_weight=identity,
-            out_proj_bias=None,
-        )
+        given.update(query=query, key=key, value=value, use_separate_proj_weight=False)
+        given.update(in_proj_weight=identity.repeat(3, 1), in_proj_bias=None)
+        given.update(out_proj_weight=identity, out_proj_bias=None)
         attended, weights = function(*bound.args, **bound.kwargs)
         return self._call(F.linear, linear, attended, out_weight, out_bias), weights
 
@@ -232,11 +200,10 @@ class Recorder(TorchFunctionMode):
             weights, blocks = [weight] * 3, list(self._detached(weight).chunk(3))
         biases = [None] * 3 if bias is None else list(self._detached(bias).chunk(3))
         # The norms of the blocks of a parameter add up to its whole norm.
+        projections = zip(inputs, weights, blocks, biases, strict=True)
         return [
             self._call(F.linear, partial(linear_block, weight, bias), x, block, piece)
-            for x, weight, block, piece in zip(
-                inputs, weights, blocks, biases, strict=True
-            )
+            for x, weight, block, piece in projections
         ]
 
     def _detached(self, tensor: Tensor) -> Tensor:
@@ -278,11 +245,10 @@ def leaves_in_graph(logits: Tensor) -> set[int]:
 
 # Values that leave torch this way may decide on an order outside of it.
 _READ = frozenset(
-    getattr(Tensor, name)
-    for name in (
-        *("item", "tolist", "numpy", "__array__"),
-        *("__bool__", "__int__", "__float__", "__index__"),
-    )
+    {
+        *(Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__),
+        *(Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__),
+    }
 )
 
 
@@ -301,8 +267,7 @@ def _may_reorder(func: Any, args: Any, result: Any) -> bool:
     if not any(isinstance(argument, Tensor) for argument in args):
         return False
     results = result if isinstance(result, (tuple, list)) else (result,)
-    return any(isinstance(r, Tensor) and _is_discrete(r) for r in results)
-
-
-def _is_discrete(tensor: Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex())
+    return any(
+        isinstance(r, Tensor) and not (r.is_floating_point() or r.is_complex())
+        for r in results
+    )

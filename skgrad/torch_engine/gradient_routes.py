@@ -29,21 +29,9 @@ def parameter_routes(
     be exactly 0, and its own positive for at least two of them: so none is in another's
     place. And the rules must agree with autograd, up to rounding.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module, parameter_gradients=True)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        Inputs, of which the first three are used. Of fewer, variations are made.
-    cotangents : callable
-        See `skgrad.torch_engine.parameter_gradients.squared_gradient_norms`. The first
-        loss is used.
-
-    Returns
-    -------
-    dict of str to Route
-        By parameter name. All other parameters go through autograd sample by sample;
-        those that the logits do not depend on have norm 0 either way.
+    The arguments are those of `squared_gradient_norms`; the first three inputs and the
+    first loss are used. Parameters that are not in the result go through autograd
+    sample by sample; those that the logits do not depend on have norm 0 either way.
     """
     parameters = gradient_parameters(module)
     three = _three_samples(x)

@@ -39,6 +39,10 @@ class Claim:
     rows: bool = True
 
 
+# Takes the arguments of a call.
+Rule = Callable[..., Claim | None]
+
+
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Claim | None:
     """Return the claim of a linear layer."""
     return linear_block(weight, bias, input, weight, bias)
@@ -279,7 +283,7 @@ def _prelu(input: Tensor, weight: Tensor) -> Claim:
     return Claim("prelu", ((weight, norms),))
 
 
-RULES: dict[Callable, Callable[..., Claim | None]] = {
+RULES: dict[Callable, Rule] = {
     F.linear: linear,
     F.conv1d: _convolution,
     F.conv2d: _convolution,

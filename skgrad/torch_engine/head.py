@@ -41,23 +41,10 @@ def resolve_penultimate(
 ) -> tuple[list[str], str | None]:
     """Look up which layer `PENULTIMATE` stands for in a list of names.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        A few inputs.
-    layers : sequence of str
-        Layer names.
-
-    Returns
-    -------
-    layers : list of str
-        The names. Where no layer returns the logits, `PENULTIMATE` is replaced by the
-        last layer with parameters.
-    head : str or None
-        The layer whose input is meant, for `layer_activations`; None if `PENULTIMATE`
-        is not among the names, or was replaced.
+    Returns the names and the layer whose input is meant, the ``head`` of
+    `layer_activations`, which is None if `PENULTIMATE` is not among the names. Where no
+    layer returns the logits of the few inputs ``x``, it is replaced by the last layer
+    with parameters. The model is held by ``frozen(module)``.
     """
     if PENULTIMATE not in layers:
         return list(layers), None

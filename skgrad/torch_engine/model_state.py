@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def unwrap_model(model: Any) -> nn.Module:
 
 def model_device(module: nn.Module) -> torch.device:
     """Return the device of the first parameter or buffer, the CPU if there is none."""
-    for tensor in _tensors(module):
+    for tensor in chain(module.parameters(), module.buffers()):
         return tensor.device
     return torch.device("cpu")
 
@@ -43,7 +44,7 @@ def model_device(module: nn.Module) -> torch.device:
 def model_dtype(module: nn.Module) -> torch.dtype:
     """Return the floating dtype that the model computes in, float32 if it has none."""
     # The first one decides: the inputs go to the first layers.
-    for tensor in _tensors(module):
+    for tensor in chain(module.parameters(), module.buffers()):
         if tensor.is_floating_point():
             return tensor.dtype
     return torch.float32
@@ -52,11 +53,6 @@ def model_dtype(module: nn.Module) -> torch.dtype:
 def placement(module: nn.Module) -> dict[str, Any]:
     """Return where and as what the model takes its inputs: ``device`` and ``dtype``."""
     return {"device": model_device(module), "dtype": model_dtype(module)}
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
 
 
 def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module:
@@ -75,13 +71,7 @@ def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """Return ``device`` as torch resolves it, such as ``cuda:0`` for ``cuda``.
-
-    Raises
-    ------
-    ValueError
-        If torch does not know ``device`` or cannot reach it.
-    """
+    """Return ``device`` as torch resolves it, such as ``cuda:0`` for ``cuda``."""
     try:
         reached = torch.empty(0, device=device).device
         if reached.type == "meta":
@@ -100,18 +90,9 @@ def check_device(device: str | torch.device) -> torch.device:
 def as_logits(output: Any, n_samples: int) -> Tensor:
     """Return the logits (n_samples, n_classes) in the output of a forward pass.
 
-    Parameters
-    ----------
-    output : Tensor, tuple or list whose first entry is that, or object with ``logits``
-        The return value of the model.
-    n_samples : int
-        The number of inputs.
-
-    Raises
-    ------
-    ValueError
-        If there is no such tensor, there is one class only, or a logit is NaN or
-        infinite.
+    The output is that tensor, a tuple or list with it in the first place, or an object
+    with ``logits``. Raises ValueError if there is no such tensor, there is one class
+    only, or a logit is NaN or infinite.
     """
     # The name comes first: a named tuple may have its logits in any place.
     logits = getattr(output, "logits", output)
@@ -146,11 +127,6 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
     """Return the logits of a first batch; an error of the model becomes one of X.
 
     The model, which `frozen` holds, gets a copy of ``x`` (n_samples, *input_shape).
-
-    Raises
-    ------
-    ValueError
-        If the model fails other than for lack of memory, or returns no logits.
     """
     try:
         output = module(x.clone())
@@ -159,11 +135,9 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
     except Exception as error:
         raise ValueError(
             f"model cannot take X: it failed on {len(x)} sample(s) of shape "
-            f"{tuple(x.shape[1:])}. Most often X has another shape than the model was "
-            "trained on (2-D rows are given theirs with input_shape; torch has the "
-            "channels of images first), or the model takes integers, while X comes "
-            "as floats. The model says: "
-            f"{type(error).__name__}: {cut(str(error), 300)}"
+            f"{tuple(x.shape[1:])}. Give X the shape of the training data (channels "
+            "first; input_shape for 2-D rows), and a model that takes floats. "
+            f"The model says: {type(error).__name__}: {cut(str(error), 300)}"
         ) from error
     return as_logits(output, len(x))
 
@@ -271,6 +245,5 @@ def check_initialised(module: nn.Module) -> None:
         if tensor.is_meta:
             raise ValueError(
                 f"model must have values; its {name!r} is on the meta device, which "
-                "holds none. Load its weights first, such as by load_state_dict with "
-                "assign=True."
+                "holds none. Load its weights first (load_state_dict, assign=True)."
             )

@@ -31,41 +31,19 @@ def squared_gradient_norms(
 ) -> Tensor:
     """Compute each sample's squared gradient norm of every parameter.
 
-    Cost: one forward pass and one backward pass per loss over the whole batch, in
-    which no gradient of a weight is computed, for the parameters that have a rule.
-    If there are others, also one forward and one backward pass per sample. Where the
-    order of samples may depend on their values, another backward pass per loss checks
-    that each norm is in its sample's place. With ``create_graph``, differentiating the
-    result costs about twice as much again.
+    The model is held by ``frozen(module, parameter_gradients=True)``. ``cotangents``
+    takes logits (n_samples, n_classes) and returns dJ/dz of that shape for one or
+    several losses J. Returns squared L2 norms (n_samples, n_losses, n_parameters)
+    (paper A, Eq. 2), accumulated in float64 because squares of small gradients
+    underflow in float32. A parameter on which the logits do not depend has norm 0. With
+    ``create_graph``, the norms can be differentiated by x.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model, held by ``frozen(module, parameter_gradients=True)``.
-    x : Tensor of shape (n_samples, *input_shape)
-        The inputs.
-    cotangents : callable
-        Takes logits (n_samples, n_classes) and returns dJ/dz of each sample for one
-        loss J or several: an iterable of ``n_losses`` tensors of that shape.
-    routes : dict of str to Route
-        What `skgrad.torch_engine.gradient_routes.parameter_routes` found for this
-        model and such inputs. A parameter that this batch uses in another way, or that
-        has no route, goes through autograd sample by sample.
-    create_graph : bool, default=False
-        Whether the norms can be differentiated by x.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_losses, n_parameters)
-        Squared L2 norms (paper A, Eq. 2), accumulated in float64 because squares of
-        small gradients underflow in float32. A parameter on which the logits do not
-        depend has norm 0.
-
-    Raises
-    ------
-    ValueError
-        If the model returns no finite logits, autograd did not record how they depend
-        on the parameters, or a gradient is NaN or infinite.
+    Cost: one forward pass and one backward pass per loss over the whole batch, in which
+    no gradient of a weight is computed, for the parameters that have a rule in
+    ``routes`` and are used accordingly. If there are others, also one forward and one
+    backward pass per sample. Where the order of samples may depend on their values,
+    another backward pass per loss checks that each norm is in its sample's place. With
+    ``create_graph``, differentiating the result costs about twice as much again.
     """
     parameters = gradient_parameters(module)
     found: dict[str, Tensor] = {}
@@ -141,16 +119,10 @@ def scaled_cotangents(
     """Bring cotangents to the type of the logits, with their size apart.
 
     Gradients are linear in the cotangent. Scaled so that its largest entry is 1, none
-    of them underflows because the logits saturate.
-
-    Yields
-    ------
-    scaled : Tensor of shape (n_samples, n_classes)
-        The scaled cotangent, a function of the logits with ``create_graph``.
-    size : Tensor of shape (n_samples,)
-        With whose square the squared norms are to be multiplied.
-    last : bool
-        Whether it is that of the last loss.
+    of them underflows because the logits saturate. Yields for each loss the scaled
+    cotangent (n_samples, n_classes), a function of the logits with ``create_graph``;
+    the size (n_samples,), with whose square the squared norms are to be multiplied; and
+    whether the loss is the last one.
     """
     # One cotangent ahead, as the graph can be freed in the pass of the last one.
     waiting = iter(cotangents(logits if create_graph else logits.detach()))

@@ -33,12 +33,7 @@ class SharedSetting:
     """A setting of the whole process, made by its first user and undone by its last.
 
     If each thread undid what it found, threads that overlap would leave the setting of
-    one another behind.
-
-    Parameters
-    ----------
-    make : callable
-        Returns the context manager that makes and undoes the setting.
+    one another behind. ``make`` returns the context manager that makes and undoes it.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:

@@ -12,19 +12,10 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 
 def scale_by_largest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Divide each sample by its largest absolute entry.
+    """Divide each sample (n_samples, ...) by its largest absolute entry.
 
-    Parameters
-    ----------
-    values : Tensor of shape (n_samples, ...)
-        A sample of zeros stays as it is.
-
-    Returns
-    -------
-    scaled : Tensor of shape (n_samples, ...)
-        Values in [-1, 1].
-    size : Tensor of shape (n_samples,)
-        The divisors, constants for autograd.
+    Returns values in [-1, 1] and the divisors (n_samples,), constants for autograd. A
+    sample of zeros stays as it is.
     """
     size = values.detach().abs().flatten(1).amax(dim=1)
     size = torch.where(size == 0, 1, size)

@@ -17,18 +17,12 @@ class SmoothReLU(TorchFunctionMode):
 
     The second derivative of ReLU is 0, so gradients of gradients do not show where
     units switch on and off. While this mode is active, `torch.nn.ReLU`, `F.relu`,
-    `torch.relu`, ``Tensor.relu`` and their in-place forms have that of Softplus,
-    :math:`\beta \sigma(\beta x) \sigma(-\beta x)`; or they compute Softplus. The
-    model is not changed. The ReLU of compiled and scripted models is not replaced.
-
-    Parameters
-    ----------
-    beta : float
-        The sharpness of the Softplus log(1 + exp(beta x)) / beta, in units of 1 / x.
-    exact : bool, default=True
-        Keep ReLU's values and first derivative, and take the second one alone from
-        Softplus: logits and gradients are then those of the model. False computes
-        Softplus.
+    `torch.relu`, ``Tensor.relu`` and their in-place forms have the second derivative of
+    the Softplus log(1 + exp(beta x)) / beta, which is
+    :math:`\beta \sigma(\beta x) \sigma(-\beta x)`. With ``exact`` they keep ReLU's
+    values and first derivative, so logits and gradients are those of the model;
+    without, they compute Softplus. The model is not changed. The ReLU of compiled and
+    scripted models is not replaced.
     """
 
     def __init__(self, beta: float, *, exact: bool = True) -> None:
