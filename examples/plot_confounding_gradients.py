@@ -107,8 +107,8 @@ for ax, kind in zip(axes.flat, anomalies, strict=True):
         norms_id=np.sqrt(norms["digits"] / usual),
         layers=names,
         quantity="gradients,\nmedian digit = 1",
-        name=kind,
     ).plot(ax)
+    ax.set_title(kind)
     ax.label_outer()
     ax.set_xlabel("")
 

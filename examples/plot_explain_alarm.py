@@ -150,7 +150,6 @@ for ax, quantity in zip(axes, ("gradients", "activations"), strict=True):
         quantity=quantity,
         input_names=list(alarms),
         ax=ax,
-        name=quantity,
     )
 plt.show()
 

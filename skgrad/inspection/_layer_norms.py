@@ -50,7 +50,8 @@ def layer_norms(
     Returns
     -------
     norms : ndarray of float64 of shape (n_samples, n_layers)
-        Euclidean norms.
+        Euclidean norms, in units of the loss per unit of weight, or of the layer's
+        output.
     layers : list of str
         Names of the layers.
 

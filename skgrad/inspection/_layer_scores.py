@@ -106,7 +106,7 @@ class LayerScoreDisplay(Display):
     @property
     def size(self):
         """Width and height of a new figure in inches."""
-        return 6.4, min(max(0.22 * len(self.layers) + 1.3, 2.4), 16)
+        return 6.4, max(0.22 * len(self.layers) + 1.3, 2.4)
 
     def _draw(self):
         ax, n_layers = self.ax_, len(self.layers)
@@ -117,7 +117,7 @@ class LayerScoreDisplay(Display):
         ax.hlines(places, 50, percent, color=colors, lw=2)
         ax.scatter(percent, places, color=colors, s=np.where(chosen, 60, 25), zorder=3)
         ax.set_ylim(n_layers - 0.4, -0.6)  # the first layer at the top
-        self._label_layers(ax, chosen)
+        self._label_layers(ax)
         better = "higher" if self.metric == "auroc" else "lower"
         ax.set_xlabel(
             f"{_METRICS[self.metric]}, % ({better} is better; dotted: chance)"
@@ -129,22 +129,14 @@ class LayerScoreDisplay(Display):
         parts += [f"anomalies {self.anomalies}"] if self.anomalies else []
         ax.set_title("\n".join(parts), fontsize="medium")
 
-    def _label_layers(self, ax, chosen):
-        """Write as many names as there is room for, always that of the chosen one."""
+    def _label_layers(self, ax):
+        """Write all names, as small as the axes demand, the chosen one in bold."""
         inches = ax.get_window_extent().height / ax.figure.dpi
-        room = 72 * inches / len(self.layers)  # points for each
-        size = float(np.clip(0.8 * room, 6, 9))
-        step = max(1, int(np.ceil(1.2 * size / room)))
-        at = {place for place in range(len(chosen)) if place % step == 0}
-        if chosen.any():
-            # The names next to it are left out where they would overlap with it.
-            here = int(chosen.argmax())
-            at = {place for place in at if abs(place - here) >= step} | {here}
-        places = sorted(at)
-        names = [_shortened(self.layers[place]) for place in places]
-        ax.set_yticks(places, names, fontsize=size)
-        for place, label in zip(places, ax.get_yticklabels(), strict=True):
-            if chosen[place]:
+        size = min(9, 0.8 * 72 * inches / len(self.layers))
+        names = [_shortened(layer) for layer in self.layers]
+        ax.set_yticks(range(len(names)), names, fontsize=size)
+        for layer, label in zip(self.layers, ax.get_yticklabels(), strict=True):
+            if layer == self.chosen:
                 label.set(color=_CHOSEN, fontweight="bold")
 
 

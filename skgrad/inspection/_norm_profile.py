@@ -33,8 +33,6 @@ class NormProfileDisplay(Display):
         What they are the norms of, for the axis.
     input_names : list of str, default=None
         Names of the inputs, for the legend.
-    name : str, default=None
-        The title.
 
     See Also
     --------
@@ -62,7 +60,6 @@ class NormProfileDisplay(Display):
     layers: list
     quantity: str = "gradients"
     input_names: list | None = None
-    name: str | None = None
 
     def __post_init__(self):
         self.norms, self.norms_id = np.asarray(self.norms), np.asarray(self.norms_id)
@@ -90,7 +87,6 @@ class NormProfileDisplay(Display):
         device=None,
         input_names=None,
         ax=None,
-        name=None,
     ):
         """Measure inputs by `layer_norms`, and draw their norms.
 
@@ -114,8 +110,6 @@ class NormProfileDisplay(Display):
             Names of the inputs, for the legend.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
-        name : str, default=None
-            The title.
 
         Returns
         -------
@@ -138,7 +132,6 @@ class NormProfileDisplay(Display):
             layers=layers,
             quantity=quantity,
             input_names=input_names,
-            name=name,
         ).plot(ax)
 
     @property
@@ -161,7 +154,6 @@ class NormProfileDisplay(Display):
         ax.set_xlabel("layer")
         rotated = {"rotation": 90} if sum(map(len, self.layers)) > 60 else {}
         ax.set_xticks(places, self.layers, **rotated)
-        ax.set_title(self.name or "")
         ax.legend(fontsize="small", ncols=2)
 
     def _floor(self):

@@ -84,16 +84,6 @@ def test_rows_of_data_frames_are_inputs():
     assert display.groups == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("n", [1, 40])
-def test_numbers_beside_bars_lie_inside_the_axes(n):
-    groups = [f"layer{i}.0.conv1" for i in range(n)]
-    display = draw(contributions=np.linspace(-2, 300, n), groups=groups, top_n=40)
-    display.figure_.canvas.draw()
-    box = display.ax_.get_window_extent()
-    written = [text.get_window_extent() for text in display.ax_.texts]
-    assert all(box.x0 <= w.x0 and w.x1 <= box.x1 for w in written)
-
-
 def test_threshold_is_exact_for_scores_of_any_size():
     rng = np.random.default_rng(0)
     detector = EllipticEnvelope(random_state=0).fit(rng.normal(size=(100, 2)))

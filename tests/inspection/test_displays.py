@@ -78,7 +78,7 @@ def layer_weight():
 
 
 def norm_profile():
-    options = {"input_names": ["one", "two"], "name": "a network", "layers": "head"}
+    options = {"input_names": ["one", "two"], "layers": "head"}
 
     return (AnyWidth(), X_TEST[12:14], X_TEST[:12]), options
 
