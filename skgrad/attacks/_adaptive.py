@@ -1,16 +1,17 @@
 """Projected gradient descent against a classifier and its detector together."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._compat import validate_params
 from ..torch_engine.input_gradients import recorded_logits
 from ..torch_engine.model_state import check_finite, unwrap_model
 from ..torch_engine.scaling import unit
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall, per_sample
-from ._base import CONSTRAINTS, SHARE, run_attack
+from ._base import SHARE, checked, run_attack
 from ._descent import goal_cotangent
 from ._detector_features import DetectorFeatures, check_pipeline
 from ._detector_score import DetectorScore
@@ -19,10 +20,7 @@ from ._detector_score import DetectorScore
 _N_PROBES = 8
 
 
-@validate_params(
-    {**CONSTRAINTS, "detector": "no_validation", "detector_weight": [SHARE]},
-    prefer_skip_nested_validation=True,
-)
+@checked(detector_weight=[SHARE])
 def adaptive_pgd(
     model,
     X,
@@ -42,10 +40,9 @@ def adaptive_pgd(
 ):
     r"""Projected gradient descent that fools a classifier and its detector.
 
-    A detector that was only tested on attacks that do not know it may owe its results
-    to that. Here it is known. While an input is not misclassified the attack follows
-    the loss, as `pgd` does; from then on the score of the detector, and the loss again
-    where that loses the misclassification:
+    While an input is not misclassified the attack follows the loss, as `pgd` does; from
+    then on the score of the detector, and the loss again where that loses the
+    misclassification:
 
     .. math:: x_{t+1} = \Pi_\epsilon\left(x_t + \alpha_t \operatorname{sgn}
               \left((1 - w) \frac{\nabla_x L}{|\nabla_x L|}
@@ -73,44 +70,30 @@ def adaptive_pgd(
     eps : float
         Largest change of a value, in units of X.
     detector_weight : float, default=1.0
-        The weight of the detector once the classifier is fooled, in [0, 1]. With 0 the
-        detector's score only chooses among the iterates.
+        The weight w of the detector once the classifier is fooled, in [0, 1].
     step_size : float, default=None
-        The first step :math:`\alpha_1`; the others shrink linearly towards 0, because
-        steps that stay long jump over where both are fooled. None for 4 eps /
-        ``n_steps``, so that all steps together cross the ball once.
+        The first step :math:`\alpha_1`; the others shrink linearly towards 0. None
+        for 4 eps / ``n_steps``, so that all steps together cross the ball once.
     n_steps : int, default=40
         Number of steps, all of which are taken.
     softplus_beta : float, default=10.0
         Sharpness of the Softplus that lends ReLU its second derivative, see Notes.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach, for all or for each; "random" draws them from those other
-        than y, "least_likely" is that of the clean input. None for any other than y.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
-        Draws the starts, points to estimate the spread of features, and targets.
+        Draws the starts, points to estimate the spread of features, random targets.
 
     Returns
     -------
     AttackResult
-        The adversarial inputs, their success and the size of their changes.
-        Success means that the classifier is fooled; the detector is too where its
-        ``predict`` on ``X_adv`` returns +1.
-
-    Raises
-    ------
-    TypeError
-        If the detector is no such pipeline, or has no scores.
-    sklearn.exceptions.NotFittedError
-        If the detector is not fitted.
-    ValueError
-        If the detector has another model, or its features cannot be differentiated.
+        The adversarial inputs, their success and the size of their changes. Success is
+        that the classifier is fooled; ``detector.predict(X_adv)`` shows the detector.
 
     See Also
     --------
@@ -119,11 +102,10 @@ def adaptive_pgd(
 
     Notes
     -----
-    The gradient of the features with respect to the input is exact. Signs have no
-    derivative; with ``sign=True`` it is that of the cosines of the gradients
-    themselves. ReLU has no second derivative; it gets that of Softplus with
-    ``softplus_beta`` and keeps its values and its first derivative. Compiled or
-    scripted models keep their ReLU.
+    The gradient of the features is exact, but for signs, which have no derivative: with
+    ``sign=True`` it is that of the cosines of the gradients themselves. ReLU gets the
+    second derivative of Softplus and keeps its values and its first derivative;
+    compiled or scripted models keep their ReLU.
 
     The gradient of the score with respect to the features is by central differences,
     as the detector may be anything. Their width is the standard deviation of the
@@ -134,12 +116,7 @@ def adaptive_pgd(
     Cost per step: the features, their gradient (about twice as much again), and two
     scores of the detector per feature and sample. Parameters without a rule (see
     ``ConfoundingGradientTransformer.routes_``) take one pass per sample. All class
-    gradients of a batch are in memory together; lower ``batch_size`` where they do not
-    fit.
-
-    A sum of both gradients from the start left up to four in five digits classified
-    correctly. Once the classifier is fooled a ``detector_weight`` of 1 did best on
-    MNIST, one of 0.5 to 0.75 a little better on digits.
+    gradients of a batch are in memory together.
 
     References
     ----------
@@ -152,16 +129,10 @@ def adaptive_pgd(
     Examples
     --------
     >>> import torch
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from skgrad import LODA, LayerActivationTransformer
-    >>> from skgrad.attacks import adaptive_pgd
-    >>> model = torch.nn.Linear(2, 3)
-    >>> X = torch.rand(100, 2)
-    >>> detector = make_pipeline(LayerActivationTransformer(model), LODA()).fit(X)
-    >>> result = adaptive_pgd(
-    ...     model, X[:5], detector=detector, eps=0.25, n_steps=3, random_state=0
-    ... )
-    >>> detector.predict(result.X_adv).shape
+    >>> import skgrad
+    >>> model, X = torch.nn.Linear(2, 3), torch.rand(100, 2)
+    >>> detector = skgrad.make_uniform_detector(model, "logits").fit(X)
+    >>> skgrad.attacks.adaptive_pgd(model, X[:5], detector=detector, eps=0.1).linf.shape
     (5,)
     """
     unwrap_model(model)  # an error about the model comes before one about the detector
@@ -181,25 +152,26 @@ def adaptive_pgd(
     )
 
 
+@dataclass
 class _AdaptiveDescent:
     """The steps of the attack on one batch."""
 
-    def __init__(
-        self, features, score, *, ball, step_size, n_steps, weight, beta, random_state
-    ):
-        self.features = features
-        self.score = score
-        self.ball = ball
-        self.step_size = step_size
-        self.n_steps = n_steps
-        self.weight = weight
-        self.beta = beta
-        self.random_state = random_state
+    features: DetectorFeatures
+    score: DetectorScore
+    ball: LinfBall
+    step_size: float
+    n_steps: int
+    weight: float
+    beta: float
+    random_state: np.random.RandomState
 
     def __call__(self, batch):
         self.features.check(batch.module, batch.x)
         self.score.template = self.features.first_step.transform(batch.x[:1])
-        x, *probes = self._draw(batch, 1 + _N_PROBES)
+        # All points of one sample together, so that they do not depend on batch_size.
+        several = batch.x[:, None].expand(-1, 1 + _N_PROBES, *batch.x.shape[1:])
+        noise = self.ball.draw(self.random_state, several).unbind(dim=1)
+        x, *probes = (batch.clip(batch.x + change) for change in noise)
         clean = self._values(batch, batch.x)
         widths = np.std([self._values(batch, probe) for probe in probes], axis=0)
         best = _BestIterates(batch)
@@ -207,18 +179,10 @@ class _AdaptiveDescent:
             direction = self._direction(batch, x, clean, widths, best)
             # Steps that stay long jump over where both are fooled.
             size = self.step_size * (1 - step / self.n_steps)
-            x = self.ball.project(x + size * direction.sign(), batch.x)
-            x = batch.clip(x)
+            x = batch.clip(self.ball.project(x + size * direction.sign(), batch.x))
         reached = batch.reached(batch.logits(x))
         best.update(x, reached, self.score(self._values(batch, x)))
         return best.x
-
-    def _draw(self, batch, n_points):
-        """Draw points of each sample's ball, sample after sample."""
-        # All points of one sample together, so that they do not depend on batch_size.
-        several = batch.x[:, None].expand(-1, n_points, *batch.x.shape[1:])
-        noise = self.ball.draw(self.random_state, several)
-        return [batch.clip(batch.x + one) for one in noise.unbind(dim=1)]
 
     def _values(self, batch, x):
         return self.features.values(batch.module, x).cpu().numpy()
@@ -255,21 +219,10 @@ class _AdaptiveDescent:
 
 
 def score_cotangent(score, values, clean, widths):
-    """Return where the features of some samples are to go, up to a positive factor.
+    """Return the directions in which the features of some samples raise the score.
 
-    Parameters
-    ----------
-    score : DetectorScore
-        What is to rise.
-    values, clean : ndarray of shape (n_samples, n_features)
-        The features now, and those of the clean inputs.
-    widths : ndarray of shape (n_samples, n_features)
-        How far they spread.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
-        Directions whose largest entry is 1 in size, or that are 0.
+    ``values`` are the features now, ``clean`` those of the clean inputs, and ``widths``
+    their spread. The largest entry of a direction is 1 in size, unless all are 0.
     """
     directions = score.gradient(values, widths)
     flat = ~directions.any(axis=1)
@@ -282,13 +235,7 @@ def score_cotangent(score, values, clean, widths):
 
 
 class _BestIterates:
-    """The best iterate of each sample: first those that reach the goal, then by score.
-
-    Attributes
-    ----------
-    x : Tensor of shape (n_samples, *input_shape)
-        The iterates.
-    """
+    """The best iterate of each sample: one that reaches the goal, then by score."""
 
     def __init__(self, batch):
         self.x = batch.x.clone()

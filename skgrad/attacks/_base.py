@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .._compat import Interval, StrOptions
-from .._validation import check_inputs, to_numpy
+from .._compat import Interval, StrOptions, validate_params
+from .._validation import check_bounds, check_inputs, check_within, to_numpy
 from ..torch_engine.batching import batches, map_batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import (
@@ -22,16 +22,15 @@ from ..torch_engine.model_state import (
     unwrap_model,
 )
 from ._balls import BALLS
-from ._bounds import check_bounds, check_within
 from ._goals import Goals
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
 POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="both")
 
-# The parameters that several attacks have. scikit-learn skips those that one lacks.
+# The parameters that several attacks have; scikit-learn skips those that one lacks.
+# Inputs, labels, models and detectors have checks whose messages say more.
 CONSTRAINTS = {
-    "model": "no_validation",  # the engine's message says more
     "eps": [POSITIVE],
     "norm": [StrOptions(set(BALLS))],
     "step_size": [POSITIVE, None],
@@ -45,19 +44,23 @@ CONSTRAINTS = {
 }
 
 
+def checked(**constraints):
+    """Check the parameters of an attack; the constraints are those of its own."""
+    return validate_params(
+        {**CONSTRAINTS, **constraints}, prefer_skip_nested_validation=True
+    )
+
+
 @dataclass(frozen=True)
 class AttackResult:
     """What an attack returns.
-
-    Each parameter is an attribute of the same name.
 
     Parameters
     ----------
     X_adv : ndarray of shape (n_samples, *input_shape)
         The adversarial inputs, in the order of X.
     success : ndarray of bool of shape (n_samples,)
-        Whether the model predicts another class than y or, of a targeted attack, the
-        target.
+        Whether the goal is reached: another class than y, or the target.
     predicted : ndarray of int of shape (n_samples,)
         The classes that the model predicts for the adversarial inputs.
     linf : ndarray of shape (n_samples,)
@@ -71,9 +74,8 @@ class AttackResult:
     --------
     >>> import torch
     >>> from skgrad.attacks import fgsm
-    >>> result = fgsm(torch.nn.Linear(2, 2), [[0.5, 0.5]], eps=0.25)
-    >>> result.X_adv.shape, result.linf.tolist()
-    ((1, 2), [0.25])
+    >>> fgsm(torch.nn.Linear(2, 2), [[0.5, 0.5]], eps=0.25).linf.tolist()
+    [0.25]
     """
 
     X_adv: np.ndarray
@@ -99,46 +101,25 @@ class GradientMonitor:
         """Raise if all gradients were zero and some input needed one."""
         if self._nonzero is False and not success.all():
             raise ValueError(
-                "model must be differentiable for this attack, but its input gradient "
-                "is exactly zero at every sample of X: look for round, sign, argmax "
-                "or a comparison in its forward. Use an attack without gradients, "
-                "such as random_noise, semantic or rotate."
+                "model must be differentiable; its input gradient is exactly zero at "
+                "every sample of X. Look for round, sign, argmax or a comparison in "
+                "its forward, or use an attack without gradients, such as random_noise."
             )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some inputs under attack, and what the attack may know and do.
+    """Some inputs under attack, and what the attack may know and do."""
 
-    Attributes
-    ----------
-    module : torch.nn.Module
-        The model, frozen.
-    x : Tensor of shape (n_samples, *input_shape)
-        The clean inputs.
-    classes : Tensor of int64 of shape (n_samples,)
-        The classes to leave.
-    target : Tensor of int64 of shape (n_samples,) or None
-        The classes to reach; None for any other.
-    bounds : tuple of two Tensors
-        The bounds as they were given; they broadcast with one sample.
-    low, high : Tensor of shape (n_samples, *input_shape)
-        The lowest and highest valid values.
-    rows : slice
-        Which of all samples the attack began with in this batch.
-    monitor : GradientMonitor
-        Shared by all batches.
-    """
-
-    module: nn.Module
-    x: Tensor
-    classes: Tensor
-    target: Tensor | None
-    bounds: tuple[Tensor, Tensor]
-    low: Tensor
+    module: nn.Module  # the model, frozen
+    x: Tensor  # the clean inputs
+    classes: Tensor  # the classes to leave (n_samples,)
+    target: Tensor | None  # the classes to reach (n_samples,); None for any other
+    bounds: tuple[Tensor, Tensor]  # as given; they broadcast with one sample
+    low: Tensor  # the lowest valid values, of the shape of x
     high: Tensor
-    rows: slice
-    monitor: GradientMonitor
+    rows: slice  # the place of these inputs among all, even if some are selected
+    monitor: GradientMonitor  # shared by all batches
 
     def logits(self, x):
         """Run the model on a copy, because it may work in place."""
@@ -182,25 +163,11 @@ def run_attack(
     *,
     reached=Batch.reached,
 ):
-    """Run an attack batch by batch, the model frozen.
+    """Run an attack batch by batch, the model frozen, and return its `AttackResult`.
 
-    Parameters
-    ----------
-    perturb : callable
-        Takes a `Batch`, returns the adversarial inputs, a Tensor of the shape of its
-        ``x``.
-    model, X, y, target, bounds, batch_size, device
-        The parameters of the attacks; ``target`` is None where an attack has none.
-    random_state : int, RandomState instance or None
-        Draws random targets.
-    reached : callable, default=Batch.reached
-        Takes a `Batch` and the logits of the adversarial inputs, returns for which of
-        them the goal is reached.
-
-    Returns
-    -------
-    AttackResult
-        The adversarial inputs, their success and the size of their changes.
+    ``perturb`` takes a `Batch` and returns the adversarial inputs. ``reached`` takes a
+    `Batch` and their logits, and returns for which of them the goal is reached. The
+    other parameters are those of the attacks; ``random_state`` draws random targets.
     """
     module = on_device(unwrap_model(model), device)
     place = placement(module)

@@ -2,13 +2,12 @@
 
 from functools import partial
 
-from .._compat import validate_params
 from ._balls import LinfBall
-from ._base import CONSTRAINTS, run_attack
+from ._base import checked, run_attack
 from ._descent import descend
 
 
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@checked()
 def bim(
     model,
     X,
@@ -47,18 +46,16 @@ def bim(
     n_steps : int, default=10
         Largest number of steps.
     stop_at_success : bool, default=False
-        False takes all steps with every sample: BIM-b of paper C. True lets each sample
-        stay where it first reaches the goal, X itself if it is there already: BIM-a.
+        True lets each sample stay where it first reaches the goal: BIM-a of paper C;
+        False takes all steps: BIM-b.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach, for all or for each; "random" draws them from those other
-        than y, "least_likely" is that of the clean input. None for any other than y.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
@@ -67,21 +64,14 @@ def bim(
     AttackResult
         The adversarial inputs, their success and the size of their changes.
 
-    Raises
-    ------
-    ValueError
-        If the input gradient is exactly zero at every sample.
-
     See Also
     --------
     pgd : The same with a random start and a choice of norm and loss.
 
     Notes
     -----
-    Cost: a forward and a backward pass per step, and one forward pass; one forward pass
-    more without y or with the least likely target. Samples that stay cost nothing more.
-    The sign is taken of a rescaled gradient that does not vanish where the softmax
-    saturates.
+    Cost: a forward and a backward pass per step, and a forward pass, two without y.
+    Samples that stay cost nothing more. Gradients are rescaled as in `fgsm`.
 
     References
     ----------

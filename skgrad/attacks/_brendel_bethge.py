@@ -1,19 +1,13 @@
 """The attack of Brendel and Bethge."""
 
-from sklearn.utils import check_random_state
-
-from .._compat import validate_params
-from ._base import CONSTRAINTS, POSITIVE, run_attack
-from ._foolbox import foolbox_perturb
-from ._library import draw_seeds, import_library
+from ._base import POSITIVE, checked
+from ._foolbox import run_foolbox
+from ._library import import_library
 
 _NAMES = {"linf": "LinfinityBrendelBethgeAttack", "l2": "L2BrendelBethgeAttack"}
 
 
-@validate_params(
-    {**CONSTRAINTS, "eps": [POSITIVE, None], "learning_rate": [POSITIVE]},
-    prefer_skip_nested_validation=True,
-)
+@checked(eps=[POSITIVE, None], learning_rate=[POSITIVE])
 def brendel_bethge(
     model,
     X,
@@ -31,9 +25,8 @@ def brendel_bethge(
 ):
     """Follow the decision boundary to the point that is nearest to the input.
 
-    The attack starts far away, at an input that reaches the goal, and walks along the
-    boundary by steps within a trust region. Its results lie on the boundary, where the
-    model is undecided between two classes.
+    The attack starts at an input that reaches the goal, and walks along the boundary,
+    where the model is undecided between two classes, by steps within a trust region.
 
     Needs foolbox and numba: ``pip install "skgrad[attacks]"``.
 
@@ -46,51 +39,43 @@ def brendel_bethge(
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     eps : float, default=None
-        Largest change that counts as a success, in the norm. Larger ones are cut back
-        to it and fail where that leads back to the class.
+        Largest change in the norm; larger ones are cut back to it, and may fail then.
     norm : {"linf", "l2"}, default="linf"
         What is minimised: the largest change of a value or the Euclidean length.
     n_steps : int, default=100
         Number of steps; 100 in paper B.
     learning_rate : float, default=0.001
-        Radius of the trust region, as a share of the range times the number of values;
-        0.001 in paper B.
+        Radius of the trust region, as a share of the range times the number of values.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach, for all or for each; "random" draws them from those other
-        than y, "least_likely" is that of the clean input. None for any other than y.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws the noise from which the attack starts, and random targets.
 
     Returns
     -------
     AttackResult
-        The adversarial inputs, their success and the size of their changes.
-        An input for which no starting point was found is the clean one.
+        The adversarial inputs, their success and the size of their changes. Inputs for
+        which no starting point is found stay clean.
 
     See Also
     --------
-    foolbox_attack : Any attack of foolbox, the units of its parameters, the starting
-        points.
+    foolbox_attack : Any attack of foolbox, units, starting points.
 
     Notes
     -----
-    The first call of a process compiles the solver, which takes up to a minute per
-    norm. Each step then costs a forward and a backward pass, and a small optimisation
-    per input on the CPU.
+    The first call compiles the solver, up to a minute per norm. Cost per step: a
+    forward and a backward pass, and a small optimisation per input on the CPU.
 
-    foolbox multiplies the trust region by the number of samples in the batch, so that
-    its results depend on it. Here each sample gets the region that it would have alone.
-    So paper B's rate of 0.001, if its authors ran foolbox on batches of 100, is 0.1
-    here: then fewer steps lead farther, above all in the Euclidean norm. The rate is
-    halved 20 times in the course of the steps; with much fewer than 100 it shrinks
-    before the attack gets anywhere.
+    foolbox multiplies the trust region by the number of samples in the batch; here each
+    sample gets the region that it would have alone. Paper B's rate of 0.001, if run on
+    batches of 100, is 0.1 here. The rate is halved 20 times in the course of the steps;
+    with much fewer than 100 it shrinks before the attack gets anywhere.
 
     References
     ----------
@@ -104,8 +89,5 @@ def brendel_bethge(
     def make(n_rows):
         return attack(steps=n_steps, lr=learning_rate / n_rows)
 
-    random_state = check_random_state(random_state)
-    perturb = foolbox_perturb(make, eps, draw_seeds(X, random_state))
-    return run_attack(
-        perturb, model, X, y, target, bounds, batch_size, device, random_state
-    )
+    shared = (model, X, y, target, bounds, batch_size, device, random_state)
+    return run_foolbox(make, eps, *shared)

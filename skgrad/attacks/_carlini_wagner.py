@@ -2,23 +2,17 @@
 
 from numbers import Real
 
-from sklearn.utils import check_random_state
-
-from .._compat import Interval, validate_params
-from ._base import CONSTRAINTS, POSITIVE, POSITIVE_INTEGER, run_attack
-from ._foolbox import foolbox_perturb
-from ._library import draw_seeds, import_library
+from .._compat import Interval
+from ._base import POSITIVE, POSITIVE_INTEGER, checked
+from ._foolbox import run_foolbox
+from ._library import import_library
 
 
-@validate_params(
-    {
-        **CONSTRAINTS,
-        "confidence": [Interval(Real, 0, None, closed="left")],
-        "initial_const": [POSITIVE],
-        "binary_search_steps": [POSITIVE_INTEGER],
-        "learning_rate": [POSITIVE],
-    },
-    prefer_skip_nested_validation=True,
+@checked(
+    confidence=[Interval(Real, 0, None, closed="left")],
+    initial_const=[POSITIVE],
+    binary_search_steps=[POSITIVE_INTEGER],
+    learning_rate=[POSITIVE],
 )
 def carlini_wagner(
     model,
@@ -41,10 +35,9 @@ def carlini_wagner(
     .. math:: \min_\delta \|\delta\|_2^2
               + c\,\max(0, z_y - \max_{j \ne y} z_j + \kappa)
 
-    over changes :math:`\delta` within the bounds, with logits :math:`z` of
-    :math:`x + \delta`, the class to leave :math:`y`, :math:`\kappa` the
-    ``confidence`` and a constant :math:`c` that a binary search makes as small as
-    the goal allows. With a target the roles are swapped.
+    over changes :math:`\delta` within the bounds, with the logits :math:`z` of
+    :math:`x + \delta` and the smallest constant :math:`c` that a binary search finds.
+    With a target the roles of y and the others are swapped.
 
     Needs foolbox: ``pip install "skgrad[attacks]"``.
 
@@ -65,26 +58,23 @@ def carlini_wagner(
     n_steps : int, default=200
         Steps of Adam for each constant.
     learning_rate : float, default=0.05
-        Learning rate of Adam, in the space of the inverse hyperbolic tangents of the
-        values.
+        Learning rate of Adam, for the inverse hyperbolic tangents of the values.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach, for all or for each; "random" draws them from those other
-        than y, "least_likely" is that of the clean input. None for any other than y.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
     Returns
     -------
     AttackResult
-        The adversarial inputs, their success and the size of their changes.
-        Where no constant succeeded, the input is the clean one.
+        The adversarial inputs, their success and the size of their changes. Inputs for
+        which no constant succeeds stay clean.
 
     See Also
     --------
@@ -92,12 +82,9 @@ def carlini_wagner(
 
     Notes
     -----
-    Cost: ``binary_search_steps * n_steps`` forward and backward passes. The defaults
-    are far below the paper's (9 constants from 0.001, up to 10,000 steps of size
-    0.01), which take an hour where these take a minute.
-
-    This is foolbox's L2CarliniWagnerAttack without its early stop, which looks at the
-    loss of the whole batch.
+    Cost: ``binary_search_steps * n_steps`` forward and backward passes; the paper has 9
+    constants from 0.001 and up to 10,000 steps of size 0.01. This is foolbox's
+    L2CarliniWagnerAttack without its early stop, which depends on the whole batch.
 
     References
     ----------
@@ -108,8 +95,7 @@ def carlini_wagner(
     --------
     >>> import torch
     >>> from skgrad.attacks import carlini_wagner
-    >>> model = torch.nn.Linear(2, 2)
-    >>> carlini_wagner(model, [[0.5, 0.5]], y=[0]).X_adv.shape
+    >>> carlini_wagner(torch.nn.Linear(2, 2), [[0.5, 0.5]], y=[0]).X_adv.shape
     (1, 2)
     """
     attack = import_library("foolbox").attacks.L2CarliniWagnerAttack(
@@ -120,9 +106,5 @@ def carlini_wagner(
         initial_const=initial_const,
         abort_early=False,
     )
-    random_state = check_random_state(random_state)
-    seeds = draw_seeds(X, random_state)
-    perturb = foolbox_perturb(lambda n_rows: attack, None, seeds)
-    return run_attack(
-        perturb, model, X, y, target, bounds, batch_size, device, random_state
-    )
+    shared = (model, X, y, target, bounds, batch_size, device, random_state)
+    return run_foolbox(lambda n_rows: attack, None, *shared)

@@ -6,7 +6,6 @@ import torch
 from sklearn.utils import check_random_state
 from torch.nn.functional import cross_entropy
 
-from .._compat import validate_params
 from ..torch_engine.input_gradients import (
     Maps,
     cosine_statistics,
@@ -16,13 +15,11 @@ from ..torch_engine.input_gradients import (
 from ..torch_engine.model_state import check_finite
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall
-from ._base import CONSTRAINTS, SHARE, run_attack
+from ._base import SHARE, checked, run_attack
 from ._descent import descend
 
 
-@validate_params(
-    {**CONSTRAINTS, "cosine_weight": [SHARE]}, prefer_skip_nested_validation=True
-)
+@checked(cosine_weight=[SHARE])
 def cosine_similarity_attack(
     model,
     X,
@@ -54,8 +51,7 @@ def cosine_similarity_attack(
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits (n_samples, n_classes), of 3 or more classes.
-        It is never changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     X : array-like of shape (n_samples, *input_shape)
         The clean inputs, within the bounds.
     y : array-like of int of shape (n_samples,), default=None
@@ -70,8 +66,7 @@ def cosine_similarity_attack(
         Number of steps, all of which are taken; 100 in paper B.
     softplus_beta : float, default=10.0
         Sharpness of the Softplus :math:`\log(1 + e^{\beta x}) / \beta` that replaces
-        ReLU during the steps. Small values give smooth gradients of another network,
-        large ones those of the network with little curvature.
+        ReLU during the steps.
     random_start : bool, default=True
         Start at a uniform random point of the ball instead of X.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
@@ -79,22 +74,15 @@ def cosine_similarity_attack(
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws the start.
 
     Returns
     -------
     AttackResult
-        The adversarial inputs, their success and the size of their changes.
-        Success means that the model itself, with its own ReLU, is fooled; whether the
-        detector is too, its ``predict`` on ``X_adv`` shows.
-
-    Raises
-    ------
-    ValueError
-        If the model has fewer than 3 classes.
+        The adversarial inputs, their success and the size of their changes. Success is
+        that the model itself, with its own ReLU, is fooled.
 
     See Also
     --------
@@ -103,17 +91,13 @@ def cosine_similarity_attack(
     Notes
     -----
     Cost per step: one forward pass, one backward pass to the input for each class, and
-    about twice all that to differentiate them. Memory grows with the number of classes;
-    lower ``batch_size`` where it does not suffice.
+    about twice all that to differentiate them. Memory grows with the number of classes,
+    of which there must be 3 or more.
 
     The paper's saliency maps are signs, which have no derivative: the cosines here are
     those of the gradients themselves. The second derivative of ReLU is 0, so Softplus
-    replaces `torch.nn.ReLU`, `torch.nn.functional.relu`, `torch.relu` and
-    ``Tensor.relu`` during the steps, as in the paper, which does not give its beta;
-    compiled or scripted models keep their ReLU. The two terms are added as they are,
-    cosines in [-1, 1] and the unbounded cross-entropy. Where the network is confident,
-    the second has nearly no gradient compared to the first: in the paper 6 to 14
-    percent of the inputs were misclassified, here on MNIST most.
+    replaces it during the steps, as in the paper, which does not give its beta;
+    compiled or scripted models keep their ReLU.
 
     References
     ----------
@@ -124,13 +108,8 @@ def cosine_similarity_attack(
     --------
     >>> import torch
     >>> from skgrad.attacks import cosine_similarity_attack
-    >>> model = torch.nn.Sequential(
-    ...     torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)
-    ... )
-    >>> result = cosine_similarity_attack(
-    ...     model, [[0.5, 0.5]], eps=0.25, n_steps=3, random_state=0
-    ... )
-    >>> result.X_adv.shape
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
+    >>> cosine_similarity_attack(model, [[0.5, 0.5]], eps=0.25, n_steps=3).X_adv.shape
     (1, 2)
     """
     random_state = check_random_state(random_state)

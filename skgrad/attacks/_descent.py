@@ -38,30 +38,11 @@ def descend(
     start=None,
     stop_at_success=False,
 ):
-    """Walk towards the goal, within the ball around the clean inputs.
+    """Return where a walk towards the goal, within the ball around the inputs, ends.
 
-    Parameters
-    ----------
-    batch : Batch
-        The inputs under attack.
-    ball : LinfBall or L2Ball
-        The ball.
-    step_size : float or None
-        Length of a step in the norm of the ball; None for eps / 4.
-    n_steps : int
-        Largest number of steps.
-    ascent : callable, default=toward_goal
-        Takes a `Batch` and some x of its shape, returns the gradient of what is to
-        grow, and the logits.
-    start : RandomState instance, default=None
-        Draws the starts from the ball; None to start at the clean inputs.
-    stop_at_success : bool, default=False
-        Whether a sample stays where it first reaches the goal.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, *input_shape)
-        Where the walk ends.
+    ``step_size`` is in the norm of the ball, None for eps / 4. ``ascent`` takes a
+    `Batch` and some x, returns the gradient of what is to grow, and the logits.
+    ``start`` is the generator that draws the starts, None to start at the clean inputs.
     """
     step_size, x = ball.eps / 4 if step_size is None else step_size, batch.x
     if start is not None:
@@ -77,7 +58,7 @@ def descend(
             x, gradient = x[going], gradient[going]
             if not len(x):
                 break
-        x = ball.project(x + step_size * ball.direction(gradient), batch.x)
-        x = batch.clip(x)
+        moved = x + step_size * ball.direction(gradient)
+        x = batch.clip(ball.project(moved, batch.x))
     ends[active] = x
     return ends

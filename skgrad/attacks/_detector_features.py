@@ -44,19 +44,18 @@ def check_pipeline(detector):
 
 
 class DetectorFeatures:
-    """The features of a detector, with and without the graph of autograd.
-
-    Parameters
-    ----------
-    first_step : transformer or FeatureUnion
-        The first step of the detector, fitted.
-    model : torch.nn.Module or fitted skorch net
-        The model under attack.
-    """
+    """The features of a detector's first step, with and without autograd's graph."""
 
     def __init__(self, first_step, model):
         self.first_step = first_step
-        self._parts = list(_weighted_parts(first_step))
+        self._parts = [(first_step, 1.0)]  # the transformers and their weights
+        if isinstance(first_step, FeatureUnion):
+            weights = first_step.transformer_weights or {}
+            self._parts = [
+                (part, weights.get(name, 1.0))
+                for name, part in first_step.transformer_list
+                if part != "drop"
+            ]
         for part, _ in self._parts:
             _check_part(part, unwrap_model(model))
 
@@ -87,25 +86,14 @@ class DetectorFeatures:
         # Not all, because rounding may turn a sign, and some gradients consist of it.
         if ((recorded - values).abs() <= margin).double().mean() < 0.9:
             raise ValueError(
-                "detector: its features could not be differentiated, because the "
-                "model gives others when autograd records it. Look for operations "
-                "that mix or sort the samples of a batch; or use pgd."
+                "detector must have features that can be differentiated; the model "
+                "gives others when autograd records it. Look for operations that mix "
+                "or sort the samples of a batch; or use pgd."
             )
 
 
 def _side_by_side(blocks):
     return torch.cat([block.to(widest_float(block.device)) for block in blocks], dim=1)
-
-
-def _weighted_parts(first_step):
-    """Yield the transformers of a first step, each with the weight of its columns."""
-    if not isinstance(first_step, FeatureUnion):
-        yield first_step, 1.0
-        return
-    weights = first_step.transformer_weights or {}
-    for name, part in first_step.transformer_list:
-        if part != "drop":
-            yield part, weights.get(name, 1.0)
 
 
 def _check_part(part, module):
@@ -119,9 +107,8 @@ def _check_part(part, module):
         )
     if unwrap_model(part.model) is not module:
         raise ValueError(
-            f"detector must have the model under attack, but its "
-            f"{type(part).__name__} has another one. Give that one, part.model of "
-            "the fitted pipeline, as model."
+            f"detector must have the model under attack; its {type(part).__name__} "
+            "has another one. Give that one as model."
         )
 
 
@@ -130,14 +117,8 @@ def _check_part(part, module):
 
 
 def _record_activations(part, module, x):
-    blocks = layer_activations(
-        module,
-        x,
-        part.layers_,
-        pooling=part.pooling,
-        head=part._head,
-        gradients=True,
-    )
+    options = {"pooling": part.pooling, "head": part._head, "gradients": True}
+    blocks = layer_activations(module, x, part.layers_, **options)
     return torch.cat([at_least_float32(block) for block in blocks], dim=1)
 
 

@@ -13,13 +13,7 @@ _MAX_VALUES = 2**22
 
 
 class DetectorScore:
-    """The score of a detector as a function of features.
-
-    Parameters
-    ----------
-    steps : Pipeline
-        What follows the features in the pipeline, fitted.
-    """
+    """The score of the steps that follow the features in a fitted pipeline."""
 
     def __init__(self, steps):
         check_is_fitted(steps)
@@ -39,22 +33,10 @@ class DetectorScore:
         return np.asarray(scores, dtype=np.float64)
 
     def gradient(self, features, widths):
-        """Estimate the derivative of the score by each feature.
+        """Estimate the derivative of the score by each feature, both (n, n_features).
 
-        By central differences, because the detector may be anything: two scores for
-        each feature of each sample.
-
-        Parameters
-        ----------
-        features : ndarray of float64 of shape (n_samples, n_features)
-            Where.
-        widths : ndarray of shape (n_samples, n_features)
-            How far to either side. A feature of width 0 gets the derivative 0.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            The derivatives; 0 where they are not finite.
+        By differences of the scores ``widths`` to either side, because the detector may
+        be anything. It is 0 where the width is 0 or the difference is not finite.
         """
         gradient = np.zeros_like(features)
         samples, columns = np.nonzero(widths)

@@ -1,11 +1,10 @@
 """The fast gradient sign method."""
 
-from .._compat import validate_params
-from ._base import CONSTRAINTS, run_attack
+from ._base import checked, run_attack
 from ._descent import toward_goal
 
 
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@checked()
 def fgsm(
     model,
     X,
@@ -21,10 +20,9 @@ def fgsm(
     r"""Fast gradient sign method: one step up the loss.
 
     .. math:: x' = \mathrm{clip}(x + \epsilon \operatorname{sgn} \nabla_x
-              \mathrm{CE}(F(x), y)),
+              \mathrm{CE}(F(x), y)).
 
-    or, with a target t, one step down the loss to t: minus and
-    :math:`\mathrm{CE}(F(x), t)`.
+    With a target t it is a step down: minus and :math:`\mathrm{CE}(F(x), t)`.
 
     Parameters
     ----------
@@ -37,15 +35,13 @@ def fgsm(
     eps : float
         Largest change of a value, in units of X.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach, for all or for each; "random" draws them from those other
-        than y, "least_likely" is that of the clean input. None for any other than y.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
@@ -54,16 +50,10 @@ def fgsm(
     AttackResult
         The adversarial inputs, their success and the size of their changes.
 
-    Raises
-    ------
-    ValueError
-        If the input gradient is exactly zero at every sample.
-
     Notes
     -----
-    Cost: two forward passes and one backward pass; one forward pass more without y or
-    with the least likely target. The sign is taken of a rescaled gradient that does not
-    vanish where the softmax saturates.
+    Cost: two forward passes, three without y, and a backward pass. The gradient is
+    rescaled so that it does not vanish where the softmax saturates.
 
     References
     ----------

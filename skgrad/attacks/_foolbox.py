@@ -1,15 +1,15 @@
 """The attacks of foolbox."""
 
+import inspect
 import warnings
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._compat import validate_params
 from .._messages import brief, did_you_mean
 from ._balls import per_sample
-from ._base import CONSTRAINTS, POSITIVE, run_attack
+from ._base import POSITIVE, checked, run_attack
 from ._library import Box, draw_seeds, import_library, seeded
 
 # These start from an adversarial input, and fail for a whole batch if one has none.
@@ -29,15 +29,7 @@ N_DRAWS = 100
 N_START_STEPS = 40
 
 
-@validate_params(
-    {
-        **CONSTRAINTS,
-        "eps": [POSITIVE, None],
-        "attack": "no_validation",
-        "options": [dict, None],
-    },
-    prefer_skip_nested_validation=True,
-)
+@checked(eps=[POSITIVE, None], options=[dict, None])
 def foolbox_attack(
     model,
     X,
@@ -69,19 +61,16 @@ def foolbox_attack(
     options : dict, default=None
         Parameters of the class, such as ``{"steps": 10}``.
     eps : float, default=None
-        Largest change, in the norm of the attack. Attacks of fixed size need it. Those
-        that seek the smallest change are cut back to it, and fail where that leads
-        back to the class.
+        Largest change in the norm of the attack; larger ones are cut back to it, and
+        may fail then. Attacks of fixed size need it.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach, for all or for each; "random" draws them from those other
-        than y, "least_likely" is that of the clean input. None for any other than y.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws what the attack draws, and random targets.
 
@@ -89,37 +78,32 @@ def foolbox_attack(
     -------
     AttackResult
         The adversarial inputs, their success and the size of their changes.
-        Where the attack found nothing, the input is the clean one or as far as it got.
 
     Notes
     -----
     Where the bounds have one width, eps and step sizes are in units of X. Where the
-    width differs by channel, as after a normalisation, they are shares of it, because
-    foolbox knows one range for all values. The result measures in X.
+    width differs by channel, they are shares of it, because foolbox knows one range for
+    all values. The result measures in X.
 
-    Attacks run in float32, whatever the model; values they leave alone stay exact.
-    Many draw random numbers for a batch at a time, or stop by the mean of a batch:
-    their results repeat with the same ``random_state`` and ``batch_size``, and are
-    independent of the other samples with ``batch_size=1``.
+    Attacks run in float32; values they leave alone stay exact. Many draw for a batch at
+    a time, or stop by its mean: their results depend on ``batch_size``, and with
+    ``batch_size=1`` on no other sample.
 
     Attacks that need a starting point (Brendel & Bethge, boundary, HopSkipJump,
     pointwise) get noise that reaches the goal, or the end of a gradient descent
-    without limit, unless they have an ``init_attack``. Inputs without a starting point
-    stay clean and fail.
+    without limit, unless they have an ``init_attack``. Inputs without one stay clean.
 
     References
     ----------
-    Rauber, Zimmermann, Bethge, Brendel (2020), "Foolbox Native: Fast adversarial
-    attacks to benchmark the robustness of machine learning models in PyTorch,
-    TensorFlow, and JAX", JOSS 5(53).
+    Rauber et al. (2020), "Foolbox Native: Fast adversarial attacks to benchmark the
+    robustness of machine learning models in PyTorch, TensorFlow, and JAX".
 
     Examples
     --------
     >>> import torch
     >>> from skgrad.attacks import foolbox_attack
     >>> model = torch.nn.Linear(2, 2)
-    >>> result = foolbox_attack(model, [[0.5, 0.5]], attack="FGSM", eps=0.25)
-    >>> result.linf.tolist()
+    >>> foolbox_attack(model, [[0.5, 0.5]], attack="FGSM", eps=0.25).linf.tolist()
     [0.25]
     """
     attacks = import_library("foolbox").attacks
@@ -129,23 +113,16 @@ def foolbox_attack(
             f"eps must be a positive number for {type(attack).__name__}, an attack of "
             "fixed size; got None."
         )
-    random_state = check_random_state(random_state)
-    seeds = draw_seeds(X, random_state)
-    perturb = foolbox_perturb(lambda n_rows: attack, eps, seeds)
-    return run_attack(
-        perturb, model, X, y, target, bounds, batch_size, device, random_state
-    )
+    shared = (model, X, y, target, bounds, batch_size, device, random_state)
+    return run_foolbox(lambda n_rows: attack, eps, *shared)
 
 
 def _find_attack(attack, module):
     """Return the attack class that is given itself or by its name."""
     if isinstance(attack, type) and issubclass(attack, module.Attack):
         return attack
-    known = [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, module.Attack)
-    ]
+    classes = inspect.getmembers(module, inspect.isclass)
+    known = [name for name, value in classes if issubclass(value, module.Attack)]
     if attack not in known:
         raise ValueError(
             "attack must be the name or the class of an attack in foolbox.attacks; got "
@@ -154,19 +131,10 @@ def _find_attack(attack, module):
     return getattr(module, attack)
 
 
-def foolbox_perturb(make, eps, seeds):
-    """Return an attack as `run_attack` takes it.
-
-    Parameters
-    ----------
-    make : callable
-        Takes the number of inputs at a time, returns the attack.
-    eps : float or None
-        Largest change.
-    seeds : ndarray of int of shape (n_samples,)
-        One for each input.
-    """
-    foolbox = import_library("foolbox")
+def run_foolbox(make, eps, model, X, y, target, bounds, batch_size, device, rng):
+    """Run an attack of foolbox; ``make`` takes the number of inputs and returns it."""
+    foolbox, rng = import_library("foolbox"), check_random_state(rng)
+    seeds = draw_seeds(X, rng)
 
     def perturb(batch):
         box, own = Box.around(batch), seeds[batch.rows]
@@ -182,27 +150,23 @@ def foolbox_perturb(make, eps, seeds):
             except Exception as error:
                 error.add_note(
                     f"Raised while {type(make(1)).__name__} attacked inputs of shape "
-                    f"{tuple(batch.x.shape[1:])}. Not every attack takes every shape, "
-                    "model, option and target (or none)."
+                    f"{tuple(batch.x.shape[1:])}. Not every attack takes every input, "
+                    "option and target."
                 )
                 raise
         return box.outside(found.detach(), batch)
 
-    return perturb
+    return run_attack(perturb, model, X, y, target, bounds, batch_size, device, rng)
 
 
 class _Run:
     """One run of an attack on a batch."""
 
     def __init__(self, foolbox, make, eps, batch, box):
-        self.foolbox = foolbox
-        self.make = make
-        self.eps = eps
-        self.batch = batch
-        self.box = box
-        self.net = foolbox.PyTorchModel(
-            box.module, bounds=(0, box.high), device=box.x.device
-        )
+        self.foolbox, self.make, self.eps = foolbox, make, eps
+        self.batch, self.box = batch, box
+        bounds = (0, box.high)
+        self.net = foolbox.PyTorchModel(box.module, bounds, device=box.x.device)
 
     def run(self, seeds):
         """Return adversarial inputs of the box; clean ones without starting point."""
@@ -249,12 +213,9 @@ class _Run:
             attack = self.foolbox.attacks.LinfPGD(
                 steps=N_START_STEPS, random_start=False, rel_stepsize=2 / N_START_STEPS
             )
-            starts[failed] = attack.run(
-                self.net,
-                self.box.x[failed],
-                self._criterion(failed),
-                epsilon=self.box.high,  # no limit but the bounds
-            )
+            x, criterion = self.box.x[failed], self._criterion(failed)
+            # No limit but the bounds.
+            starts[failed] = attack.run(self.net, x, criterion, epsilon=self.box.high)
         return starts
 
     def _noise(self, seeds):

@@ -7,24 +7,21 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._compat import Interval, validate_params
-from ._base import CONSTRAINTS, POSITIVE_INTEGER, run_attack
+from .._compat import Interval
+from .._messages import brief
+from ._base import POSITIVE_INTEGER, checked, run_attack
 from ._library import draw_seeds
 
 # Generations after which the mutation rate is halved (Nguyen et al., Sec. 2).
 HALF_LIFE = 1000
 
 
-@validate_params(
-    {
-        **CONSTRAINTS,
-        "confidence": [Interval(Real, 0, 1, closed="neither")],
-        "n_generations": [POSITIVE_INTEGER],
-        "n_children": [POSITIVE_INTEGER],
-        "mutation_rate": [Interval(Real, 0, 1, closed="right")],
-        "mutation_strength": [Interval(Real, 0, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+@checked(
+    confidence=[Interval(Real, 0, 1, closed="neither")],
+    n_generations=[POSITIVE_INTEGER],
+    n_children=[POSITIVE_INTEGER],
+    mutation_rate=[Interval(Real, 0, 1, closed="right")],
+    mutation_strength=[Interval(Real, 0, None, closed="left")],
 )
 def fooling_images(
     model,
@@ -61,10 +58,9 @@ def fooling_images(
     X : array-like of shape (n_samples, *input_shape)
         Where evolution starts, such as `skgrad.datasets.make_uniform_noise`.
     y : None
-        Ignored, here because all attacks have it: noise has no class to leave.
+        Ignored: noise has no class to leave.
     confidence : float, default=0.999
-        The softmax probability of the target that is enough; 0.999 in paper C for
-        VGG-16 and ResNet, 0.9999 for LeNet.
+        The softmax probability of the target that is enough; 0.9999 in paper C's LeNet.
     n_generations : int, default=5000
         Largest number of generations of an input.
     n_children : int, default=1
@@ -74,41 +70,34 @@ def fooling_images(
     mutation_strength : float, default=15.0
         The index of the polynomial mutation; the higher, the smaller the steps.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The class that each input is to reach. None takes the classes in turn; "random"
-        any other than the one predicted for the start.
+        The classes to reach; "random" excludes the predicted, None takes all in turn.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
-        Both must be finite.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws the mutations and random targets.
 
     Returns
     -------
     AttackResult
-        ``success`` says for which inputs the model predicts the target with the
-        confidence asked for. The others come as far as they got.
+        The evolved inputs; success means the target with the confidence asked for.
 
     Notes
     -----
     Cost: at most ``n_generations * n_children`` forward passes per input; those that
-    succeed drop out. Inputs evolve independently, each with its own random numbers, so
-    batches change no result unless rounding swaps the ranks of two children.
+    succeed drop out. The bounds must be finite.
 
-    Deviations from the paper: there, one population is evolved for all classes at
-    once (MAP-Elites) and gives one image per class; here each input is a lineage with
-    one target, so that any number of different images comes out. Fitness is the log
-    odds of the target, which rank as its probability does but never saturate.
+    Deviations from the paper: there, one population for all classes (MAP-Elites) gives
+    one image per class; here each input evolves alone towards one target. Fitness is
+    the log odds of the target, which never saturate as its probability does.
 
     References
     ----------
     Nguyen, Yosinski, Clune (2015), "Deep Neural Networks are Easily Fooled: High
-    Confidence Predictions for Unrecognizable Images", Sec. 2 (direct encoding) and
-    Sec. 3.1.
+    Confidence Predictions for Unrecognizable Images", Sec. 2 and 3.1.
 
     Deb, Agrawal (1999), "A Niched-Penalty Approach for Constraint Handling in Genetic
     Algorithms" (polynomial mutation).
@@ -117,13 +106,9 @@ def fooling_images(
     --------
     >>> import torch
     >>> from skgrad.attacks import fooling_images
-    >>> from skgrad.datasets import make_uniform_noise
-    >>> model = torch.nn.Linear(2, 2, bias=False)
-    >>> _ = torch.nn.init.eye_(model.weight)
-    >>> noise = make_uniform_noise(6, 2, random_state=0)
-    >>> result = fooling_images(model, noise, confidence=0.6, random_state=0)
-    >>> result.predicted.tolist()
-    [0, 1, 0, 1, 0, 1]
+    >>> noise = torch.rand(6, 2)
+    >>> fooling_images(torch.nn.Linear(2, 2), noise, n_generations=10).X_adv.shape
+    (6, 2)
     """
     random_state = check_random_state(random_state)
     seeds = draw_seeds(X, random_state)
@@ -131,24 +116,19 @@ def fooling_images(
 
     def perturb(batch):
         if not torch.isfinite(batch.high - batch.low).all():
-            raise ValueError(
-                "bounds must be finite: mutations are shares of the range."
-            )
-        mutate = partial(
-            _mutate,
-            batch,
-            [np.random.Generator(np.random.SFC64(s)) for s in seeds[batch.rows]],
-            n_children,
-            mutation_rate,
-            mutation_strength,
-        )
+            raise ValueError(f"bounds must be finite; got {brief(bounds)}.")
+        # One generator per input, so that batches change no mutation.
+        bits = [np.random.SFC64(seed) for seed in seeds[batch.rows]]
+        generators = [np.random.Generator(one) for one in bits]
+        how = (n_children, mutation_rate, mutation_strength)
+        mutate = partial(_mutate, batch, generators, *how)
         return _evolve(batch, mutate, least, n_generations)
 
     def reached(batch, logits):
         return _log_odds(batch, logits) >= least
 
-    shared = (X, None, target, bounds, batch_size, device, random_state)
-    return run_attack(perturb, model, *shared, reached=reached)
+    shared = (model, X, None, target, bounds, batch_size, device, random_state)
+    return run_attack(perturb, *shared, reached=reached)
 
 
 def _evolve(batch, mutate, least, n_generations):
@@ -161,32 +141,24 @@ def _evolve(batch, mutate, least, n_generations):
         (active,) = torch.nonzero(fitness < enough, as_tuple=True)
         if len(active) == 0:
             break
-        children = mutate(best, active, generation)
-        child, value = _best_child(batch, children, active)
+        children = mutate(best, active, generation)  # (n_active, n_children, ...)
+        n_active, n_children = children.shape[:2]
+        logits = batch.logits(children.flatten(0, 1))
+        odds = _log_odds(batch, logits, active.repeat_interleave(n_children))
+        value, winner = odds.view(n_active, n_children).max(dim=1)
+        child = children[torch.arange(n_active, device=winner.device), winner]
         better = value > fitness[active]
         best[active[better]] = child[better]
         fitness[active[better]] = value[better]
     return best
 
 
-def _best_child(batch, children, active):
-    """Return the fittest child of each active input, and its fitness.
-
-    The children have shape (n_active, n_children, *input_shape).
-    """
-    n_active, n_children = children.shape[:2]
-    logits = batch.logits(children.flatten(0, 1))
-    fitness = _log_odds(batch, logits, active.repeat_interleave(n_children))
-    fitness, winner = fitness.view(n_active, n_children).max(dim=1)
-    return children[torch.arange(n_active, device=winner.device), winner], fitness
-
-
 def _log_odds(batch, logits, rows=slice(None)):
     """Return log p - log(1 - p) of the target's probability p, from the logits."""
     target = batch.target
     if target is None:
-        first, n_samples = batch.rows.start, len(batch.x)
-        target = torch.arange(first, first + n_samples, device=logits.device)
+        first = batch.rows.start  # so that the turns do not depend on batch_size
+        target = torch.arange(first, first + len(batch.x), device=logits.device)
         target = target % logits.shape[1]
     target = target[rows, None]
     others = logits.scatter(1, target, -torch.inf).logsumexp(dim=1)

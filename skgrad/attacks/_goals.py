@@ -12,19 +12,7 @@ TARGETS = ("random", "least_likely")
 
 
 class Goals:
-    """The classes to leave and to reach of all samples under attack.
-
-    Parameters
-    ----------
-    y : array-like of int of shape (n_samples,) or None
-        The classes to leave; None for the model's own predictions.
-    target : int, array-like of int, str in `TARGETS` or None
-        The classes to reach; None for any other than y.
-    n_samples, n_classes : int
-        Numbers of samples and of logits.
-    random_state : int, RandomState instance or None
-        Draws random targets.
-    """
+    """The classes to leave and to reach of all samples under attack."""
 
     def __init__(self, y, target, n_samples, n_classes, random_state):
         self.n_classes = n_classes

@@ -2,15 +2,11 @@
 
 from math import ceil
 
-from .._compat import validate_params
-from ._base import CONSTRAINTS, POSITIVE_INTEGER
+from ._base import POSITIVE_INTEGER, checked
 from ._bim import bim
 
 
-@validate_params(
-    {**CONSTRAINTS, "n_steps": [POSITIVE_INTEGER, None]},
-    prefer_skip_nested_validation=True,
-)
+@checked(n_steps=[POSITIVE_INTEGER, None])
 def iterative_least_likely(
     model,
     X,
@@ -55,8 +51,7 @@ def iterative_least_likely(
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
 
     Returns
     -------

@@ -6,17 +6,13 @@ from numbers import Real
 import numpy as np
 import torch
 
-from .._compat import Interval, validate_params
-from ._base import CONSTRAINTS, POSITIVE, Batch, run_attack
+from .._compat import Interval
+from ._base import POSITIVE, Batch, checked, run_attack
 
 
-@validate_params(
-    {
-        **CONSTRAINTS,
-        "theta": [POSITIVE, Interval(Real, None, 0, closed="neither")],
-        "gamma": [Interval(Real, 0, 1, closed="right")],
-    },
-    prefer_skip_nested_validation=True,
+@checked(
+    theta=[POSITIVE, Interval(Real, None, 0, closed="neither")],
+    gamma=[Interval(Real, 0, 1, closed="right")],
 )
 def jsma(
     model,
@@ -50,15 +46,13 @@ def jsma(
     gamma : float, default=1.0
         Largest share of the values that may be changed.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach. The attack always aims at one: None draws it, and counts
-        any other than y as a success.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws random targets.
 
@@ -70,7 +64,7 @@ def jsma(
     Notes
     -----
     Cost: two forward passes and a backward pass per step, of the inputs that have not
-    succeeded yet.
+    succeeded yet. Without a target the attack aims at a random one.
 
     As in the Adversarial Robustness Toolbox, values are chosen by the gradient of the
     target's logit alone. The paper also asks that of the other classes' sum to be
@@ -85,19 +79,16 @@ def jsma(
     --------
     >>> import torch
     >>> from skgrad.attacks import jsma
-    >>> model = torch.nn.Linear(3, 2, bias=False)
-    >>> weight = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.5]])
-    >>> model.weight = torch.nn.Parameter(weight)
-    >>> jsma(model, [[0.8, 0.5, 0.2]], target=1, theta=0.25).X_adv.tolist()
-    [[0.800000..., 0.75, 0.449999...]]
+    >>> jsma(torch.nn.Linear(3, 2), [[0.8, 0.5, 0.2]], target=1).X_adv.shape
+    (1, 3)
     """
     reached = Batch.reached
     if target is None:
         # The attack needs a class to aim at, but any other than y is a success.
         target, reached = "random", _left
-    run = partial(run_attack, reached=reached)
     perturb = partial(_perturb, theta=theta, gamma=gamma)
-    return run(perturb, model, X, y, target, bounds, batch_size, device, random_state)
+    shared = (model, X, y, target, bounds, batch_size, device, random_state)
+    return run_attack(perturb, *shared, reached=reached)
 
 
 def _left(batch, logits):

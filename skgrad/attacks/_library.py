@@ -57,22 +57,11 @@ class Box:
     A value x of X is (x - shift) / scale in the box. The scale is 1 where the bounds
     have one width, so that lengths are those of X; otherwise it is the width, and
     lengths are shares of it.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        The model as a function of the values in the box.
-    x : Tensor of float32 of shape (n_samples, *input_shape)
-        The clean inputs in the box.
-    high : float
-        The upper bound in the box; the lower one is 0.
-    shift, scale : Tensor
-        They broadcast with one sample.
     """
 
-    module: nn.Module
-    x: Tensor
-    high: float
+    module: nn.Module  # the model as a function of the values in the box
+    x: Tensor  # the clean inputs in the box
+    high: float  # the upper bound in the box; the lower one is 0
     shift: Tensor
     scale: Tensor
 
@@ -82,10 +71,7 @@ class Box:
         low, high = batch.bounds
         width = high - low
         if not torch.isfinite(width).all():
-            raise ValueError(
-                "bounds must be finite for attacks of foolbox; got "
-                f"{brief(batch.bounds)}."
-            )
+            raise ValueError(f"bounds must be finite; got {brief(batch.bounds)}.")
         if torch.allclose(width, width.flatten()[0]):
             scale, top = torch.ones_like(width), width.min().float().item()
         else:

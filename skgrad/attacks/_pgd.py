@@ -4,16 +4,13 @@ from functools import partial
 
 from sklearn.utils import check_random_state
 
-from .._compat import StrOptions, validate_params
+from .._compat import StrOptions
 from ._balls import BALLS
-from ._base import CONSTRAINTS, run_attack
+from ._base import checked, run_attack
 from ._descent import LOSSES, descend, toward_goal
 
 
-@validate_params(
-    {**CONSTRAINTS, "loss": [StrOptions(set(LOSSES))]},
-    prefer_skip_nested_validation=True,
-)
+@checked(loss=[StrOptions(set(LOSSES))])
 def pgd(
     model,
     X,
@@ -57,22 +54,19 @@ def pgd(
     n_steps : int, default=70
         Number of steps, all of which are taken. Paper B: 70, of targeted attacks 100.
     random_start : bool, default=True
-        Start at a uniform random point of the ball, clipped to the bounds, instead of
-        at X.
+        Start at a uniform random point of the ball instead of at X.
     loss : {"cross_entropy", "mse"}, default="cross_entropy"
         With p the softmax of C logits and :math:`[\cdot]` 1 where true:
         :math:`-\log p_y`, paper B's SCE, or its MSE, taken as
         :math:`\frac{1}{C} \sum_j (p_j - [j = y])^2`.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
-        The classes to reach, for all or for each; "random" draws them from those other
-        than y, "least_likely" is that of the clean input. None for any other than y.
+        The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws the start and random targets.
 
@@ -81,28 +75,18 @@ def pgd(
     AttackResult
         The adversarial inputs, their success and the size of their changes.
 
-    Raises
-    ------
-    ValueError
-        If the input gradient is exactly zero at every sample.
-
     See Also
     --------
     bim : The same from X itself, which can stop at success.
 
     Notes
     -----
-    Cost: a forward and a backward pass per step, and one forward pass; one forward pass
-    more without y or with the least likely target.
-
-    Gradients are rescaled by a positive factor of each sample, so that they do not
-    vanish where the softmax saturates. Neither the sign nor the normalised gradient
-    shows the factor.
+    Cost: a forward and a backward pass per step, and a forward pass, two without y.
+    Gradients are rescaled as in `fgsm`.
 
     Paper B's T-SCE and T-MSE are ``target="random", n_steps=100`` with either loss. It
-    does not say what the squared error is of. Probabilities are taken here: with
-    logits in their place, an attack without target could raise the error by raising
-    the logit of y itself.
+    does not say what the squared error is of. Here it is of probabilities: that of
+    logits could also be raised by raising the logit of y.
 
     References
     ----------

@@ -7,17 +7,14 @@ import torch
 from sklearn.utils import check_random_state
 from torch.nn.functional import affine_grid, grid_sample
 
-from .._compat import Interval, validate_params
+from .._compat import Interval
 from .._messages import brief
 from .._validation import check_finite, check_inputs, check_per_sample
 from ..torch_engine.model_state import at_least_float32
-from ._base import CONSTRAINTS, run_attack
+from ._base import checked, run_attack
 
 
-@validate_params(
-    {**CONSTRAINTS, "angle": [Interval(Real, 0, 180, closed="right"), "array-like"]},
-    prefer_skip_nested_validation=True,
-)
+@checked(angle=[Interval(Real, 0, 180, closed="right"), "array-like"])
 def rotate(
     model,
     X,
@@ -41,9 +38,8 @@ def rotate(
     y : array-like of int of shape (n_samples,), default=None
         The classes to leave; None for the model's own predictions.
     angle : float or array-like of shape (n_samples,), default=45.0
-        In degrees. A number is the largest: each image is rotated by its own uniform
-        draw from [-angle, angle]. An array holds the angles themselves, positive ones
-        counterclockwise.
+        In degrees. A number is the largest: angles are uniform in [-angle, angle]. An
+        array holds the angles themselves, positive ones counterclockwise.
     fill : float or array-like of shape (n_channels,), default=None
         The value outside of the image; None for the lower bound.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
@@ -51,8 +47,7 @@ def rotate(
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     random_state : int, RandomState instance or None, default=None
         Draws the angles.
 
@@ -79,7 +74,11 @@ def rotate(
     [[[[1.0, 0.0], [0.0, 0.0]]]]
     """
     X = check_inputs(X)  # before its length is asked for
-    angles = None if isinstance(angle, Real) else _check_angles(angle, len(X))
+    if not isinstance(angle, Real):
+        angle = check_per_sample(angle, len(X), "angle")
+        if angle.dtype.kind not in "iuf":
+            raise ValueError(f"angle must hold degrees; got an array of {angle.dtype}.")
+        check_finite(angle, "angle")
     random_state = check_random_state(random_state)
 
     def perturb(batch):
@@ -88,10 +87,10 @@ def rotate(
                 "X must hold images, of shape (n_samples, n_channels, height, width); "
                 f"got samples of shape {tuple(batch.x.shape[1:])}."
             )
-        if angles is None:
+        if isinstance(angle, Real):
             degrees = random_state.uniform(-angle, angle, size=len(batch.x))
         else:
-            degrees = angles[batch.rows]
+            degrees = angle[batch.rows]
         return batch.clip(_rotated(batch.x, degrees, _fill_values(fill, batch)))
 
     return run_attack(
@@ -107,13 +106,8 @@ def _rotated(x, degrees, fill):
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     # affine_grid asks where each pixel takes its value from, in halves of the image's
     # own sides, which is why height / width enters. The vertical axis points down.
-    rotation = torch.stack(
-        [
-            torch.stack([cos, -sin * (height / width), zero], dim=1),
-            torch.stack([sin * (width / height), cos, zero], dim=1),
-        ],
-        dim=1,
-    )
+    entries = (cos, -sin * (height / width), zero, sin * (width / height), cos, zero)
+    rotation = torch.stack(entries, dim=1).view(-1, 2, 3)
     grid = affine_grid(rotation, list(x.shape), align_corners=False)
     # grid_sample has 0 outside, which the shift makes the fill value.
     moved = grid_sample(wide - fill, grid, mode="bilinear", align_corners=False)
@@ -134,11 +128,3 @@ def _fill_values(fill, batch):
             f"per channel, {batch.x.shape[1]} here; got {brief(fill)}."
         )
     return values[:, None, None]
-
-
-def _check_angles(angle, n_samples):
-    angles = check_per_sample(angle, n_samples, "angle")
-    if angles.dtype.kind not in "iuf":
-        raise ValueError(f"angle must hold degrees; got an array of {angles.dtype}.")
-    check_finite(angles, "angle")
-    return angles

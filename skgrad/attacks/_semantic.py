@@ -2,12 +2,11 @@
 
 import torch
 
-from .._compat import validate_params
 from .._messages import brief
-from ._base import CONSTRAINTS, run_attack
+from ._base import checked, run_attack
 
 
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@checked()
 def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None):
     r"""Semantic attack: negative images, which people still recognise.
 
@@ -23,12 +22,10 @@ def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None
         The classes to leave; None for the model's own predictions.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
         Lowest and highest valid values; arrays broadcast to one sample.
-        Both must be finite.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
 
     Returns
     -------
@@ -37,7 +34,7 @@ def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None
 
     Notes
     -----
-    Cost: one forward pass, two without y; no gradient.
+    Cost: one forward pass, two without y; no gradient. The bounds must be finite.
 
     References
     ----------
@@ -48,17 +45,14 @@ def semantic(model, X, y=None, *, bounds=(0.0, 1.0), batch_size=128, device=None
     --------
     >>> import torch
     >>> from skgrad.attacks import semantic
-    >>> model = torch.nn.Linear(2, 2)
-    >>> semantic(model, [[0.0, 0.75]]).X_adv.tolist()
+    >>> semantic(torch.nn.Linear(2, 2), [[0.0, 0.75]]).X_adv.tolist()
     [[1.0, 0.25]]
     """
 
     def perturb(batch):
         total = batch.low + batch.high
         if not torch.isfinite(total).all():
-            raise ValueError(
-                f"bounds must be finite to take negatives; got {brief(bounds)}."
-            )
+            raise ValueError(f"bounds must be finite; got {brief(bounds)}.")
         return batch.clip(total - batch.x)
 
     return run_attack(perturb, model, X, y, None, bounds, batch_size, device, None)

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import median_filter
 
 from .._compat import Interval
-from ..attacks._bounds import check_bounds, check_within
+from .._validation import check_bounds, check_within
 from ..detectors._decision import take
 from ..torch_engine.model_state import as_logits, at_least_float32, placement
 from ..torch_engine.scaling import widest_float

@@ -351,5 +351,5 @@ def test_features_that_change_under_autograd():
 
     net = seeded(Unsteady)
     detector = make_pipeline(LayerActivationTransformer(net), LODA()).fit(X_FIT)
-    with pytest.raises(ValueError, match="could not be differentiated"):
+    with pytest.raises(ValueError, match="features that can be differentiated"):
         adaptive_pgd(net, X, detector=detector, eps=0.1)

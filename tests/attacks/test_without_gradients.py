@@ -50,7 +50,7 @@ def test_negatives_by_hand():
 
 
 def test_negatives_need_finite_bounds():
-    with pytest.raises(ValueError, match="bounds must be finite to take negatives"):
+    with pytest.raises(ValueError, match="bounds must be finite"):
         semantic(two_classes(), [[0.5, 0.5]], bounds=(0, np.inf))
 
 
