@@ -104,6 +104,8 @@ def label_asinh_axis(ax):
 
     matplotlib's own overlap near 0, where the scale is linear.
     """
+    from matplotlib.ticker import MaxNLocator
+
     low, high = ax.get_xlim()
     inches = ax.get_window_extent().width / ax.figure.dpi
     # The closest ticks, 0 and 1, are arcsinh(1) apart.
@@ -113,6 +115,8 @@ def label_asinh_axis(ax):
         step += step % 2
     ticks = _TICKS[step if step > 1 else 0 :: step]
     ticks = np.concatenate([-ticks[::-1], [0], ticks])
+    if max(-low, high) < 3:  # the scale is about linear
+        ticks = MaxNLocator(5).tick_values(low, high)
     ticks = ticks[(low <= ticks) & (ticks <= high)]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
