@@ -34,6 +34,14 @@ CONVOLUTIONS = (_ConvNd,)
 DROPOUTS = (_DropoutNd,)
 
 
+def validate_parameters(estimator):
+    """Check an estimator's parameters by its constraints, outside of its ``fit``.
+
+    A detector inside another one is fitted without a threshold, and not by ``fit``.
+    """
+    estimator._validate_params()
+
+
 def has_gradient_hooks(tensor):
     """Return True if hooks may change the gradient of a tensor."""
     # Tensor.register_hook has no counterpart that shows what is registered.
@@ -83,6 +91,7 @@ __all__ = [
     "num_samples",
     "safe_indexing",
     "uncompiled",
+    "validate_parameters",
     "validate_params",
     "write_count",
 ]

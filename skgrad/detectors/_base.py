@@ -1,13 +1,17 @@
 """Base class of the novelty detectors over feature matrices."""
 
 import inspect
+import warnings
 from abc import abstractmethod
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._compat import validate_parameters
+from .._unwrap import last_step
 from .._validation import check_matrix, column_names
+from ._conformal import TooFewSamplesWarning
 from ._decision import (
     PER_CLASS,
     BaseDecision,
@@ -15,9 +19,6 @@ from ._decision import (
     in_distribution_rows,
     split_rows,
 )
-
-# What a detector inside another one has no use for: the outer one decides.
-_DECISION_PARAMETERS = ("target_fpr", "calibration_fraction", "threshold")
 
 
 class BaseNoveltyDetector(BaseDecision):
@@ -40,50 +41,30 @@ class BaseNoveltyDetector(BaseDecision):
         raise NotImplementedError
 
     def _fit(self, X, y):
-        X, names = self._check_training_data(X, y)
+        X, names = self._check_training_data(X, y, fewest=2)
         random_state = check_random_state(self.random_state)
+        # Scores of samples that it was fitted on are too high for a threshold.
         fit, held_out = split_rows(
             np.arange(len(X)), self.calibration_fraction, random_state
         )
         self._fit_scores(X[fit], names, random_state)
-        self._hold_out(X[held_out])
-
-    def _hold_out(self, X):
-        """Place the threshold by samples on which the detector was not fitted."""
         self._per_class = self.threshold == PER_CLASS
-        self._calibrate(*self._score_and_classify(X))
+        self._calibrate(*self._score_and_classify(X[held_out]))
 
     def _fit_on_all(self, X):
         """Fit for scores alone, inside another detector: no sample is held out."""
-        # The caller bypasses fit, which validates them.
-        self._validate_params()
-        self._check_unused_parameters()
+        validate_parameters(self)
         X, names = self._check_training_data(X, None, fewest=1)
         self._fit_scores(X, names, check_random_state(self.random_state))
         # Fitted as after fit, but it rejects nothing.
         self.offset_, self.class_offsets_, self._per_class = -np.inf, None, False
         self.calibration_scores_ = np.empty(0)
 
-    def _check_unused_parameters(self):
-        parameters = inspect.signature(type(self)).parameters
-        for name in _DECISION_PARAMETERS:
-            # Detectors without a parameter threshold have it as a class attribute.
-            value = getattr(self, name)
-            if name in parameters and value != parameters[name].default:
-                raise ValueError(
-                    f"{name} of {type(self).__name__} must stay at its default, "
-                    f"{parameters[name].default!r}, inside another detector, where it "
-                    f"has no effect; got {value!r}. Set {name} of the outer detector."
-                )
-
-    def _check_training_data(self, X, y, *, fewest=2, reset=True):
+    def _check_training_data(self, X, y, fewest):
         """Validate X, and leave out the rows that y labels as anomalies."""
         # Read first: what validate_data returns has no names.
-        names = column_names(X)
-        X = validate_data(self, check_matrix(X), dtype=np.float64, reset=reset)
-        if reset:
-            self._column_names = names
-        self._check_names(names)
+        self._column_names = names = column_names(X)
+        X = validate_data(self, check_matrix(X), dtype=np.float64)
         X = X[in_distribution_rows(len(X), y)]
         check_enough(len(X), fewest)
         return X, names
@@ -104,13 +85,35 @@ class BaseNoveltyDetector(BaseDecision):
 
 
 def fit_to_score(detector, X, y=None):
-    """Fit a detector inside another one, of which only the scores are used.
-
-    A detector of skgrad learns from all of X then, instead of holding out samples.
-    """
-    if isinstance(detector, BaseNoveltyDetector):
+    """Fit a detector inside another one, of which only the scores are used."""
+    fits_on_all = isinstance(detector, BaseNoveltyDetector)
+    _check_unused_parameters(last_step(detector), fits_on_all)
+    if fits_on_all:
         detector._fit_on_all(X)
-    else:
+        return detector
+    # At the end of a pipeline a detector of skgrad still holds out rows, which keeps
+    # published numbers. They place a threshold that nobody uses, so few are enough.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TooFewSamplesWarning)
         # FrozenEstimator requires y.
         detector.fit(X, y)
     return detector
+
+
+def _check_unused_parameters(detector, fits_on_all):
+    # One that is fitted comes from a FrozenEstimator; it may decide elsewhere.
+    if not isinstance(detector, BaseDecision) or hasattr(detector, "offset_"):
+        return
+    parameters = inspect.signature(type(detector)).parameters
+    without_effect = ["target_fpr", "threshold"]
+    if fits_on_all:
+        without_effect.append("calibration_fraction")
+    for name in without_effect:
+        value = getattr(detector, name)
+        # Detectors without a parameter threshold have it as a class attribute.
+        if name in parameters and value != parameters[name].default:
+            raise ValueError(
+                f"{name} of {type(detector).__name__} must stay at its default, "
+                f"{parameters[name].default!r}, inside another detector, where it has "
+                f"no effect; got {value!r}. Set {name} of the outer detector."
+            )

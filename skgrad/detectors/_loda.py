@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import gen_batches
 
-from .._compat import Interval, StrOptions, fit_context
+from .._compat import Interval, StrOptions
 from ._base import BaseNoveltyDetector
 from ._histograms import Histograms
 
@@ -13,21 +13,19 @@ from ._histograms import Histograms
 class LODA(BaseNoveltyDetector):
     r"""Lightweight on-line detector of anomalies: histograms of random projections.
 
-    Each of many sparse random cuts projects the data on a line and keeps a histogram
-    there; an input is anomalous if its projections fall where the histograms are low.
-    With densities :math:`\hat p_k` of the cuts :math:`w_k`, the score is
+    An input is anomalous if its projections on many sparse random cuts fall where the
+    histograms are low. With densities :math:`\hat p_k` of the cuts :math:`w_k`, the
+    score is
 
     .. math:: \frac1K \sum_{k=1}^{K} \log \hat p_k(x^\top w_k).
 
     Parameters
     ----------
     n_cuts : int, default=100
-        Number K of random projections. Each has floor(sqrt(n_features)) non-zero
-        entries, drawn from the standard normal distribution.
+        Number K of projections, each with floor(sqrt(n_features)) non-zero entries.
     n_bins : int or "auto", default="auto"
         Number of equal bins per histogram, over the range of the training data.
-        "auto" chooses it for each cut by the penalised likelihood of Birge and
-        Rozenholc: few bins for few samples.
+        "auto" chooses it for each cut: few bins for few samples.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -40,13 +38,9 @@ class LODA(BaseNoveltyDetector):
     cuts_ : ndarray of shape (n_features, n_cuts)
         The projections.
     n_bins_ : ndarray of int of shape (n_cuts,)
-        Number of bins of each cut after `fit` or the first `partial_fit`.
-    n_samples_seen_ : int
-        Number of samples in the histograms.
-    calibration_scores_ : ndarray of shape (n_held_out,)
-        Scores of the held-out samples.
-    offset_ : float
-        The threshold: lower scores are rejected.
+        Number of bins of each cut.
+    calibration_scores_, offset_ : ndarray and float
+        Scores of the held-out samples, and the threshold among them.
     n_features_in_, feature_names_in_ : int and ndarray of str
         Number of features, and their names if X was a data frame.
 
@@ -60,11 +54,7 @@ class LODA(BaseNoveltyDetector):
     point, so that the score is finite and lowest there. Cuts depend on the units of the
     features: standardise first if these differ.
 
-    `partial_fit` learns from one batch after another. The first sets cuts and bins. If
-    later values lie outside the range, it grows by bins of the same width; at ten times
-    as many, neighbouring bins are merged, so that memory is bounded. One far outlier
-    therefore makes the bins coarse for good. A share of every batch is held out, and
-    the last 10,000 held-out samples place the threshold (in `fit` as well).
+    The paper also updates the histograms on-line; here they are those of one `fit`.
 
     "auto" compares the numbers of bins that divide 3,072, up to n / log n for n
     samples, and takes the one with the largest log-likelihood less
@@ -94,8 +84,6 @@ class LODA(BaseNoveltyDetector):
     }
     # Samples projected at a time, few enough to stay in the processor's cache.
     _chunk = 1024
-    # Held-out samples of a stream that are kept.
-    _most_held_out = 10_000
 
     def __init__(
         self,
@@ -112,36 +100,7 @@ class LODA(BaseNoveltyDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
-        """Learn from another batch of in-distribution data.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features of in-distribution inputs; the first batch holds 2 or more.
-        y : array-like of shape (n_samples,), default=None
-            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies and
-            are left out. Anything else is ignored.
-
-        Returns
-        -------
-        self : object
-            The detector.
-        """
-        if not hasattr(self, "offset_"):
-            return self.fit(X, y)
-        X, _ = self._check_training_data(X, y, fewest=1, reset=False)
-        held_out = self._random_state.uniform(size=len(X)) < self.calibration_fraction
-        for chunk in self._projected(X[~held_out]):
-            self._histograms.add(chunk)
-        self._histograms.freeze()
-        self.n_samples_seen_ = self._histograms.n_samples
-        self._hold_out(np.concatenate([self._held_out, X[held_out]]))
-        return self
-
     def _fit_scores(self, X, names, random_state):
-        self._random_state = random_state
         self._rows, self._weights = _sparse_cuts(X.shape[1], self.n_cuts, random_state)
         self.cuts_ = np.zeros((X.shape[1], self.n_cuts))
         np.put_along_axis(self.cuts_, self._rows, self._weights, axis=0)
@@ -149,12 +108,7 @@ class LODA(BaseNoveltyDetector):
         self._size = np.abs(X).max() or 1.0
         projections = np.concatenate(list(self._projected(X)))
         self._histograms = Histograms(projections, self.n_bins)
-        self.n_bins_ = self._histograms.n_bins.copy()
-        self.n_samples_seen_ = len(X)
-
-    def _hold_out(self, X):
-        self._held_out = X[-self._most_held_out :]
-        super()._hold_out(self._held_out)
+        self.n_bins_ = self._histograms.n_bins
 
     def _score_samples(self, X):
         scores = [self._histograms.log_density(p) for p in self._projected(X)]
@@ -162,14 +116,12 @@ class LODA(BaseNoveltyDetector):
         return np.concatenate(scores) - np.log(self._size)
 
     def _projected(self, X):
-        """Yield the projections of X, chunk by chunk.
-
-        Only non-zero entries are multiplied, and always in the same order: a matrix
-        product would round differently for other numbers of rows.
-        """
+        """Yield the projections of X, chunk by chunk."""
         for rows in gen_batches(len(X), self._chunk):
             with np.errstate(over="ignore"):
                 part = np.clip(X[rows] / self._size, -1e100, 1e100)
+            # Entry by entry, always in the same order: a matrix product would round
+            # differently for other numbers of rows.
             projections = np.zeros((len(part), self._weights.shape[1]))
             for features, weights in zip(self._rows, self._weights, strict=True):
                 projections += part[:, features] * weights
@@ -177,11 +129,9 @@ class LODA(BaseNoveltyDetector):
 
 
 def _sparse_cuts(n_features, n_cuts, random_state):
-    """Draw floor(sqrt(n_features)) different features per cut, and their weights.
-
-    Both arrays are of shape (n_non_zero, n_cuts); the weights are standard normal.
-    """
+    """Draw the features of each cut and their weights, both (n_non_zero, n_cuts)."""
     n_non_zero = max(1, int(np.sqrt(n_features)))
+    # The first rows of a random order are features without repetition.
     order = random_state.uniform(size=(n_features, n_cuts)).argsort(axis=0)
     rows = order[:n_non_zero]
     return rows, random_state.normal(size=rows.shape)
