@@ -64,9 +64,6 @@ PER_CLASS = {
     name: partial(MAKERS[name], threshold="per_class")
     for name in ("SVDD", "Gaussian", "tied", "softmax", "per class", "combined")
 }
-PER_CLASS["wrapped"] = partial(
-    ConformalDetector, LODA(n_cuts=10), threshold="per_class", **LAST_3
-)
 
 
 def draw(n_samples, seed=0):

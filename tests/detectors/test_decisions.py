@@ -10,6 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pyod.models.knn import KNN
 from scipy.stats import binom
 from sklearn.base import is_outlier_detector
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
@@ -259,14 +261,26 @@ def test_parameters_without_effect_inside_others(make, parameter, part):
         make(part).fit(draw(200))
 
 
+def test_parameters_without_effect_at_the_end_of_pipelines():
+    for detector in (LODA(target_fpr=0.5), Energy(threshold="per_class")):
+        for wrap in (make_pipeline, partial(GridSearchCV, param_grid={})):
+            inner = wrap(make_pipeline(StandardScaler(), detector))
+            with pytest.raises(ValueError, match="must stay at its default"):
+                ConformalDetector(inner).fit(draw(200))
+    # There a detector still holds out rows, without a warning if these are few.
+    pipeline = make_pipeline(StandardScaler(), LODA(calibration_fraction=0.1))
+    inner = ConformalDetector(pipeline, random_state=0).fit(draw(100)).detector_[-1]
+    assert len(inner.calibration_scores_) == 8
+    # A frozen detector may decide elsewhere.
+    frozen = FrozenEstimator(make_pipeline(LODA(target_fpr=0.2)).fit(draw(100)))
+    assert ConformalDetector(frozen).fit(draw(100, seed=1)).detector_ is frozen
+
+
 def test_other_parameters_inside_others():
     inner = ClassConditionalGaussian(include_logits=False, blocks=None)
     detector = CombinedDetector([("density", inner)], blocks=[-1, 3], random_state=0)
     detector.set_params(density__min_class_size=20, target_fpr=0.1).fit(draw(200))
     assert detector.detectors_["density"].min_class_size == 20
-    # In a pipeline the parameters do have an effect: it holds out its own samples.
-    pipeline = make_pipeline(StandardScaler(), LODA(target_fpr=0.2))
-    assert ConformalDetector(pipeline).fit(draw(200)).detector_[-1].offset_ > -np.inf
 
 
 def test_parameters_set_after_fit_wait_for_the_next():

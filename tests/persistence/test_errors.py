@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 from torch import nn
 
 import skgrad
-from skgrad import LODA, ConformalDetector, LayerActivationTransformer
+from skgrad import LODA, CombinedDetector, LayerActivationTransformer
 from skgrad.baselines import PyTorchOODDetector
 
 X = np.random.default_rng(0).normal(size=(40, 4))
@@ -227,8 +227,8 @@ def test_trusted_must_be_a_list(trusted, loda):
 
 
 UNSAVEABLE = {
-    "a lambda": ConformalDetector(LODA(), predicted_class=lambda X: X),
-    "a tensor": ConformalDetector(LODA(), blocks=torch.zeros(2)),
+    "a lambda": CombinedDetector([("a", LODA())], two_sided=[lambda X: X]),
+    "a tensor": CombinedDetector([("a", LODA())], blocks=torch.zeros(2)),
 }
 
 
