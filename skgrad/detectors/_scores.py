@@ -10,20 +10,16 @@ from .._unwrap import first_steps, last_step
 from ._pyod import PyODDetector, is_pyod
 
 
-def in_distribution_scores(estimator, X, *, anomaly_label=None):
+def in_distribution_scores(estimator, X):
     """Score inputs by any detector, higher = more in-distribution.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted outlier detector with ``score_samples`` or ``decision_function``, or a
-        binary classifier with ``predict_proba`` or ``decision_function``, or a
-        pipeline that ends in one.
+        A fitted outlier detector, binary classifier (anomalies are 1 of {0, 1} or -1
+        of {-1, +1}), or pipeline that ends in one.
     X : array-like
         Inputs, as the estimator takes them.
-    anomaly_label : object, default=None
-        Which label of a classifier means anomaly; needed only where the labels are
-        other than 0 and 1, False and True, or -1 and +1.
 
     Returns
     -------
@@ -52,7 +48,7 @@ def in_distribution_scores(estimator, X, *, anomaly_label=None):
             "estimator must be an outlier detector or a binary classifier; got "
             f"{type(estimator).__name__}."
         )
-    anomaly = anomaly_index(estimator.classes_, anomaly_label)
+    anomaly = anomaly_index(estimator.classes_)
     if hasattr(estimator, "predict_proba"):
         # Probabilities of a confident classifier round to ties, log-odds do not.
         probability = np.maximum(estimator.predict_proba(X), np.finfo(float).tiny)
@@ -96,11 +92,9 @@ def check_no_bare_pyod(estimator):
 
 
 def check_accepts_dataset(detector, X):
-    """Raise if X is a torch Dataset and the detector takes arrays only.
-
-    numpy would iterate over it, perhaps forever: a Dataset with a length need not raise
-    the IndexError that ends an iteration.
-    """
+    """Raise if X is a torch Dataset and the detector takes arrays only."""
+    # numpy would iterate over it, perhaps forever: a Dataset with a length need not
+    # raise the IndexError that ends an iteration.
     if not isinstance(X, Dataset):
         return
     for first in first_steps(detector):
@@ -108,9 +102,7 @@ def check_accepts_dataset(detector, X):
             shown = first if isinstance(first, str) else type(first).__name__
             raise TypeError(
                 f"X must be an array for a detector that begins with {shown}; got the "
-                f"Dataset {type(X).__name__}. Stack it first, or begin a pipeline with "
-                "a transformer that reads Datasets, such as "
-                "LayerActivationTransformer."
+                f"Dataset {type(X).__name__}. Stack it first."
             )
 
 
@@ -136,31 +128,21 @@ def as_outlier_detector(detector):
         )
     if not any(hasattr(detector, m) for m in ("score_samples", "decision_function")):
         raise TypeError(
-            "detector must have score_samples or decision_function, to score new "
-            f"inputs; {brief(detector)} has neither. LocalOutlierFactor has them with "
+            "detector must have score_samples or decision_function; "
+            f"{brief(detector)} has neither. LocalOutlierFactor has both with "
             "novelty=True."
         )
     return detector
 
 
-def anomaly_index(classes, anomaly_label):
+def anomaly_index(classes):
     """Return the index of the label, among two, that means anomaly."""
     classes = np.asarray(classes).tolist()
-    if len(classes) != 2:
+    # False and True equal 0 and 1. The order of other labels means nothing: 'clean'
+    # sorts after 'adversarial'.
+    if classes not in ([0, 1], [-1, 1]):
         raise ValueError(
-            "estimator must have two classes, one of them for anomalies; it has "
-            f"{len(classes)}: {brief(classes)}."
+            "estimator must be fitted on the labels 0 and 1, the anomaly, or +1 and "
+            f"-1, the anomaly; got {brief(classes)}. Encode y so."
         )
-    if anomaly_label is None:
-        if classes == [0, 1]:  # False and True too
-            return 1
-        if classes == [-1, 1]:
-            return 0
-    elif anomaly_label in classes:
-        return classes.index(anomaly_label)
-    # The order of other labels means nothing: 'clean' sorts after 'adversarial'.
-    raise ValueError(
-        f"anomaly_label must be the one of the classifier's labels, {brief(classes)}, "
-        f"that means anomaly; got {anomaly_label!r}. Use "
-        "DetectionScorer(metric, anomaly_label=...)."
-    )
+    return classes.index(1 if 0 in classes else -1)

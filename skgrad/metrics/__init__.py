@@ -16,7 +16,6 @@ from ._scorers import (
     auroc_scorer,
     detection_accuracy_scorer,
     in_distribution_scores,
-    neg_fpr_at_tpr_scorer,
     tnr_at_tpr_scorer,
 )
 
@@ -33,7 +32,6 @@ __all__ = [
     "detection_accuracy_scorer",
     "fpr_at_tpr",
     "in_distribution_scores",
-    "neg_fpr_at_tpr_scorer",
     "tnr_at_tpr",
     "tnr_at_tpr_scorer",
 ]

@@ -9,8 +9,7 @@ from ._detection import check_labelled_scores, check_metric
 def class_weighted(metric, y_true, y_score, predicted, **options):
     r"""Average a metric over the predicted classes, each by its share of anomalies.
 
-    The scores of a detector with one model per predicted class may not be comparable
-    across classes. Within class :math:`i` they are, so
+    Scores of one model per predicted class may be comparable only within a class, so
 
     .. math:: M = \sum_i \gamma_i M_i
 
@@ -21,10 +20,9 @@ def class_weighted(metric, y_true, y_score, predicted, **options):
     ----------
     metric : callable
         ``metric(y_true, y_score)`` such as `skgrad.metrics.auroc`.
-    y_true : array-like of shape (n_samples,)
-        +1 for in-distribution (the positive class), -1 for anomalies.
-    y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution.
+    y_true, y_score : array-like of shape (n_samples,)
+        Labels, +1 for in-distribution (the positive class) and -1 for anomalies, and
+        scores, higher = more in-distribution.
     predicted : array-like of shape (n_samples,)
         The classes that the model predicts.
     **options : dict
@@ -33,14 +31,12 @@ def class_weighted(metric, y_true, y_score, predicted, **options):
     Returns
     -------
     float
-        The weighted metric. Classes that hold inputs of one kind alone are left out;
-        NaN if no class is left.
+        The weighted metric over classes that hold both kinds; NaN if there are none.
 
     Notes
     -----
     The paper weights by the share of "sample cases being classified as" a class and
-    does not say of which sample. All of its metrics but the false-alarm rate are about
-    anomalies, so anomalies are counted here.
+    does not say of which sample. Anomalies are counted here.
 
     References
     ----------

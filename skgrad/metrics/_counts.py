@@ -6,16 +6,12 @@ import numpy as np
 class ScoreCounts:
     """Numbers of in-distribution inputs and of anomalies at each distinct score.
 
-    Every metric depends on the order of the scores alone, so the counts are enough.
-    The public metrics have one row of them, the bootstrap one row per draw. Sums stay
-    whole numbers up to the last division, so that equal results are exactly equal.
-
-    Parameters
-    ----------
-    known, anomalous : ndarray of int of shape (n_draws, n_values)
-        How many inputs of either kind have each score, the lowest score first. The
-        sums of the rows must be the same for all draws.
+    ``known`` and ``anomalous`` have the shape (n_draws, n_values), the lowest score
+    first: one row in the public metrics, one per draw in the bootstrap.
     """
+
+    # Sums stay whole numbers up to the last division, so that equal results are exactly
+    # equal. All rows have the same sum.
 
     def __init__(self, known, anomalous):
         self.known, self.anomalous = known, anomalous

@@ -20,12 +20,11 @@ def tnr_at_tpr(y_true, y_score, *, tpr=0.95):
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        +1 for in-distribution (the positive class), -1 for anomalies.
-    y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution.
+    y_true, y_score : array-like of shape (n_samples,)
+        Labels, +1 for in-distribution (the positive class) and -1 for anomalies, and
+        scores, higher = more in-distribution.
     tpr : float, default=0.95
-        True positive rate: share of in-distribution inputs that pass, in (0, 1].
+        Share of in-distribution inputs that pass, in (0, 1].
 
     Returns
     -------
@@ -45,18 +44,16 @@ def tnr_at_tpr(y_true, y_score, *, tpr=0.95):
 def fpr_at_tpr(y_true, y_score, *, tpr=0.95):
     """Share of anomalies that pass while ``tpr`` of in-distribution inputs pass.
 
-    The FPR@95 of the literature, 1 - `tnr_at_tpr`. In-distribution is the positive
-    class here. The ``target_fpr`` of the detectors is another rate: the share of
-    in-distribution inputs that they reject.
+    The FPR@95 of the literature, 1 - `tnr_at_tpr`. ``target_fpr`` of the detectors is
+    another rate: the share of in-distribution inputs that they reject.
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        +1 for in-distribution (the positive class), -1 for anomalies.
-    y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution.
+    y_true, y_score : array-like of shape (n_samples,)
+        Labels, +1 for in-distribution (the positive class) and -1 for anomalies, and
+        scores, higher = more in-distribution.
     tpr : float, default=0.95
-        True positive rate: share of in-distribution inputs that pass, in (0, 1].
+        Share of in-distribution inputs that pass, in (0, 1].
 
     Returns
     -------
@@ -81,10 +78,9 @@ def auroc(y_true, y_score):
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        +1 for in-distribution (the positive class), -1 for anomalies.
-    y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution.
+    y_true, y_score : array-like of shape (n_samples,)
+        Labels, +1 for in-distribution (the positive class) and -1 for anomalies, and
+        scores, higher = more in-distribution.
 
     Returns
     -------
@@ -106,10 +102,9 @@ def aupr_in(y_true, y_score):
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        +1 for in-distribution (the positive class), -1 for anomalies.
-    y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution.
+    y_true, y_score : array-like of shape (n_samples,)
+        Labels, +1 for in-distribution (the positive class) and -1 for anomalies, and
+        scores, higher = more in-distribution.
 
     Returns
     -------
@@ -131,10 +126,9 @@ def aupr_out(y_true, y_score):
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        +1 for in-distribution, -1 for anomalies (the positive class of this metric).
-    y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution.
+    y_true, y_score : array-like of shape (n_samples,)
+        Labels, +1 for in-distribution and -1 for anomalies (the positive class here),
+        and scores, higher = more in-distribution.
 
     Returns
     -------
@@ -156,17 +150,15 @@ def detection_accuracy(y_true, y_score):
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        +1 for in-distribution (the positive class), -1 for anomalies.
-    y_score : array-like of shape (n_samples,)
-        Scores, higher = more in-distribution.
+    y_true, y_score : array-like of shape (n_samples,)
+        Labels, +1 for in-distribution (the positive class) and -1 for anomalies, and
+        scores, higher = more in-distribution.
 
     Returns
     -------
     float
-        Largest mean of true positive and true negative rate, in [0.5, 1]. The
-        threshold is chosen on the data itself, so this is an upper bound on what a
-        threshold chosen beforehand reaches.
+        Largest mean of true positive and true negative rate, in [0.5, 1]: an upper
+        bound on what a threshold chosen beforehand reaches.
 
     References
     ----------
@@ -197,6 +189,6 @@ def check_metric(metric):
     """Raise if the metric is not a function, but for instance the name of one."""
     if not callable(metric):
         raise TypeError(
-            "metric must be a function of y_true and y_score, such as "
-            f"skgrad.metrics.auroc; got {brief(metric, 200)}."
+            "metric must be a function of y_true and y_score, such as auroc; got "
+            f"{brief(metric, 200)}."
         )

@@ -16,7 +16,6 @@ from ._detection import (
     auroc,
     check_metric,
     detection_accuracy,
-    fpr_at_tpr,
     tnr_at_tpr,
 )
 
@@ -24,29 +23,20 @@ from ._detection import (
 class DetectionScorer:
     """Score any detector by one of the detection metrics.
 
-    A scorer of scikit-learn takes an estimator and labelled data. This one accepts
-    novelty detectors, whose labels are +1 for in-distribution and -1 for anomalies,
-    and binary classifiers, in which 1 of {0, 1} or -1 of {-1, +1} is the anomaly. It
-    converts labels and scores to what the metric expects.
+    It accepts novelty detectors, whose labels are +1 for in-distribution and -1 for
+    anomalies, and binary classifiers, whose anomaly is 1 of {0, 1} or -1 of {-1, +1}.
 
     Parameters
     ----------
     metric : callable
-        ``metric(y_true, y_score)`` with y_true in {+1, -1}.
-    anomaly_label : object, default=None
-        Which label of a classifier means anomaly; needed only where the labels are
-        other than 0 and 1, False and True, or -1 and +1.
-    greater_is_better : bool, default=True
-        Whether a higher metric is better. If not, the scorer returns its negative.
+        ``metric(y_true, y_score)`` with y_true in {+1, -1}; higher is better.
     **options : dict
         Further keyword arguments of the metric.
 
     Notes
     -----
-    By default scikit-learn splits the data of a novelty detector into consecutive
-    folds, some of which may hold one kind only, and trains on anomalies as well. Set
-    ``cv`` to :class:`skgrad.NoveltyKFold`, which trains on in-distribution rows and
-    tests on both kinds.
+    scikit-learn's own folds may hold one kind only, and train on anomalies as well. Set
+    ``cv`` to :class:`skgrad.NoveltyKFold`.
 
     Examples
     --------
@@ -65,12 +55,8 @@ class DetectionScorer:
     [1.0]
     """
 
-    def __init__(
-        self, metric, *, anomaly_label=None, greater_is_better=True, **options
-    ):
+    def __init__(self, metric, **options):
         self.metric = metric
-        self.anomaly_label = anomaly_label
-        self.greater_is_better = greater_is_better
         self.options = options
 
     def __call__(self, estimator, X, y):
@@ -79,9 +65,7 @@ class DetectionScorer:
         Parameters
         ----------
         estimator : estimator
-            A fitted outlier detector with ``score_samples`` or ``decision_function``,
-            or a binary classifier with ``predict_proba`` or ``decision_function``, or
-            a pipeline that ends in one.
+            A fitted outlier detector or binary classifier, or a pipeline of one.
         X : array-like
             Inputs, as the estimator takes them.
         y : array-like of shape (n_samples,)
@@ -91,7 +75,7 @@ class DetectionScorer:
         Returns
         -------
         float
-            The metric, or its negative; higher is better.
+            The metric.
         """
         check_metric(self.metric)
         check_estimator(estimator)
@@ -101,20 +85,13 @@ class DetectionScorer:
         if is_classifier(estimator):
             check_is_fitted(estimator)
             _check_labels(y, estimator.classes_.tolist())
-            anomaly = anomaly_index(estimator.classes_, self.anomaly_label)
+            anomaly = anomaly_index(estimator.classes_)
             # The metrics take +1 and -1, whatever the labels of the classifier are.
             y = np.where(y == estimator.classes_[anomaly], -1, 1)
-        scores = in_distribution_scores(estimator, X, anomaly_label=self.anomaly_label)
-        value = self.metric(y, scores, **self.options)
-        return value if self.greater_is_better else -value
+        return self.metric(y, in_distribution_scores(estimator, X), **self.options)
 
     def __repr__(self):
-        options = dict(self.options)
-        if not self.greater_is_better:
-            options = {"greater_is_better": False, **options}
-        if self.anomaly_label is not None:
-            options = {"anomaly_label": self.anomaly_label, **options}
-        shown = "".join(f", {key}={value!r}" for key, value in options.items())
+        shown = "".join(f", {key}={value!r}" for key, value in self.options.items())
         name = getattr(self.metric, "__name__", repr(self.metric))
         return f"DetectionScorer({name}{shown})"
 
@@ -134,17 +111,9 @@ aupr_in_scorer = DetectionScorer(aupr_in)
 aupr_out_scorer = DetectionScorer(aupr_out)
 """Scorer of `aupr_out` for ``scoring=``. Higher is better."""
 auroc_scorer = DetectionScorer(auroc)
-"""Scorer of `auroc` for ``scoring=``. Higher is better, 0.5 is chance.
-
-As in ``cross_validate(detector, X, y, cv=NoveltyKFold(), scoring=auroc_scorer)``.
-"""
+"""Scorer of `auroc` for ``scoring=``. Higher is better, 0.5 is chance."""
 detection_accuracy_scorer = DetectionScorer(detection_accuracy)
 """Scorer of `detection_accuracy` for ``scoring=``. Higher is better, 0.5 is chance."""
-neg_fpr_at_tpr_scorer = DetectionScorer(fpr_at_tpr, greater_is_better=False)
-"""Scorer of `fpr_at_tpr` at 95 % for ``scoring=``: minus the rate, so higher is better.
-
-Another rate is ``DetectionScorer(fpr_at_tpr, greater_is_better=False, tpr=0.99)``.
-"""
 tnr_at_tpr_scorer = DetectionScorer(tnr_at_tpr)
 """Scorer of `tnr_at_tpr` at 95 % for ``scoring=``. Higher is better.
 
