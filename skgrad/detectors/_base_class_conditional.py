@@ -15,10 +15,9 @@ from ._scores import in_distribution_scores
 class BaseClassConditional(BaseNoveltyDetector):
     """Base of the detectors with one model per predicted class and group of columns.
 
-    A group of columns is a block (a layer or the logits), or all blocks joined. The
-    score is a weighted sum of the scores of the groups. A subclass writes
-    `_fit_scores`, which calls `_locate_columns` and then sets ``_models``, a dict of
-    class to one model per group, and ``_pooled``, the models for all other classes.
+    A group is a block (a layer or the logits), or all blocks joined. A subclass writes
+    `_fit_scores`, which calls `_locate_columns` and sets ``_models``, a dict of class
+    to one model per group, and ``_pooled``, the models for all other classes.
     """
 
     _parameter_constraints: dict = {
@@ -31,32 +30,17 @@ class BaseClassConditional(BaseNoveltyDetector):
     def _locate_columns(
         self, X, names, *, include_logits=True, joint=False, weights=None
     ):
-        """Find the groups of columns and the classes that get their own models.
-
-        Returns
-        -------
-        ndarray of int of shape (n_samples,)
-            The predicted classes.
-        """
+        """Find groups of columns and classes to model; return the predicted classes."""
         self.blocks_, self.logits_block_ = find_blocks(X.shape[1], names, self.blocks)
-        scored = [
-            (name, block)
-            for number, (name, block) in enumerate(
-                zip(
-                    block_names(self.blocks_, self.logits_block_, names),
-                    self.blocks_,
-                    strict=True,
-                )
-            )
-            if include_logits or number != self.logits_block_
-        ]
-        if not scored:
+        self.block_names_ = block_names(self.blocks_, self.logits_block_, names)
+        self._columns = list(self.blocks_)
+        if not include_logits:
+            del self.block_names_[self.logits_block_], self._columns[self.logits_block_]
+        if not self._columns:
             raise ValueError(
-                "include_logits must be True when X holds nothing but logits. Add "
-                "another layer, or leave the logits in."
+                "include_logits must be True when X holds nothing but logits; got "
+                "False. Add another layer, or leave the logits in."
             )
-        self.block_names_ = [name for name, _ in scored]
-        self._columns = [block for _, block in scored]
         if joint:
             self.block_names_ = [" + ".join(self.block_names_)]
             self._columns = [np.r_[tuple(self._columns)]]
@@ -83,7 +67,7 @@ class BaseClassConditional(BaseNoveltyDetector):
         }
 
     def block_scores(self, X):
-        r"""Score each block of columns separately; their weighted sum is the score.
+        """Score each block of columns separately; their weighted sum is the score.
 
         Parameters
         ----------

@@ -20,30 +20,7 @@ from ..torch_engine.activations import LOGITS
 
 
 def find_blocks(n_columns, names, blocks):
-    """Locate the blocks of columns.
-
-    Parameters
-    ----------
-    n_columns : int
-        Number of columns of the matrix.
-    names : list of str or None
-        Column names, if known.
-    blocks : list of int or None
-        Widths of the blocks; None uses the names.
-
-    Returns
-    -------
-    blocks : list of slice
-        All blocks, in order.
-    logits : int
-        Which of them holds the logits.
-
-    Raises
-    ------
-    ValueError
-        If there are neither names nor widths, if the widths do not add up, or if there
-        is not exactly one block of logits.
-    """
+    """Return a list of slices, one per block, and which of them holds the logits."""
     if blocks is not None:
         widths = _widths(n_columns, blocks)
         logits = len(widths) - 1
@@ -60,18 +37,12 @@ def find_blocks(n_columns, names, blocks):
         logits = found[0]
     else:
         raise ValueError(
-            "blocks must be given when X has no column names, to find the logits: a "
-            "list of block widths, logits last, such as blocks=[-1, 10] for 10 "
-            "classes, set on the outermost detector. The output of "
-            "LayerActivationTransformer has names, and so does that of "
-            "set_output(transform='pandas'); scalers in between and selected columns "
-            "remove them."
+            "blocks must be given when X has no column names, such as blocks=[-1, 10] "
+            "for 10 logits after other columns, on the outermost detector. The output "
+            "of LayerActivationTransformer has names; scalers in between remove them."
         )
     if widths[logits] < 2:
-        raise ValueError(
-            f"X must hold 2 or more logits; got {widths[logits]} among its columns "
-            f"(n_features={n_columns})."
-        )
+        raise ValueError(f"X must hold 2 or more logits; got {widths[logits]}.")
     ends = np.cumsum(widths)
     slices = [slice(int(e - w), int(e)) for w, e in zip(widths, ends, strict=True)]
     return slices, logits
@@ -89,14 +60,10 @@ def block_names(blocks, logits, names):
             if len(own) == 1:
                 prefix, layer, _ = own.pop()
                 shown[place] = f"{prefix}__{layer}" if prefix else layer
-    return _numbered(shown)
-
-
-def _numbered(names):
-    """Add a number to names that occur again."""
+    # A number tells apart blocks of one name, such as those of two models.
     return [
-        f"{name} ({again + 1})" if (again := names[:place].count(name)) else name
-        for place, name in enumerate(names)
+        f"{name} ({again + 1})" if (again := shown[:place].count(name)) else name
+        for place, name in enumerate(shown)
     ]
 
 
@@ -106,15 +73,13 @@ def has_block(names, layer):
 
 
 def _block_labels(names):
-    """Label each column with its block: prefix, layer, and a running number.
-
-    The number separates neighbouring blocks of one name, such as the logits of two
-    models.
-    """
+    """Label each column with its block: prefix, layer, and a running number."""
     labels, last, number = [], None, 0
     for name in map(str, names):
         prefix, _, column = name.rpartition("__")
         layer, index = re.findall(r"\A(.*?)(?:_(\d+))?\Z", column, re.DOTALL)[0]
+        # An index that falls begins another block of the same name, such as the logits
+        # of a second model.
         if last is not None and index and last[1]:
             number += last[0] == (prefix, layer) and int(index) <= int(last[1])
         labels.append((prefix, layer, number))
@@ -130,9 +95,9 @@ def _widths(n_columns, blocks):
         widths[widths.index(-1)] = n_columns - sum(w for w in widths if w != -1)
     if not widths or not valid or min(widths) < 0 or sum(widths) != n_columns:
         raise ValueError(
-            "blocks must be None or positive block widths, logits last, that add up "
-            f"to the number of columns of X (n_features={n_columns}), one of them "
-            f"possibly -1 for the rest; got {brief(blocks)}."
+            "blocks must be None or positive block widths, logits last, one of them "
+            "possibly -1 for the rest, that add up to the number of columns of X "
+            f"(n_features={n_columns}); got {brief(blocks)}."
         )
     # A rest without columns is dropped, but not if it is the last: missing logits have
     # to be reported.

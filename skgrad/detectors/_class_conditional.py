@@ -11,36 +11,29 @@ from ._scores import as_outlier_detector
 class ClassConditionalDetector(BaseClassConditional):
     r"""Any outlier detector, one per predicted class and block of columns.
 
-    An input is compared with the training inputs that the network predicted as the same
-    class, because what is usual for one class may be unusual for another. With one
-    detector :math:`g_i^\ell` per predicted class i and block of columns :math:`\ell`,
-    its scores scaled to [0, 1] on its training samples, the score of an input is
+    What is usual for one class may be unusual for another. With one detector
+    :math:`g_i^\ell` per predicted class i and block of columns :math:`\ell`, its scores
+    scaled to [0, 1] on its training samples, the score of an input is
 
     .. math:: \sum_\ell \beta_\ell \, g_i^\ell(x)^*.
 
     Parameters
     ----------
     detector : estimator
-        An outlier detector of scikit-learn, PyOD or skgrad, or a pipeline that ends in
-        one; cloned for each class and block. The parameters for the decision stay at
-        their defaults in it: set them here.
+        An outlier detector of scikit-learn, PyOD or skgrad, or a pipeline of one. Its
+        parameters for the decision stay at their defaults: set them here.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, one of them possibly -1 for the rest.
-        None uses the column names, which the output of the transformers has.
+        Widths of the column blocks, logits last, -1 for the rest; None uses the names.
     include_logits : bool, default=True
-        Whether the logits are scored as a block. If not, they only give the predicted
-        class.
+        Whether the logits are scored as well; they always give the predicted class.
     joint : bool, default=False
         Whether one detector takes the columns of all blocks, instead of one for each.
     weights : array-like of float of shape (n_blocks,), default=None
-        The weights :math:`\beta`, one per scored block, scaled to sum 1. None weights
-        all equally.
+        The weights :math:`\beta`, scaled to sum 1. None weights all blocks equally.
     scaling : {"minmax", None}, default="minmax"
-        Whether the scores of each detector are scaled to [0, 1] on the samples that
-        it was fitted on, so that blocks can be added and classes compared.
+        Whether scores are scaled, so that blocks can be added and classes compared.
     min_class_size : int, default=10
-        Classes predicted for fewer training samples are scored by detectors fitted on
-        all classes together.
+        Classes predicted for fewer training samples share one model, fitted on all.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -48,15 +41,12 @@ class ClassConditionalDetector(BaseClassConditional):
     threshold : {"overall", "per_class"}, default="overall"
         Whether ``target_fpr`` holds over all inputs or within each predicted class.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples, and seeds for every ``random_state`` of the
-        detector that is None.
+        Draws the held-out samples and the seeds of the parts that have none.
 
     Attributes
     ----------
-    blocks_ : list of slice
-        Where the blocks of columns are.
-    logits_block_ : int
-        Which of them holds the logits; their argmax is the predicted class.
+    blocks_, logits_block_ : list of slice and int
+        Where the blocks of columns are, and which of them holds the logits.
     block_names_ : list of str
         Names of the scored blocks, in the order of `block_scores`.
     modelled_classes_ : ndarray of int

@@ -23,33 +23,26 @@ _TAIL = 0.2
 class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     r"""Several detectors as one: Fisher's combination of their p-values.
 
-    Different detectors find different anomalies, but their scores have different units.
-    So each score is converted to a p-value: the share of in-distribution samples, held
-    out from the detectors, that score as low. With p-values :math:`p_k(x)` of the
-    detectors and weights :math:`w_k`, the score is
+    Scores of different units become comparable as p-values: shares of in-distribution
+    samples, held out from the detectors, that score as low. With p-values
+    :math:`p_k(x)` and weights :math:`w_k` of the detectors, the score is
 
     .. math:: \sum_k w_k \log p_k(x).
-
-    Below the lowest fifth of the held-out scores the p-values continue to fall
-    exponentially, so that anomalies far outside rank lower than those just outside.
 
     Parameters
     ----------
     detectors : list of (str, estimator)
-        Names and unfitted outlier detectors of skgrad, scikit-learn or PyOD. All take
-        the whole X; those of skgrad find their columns by name. The parameters for the
-        decision stay at their defaults in them: set them here.
+        Names and unfitted outlier detectors of skgrad, scikit-learn or PyOD. Their
+        parameters for the decision stay at their defaults: set them here.
     two_sided : array-like of str, default=None
         Names of the detectors whose high scores are suspicious as well: attacks often
         make a network more confident than in-distribution inputs do.
     weights : array-like of float of shape (n_detectors,), default=None
         The weights :math:`w`, scaled to sum 1. None weights all equally.
     reference_fraction : float, default=0.2
-        Share of the samples, of those not held out for the threshold, that the
-        p-values refer to; the detectors are fitted on the rest.
+        Share of the training samples that the p-values refer to, out of the fit.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, one of them possibly -1 for the rest.
-        None uses the column names, which the output of the transformers has.
+        Widths of the column blocks, logits last, -1 for the rest; None uses the names.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -57,8 +50,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     threshold : {"overall", "per_class"}, default="overall"
         Whether ``target_fpr`` holds over all inputs or within each predicted class.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples, and seeds for every ``random_state`` of the
-        detectors that is None.
+        Draws the held-out samples and the seeds of the parts that have none.
 
     Attributes
     ----------
@@ -80,13 +72,13 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     -----
     With m reference scores and u the k-th smallest of them, k = 0.2 m rounded up, a
     score :math:`s < u` has the log p-value :math:`\log \frac{k}{m + 1} -
-    \frac{u - s}{b}`. The scale b is the mean excess of the k - 1 scores below u, or the
-    slope between the median and u if that falls more slowly. Higher scores interpolate
-    between the ranks. Two-sided: twice the smaller of both tails, 1 at most.
+    \frac{u - s}{b}`, so that anomalies far outside rank lower than those just outside.
+    The scale b is the mean excess of the k - 1 scores below u, or the slope between the
+    median and u if that falls more slowly. Higher scores interpolate between the ranks.
+    Two-sided: twice the smaller of both tails, 1 at most.
 
     Detectors of one network are not independent, so the sum does not have Fisher's
-    distribution. ``target_fpr`` does not need it: the threshold is placed by separate
-    held-out samples.
+    distribution. The threshold needs none: it is placed by other held-out samples.
 
     References
     ----------
@@ -223,6 +215,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
 
     def _locate(self, n_columns, names):
         """Return names by which the detectors find the logits, and their columns."""
+        # Detectors of all columns, such as LODA, need no logits.
         if self.blocks is None and names is None and self.threshold != PER_CLASS:
             return None, None
         blocks, logits = find_blocks(n_columns, names, self.blocks)

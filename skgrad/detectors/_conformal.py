@@ -27,14 +27,12 @@ def conformal_threshold(scores, target_fpr):
     It is the k-th smallest of m held-out scores, :math:`k = \lfloor
     \mathrm{target\_fpr} \cdot (m + 1) \rfloor`. A new in-distribution score is equally
     likely to take each rank among the m + 1, so it lies below with probability
-    k / (m + 1) at most, for every distribution. This is an average over draws of the
-    held-out scores; for those of one fit, the rate scatters around it.
+    k / (m + 1) at most, on average over draws of the held-out scores.
 
     Parameters
     ----------
     scores : array-like of shape (n_samples,)
-        Scores of in-distribution inputs on which the detector was not fitted; higher
-        is more in-distribution.
+        Scores of held-out in-distribution inputs; higher is more in-distribution.
     target_fpr : float
         Share of in-distribution inputs that may be rejected, in (0, 1).
 
@@ -64,10 +62,9 @@ def conformal_threshold(scores, target_fpr):
     if rank == 0:
         warn(
             f"target_fpr={target_fpr} needs at least {fewest_scores(target_fpr)}"
-            f" held-out samples; there are {len(scores)}. The threshold is their lowest"
-            f" score, which rejects {1 / (len(scores) + 1):.3f} of in-distribution "
-            "inputs on average over fits. Fit on more samples, or raise "
-            "calibration_fraction or target_fpr.",
+            f" held-out samples; there are {len(scores)}. Their lowest score rejects "
+            f"{1 / (len(scores) + 1):.3f} of in-distribution inputs on average. Fit on "
+            "more samples, or raise calibration_fraction or target_fpr.",
             TooFewSamplesWarning,
         )
     return float(scores[min(max(rank, 1), len(scores)) - 1])
@@ -79,10 +76,7 @@ def fewest_scores(target_fpr):
 
 
 def threshold_rank(n_scores, target_fpr):
-    """Return which of the held-out scores is the threshold, 1 for the lowest.
-
-    The rank is 0 if there are too few of them for ``target_fpr``.
-    """
+    """Return which held-out score is the threshold, 1 for the lowest, 0 for none."""
     # The small number undoes rounding: 0.07 * 100 is 7.000000000000001, 0.29 * 100
     # is 28.999999999999996.
     return int(np.floor(target_fpr * (n_scores + 1) + 1e-9))
@@ -99,16 +93,15 @@ def conformal_p_values(scores, calibration_scores):
 
     .. math:: p = \frac{1 + \#\{i : s_i \le s\}}{m + 1}.
 
-    If the input is in-distribution, p is at most :math:`\alpha` with probability
-    :math:`\alpha` at most, for every distribution of the scores and every
-    :math:`\alpha`.
+    Of an in-distribution input, p is at most :math:`\alpha` with probability
+    :math:`\alpha` at most.
 
     Parameters
     ----------
     scores : array-like of shape (n_samples,)
         Scores of new inputs; higher is more in-distribution.
     calibration_scores : array-like of shape (n_held_out,)
-        Scores of in-distribution inputs on which the detector was not fitted.
+        Scores of held-out in-distribution inputs.
 
     Returns
     -------
@@ -117,8 +110,6 @@ def conformal_p_values(scores, calibration_scores):
 
     References
     ----------
-    Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World".
-
     Bates, Candes, Lei, Romano, Sesia (2023), "Testing for Outliers with Conformal
     p-values", Annals of Statistics 51, Eq. 3.
 
@@ -145,8 +136,7 @@ def conformal_p_values(scores, calibration_scores):
 def select_by_fdr(p_values, fdr=0.1):
     """Select anomalies with a bounded false discovery rate (Benjamini-Hochberg).
 
-    The false-alarm rate is the share of alarms among in-distribution inputs; the false
-    discovery rate is the share of in-distribution inputs among the alarms.
+    The false discovery rate is the share of in-distribution inputs among the alarms.
 
     Parameters
     ----------
@@ -162,11 +152,10 @@ def select_by_fdr(p_values, fdr=0.1):
 
     Notes
     -----
-    ``fdr`` bounds the average over draws of the held-out scores and of the batch, not
-    the share in each batch. It holds although p-values from one set of held-out scores
-    depend on one another (Bates et al.). The lowest possible p-value is 1 / (m + 1) for
-    m of them, so nothing is selected from a batch of n inputs unless at least
-    n / (fdr * (m + 1)) of them have it.
+    ``fdr`` bounds the average over held-out scores and batches, although p-values from
+    one set of held-out scores depend on one another (Bates et al.). With m of them,
+    nothing is selected from n inputs unless at least n / (fdr * (m + 1)) have the
+    lowest possible p-value.
 
     References
     ----------

@@ -29,8 +29,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of all detectors that decide by scores of held-out samples.
 
     A subclass writes `_fit`, which calls `_calibrate` at its end, and
-    `_score_and_predict`. It has the parameters below, and ``threshold`` if it knows the
-    predicted class.
+    `_score_and_predict`.
     """
 
     _parameter_constraints: dict = {
@@ -47,31 +46,20 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _score_and_predict(self, X):
-        """Validate and score X.
-
-        Returns
-        -------
-        scores : ndarray of float64 of shape (n_samples,)
-            The higher, the more in-distribution.
-        classes : ndarray of shape (n_samples,) or None
-            The predicted classes; None unless fitted with a threshold per class.
-        """
+        """Return scores of X, and its predicted classes if they have thresholds."""
 
     # A detector inside another one validates its own parameters.
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
         """Fit the detector on in-distribution data.
 
-        A share ``calibration_fraction`` of the samples is held out to place the
-        threshold, so that ``target_fpr`` holds on new data.
-
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
             In-distribution samples: features, or inputs if the detector holds a model.
         y : array-like of shape (n_samples,), default=None
-            If it holds nothing but +1 and -1, rows labelled -1 are known anomalies and
-            are left out. Anything else is ignored.
+            If it holds nothing but +1 and -1, rows labelled -1 are left out. Anything
+            else is ignored.
 
         Returns
         -------
@@ -101,8 +89,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             warn(
                 f"target_fpr={self.target_fpr} within a class needs at least "
                 f"{fewest_scores(self.target_fpr)} held-out samples of "
-                f"it; classes {brief(small)} have fewer and get the overall threshold. "
-                "Fit on more samples, or raise calibration_fraction or target_fpr.",
+                f"it; classes {brief(small)} have fewer and get the overall threshold.",
                 TooFewSamplesWarning,
             )
 
@@ -143,8 +130,8 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         ndarray of float64 of shape (n_samples,)
-            ``score_samples(X) - offset_``; with ``threshold="per_class"`` the
-            threshold of the predicted class in place of ``offset_``.
+            ``score_samples(X)`` less ``offset_``, or less the threshold of the
+            predicted class.
         """
         scores, classes = self._score_and_predict(X)
         if classes is None or self.class_offsets_ is None:
@@ -171,8 +158,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def p_values(self, X):
         """Return conformal p-values: how likely is a score as low, in-distribution.
 
-        `predict` rejects the inputs with a p-value of ``target_fpr`` or less, provided
-        that enough samples were held out.
+        `predict` rejects those of ``target_fpr`` or less.
 
         Parameters
         ----------
@@ -182,9 +168,8 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         ndarray of float64 of shape (n_samples,)
-            P-values in (0, 1]: the lower, the more anomalous. With
-            ``threshold="per_class"`` they are among the held-out samples of the same
-            predicted class if that class has its own threshold.
+            P-values in (0, 1]: the lower, the more anomalous. They are among the
+            samples of the same predicted class if that has its own threshold.
         """
         scores, classes = self._score_and_predict(X)
         p_values = conformal_p_values(scores, self.calibration_scores_)
@@ -204,8 +189,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
             A batch of samples, as in `fit`.
         fdr : float, default=0.1
-            Bound on the expected share of in-distribution inputs among the selected,
-            an average over fits and batches.
+            Bound on the expected share of in-distribution inputs among the selected.
 
         Returns
         -------
@@ -221,14 +205,12 @@ def threshold_options():
 
 
 def anomaly_labels(y, n_samples):
-    """Return +1 for in-distribution samples and -1 for those that y labels so.
-
-    Labels other than +1 and -1, such as classes, label no anomalies.
-    """
+    """Return +1 for in-distribution samples and -1 for those that y labels so."""
     y = np.ones(n_samples) if y is None else to_array(y, "y")
     # A column of a data frame.
     if y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
+    # Other labels, such as classes, label no anomalies.
     if y.ndim != 1 or y.dtype.kind not in "iufO" or set(y.tolist()) - {-1, 1}:
         return np.ones(n_samples)
     if len(y) != n_samples:
@@ -244,8 +226,7 @@ def in_distribution_rows(n_samples, y):
     rows = np.flatnonzero(anomaly_labels(y, n_samples) == 1)
     if n_samples and not len(rows):
         raise ValueError(
-            "y must label some rows +1 (in-distribution), to learn from; all "
-            f"{n_samples} are -1."
+            f"y must label some rows +1, in-distribution; all {n_samples} are -1."
         )
     return rows
 
@@ -254,29 +235,25 @@ def check_enough(n_samples, fewest):
     """Raise if there are too few in-distribution samples."""
     if n_samples < fewest:
         raise ValueError(
-            f"X must hold {fewest} or more in-distribution samples, to learn from "
-            f"and to place the threshold; got n_samples = {n_samples}."
+            f"X must hold {fewest} or more in-distribution samples; got n_samples = "
+            f"{n_samples}."
         )
 
 
 def split_rows(rows, fraction, random_state):
-    """Split rows at random into those to fit on and those to hold out.
-
-    Of two rows or more at least one goes to either side.
-    """
-    # Rounded up: a threshold needs samples more than a fit.
+    """Split rows at random into those to fit on and those to hold out."""
+    # Rounded up: a threshold needs samples more than a fit. Of two rows or more at
+    # least one goes to either side.
     order = check_random_state(random_state).permutation(rows)
     n_held_out = int(np.clip(np.ceil(fraction * len(rows)), 1, len(rows) - 1))
     return order[n_held_out:], order[:n_held_out]
 
 
 def take(X, rows):
-    """Select rows of arrays, tensors, data frames, lists and torch Datasets.
-
-    Rows of a Dataset are read later, unless it is a stream.
-    """
+    """Select rows of arrays, tensors, data frames, lists and torch Datasets."""
     if isinstance(X, IterableDataset):
         return take_samples(X, rows)
+    # Rows of a Dataset are read later, those of a stream have been read above.
     if isinstance(X, Dataset):
         return Subset(X, rows.tolist())
     return safe_indexing(X, rows)

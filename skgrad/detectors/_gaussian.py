@@ -23,15 +23,13 @@ class ClassConditionalGaussian(BaseClassConditional):
     ----------
     covariance : {"per_class", "tied"} or float, default="per_class"
         Whether each class has its own covariance, or all share that of the deviations
-        from their class means, which needs fewer samples. A number in [0, 1] mixes
-        both, with that share of the tied one.
+        from their class means. A number in [0, 1] is the share of the tied one in both.
     blocks : array-like of int, default=None
-        Widths of the column blocks, as in :class:`ClassConditionalDetector`.
+        Widths of the column blocks, logits last, -1 for the rest; None uses the names.
     include_logits : bool, default=True
-        Whether the logits are features too. If not, they only give the predicted class.
+        Whether the logits are scored as well; they always give the predicted class.
     min_class_size : int, default=10
-        Classes predicted for fewer training samples are scored by the Gaussian of all
-        classes together.
+        Classes predicted for fewer training samples share one model, fitted on all.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -53,22 +51,16 @@ class ClassConditionalGaussian(BaseClassConditional):
     See Also
     --------
     ClassConditionalDetector : The same with any outlier detector.
-    PerClassSVDD : The same with support vectors.
     skgrad.detectors.make_recommended_detector : The features it works best with.
 
     Notes
     -----
     The shrinkage is that of Ledoit and Wolf (2004), on features whose deviations from
-    the class means have unit variance over all classes together. A feature that never
-    varied in training gets a small variance by it, so that an input in which it differs
-    scores low. A millionth of the mean variance is added for cases without shrinkage.
-
-    A mixed covariance is the regularised one of Friedman (1989) without its second
-    step. With ``covariance="tied"`` the score is the Mahalanobis score of Lee et al.,
-    of the predicted class instead of the nearest.
-
-    Classes are compared by distances rather than log densities, because densities would
-    favour classes with little spread.
+    the class means have unit variance over all classes together. It gives a feature
+    that never varied in training a small variance, so that inputs in which it differs
+    score low. A mixed covariance is the regularised one of Friedman (1989) without its
+    second step. With ``covariance="tied"`` the score is the Mahalanobis score of Lee et
+    al., of the predicted class instead of the nearest.
 
     References
     ----------
@@ -143,13 +135,11 @@ class ClassConditionalGaussian(BaseClassConditional):
 
 
 class _WithinClassScaler:
-    """Scale the deviations from class means to unit variance over all classes.
-
-    The scale is the same for all classes: with its own, a feature that hardly varied in
-    one class would outweigh all others there.
-    """
+    """Scale the deviations from class means to unit variance over all classes."""
 
     def fit(self, X, predicted):
+        # One scale for all classes: with its own, a feature that hardly varied in one
+        # class would outweigh all others there.
         self.overall = AnyFloatScaler().fit(X)
         Z = self.overall.transform(X)
         for label in np.unique(predicted):
@@ -170,6 +160,7 @@ class _Gaussian:
         self.mean = mean
         self.factor = factor
 
+    # A distance, not a log density, which would favour classes with little spread.
     def score(self, X):
         Z = self.scaler.transform(X) - self.mean
         # A sum of squares cannot become a difference of infinities, as the quadratic

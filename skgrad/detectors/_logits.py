@@ -79,11 +79,6 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
     n_features_in_, feature_names_in_ : int and ndarray of str
         Number of features, and their names if X was a data frame.
 
-    See Also
-    --------
-    Energy : A smooth maximum of the logits.
-    skgrad.LayerActivationTransformer : Computes the logits, with ``layers="logits"``.
-
     References
     ----------
     Hendrycks, Gimpel (2017), "A Baseline for Detecting Misclassified and
@@ -108,9 +103,8 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
 class MaxLogit(BaseLogitsDetector):
     r"""Largest logit.
 
-    Softmax probabilities sum to 1, so an input that resembles two classes gets a low
-    confidence however well it fits both. The logit itself is not normalised. With the
-    logits z, the score is
+    An input that resembles two classes gets a low softmax probability, but not a low
+    logit. With the logits z, the score is
 
     .. math:: \max_j z_j.
 
@@ -123,10 +117,8 @@ class MaxLogit(BaseLogitsDetector):
     ----------
     logits_ : slice
         The columns of the logits.
-    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+    calibration_scores_, offset_, class_offsets_, n_features_in_, feature_names_in_
         As in :class:`MaxSoftmaxProbability`.
-    n_features_in_, feature_names_in_ : int and ndarray of str
-        Number of features, and their names if X was a data frame.
 
     References
     ----------
@@ -164,10 +156,8 @@ class Energy(BaseLogitsDetector):
     ----------
     logits_ : slice
         The columns of the logits.
-    calibration_scores_, offset_, class_offsets_ : ndarray, float, dict or None
+    calibration_scores_, offset_, class_offsets_, n_features_in_, feature_names_in_
         As in :class:`MaxSoftmaxProbability`.
-    n_features_in_, feature_names_in_ : int and ndarray of str
-        Number of features, and their names if X was a data frame.
 
     See Also
     --------

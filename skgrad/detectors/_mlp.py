@@ -25,17 +25,15 @@ from ._scaling import AnyFloatScaler
 class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
     """Two-layer perceptron that classifies inputs as in-distribution or anomalous.
 
-    The detector of paper A is supervised: it is trained on in-distribution inputs and
-    on anomalies of the kind to be detected. Training stops when the loss on held-out
-    samples no longer falls, and the best weights are kept.
+    The supervised detector of paper A. Training stops when the loss on held-out samples
+    no longer falls, and the best weights are kept.
 
     Parameters
     ----------
     n_hidden : int, default=100
         Units of the hidden layer (ReLU).
     validation_fraction : float, default=0.5
-        Share of the training samples held out for early stopping. The paper splits
-        40/40/20 into training, validation and test, so half of what is not test.
+        Share held out for early stopping: half, as in the paper's 40/40/20.
     max_epochs : int, default=300
         Most passes over the training samples.
     patience : int, default=20
@@ -50,8 +48,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (2,)
-        The labels, sorted. The classifier treats both alike; in the detection scorers
-        1 of {0, 1} or -1 of {-1, +1} is the anomaly.
+        The labels, sorted; in the scorers 1 of {0, 1} or -1 of {-1, +1} is the anomaly.
     scaler_ : transformer
         Standardises the features; fitted on the rows that were trained on.
     net_ : skorch.NeuralNetClassifier
@@ -69,8 +66,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
     Notes
     -----
     The paper gives neither width nor optimiser nor scaling. Features are standardised
-    here, after division by their largest value, so that squared gradient norms of any
-    size are accepted.
+    here.
 
     References
     ----------
@@ -204,8 +200,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         if len(self.classes_) == 1:
             raise ValueError(
                 "Classifier can't train when only one class is present: y must hold "
-                "in-distribution and anomalous samples; got only "
-                f"{self.classes_.tolist()}."
+                f"two labels; got only {self.classes_.tolist()}."
             )
         if len(self.classes_) > 2:
             raise ValueError(

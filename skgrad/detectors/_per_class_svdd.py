@@ -14,10 +14,8 @@ from ._scaling import AnyFloatScaler
 class PerClassSVDD(BaseClassConditional):
     r"""Support vector data description per predicted class and layer.
 
-    An input is compared with the training inputs that the network predicted as the same
-    class, in an early layer and in the logits at once. With one data description
-    :math:`g_i^\ell` per predicted class i and block of columns :math:`\ell`, its scores
-    scaled to [0, 1] on its training samples, the score is
+    With one description :math:`g_i^\ell` per predicted class i and block of columns
+    :math:`\ell`, its scores scaled to [0, 1] on its training samples, the score is
 
     .. math:: \sum_\ell \beta_\ell \, g_i^\ell(x)^*.
 
@@ -29,20 +27,17 @@ class PerClassSVDD(BaseClassConditional):
         Coefficient of the RBF kernel ``exp(-gamma |x - x'|^2)``, as in
         :class:`sklearn.svm.OneClassSVM`; the paper's 1 / s^2.
     blocks : array-like of int, default=None
-        Widths of the column blocks, as in :class:`ClassConditionalDetector`.
+        Widths of the column blocks, logits last, -1 for the rest; None uses the names.
     weights : array-like of float of shape (n_blocks,), default=None
-        The weights :math:`\beta`, one per block, scaled to sum 1. None weights all
-        equally, as in the paper.
+        The weights :math:`\beta`, scaled to sum 1. None: all equal, as in the paper.
     min_class_size : int, default=10
-        Classes predicted for fewer training samples are scored by descriptions fitted
-        on all classes together.
+        Classes predicted for fewer training samples share one model, fitted on all.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold.
     threshold : {"overall", "per_class"}, default="overall"
-        Whether ``target_fpr`` holds over all inputs or within each predicted class (the
-        paper's :math:`\tau_i`).
+        Whether ``target_fpr`` holds over all inputs or within each predicted class.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples.
 
@@ -59,16 +54,14 @@ class PerClassSVDD(BaseClassConditional):
     --------
     skgrad.LayerActivationTransformer : Makes the features.
     ClassConditionalDetector : The same with any outlier detector.
-    ClassConditionalGaussian : The same with Gaussians.
 
     Notes
     -----
     With an RBF kernel the description is the one-class support vector machine; this is
-    scikit-learn's, on standardised features. The authors' code scales by the minimum
-    and maximum score of the test set, anomalies included. Here they come from the
-    training samples (Eq. 5), and scores outside [0, 1] are not clipped. With the
-    overall threshold, the default, classes with lower scores are rejected more often;
-    the paper's threshold per class needs 1 / target_fpr - 1 held-out samples of each.
+    scikit-learn's, on standardised features. The authors' code scales by the lowest and
+    highest score of the test set, anomalies included; here they are those of the
+    training samples (Eq. 5), and scores outside [0, 1] are not clipped. The paper's
+    threshold is per class, :math:`\tau_i`; the default here is overall.
 
     References
     ----------

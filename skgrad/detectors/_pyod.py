@@ -11,10 +11,8 @@ from ._base import BaseNoveltyDetector
 class PyODDetector(BaseNoveltyDetector):
     """Any detector of PyOD, with scikit-learn's signs and a chosen false-alarm rate.
 
-    PyOD gives anomalies high scores and places its threshold by ``contamination``, an
-    estimate of the share of anomalies in the training data. Here the score is the
-    negative of PyOD's, the training data hold no anomalies, and the threshold comes
-    from held-out samples.
+    The score is the negative of PyOD's, which is high for anomalies. The training data
+    hold no anomalies, and the threshold comes from held-out samples.
 
     Parameters
     ----------
@@ -25,17 +23,14 @@ class PyODDetector(BaseNoveltyDetector):
     calibration_fraction : float, default=0.2
         Share of the training samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
-        Draws the held-out samples, and a seed for the detector's ``random_state`` if
-        that is None.
+        Draws the held-out samples and the seed of the detector if it has none.
 
     Attributes
     ----------
     detector_ : pyod.models.base.BaseDetector
         The fitted detector.
-    calibration_scores_ : ndarray of shape (n_held_out,)
-        Scores of the held-out samples.
-    offset_ : float
-        The threshold: lower scores are rejected.
+    calibration_scores_, offset_ : ndarray and float
+        Scores of the held-out samples, and the threshold among them.
     n_features_in_, feature_names_in_ : int and ndarray of str
         Number of features, and their names if X was a data frame.
 
@@ -45,13 +40,8 @@ class PyODDetector(BaseNoveltyDetector):
 
     Notes
     -----
-    A search may set parameters of the detector, such as ``detector__n_neighbors``. A
-    detector that draws random numbers without a ``random_state`` cannot be seeded.
-
-    Some detectors (ECOD, COPOD) rank the inputs of a call among one another and the
-    training data together, so the score of an input depends on the others. No threshold
-    can guarantee a rate then; it is about right for calls with as many inputs as were
-    held out.
+    ECOD and COPOD rank the inputs of a call among one another, so the score of an input
+    depends on the others. No threshold can guarantee a rate then.
 
     References
     ----------

@@ -36,9 +36,9 @@ def make_confounding_gradient_detector(
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     log : bool, default=False
-        Whether the MLP gets the logarithms of the norms. The paper gives it the norms.
+        Whether the MLP gets the logarithms of the norms; the paper's gets the norms.
     input_shape, batch_size, device, memory, verbose : optional
-        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
+        As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws what the MLP draws.
 
@@ -97,35 +97,23 @@ def make_geometric_gradient_detector(
         A classifier with 3 or more classes that returns logits (n_samples, n_classes).
         It is never changed.
     setting : {"paper", "authors_code"}, default="paper"
-        How the cosines are computed: as in the paper, or as in its authors' published
-        code, which takes the maximum of each map over the channels, the first axis of
-        an input, and first scales the logits of each input to a largest absolute value
-        of 10. Inputs must have channels then. The code holds no detector; the paper's
-        is used in both.
+        How the cosines are computed: as in the paper, or as in its authors' code, which
+        takes the maximum of each map over the channels, the first axis of an input, and
+        scales the logits of each input to a largest absolute value of 10.
     sign : bool, default=True
         Compare signs of gradients (the paper's) or the gradients themselves.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     input_shape, batch_size, device, memory, verbose : optional
-        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
+        As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the cuts of LODA and the samples held out for the threshold.
 
     Returns
     -------
     Pipeline
-        A novelty detector with steps ``cosines``, ``scale``, ``detect``. Fit it on
-        in-distribution inputs; the paper uses correctly classified ones.
-
-    Raises
-    ------
-    ValueError
-        If ``setting`` is unknown.
-
-    Notes
-    -----
-    The paper does not say whether the statistics are standardised. They are here,
-    because their energies would dominate the others.
+        A novelty detector with steps ``cosines``, ``scale``, ``detect``. The paper fits
+        it on correctly classified inputs.
 
     Examples
     --------
@@ -136,10 +124,8 @@ def make_geometric_gradient_detector(
     ['cosines', 'scale', 'detect']
     """
     if setting not in GEOMETRIC_SETTINGS:
-        raise ValueError(
-            f"setting must be one of {listed(sorted(GEOMETRIC_SETTINGS))}; got "
-            f"{brief(setting)}."
-        )
+        valid = listed(sorted(GEOMETRIC_SETTINGS))
+        raise ValueError(f"setting must be one of {valid}; got {brief(setting)}.")
     cosines = CosineSimilarityMatrixTransformer(
         model,
         sign=sign,
@@ -150,6 +136,8 @@ def make_geometric_gradient_detector(
         verbose=verbose,
         **GEOMETRIC_SETTINGS[setting],
     )
+    # The paper does not say whether the statistics are standardised. They are here,
+    # because their energies would dominate the others.
     # 100 cuts and 100 bins are the paper's for MNIST; for CIFAR it takes 500 bins.
     detect = LODA(n_bins=100, target_fpr=target_fpr, random_state=random_state)
     return Pipeline(
@@ -172,8 +160,7 @@ def make_uniform_detector(
 ):
     """Build paper C: a layer and the logits, then one SVDD per predicted class.
 
-    The threshold is the same for all classes here; the paper's, one per class, is
-    ``.set_params(detect__threshold="per_class")``.
+    The paper's threshold per class is ``.set_params(detect__threshold="per_class")``.
 
     Parameters
     ----------
@@ -181,23 +168,21 @@ def make_uniform_detector(
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str, list of str or None
         The most discriminative layer, a name in ``model.named_modules()`` or
-        "penultimate"; most often an early convolution, and
-        `skgrad.MostDiscriminativeLayer` finds it. Several layers have equal weights.
-        None takes four, spread over the depth of the network.
+        "penultimate"; `skgrad.MostDiscriminativeLayer` finds it. Several have equal
+        weights. None takes four, spread over the depth of the network.
     nu : float, default=0.1
         Bound on the share of training samples outside each description.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     input_shape, batch_size, device, memory, verbose : optional
-        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
+        As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the threshold.
 
     Returns
     -------
     Pipeline
-        A novelty detector with steps ``activations``, ``detect``. Fit it on
-        in-distribution inputs.
+        A novelty detector with steps ``activations``, ``detect``.
 
     Examples
     --------
@@ -234,39 +219,32 @@ def make_recommended_detector(
 ):
     """Build the recommended detector: confidence, energy and feature density combined.
 
-    Three scores of an input, each converted to a p-value: the network's confidence; the
-    energy of its logits, suspicious when low and when high; and the density of its
-    gradient norms and layer activations among the inputs of the same predicted class.
-    Anomalies that deceive one of them rarely deceive all.
+    Three scores, each converted to a p-value: the confidence of the network; the energy
+    of the logits, suspicious when low and when high; and the density of gradient norms
+    and layer activations among the inputs of the same predicted class.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or list of str, default=None
-        Names of the layers, or "penultimate". None takes four convolutions or linear
-        layers, spread evenly over the depth of the network.
+        Names of layers, or "penultimate". None takes four, spread over the depth.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     input_shape, batch_size, device, memory, verbose : optional
-        Parameters of the computation, as in :class:`skgrad.LayerActivationTransformer`.
+        As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the p-values and for the threshold.
 
     Returns
     -------
     Pipeline
-        A novelty detector with steps ``features``, ``detect``. Fit it on
-        in-distribution inputs.
+        A novelty detector with steps ``features``, ``detect``.
 
     Notes
     -----
-    The parts were chosen on data that no table of this library reports:
-    ``benchmarks/recommended.py`` and its figures in ``benchmarks/RESULTS.md``.
-
-    It was designed for networks of images and series. A network of rows of measurements
-    may ignore what is unusual in a row: see the guide on rows, and compare with a
-    detector over the rows themselves.
+    The parts were chosen in ``benchmarks/recommended.py``, on data that no table of
+    this library reports.
 
     Examples
     --------

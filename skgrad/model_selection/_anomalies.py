@@ -7,26 +7,11 @@ _STRENGTHS = (0.25, 0.5)
 
 
 def generate_anomalies(X, random_state):
-    """Generate inputs that are not in-distribution, from obvious to hard.
-
-    Noise alone is too easy: nearly every layer separates it without error, and no layer
-    would stand out. Most kinds therefore keep a part of what makes an input
-    in-distribution: all but small changes, the values at each position, or the shapes
-    of two inputs at once. Values stay within the range of their channel or column.
-
-    Parameters
-    ----------
-    X : ndarray of float of shape (n_samples, *input_shape)
-        In-distribution inputs. The first axis of a sample is that of its channels, or
-        of its columns if it has no other.
-    random_state : RandomState instance
-        Draws the anomalies.
-
-    Yields
-    ------
-    ndarray of the shape and dtype of X
-        One kind after another, so that only one has to fit into memory.
-    """
+    """Yield arrays like X that are not in-distribution, from obvious to hard."""
+    # Noise alone is too easy: nearly every layer separates it without error. Most kinds
+    # therefore keep a part of what makes an input in-distribution: all but small
+    # changes, the values at each position, or the shapes of two inputs at once. Values
+    # stay within the range of their channel or column, the first axis of a sample.
     others = tuple(axis for axis in range(X.ndim) if axis != 1)
     low, high = (f(X, axis=others, keepdims=True) for f in (np.min, np.max))
     spread = X.std(axis=others, keepdims=True, dtype=np.float64)

@@ -23,9 +23,8 @@ from ._anomalies import generate_anomalies
 class MostDiscriminativeLayer(LayerActivationTransformer):
     r"""Outputs of the layer that separates anomalies best, and the logits.
 
-    Which layer shows anomalies depends on the network, so paper C tries them: the most
-    discriminative layer (MDL) is the one whose one-class detector, without classes, has
-    the lowest detection error
+    The most discriminative layer (MDL) of paper C is the one whose one-class detector,
+    without classes, has the lowest detection error
 
     .. math:: \min_\tau \; \tfrac12 P_\mathrm{ID}(g^\ell(x) < \tau)
               + \tfrac12 P_\mathrm{anomaly}(g^\ell(x) \ge \tau),
@@ -35,35 +34,28 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     other half is compared with anomalies.
 
     The anomalies are the rows of X with y = -1, if y holds +1 and -1, as in the paper.
-    Otherwise they are generated from the in-distribution samples and noise, so that no
-    out-of-distribution data is needed.
+    Otherwise they are generated from the in-distribution samples and noise.
 
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default=None
-        The candidates, names in ``model.named_modules()``, early ones first. None
-        takes every module without children that has its own parameters, is called once
-        and returns one tensor ``(n_samples, n_channels, ...)``, except the one that
-        returns the logits. The logits are not a candidate; `transform` always adds
-        them.
+        The candidates, names in ``model.named_modules()``, early ones first, without
+        logits. None takes every module without children that has parameters, is called
+        once and returns one tensor ``(n_samples, n_channels, ...)``.
     nu : float, default=0.001
-        Bound on the share of samples outside the description, in (0, 1]. The default
-        is that of ELO; it affects the choice alone, not a detector in later steps.
+        Bound on the share of samples outside the description, in (0, 1]; ELO's default.
     max_samples : int, default=2000
-        Largest number of in-distribution samples, and of given anomalies, drawn for
-        the choice. The time of a description grows with its square.
+        Largest number of in-distribution samples, and of given anomalies, to use.
     pooling : {"mean", "max", "none"}, default="mean"
-        Reduces the axes after the second: to their mean (the paper's), to their
-        largest value, or not at all, with a column for each position.
+        Reduces the axes after the second: mean (the paper's), largest value, or not.
     input_shape : array-like of int, default=None
         Shape of one sample, if X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a private
-        copy.
+        Where to compute; None is the model's own device. Another one takes a copy.
     memory : str or joblib.Memory, default=None
         Cache of the features on disk, as in scikit-learn's Pipeline.
     verbose : bool, default=False
@@ -79,21 +71,15 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         The candidates; without ``layers`` in the order of their calls.
     layers_ : list of str
         The layers that `transform` returns: ``layer_`` and the logits.
-    errors_ : dict of str to float
-        Detection error of each candidate, in [0, 0.5]; lower is better. With generated
-        anomalies the mean over their kinds.
-    aurocs_ : dict of str to float
-        Area under the ROC curve of each candidate, computed likewise; breaks ties.
+    errors_, aurocs_ : dict of str to float
+        Detection error, in [0, 0.5], and AUROC of each candidate, means over the kinds
+        of generated anomalies.
     anomalies_used_ : {"given", "generated"}
         Where the anomalies came from.
-    n_classes_ : int
-        Number of logits of the model.
-    input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
-    n_features_in_ : int
-        Length of the second axis of X.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Column names of X, if it was a data frame.
+    n_classes_, input_shape_ : int and tuple of int
+        Number of logits, and shape of one sample as the model sees it.
+    n_features_in_, feature_names_in_ : int and ndarray of str
+        Length of the second axis of X, and its names if X was a data frame.
 
     See Also
     --------
@@ -103,20 +89,13 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     Notes
     -----
     Cost of `fit`: one forward pass for all candidates over ``max_samples`` samples and
-    one over the anomalies, 5 * ``max_samples`` / 2 if they are generated. The pooled
-    outputs of all candidates are in memory at once. `transform` costs one forward pass.
+    one over the anomalies, 5 * ``max_samples`` / 2 if they are generated; the time of a
+    description grows with the square of its samples. `transform` costs one pass.
 
     Generated are: uniform noise; inputs with Gaussian noise of 1/4 and of 1/2 of the
     data's standard deviation; inputs whose positions come from different inputs; blends
-    of two inputs. Ranges and deviations are those of the channel, or of the column if a
-    sample is a row. On MNIST and CIFAR-10 these chose the layer that Fashion-MNIST
-    chose or one near it; Omniglot on MNIST, and PGD on CIFAR-10, chose later ones. If a
-    certain kind of anomaly is expected, give examples of it.
-
-    Equal errors are decided by the AUROC, then by the order of the layers. The training
-    rows of `NoveltyKFold` hold no anomalies, so in a cross-validation the test rows do
-    not affect the choice. Labels other than +1 and -1, such as classes, are ignored;
-    the classes of a binary problem should not be written so.
+    of two inputs. If a certain kind of anomaly is expected, give examples of it. Equal
+    errors are decided by the AUROC, then by the order of the layers.
 
     References
     ----------
@@ -191,8 +170,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
             The inputs, finite and scaled as in the training of the model.
         y : array-like of shape (n_samples,), default=None
-            +1 for in-distribution samples and -1 for anomalies. With None or other
-            labels all samples are in-distribution, and anomalies are generated.
+            +1 for in-distribution samples and -1 for anomalies. Without these labels
+            all samples are in-distribution.
 
         Returns
         -------
@@ -228,8 +207,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         if self.errors_[self.layer_] >= 0.5:
             warn(
                 f"No layer separates the {self.anomalies_used_} anomalies from the "
-                f"other samples: all detection errors are 0.5. layer_={self.layer_!r} "
-                "is arbitrary. Check that X varies, and give more samples.",
+                f"other samples, so layer_={self.layer_!r} is arbitrary. Check that X "
+                "varies, and give more samples.",
                 UserWarning,
             )
 
@@ -244,9 +223,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         )
         if len(normal) < 2:
             raise ValueError(
-                "X must hold at least 2 in-distribution samples, one to fit on and "
-                f"one to compare; got n_samples={len(normal)}. Give more, "
-                "or name the layer to LayerActivationTransformer."
+                "X must hold at least 2 in-distribution samples, one to fit on and one "
+                f"to compare; got n_samples={len(normal)}."
             )
         return normal, anomalous
 
@@ -299,14 +277,14 @@ class LayerCandidates(LayerActivationTransformer):
 def _check_candidates(layers, found):
     if LOGITS in found:
         raise ValueError(
-            "layers must name candidates other than 'logits', which transform adds "
-            f"to the chosen one; got {brief(layers)}. Leave it out."
+            f"layers must name candidates other than 'logits'; got {brief(layers)}. "
+            "Leave it out: transform adds it."
         )
     if layers is None and not found:
         raise ValueError(
-            "model must have a layer to choose; apart from that of the logits it has "
-            "no module with parameters that is called once and returns a tensor "
-            "(n_samples, n_channels, ...). Name candidates with layers=."
+            "model must have a layer to choose; apart from the logits it has no module "
+            "with parameters that is called once and returns a tensor. Name candidates "
+            "with layers=."
         )
 
 
@@ -337,8 +315,6 @@ def _score_layers(candidates, inputs, half, anomalies, nu):
 
 
 def best_layer(scores):
-    """Return the layer of lowest error, among equals of highest AUROC, then the first.
-
-    ``scores`` maps layers to pairs (error, AUROC).
-    """
+    """Return the layer of lowest error, then of highest AUROC, then the first."""
+    # The AUROC is turned, because min takes the lowest; of equals it takes the first.
     return min(scores, key=lambda layer: (scores[layer][0], -scores[layer][1]))

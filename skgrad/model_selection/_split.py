@@ -19,40 +19,31 @@ _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 class NoveltyKFold(BaseCrossValidator):
     """K folds that train on in-distribution rows alone and test on both kinds.
 
-    A novelty detector must not be fitted on the anomalies that it is tested with, yet
-    every fold needs some. Each fold in turn gives the test rows, its share of both
-    kinds; the in-distribution rows of the other folds are the training rows. The
-    anomalies of the other folds are not used.
+    Each fold in turn gives the test rows, its share of both kinds; the in-distribution
+    rows of the other folds are the training rows. Their anomalies are not used.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds, 2 or more, and no more than there are rows of either kind.
     shuffle : bool, default=False
-        Whether to shuffle the rows before the split. Without it the folds follow the
-        order of the rows.
+        Whether to shuffle the rows before the split.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows; only with ``shuffle=True``.
 
     See Also
     --------
     skgrad.metrics.DetectionScorer : Scores the folds.
-    sklearn.model_selection.StratifiedKFold : Used without groups.
-    sklearn.model_selection.StratifiedGroupKFold : Used with groups.
 
     Notes
     -----
-    Several kinds of anomalies count as one. Set ``shuffle=True`` if they come one after
-    another, so that no fold holds few kinds only.
+    Set ``shuffle=True`` if several kinds of anomalies come one after another.
 
     :class:`sklearn.model_selection.GridSearchCV` with ``refit=True`` fits the best
-    candidate on all rows, anomalies included. The detectors of skgrad leave out rows
-    that y labels -1. Most others, such as :class:`sklearn.ensemble.IsolationForest`,
-    learn from all rows: use ``refit=False`` and fit on in-distribution rows.
+    candidate on all rows. The detectors of skgrad leave out those that y labels -1;
+    most others learn from them: use ``refit=False``.
 
-    Training scores, as in ``return_train_score=True`` or
-    :func:`sklearn.model_selection.learning_curve`, are NaN with a warning, because the
-    training rows hold one kind only.
+    Training scores are NaN with a warning, because training rows hold one kind only.
 
     Examples
     --------
@@ -86,8 +77,7 @@ class NoveltyKFold(BaseCrossValidator):
             raise TypeError(f"shuffle must be True or False; got {shuffle!r}.")
         if random_state is not None and not shuffle:
             raise ValueError(
-                "random_state must be None without shuffle=True, because nothing is "
-                f"drawn; got {random_state!r}. Set shuffle=True, or leave it out."
+                f"random_state must be None without shuffle=True; got {random_state!r}."
             )
         check_random_state(random_state)
         self.n_splits = int(n_splits)
@@ -99,11 +89,7 @@ class NoveltyKFold(BaseCrossValidator):
 
         Parameters
         ----------
-        X : Ignored
-            Not used, present for API consistency by convention.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        groups : Ignored
+        X, y, groups : Ignored
             Not used, present for API consistency by convention.
 
         Returns
@@ -124,24 +110,16 @@ class NoveltyKFold(BaseCrossValidator):
             +1 for in-distribution rows, -1 for anomalies.
         groups : array-like of shape (n_samples,), default=None
             Rows of one group are never on both sides, such as an attacked image and
-            the image it was made from. The shares of both kinds are then kept as well
-            as the groups allow.
+            the image it was made from.
 
         Returns
         -------
         iterator of (ndarray of int, ndarray of int)
             Training rows, all of them in-distribution, and test rows of both kinds.
-
-        Raises
-        ------
-        ValueError
-            If y is not labels +1 and -1, or there are too few rows or groups for each
-            fold to hold both kinds.
         """
         if y is None:
             raise ValueError(
-                "y must be given: +1 for in-distribution rows, -1 for anomalies; got "
-                "None."
+                "y must be +1 for in-distribution rows, -1 for anomalies; got None."
             )
         y = to_array(y, "y")
         y = check_signs(y, y.size, "y", both=True)
@@ -184,9 +162,8 @@ class NoveltyKFold(BaseCrossValidator):
             count = int(np.sum(y == label))
             if count < self.n_splits:
                 raise ValueError(
-                    f"n_splits must be at most the number of {kind} in y, so that "
-                    f"each fold has one; got n_splits={self.n_splits} and {count} "
-                    "of them. Use fewer folds or give more rows."
+                    f"n_splits must be at most the number of {kind} in y; got "
+                    f"n_splits={self.n_splits} and {count} of them."
                 )
 
     def _check_folds(self, y, folds):
@@ -196,7 +173,6 @@ class NoveltyKFold(BaseCrossValidator):
                 if label not in y[test]:
                     raise ValueError(
                         f"groups must let each fold hold both kinds; fold {number} of "
-                        f"n_splits={self.n_splits} has no {kind}, because too few "
-                        "groups hold them. Use fewer folds or finer groups, or try "
-                        "shuffle=True with another random_state."
+                        f"n_splits={self.n_splits} has no {kind}. Use fewer folds or "
+                        "finer groups, or shuffle=True with another random_state."
                     )

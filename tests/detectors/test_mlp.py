@@ -90,7 +90,7 @@ def test_two_samples_are_enough_to_run():
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.zeros(400), "y must hold in-distribution and anomalous samples; got only"),
+        (np.zeros(400), "y must hold two labels; got only"),
         (np.arange(400) % 3, "Only binary classification.*multiclass: y must hold two"),
         (np.linspace(0, 1, 400), "Unknown label type: continuous"),
         (np.zeros(3), "inconsistent numbers of samples"),

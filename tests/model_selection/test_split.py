@@ -151,7 +151,7 @@ def test_groups_are_routed():
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (None, r"y must be given: \+1 for in-distribution rows.* got None"),
+        (None, r"y must be \+1 for in-distribution rows.* got None"),
         ((Y == -1).astype(int), r"y must hold \+1.*np.where\(y == 0, 1, -1\)"),
         (np.ones(34), r"y must label some inputs -1, anomalies; all 34 are \+1"),
         (-np.ones(34), r"y must label some inputs \+1, in-distribution; all 34"),
