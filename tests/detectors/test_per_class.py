@@ -1,5 +1,7 @@
 """Detectors per predicted class: their formulas, classes and blocks of columns."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,8 +19,6 @@ from skgrad import (
     ClassConditionalGaussian,
     PerClassSVDD,
 )
-from skgrad.detectors._blocks import block_names, find_blocks
-from skgrad.detectors._decision import split_rows
 from skgrad.feature_extraction import FeatureArray
 
 NAMES = ["a_0", "a_1", "logits_0", "logits_1"]
@@ -32,27 +32,15 @@ def draw(n_samples=300, seed=0):
     return np.hstack([layer, logits])
 
 
-def fit_rows(n_samples):
-    """Return the rows that a detector with random_state=0 is fitted on."""
-    return split_rows(np.arange(n_samples), 0.2, np.random.RandomState(0))[0]
-
-
-class RecordingSVDD(RecordsFit, PerClassSVDD):
-    """Keeps the rows that it was fitted on, to compute its scores again."""
-
-
-class RecordingPerClass(RecordsFit, ClassConditionalDetector):
-    """Keeps the rows that it was fitted on, to compute its scores again."""
-
-
-class RecordingGaussian(RecordsFit, ClassConditionalGaussian):
-    """Keeps the rows that it was fitted on, to compute its scores again."""
+def recording(detector):
+    """Return a class that keeps the rows that it was fitted on, to score by hand."""
+    return type(detector.__name__, (RecordsFit, detector), {})
 
 
 def test_svdd_by_definition():
     X = draw()
     weights = [3.0, 1.0]
-    detector = RecordingSVDD(
+    detector = recording(PerClassSVDD)(
         nu=0.2, gamma=0.3, blocks=[2, 2], weights=weights, random_state=0
     ).fit(X)
     label = X[:, 2:].argmax(axis=1)
@@ -73,7 +61,7 @@ def test_svdd_by_definition():
 @pytest.mark.parametrize("covariance", ["per_class", "tied", 0.3])
 def test_gaussian_by_definition(covariance):
     X = draw()
-    detector = RecordingGaussian(
+    detector = recording(ClassConditionalGaussian)(
         covariance=covariance, blocks=[2, 2], include_logits=False, random_state=0
     ).fit(X)
     seen, label = detector.seen_[:, :2], detector.seen_[:, 2:].argmax(axis=1)
@@ -136,30 +124,12 @@ def test_block_scores_of_joint_blocks_and_without_logits():
 
 
 @pytest.mark.parametrize(
-    ("names", "blocks", "expected"),
-    [
-        (NAMES, None, ["a", "logits"]),
-        (
-            ["m__a_0", "m__a_1", "m__logits_0", "m__logits_1"],
-            None,
-            ["m__a", "m__logits"],
-        ),
-        (["a_0", "a_0", "logits_0", "logits_1"], None, ["a", "a (2)", "logits"]),
-        (["a_0", "b_0", "logits_0", "logits_1"], [2, 2], ["block 0", "logits"]),
-        (None, [2, 2], ["block 0", "logits"]),
-    ],
-)
-def test_blocks_have_names(names, blocks, expected):
-    assert block_names(*find_blocks(4, names, blocks), names) == expected
-
-
-@pytest.mark.parametrize(
     ("joint", "include_logits", "scaling"),
     [(False, True, "minmax"), (False, False, "minmax"), (True, True, None)],
 )
 def test_any_detector_per_class_by_definition(joint, include_logits, scaling):
     X = draw()
-    detector = RecordingPerClass(
+    detector = recording(ClassConditionalDetector)(
         EllipticEnvelope(random_state=0),
         blocks=[2, 2],
         joint=joint,
@@ -190,7 +160,7 @@ def test_any_detector_per_class_by_definition(joint, include_logits, scaling):
 
 @pytest.mark.parametrize(
     "inner",
-    [KNN(), LODA(n_cuts=10), IsolationForest(n_estimators=10)],
+    [KNN(), LODA(n_cuts=10)],
     ids=lambda d: type(d).__name__,
 )
 def test_detectors_of_every_origin_per_class(inner):
@@ -240,10 +210,10 @@ class TestClasses:
     def test_smallest_class_that_is_modelled(self, make):
         X = np.hstack([draw(), np.full((300, 1), -50.0)])
         X[:30, 4] = 50.0
-        detector = make(blocks=[2, 3], random_state=0)
-        size = np.sum(X[fit_rows(300), 2:].argmax(axis=1) == 2)
+        detector = recording(make)(blocks=[2, 3], random_state=0).fit(X)
+        size = int(np.sum(detector.seen_[:, 2:].argmax(axis=1) == 2))
         for least, modelled in ((size, True), (size + 1, False)):
-            detector.set_params(min_class_size=int(least)).fit(X)
+            detector.set_params(min_class_size=least).fit(X)
             assert (2 in detector.modelled_classes_) == modelled
 
     def test_names_and_widths_agree(self, make):
@@ -254,42 +224,49 @@ class TestClasses:
             assert detector.blocks_ == [slice(0, 2), slice(2, 4)]
             assert_array_equal(detector.score_samples(named), by_width)
 
-    def test_named_columns_in_another_order_raise(self, make):
-        detector = make(random_state=0).fit(FeatureArray(draw(), NAMES))
-        turned = FeatureArray(draw()[:, ::-1], NAMES[::-1])
-        with pytest.raises(ValueError, match="X must have the columns seen by fit"):
-            detector.predict(turned)
 
-    def test_neither_names_nor_widths(self, make):
-        with pytest.raises(
-            ValueError, match=r"blocks must be given.*blocks=\[-1, 10\]"
-        ):
-            make().fit(draw())
+def test_named_columns_in_another_order_raise():
+    detector = PerClassSVDD(random_state=0).fit(FeatureArray(draw(), NAMES))
+    turned = FeatureArray(draw()[:, ::-1], NAMES[::-1])
+    with pytest.raises(ValueError, match="X must have the columns seen by fit"):
+        detector.predict(turned)
+
+
+def fit_named(names, blocks):
+    X = draw()[:, np.arange(len(names or NAMES)) % 4]
+    X = X if names is None else FeatureArray(X, names)
+    return PerClassSVDD(blocks=blocks, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("names", "blocks", "expected"),
+    [
+        (NAMES, None, ["a", "logits"]),
+        ([f"m__{name}" for name in NAMES], None, ["m__a", "m__logits"]),
+        (["a_0", "a_0", "logits_0", "logits_1"], None, ["a", "a (2)", "logits"]),
+        (["a_0", "b_0", "logits_0", "logits_1"], [2, 2], ["block 0", "logits"]),
+        (None, [2, 2], ["block 0", "logits"]),
+    ],
+)
+def test_blocks_have_names(names, blocks, expected):
+    assert fit_named(names, blocks).block_names_ == expected
 
 
 def test_blocks_by_name():
     names = ["conv1.weight", "conv1.bias", "f__conv1_0", "f__conv1_1", "f__logits_00"]
-    names += ["f__logits_01", "f__logits_02", "extra_0"]
-    blocks, logits = find_blocks(8, names, None)
-    assert blocks == [slice(0, 1), slice(1, 2), slice(2, 4), slice(4, 7), slice(7, 8)]
-    assert logits == 3
-
-
-def test_logits_of_two_models_side_by_side_are_two_blocks():
-    one = ["logits_0", "logits_1", "logits_2"]
-    two = ["a__logits_0", "a__logits_1", "b__logits_0", "b__logits_1"]
-    for names in (one + one, two):
-        with pytest.raises(
-            ValueError, match=r"one block of columns logits_0.* it has 2"
-        ):
-            find_blocks(len(names), names, None)
+    detector = fit_named([*names, "f__logits_01", "f__logits_02", "extra_0"], None)
+    ends = pairwise([0, 1, 2, 4, 7, 8])
+    assert detector.blocks_ == [slice(*pair) for pair in ends]
+    assert detector.logits_block_ == 3
 
 
 @pytest.mark.parametrize(
     ("names", "blocks", "message"),
     [
+        (None, None, r"blocks must be given.*blocks=\[-1, 10\]"),
+        (["logits_0", "logits_1"] * 2, None, "one block of columns logits_0.*has 2"),
         (["a_0", "a_1", "b_0", "b_1"], None, "one block of columns logits_0.*it has 0"),
-        (["logits_0", "logits_1", "a", "logits_0"], None, "it has 2 among"),
+        (["a__logits_0", "a__logits_1", "b__logits_0", "b__logits_1"], None, "has 2"),
         (["a", "b", "c", "logits_0"], None, "2 or more logits; got 1"),
         (None, [3], r"add up to the number of columns.*n_features=4.*got \[3\]"),
         (None, [-1, -1], "one of them possibly -1"),
@@ -303,7 +280,7 @@ def test_logits_of_two_models_side_by_side_are_two_blocks():
 )
 def test_blocks_that_do_not_fit(names, blocks, message):
     with pytest.raises(ValueError, match=message):
-        find_blocks(4, names, blocks)
+        fit_named(names, blocks)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1, -1], [0, 0], ["a", "b"], [np.nan, 1]])

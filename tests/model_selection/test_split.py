@@ -7,7 +7,6 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import (
-    GridSearchCV,
     check_cv,
     cross_validate,
     learning_curve,
@@ -103,19 +102,6 @@ def test_cross_validate_fits_on_inliers_and_tests_on_both(data):
     assert result["test_auroc"].min() == 1
     assert [set(y) for y in Recorder.fitted_on] == [{1}] * 3
     assert [len(y) for y in Recorder.fitted_on] == [150] * 3
-
-
-def test_grid_search(data):
-    search = GridSearchCV(
-        IsolationForest(n_estimators=10, random_state=0),
-        {"max_samples": [16, 64]},
-        cv=NoveltyKFold(3),
-        scoring=auroc_scorer,
-        refit=False,
-        error_score="raise",
-    ).fit(*data)
-    assert search.n_splits_ == 3
-    assert search.cv_results_["mean_test_score"].min() > 0.9
 
 
 def test_learning_curve_scores_the_test_rows(data):
