@@ -42,16 +42,8 @@ def did_you_mean(
 ) -> str:
     """Return a sentence of the known names that are near, after a space; or ``""``.
 
-    Parameters
-    ----------
-    name : object
-        What came.
-    known : iterable of str
-        The legal names. Small and capital letters are taken for the same.
-    most : int, default=3
-        How many names are given at most.
-    cutoff : float, default=0.6
-        How near they must be, of 1, as `difflib.get_close_matches` has it.
+    Case is ignored. At most ``most`` names are given, of a similarity of ``cutoff`` or
+    more, as in `difflib.get_close_matches`.
     """
     small = {one.lower(): one for one in known}
     close = get_close_matches(str(name).lower(), small, n=most, cutoff=cutoff)

@@ -6,21 +6,11 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 def unwrap(estimator):
     """Return what scores inside of searches, frozen estimators and ConformalDetector.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted, if it is a search or a ConformalDetector.
-
-    Returns
-    -------
-    estimator
-        The first one inside that is none of these: a pipeline or a plain detector.
+    It is the first one inside that is none of these: a pipeline or a plain detector.
     """
-    while True:
-        inner = _inner(estimator)
-        if inner is None:
-            return estimator
+    while (inner := _inner(estimator)) is not None:
         estimator = inner
+    return estimator
 
 
 def _inner(estimator):
@@ -29,14 +19,10 @@ def _inner(estimator):
         return estimator.best_estimator_
     # FrozenEstimator, a search that is not fitted, and our own wrappers.
     name = getattr(estimator, "_wrapped", None)
-    if name is None and _is_scikit_learn_wrapper(estimator):
+    theirs = ("sklearn.frozen", "sklearn.model_selection")
+    if name is None and type(estimator).__module__.startswith(theirs):
         name = "estimator"
     return getattr(estimator, name, None) if name else None
-
-
-def _is_scikit_learn_wrapper(estimator):
-    module = type(estimator).__module__
-    return module.startswith(("sklearn.frozen", "sklearn.model_selection"))
 
 
 def last_step(estimator):
@@ -66,19 +52,9 @@ def first_steps(estimator):
 def split_pipeline(pipeline, condition):
     """Cut a pipeline behind the last step that meets a condition.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        The pipeline, fitted or not.
-    condition : callable
-        Takes a step, returns True or False. The last step is not asked.
-
-    Returns
-    -------
-    head : Pipeline or None
-        The steps up to and with that one; None if no step meets the condition.
-    tail : Pipeline
-        The steps after it.
+    ``condition`` takes a step and returns True or False; the last step is not asked.
+    Returns the pipelines of the steps up to and with that one, None if no step meets
+    the condition, and of the steps after it.
     """
     steps = [step for _, step in pipeline.steps[:-1]]
     found = [number for number, step in enumerate(steps, 1) if condition(step)]
@@ -90,21 +66,8 @@ def split_pipeline(pipeline, condition):
 def find_step(estimator, kind, before=()):
     """Return the first step of a class, however deep in pipelines and unions.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Where to look.
-    kind : type
-        The class of the step.
-    before : tuple of Pipeline
-        The steps that X has passed already.
-
-    Returns
-    -------
-    step : estimator or None
-        The step; None if there is none.
-    before : tuple of Pipeline
-        What transforms X on its way to the step, in order.
+    Returns the step, None if there is none, and the pipelines that transform X on its
+    way to it, in order: ``before`` holds those that X has passed already.
     """
     estimator = unwrap(estimator)
     if isinstance(estimator, kind):

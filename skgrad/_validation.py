@@ -28,25 +28,10 @@ _NOT_NUMERIC = "USVMm"
 def check_inputs(X: Any, *, name: str = "X") -> Any:
     """Return inputs of a network in a form that can be cut into batches.
 
-    Parameters
-    ----------
-    X : array-like, Tensor or Dataset
-        The inputs. Lists become arrays; nothing else is converted or copied.
-    name : str, default="X"
-        The parameter's name in messages.
-
-    Returns
-    -------
-    array, data frame, Tensor or Dataset
-        Unless it is a Dataset: numeric, not empty, at least two-dimensional.
-
-    Raises
-    ------
-    TypeError
-        If ``X`` holds no samples, or is sparse.
-    ValueError
-        If ``X`` is ragged, not numeric, complex, has no sample or no second axis, an
-        axis of length 0, or is a stream that cannot be read twice.
+    Lists become arrays; nothing else is converted or copied. Unless it is a Dataset,
+    the result is numeric, not empty and at least two-dimensional. Raises TypeError if
+    ``X`` holds no samples or is sparse, ValueError if its values or its shape are not
+    valid, or if it is a stream that cannot be read twice.
     """
     if isinstance(X, Dataset):
         return _check_dataset(X, name)
@@ -258,26 +243,11 @@ def check_within(x: Tensor, low: Tensor, high: Tensor) -> None:
 
 
 def check_matrix(X: Any, *, name: str = "X") -> Any:
-    """Return a feature matrix as scikit-learn takes it.
+    """Return a feature matrix (n_samples, n_features) as scikit-learn takes it.
 
-    Parameters
-    ----------
-    X : array-like, data frame or Tensor
-        The features.
-    name : str, default="X"
-        The parameter's name in messages.
-
-    Returns
-    -------
-    ndarray or data frame of shape (n_samples, n_features)
-        Real numbers, not checked for NaN and infinity.
-
-    Raises
-    ------
-    TypeError
-        If ``X`` is a torch Dataset, sparse, or holds no samples.
-    ValueError
-        If it has another shape, or does not hold real numbers.
+    The result is an ndarray or data frame of real numbers, not checked for NaN and
+    infinity. Raises TypeError if ``X`` is a Dataset, sparse, or holds no samples, else
+    ValueError.
     """
     valid = f"{name} must be a matrix of features, of shape (n_samples, n_features)"
     transformer_hint = (
@@ -324,19 +294,8 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 def to_array(values: Any, name: str) -> np.ndarray:
     """Return values, one or more per sample, as an array.
 
-    Parameters
-    ----------
-    values : array-like or Tensor
-        Labels, scores, groups and the like.
-    name : str
-        The parameter's name in messages.
-
-    Raises
-    ------
-    TypeError
-        If they are a Dataset.
-    ValueError
-        If they are ragged, masked, or a tensor without values.
+    Raises TypeError if they are a Dataset, ValueError if they are ragged, masked, or a
+    tensor without values.
     """
     if isinstance(values, Dataset):  # numpy would iterate over it, perhaps forever
         raise TypeError(
@@ -402,18 +361,9 @@ def check_classes(
 
 
 def check_signs(y: Any, n_samples: int, name: str, *, both: bool = False) -> np.ndarray:
-    """Return labels +1 and -1 as an array (n_samples,), some of them +1.
+    """Return labels +1 (in-distribution) and -1 (anomalies) as an array (n_samples,).
 
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        +1 for in-distribution inputs, -1 for anomalies.
-    n_samples : int
-        How many there must be.
-    name : str
-        The parameter's name in messages.
-    both : bool, default=False
-        Whether some must be -1, too.
+    Some must be +1, and with ``both`` some must be -1 too.
     """
     y = to_array(y, name)
     labels = distinct(y)
@@ -446,16 +396,7 @@ def check_scores(
 ) -> np.ndarray:
     """Return scores as an array of float64 (n_samples,) without NaN.
 
-    Parameters
-    ----------
-    scores : array-like
-        One number per sample.
-    name : str
-        The parameter's name in messages.
-    n_samples : int, default=None
-        How many there must be; None accepts any number.
-    empty : bool, default=False
-        Whether there may be none.
+    ``n_samples`` None accepts any number of them, ``empty`` also none.
     """
     values = to_array(scores, name)
     if n_samples is not None:

@@ -1,7 +1,5 @@
 """The features of a detector as functions of the input that autograd differentiates."""
 
-from functools import partial
-
 import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -16,7 +14,6 @@ from ..feature_extraction import (
     LayerActivationTransformer,
 )
 from ..torch_engine.activations import layer_activations
-from ..torch_engine.cotangents import label_cotangents
 from ..torch_engine.input_gradients import Maps, recorded_cosines, recorded_logits
 from ..torch_engine.model_state import at_least_float32, frozen, unwrap_model
 from ..torch_engine.parameter_gradients import squared_gradient_norms
@@ -129,7 +126,7 @@ def _record_cosines(part, module, x):
 
 
 def _record_gradient_norms(part, module, x):
-    cotangents = partial(label_cotangents, **part._design(part.n_classes_))
+    cotangents = part._cotangents(part.n_classes_)
     # Frozen again, because the norms need parameters that require gradients.
     with frozen(module, parameter_gradients=True):
         norms = squared_gradient_norms(

@@ -31,14 +31,13 @@ class LayerActivationTransformer(BaseModelTransformer):
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or array-like of str, default=None
-        Layer names, as in ``model.named_modules()``. ``"logits"`` is the output of the
-        model; detectors that use the predicted class need it. ``"penultimate"`` is the
-        input of the last layer, which returns the logits. Both come before layers of
-        the same name. None takes four convolutions or linear layers, spread evenly
-        over the depth of the network, and the logits.
+        Names in ``model.named_modules()``, "logits" (the output of the model, which
+        detectors that use the predicted class need) or "penultimate" (the input of the
+        layer that returns the logits, else the output of the last layer with
+        parameters). None takes four convolutions or linear layers, spread evenly over
+        the depth of the network, and the logits.
     pooling : {"mean", "max", "none"}, default="mean"
         What becomes of the axes after the second: their mean (as in the paper), their
         largest value, or a column for each position.
@@ -47,8 +46,7 @@ class LayerActivationTransformer(BaseModelTransformer):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     memory : str or joblib.Memory, default=None
         Cache of the features on disk, as in scikit-learn's Pipeline.
     verbose : bool or int, default=False
@@ -75,14 +73,11 @@ class LayerActivationTransformer(BaseModelTransformer):
     Notes
     -----
     Cost: one forward pass per batch, up to the deepest of the layers. Outputs are
-    pooled on the device. ``batch_size`` changes them by rounding only, some 1e-6 of
-    their size in float32.
+    pooled on the device. ``batch_size`` changes them by rounding only.
 
     Columns are named ``<layer>_<index>``, zero-padded. The second axis is taken for
     that of the channels: for a layer that puts channels last, such as those of a
-    transformer, use ``pooling="none"`` or name a layer after its pooling. In a model
-    without a last layer that returns the logits, ``"penultimate"`` is the output of
-    the last layer with parameters.
+    transformer, use ``pooling="none"`` or name a layer after its pooling.
 
     References
     ----------
@@ -144,14 +139,12 @@ class LayerActivationTransformer(BaseModelTransformer):
         return torch.cat(self._activations(module, batch, self.layers_), dim=1)
 
     def _find_layers(self, module, batch):
-        """Return the names of the layers."""
         if self.layers is None:
             found = spread_layers(module, batch, N_SPREAD)
             if not found and isinstance(module, torch.jit.ScriptModule):
                 warn(
-                    "model was traced or scripted by torch.jit, so that its layers "
-                    "cannot be watched: the features are its logits alone. Give the "
-                    "module that it was made of.",
+                    "model was made by torch.jit, which hides its layers: the features "
+                    "are its logits alone. Give the module that it was made of.",
                     UserWarning,
                 )
             # Last, where detectors look for logits in columns without names.

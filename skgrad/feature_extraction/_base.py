@@ -51,9 +51,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     def fit(self, X, y=None):
         """Check the model and the inputs, and name the features.
 
-        The model sees the first two samples, which give the shapes. The values of the
-        others are checked by `transform`. Call fit again after changing the model:
-        with ``memory``, features are stored under the weights that fit saw.
+        The model sees the first two samples, which give the shapes; `transform` checks
+        the others. Call fit again after changing the model: with ``memory``, features
+        are stored under the weights that fit saw.
 
         Parameters
         ----------
@@ -94,8 +94,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
-            The inputs, finite and scaled as in the training of the model. With
-            ``memory`` a Dataset is read as a whole, because it has no hash.
+            The inputs, as in `fit`. With ``memory`` a Dataset is read as a whole.
 
         Returns
         -------
@@ -167,8 +166,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Only checked against the names seen by `fit`; the names come from the
-            model.
+            Only checked against the names seen by `fit`.
 
         Returns
         -------

@@ -37,16 +37,14 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     label : str or array-like of shape (n_classes,), default="all"
         The label y:
 
         - "all": ones, which no input had in training (as in the paper);
-        - "none": zeros;
-        - "uniform": 1 / n_classes everywhere;
-        - "predicted": one for the predicted class, zero for all others;
-        - "complement": zero for the predicted class, one for all others;
+        - "none": zeros, and "uniform": 1 / n_classes everywhere;
+        - "predicted": one for the predicted class alone, and "complement": for all
+          others;
         - "each": one for a single class, for each class in turn, which gives as many
           columns per parameter (Oberdiek et al.);
         - an array of numbers in [0, 1].
@@ -62,8 +60,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     batch_size : int, default=128
         Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     memory : str or joblib.Memory, default=None
         Cache of the features on disk, as in scikit-learn's Pipeline.
     verbose : bool or int, default=False
@@ -96,9 +93,9 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     for linear, convolution, normalisation, embedding, PReLU and attention layers, nor
     for parameters that are added to, multiplied with or expanded along a batch. A
     parameter that enters the logits in another way, or in two ways, goes through
-    autograd one sample at a time, which then is the cost: see ``routes_``. A model in
-    which values may decide on the order of samples costs one more backward pass per
-    loss, to check the order. ``batch_size`` changes norms by rounding only.
+    autograd one sample at a time, which then is the cost: see ``routes_``. Where values
+    may decide on the order of samples, checking the order costs one more backward pass
+    per loss. ``batch_size`` changes norms by rounding only.
 
     The columns have the names and the order of ``model.named_parameters()``. A
     parameter shared between layers is one column, with the norm of its whole gradient.
@@ -169,9 +166,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         self.routes_ = {name: ways.get(name, "autograd") for name in names}
         if self._each_class():
             width = len(str(n_classes - 1))
-            names = [
-                f"{n}_class_{c:0{width}d}" for c in range(n_classes) for n in names
-            ]
+            classes = [f"class_{c:0{width}d}" for c in range(n_classes)]
+            names = [f"{name}_{which}" for which in classes for name in names]
         return np.asarray(names, dtype=object)
 
     def _features(self, module, batch, n_classes):
@@ -186,11 +182,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         return norms.clamp_min(_SMALLEST).log() if self.log else norms
 
     def _cotangents(self, n_classes):
-        """Return the function that differentiates the loss at the logits."""
-        return partial(label_cotangents, **self._design(n_classes))
-
-    def _design(self, n_classes):
-        """Return label and loss, checked."""
+        """Check the label; return the function that differentiates the loss."""
         label = self.label
         if not isinstance(label, str):
             label = label.tolist() if hasattr(label, "tolist") else list(label)
@@ -202,7 +194,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
                 "numbers in [0, 1], one per class of the model; got "
                 f"{brief(self.label)}."
             )
-        return {"label": label, "loss": self.loss}
+        return partial(label_cotangents, label=label, loss=self.loss)
 
     def _each_class(self):
         return isinstance(self.label, str) and self.label == "each"

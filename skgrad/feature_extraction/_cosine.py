@@ -30,8 +30,7 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     Parameters
     ----------
     model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits ``(n_samples, n_classes)``. It is never
-        changed.
+        A classifier that returns logits (n_samples, n_classes). It is never changed.
     output : {"statistics", "upper", "matrix"}, default="statistics"
         What to return:
 
@@ -48,9 +47,8 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         that order (Table 3 of the paper: 5 of 100 suffice). None compares all classes,
         in the order of the logits.
     channel_reduction : {"max"}, default=None
-        Take the maximum of each map over the channels, the first axis of a sample,
-        before comparing, as the authors' published code does. None compares whole
-        maps (as in the paper).
+        Compare the maxima of the maps over the channels, the first axis of a sample,
+        as the authors' published code does, or whole maps (None, as in the paper).
     logit_scale : float, default=None
         Multiply the logits of each input by ``logit_scale / max|z|`` first, as the
         authors' published code can do with 10; the maximum takes part in the
@@ -58,11 +56,9 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
-        Samples per pass. Smaller groups are taken where maps and matrices of all
-        classes would need more than half a gigabyte in float32.
+        Samples per pass.
     device : str or torch.device, default=None
-        Where to compute; None is the model's own device. Another one works on a
-        private copy.
+        Where to compute; None is the model's own device.
     memory : str or joblib.Memory, default=None
         Cache of the features on disk, as in scikit-learn's Pipeline.
     verbose : bool or int, default=False
@@ -89,7 +85,8 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     Cost: one forward pass per batch and, for each class compared, one backward pass to
     the input, which is about another forward pass (one less for all of up to 32 classes
     without ``logit_scale``). No gradient of a parameter is computed. On a GPU the
-    backward passes of several classes run as one.
+    backward passes of several classes run as one. Groups smaller than ``batch_size``
+    are taken where maps and matrices would need more than 0.5 GB in float32.
 
     The paper computes each gradient from the loss; where the softmax saturates, that
     of the predicted class vanishes in float32. Here each is computed up to a positive
@@ -164,9 +161,8 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
             )
         if self.channel_reduction is not None and batch.ndim < 3:
             raise ValueError(
-                "channel_reduction needs inputs with channels, such as (n_channels, "
-                f"height, width) or (n_channels, length); got samples of shape "
-                f"{tuple(batch.shape[1:])}. Use channel_reduction=None."
+                "channel_reduction needs samples with channels, such as (n_channels, "
+                f"height, width); got shape {tuple(batch.shape[1:])}. Use None."
             )
         n_maps = self.top_n or n_classes
         if self.output != "statistics":
@@ -174,12 +170,10 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         # Of two classes there is no pair without the predicted one.
         if n_maps < 3:
             raise ValueError(
-                "output='statistics' needs 3 or more classes, because it compares "
-                f"classes that were not predicted; got {n_maps} "
+                f"output='statistics' needs 3 or more classes; got {n_maps} "
                 f"{'as top_n' if self.top_n else 'in this model'}. Use output='upper'."
             )
-        # The two sets of Sec. 4.2.3: the pairs without the predicted class, and those
-        # with it.
+        # The pairs without the predicted class, and those with it (Sec. 4.2.3).
         sets = ("others", "predicted")
         names = [f"{which}_{name}" for which in sets for name in STATISTICS]
         return np.asarray(names, dtype=object)
@@ -196,8 +190,9 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
 
     def _features(self, module, batch, n_classes):
         maps = Maps(self.sign, self.top_n, self.channel_reduction, self.logit_scale)
-        summary = self._summarize
-        return summarized_cosines(module, batch, maps, summary, n_classes=n_classes)
+        return summarized_cosines(
+            module, batch, maps, self._summarize, n_classes=n_classes
+        )
 
     def _summarize(self, matrices, predicted):
         if self.output == "statistics":
