@@ -116,7 +116,7 @@ def label_asinh_axis(ax):
     ticks = _TICKS[step if step > 1 else 0 :: step]
     ticks = np.concatenate([-ticks[::-1], [0], ticks])
     if max(-low, high) < 3:  # the scale is about linear
-        ticks = MaxNLocator(5).tick_values(low, high)
+        ticks = np.array(MaxNLocator(5).tick_values(low, high))
     ticks = ticks[(low <= ticks) & (ticks <= high)]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
