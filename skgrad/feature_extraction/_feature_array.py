@@ -8,11 +8,10 @@ import numpy as np
 class FeatureArray(np.ndarray):
     """A feature matrix with column names, otherwise an ordinary numpy array.
 
-    The transformers return it, so that a detector after them finds the logits by
-    name. Copies and selected rows keep the names, and
-    joining matrices side by side, as `numpy.hstack` and
-    :class:`sklearn.pipeline.FeatureUnion` do, joins them. Everything else that is
-    computed from it has none, because the columns may no longer be the same.
+    The transformers return it, so that a detector after them finds the logits by name.
+    Copies and selected rows keep the names, and `numpy.hstack` and
+    :class:`sklearn.pipeline.FeatureUnion` join them. Everything else that is computed
+    from it has none, because the columns may no longer be the same.
 
     Parameters
     ----------
@@ -97,8 +96,8 @@ class FeatureArray(np.ndarray):
 
     def __array_function__(self, func, types, args, kwargs):
         result = super().__array_function__(func, types, args, kwargs)
-        side_by_side = func is np.concatenate and _axis(args, kwargs) in (1, -1)
-        if side_by_side or func is np.hstack:
+        axis = args[1] if len(args) > 1 else kwargs.get("axis", 0)
+        if func is np.hstack or (func is np.concatenate and axis in (1, -1)):
             names: list = [getattr(part, "feature_names", None) for part in args[0]]
             if all(name is not None for name in names):
                 return FeatureArray(result, list(chain(*names)))
@@ -112,10 +111,6 @@ def _selects_rows(key):
     columns = key[1] if len(key) == 2 else None
     everything = isinstance(columns, slice) and columns == slice(None)
     return columns is Ellipsis or everything
-
-
-def _axis(args, kwargs):
-    return args[1] if len(args) > 1 else kwargs.get("axis", 0)
 
 
 def in_container_of(template, values):

@@ -47,8 +47,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         deep : bool, default=True
-            Without effect: a skorch net as ``model`` keeps its parameters to itself,
-            so that setting one cannot change the user's net.
+            Without effect: setting a parameter of a skorch net would change it.
 
         Returns
         -------
@@ -104,17 +103,16 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
                 f"X has {shape[0]} features, but {type(self).__name__} is expecting "
                 f"{rows[0]} features as input."
             )
-        valid = (
-            f"X must hold samples of shape {self.input_shape_}, as those seen by fit"
-        )
-        if takes_rows:
-            valid += f", or rows of {rows[0]} values"
         hint = "" if takes_rows else " To give rows, set input_shape=."
         if shape == self.input_shape_[1:]:
             hint = " A single sample x is x[None]."
         elif shape == (*self.input_shape_[1:], self.input_shape_[0]):
             hint = " Put the channels first: np.moveaxis(X, -1, 1)."
-        raise ValueError(f"{valid}; got samples of shape {shape}.{hint}")
+        raise ValueError(
+            f"X must hold samples of shape {self.input_shape_}, as those seen by fit"
+            f"{f', or rows of {rows[0]} values' if takes_rows else ''}; got samples of "
+            f"shape {shape}.{hint}"
+        )
 
     def _remember_width(self, X):
         """Set what validate_data sets, for inputs that have no column names."""

@@ -23,11 +23,6 @@ class PortableModel:
     arrays, and both hash by content. Unpickling gives the module back, on the CPU if
     its device is not there. Of a skorch net only the module travels: a transformer
     needs no optimizer, history or callbacks, and they would change the hash.
-
-    Parameters
-    ----------
-    model : torch.nn.Module or fitted skorch net
-        The model. Not copied until it is pickled.
     """
 
     # While one is being pickled, the next estimator around the same model finds it,
@@ -50,9 +45,9 @@ class PortableModel:
         for name, part in module.named_modules():
             if is_parametrized(part):
                 raise TypeError(
-                    "model cannot be pickled or hashed: torch cannot do it for layers "
-                    f"with parametrizations, and {name or 'the model'!r} has some. "
-                    "Apply torch.nn.utils.parametrize.remove_parametrizations first."
+                    "model cannot be pickled or hashed with parametrizations, which "
+                    f"{name or 'the model'!r} has. Apply "
+                    "torch.nn.utils.parametrize.remove_parametrizations first."
                 )
         with lock_of(module):  # not while another thread has it in evaluation mode
             tensors = {id(tensor): tensor for tensor in _tensors_of(module)}

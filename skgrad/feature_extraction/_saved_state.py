@@ -15,10 +15,7 @@ _LOADING: ContextVar = ContextVar("loading", default=None)
 
 
 class SavedStateMixin:
-    """Mixin of estimators whose state in a file differs from that in a pickle.
-
-    It comes before a class with ``__getstate__`` and ``__setstate__``.
-    """
+    """Mixin, before BaseEstimator, of estimators with another state in a file."""
 
     def _to_saved(self, state, networks):
         """Return the state for a file; `networks` identifies networks left out."""
@@ -59,13 +56,7 @@ class LeftOutNetworks:
 
 
 class GivenNetworks:
-    """The networks that are given for those that a file leaves out.
-
-    Parameters
-    ----------
-    models : list of torch.nn.Module or fitted skorch net
-        The networks, in any order.
-    """
+    """The networks, in any order, that are given for those that a file leaves out."""
 
     def __init__(self, models):
         self._given = [(network_identity(unwrap_model(m)), m) for m in models]
@@ -79,14 +70,10 @@ class GivenNetworks:
                 return model
         given = [_describe(identity) for identity, _ in self._given]
         but = ", but other weights or layers" if _describe(wanted) in given else ""
-        hint = (
-            "Load the weights that it had then, or fit a detector on this network."
-            if given
-            else "Pass it as model=."
-        )
+        hint = "Load the weights that it had then" if given else "Pass it as model="
         raise ValueError(
             "model must be the network that the detector was fitted on, "
-            f"{_describe(wanted)}; got {' and '.join(given) or None}{but}. {hint}"
+            f"{_describe(wanted)}; got {' and '.join(given) or None}{but}. {hint}."
         )
 
 
