@@ -11,7 +11,7 @@ from networks import AnyWidth
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from skorch import NeuralNetClassifier
 from test_common import ESTIMATORS
@@ -124,19 +124,6 @@ def test_weights_changed_between_parallel_calls_are_seen(tmp_path):
 
 
 # Searches
-
-
-@every(DETECTORS)
-def test_cross_validate(estimator):
-    scores = cross_validate(
-        seeded(estimator),
-        X,
-        Y,
-        cv=NoveltyKFold(3),
-        scoring=auroc_scorer,
-        error_score="raise",
-    )
-    assert np.isfinite(scores["test_score"]).all()
 
 
 @every(AROUND_MODELS)
