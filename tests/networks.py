@@ -149,6 +149,12 @@ def images(n_samples, shape, *, seed=0):
     return torch.rand(n_samples, *shape, generator=generator).numpy()
 
 
+def lenet_and_images(n_samples, dtype=torch.float64):
+    """Make LeNet in evaluation mode, and images for it."""
+    x = torch.from_numpy(images(n_samples, (1, 28, 28))).to(dtype)
+    return seeded(LeNet, dtype=dtype).eval(), x
+
+
 class Readout(nn.Sequential):
     """Layers in a row, whose output is summed up to three logits."""
 
@@ -161,12 +167,19 @@ class Readout(nn.Sequential):
 
 
 class Between(nn.Module):
-    """A linear layer and a head; what happens between them is for others to say."""
+    """A linear layer "step", a "head", more parts, and a forward pass through them."""
 
-    def __init__(self):
+    def __init__(self, forward, **parts):
         super().__init__()
         self.step = nn.Linear(4, 4)
         self.head = nn.Linear(4, 3)
+        self.run = forward
+        for name, part in parts.items():
+            is_module = isinstance(part, nn.Module)
+            setattr(self, name, part if is_module else nn.Parameter(part))
+
+    def forward(self, x):
+        return self.run(self, x)
 
 
 def gradient_norms(module, x, cotangents, routes=None):

@@ -32,20 +32,6 @@ LINEAR = dict.fromkeys(STEP, "linear") | HEAD
 AUTOGRAD = dict.fromkeys(STEP, "autograd") | HEAD
 
 
-class Net(Between):
-    """A linear layer "step", a "head", more parts, and a forward pass."""
-
-    def __init__(self, forward, **parts):
-        super().__init__()
-        self.run = forward
-        for name, part in parts.items():
-            is_module = isinstance(part, nn.Module)
-            setattr(self, name, part if is_module else nn.Parameter(part))
-
-    def forward(self, x):
-        return self.run(self, x)
-
-
 def randn(*shape):
     generator = torch.Generator().manual_seed(0)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -60,7 +46,7 @@ def norms_routed_by(module, probe, x):
 
 def check_routed(forward, probe, x):
     """Compare norms with routes of other samples to autograd sample by sample."""
-    net = seeded(partial(Net, forward), dtype=torch.float64)
+    net = seeded(partial(Between, forward), dtype=torch.float64)
     norms, routes = norms_routed_by(net, probe, x)
     assert len(routes) == 4
     assert_allclose(norms, looped_norms(net, x), rtol=1e-9)
@@ -94,7 +80,7 @@ def backwards(net, x):
 )
 @pytest.mark.parametrize("n_samples", [1, 2, 3, 5])
 def test_axis_of_the_samples(turn, routes, n_samples):
-    net = seeded(lambda: Net(lambda net, x: net.head(turn(net, x).mean(dim=1))))
+    net = seeded(lambda: Between(lambda net, x: net.head(turn(net, x).mean(dim=1))))
     # As many steps as samples, so that the axes do not differ in length.
     x = randn(n_samples, 5, 4)
     check_against_loop(net, x, routes)
@@ -144,7 +130,9 @@ def test_order_that_samples_without_gradient_hide():
     probe = randn(3, 4)
     # The middle of three stays in place, and has the only gradient.
     probe[:, 0] = torch.tensor([-1.0, 1.0, -1.0])
-    assert set(norms_routed_by(Net(forward).double(), probe, probe)[1]) == {"head.bias"}
+    assert set(norms_routed_by(Between(forward).double(), probe, probe)[1]) == {
+        "head.bias"
+    }
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -163,7 +151,7 @@ def test_order_is_checked_for_every_loss():
         last = net.step(x[order])[order.argsort(), :1] - 200
         return torch.cat([x[:, :2], last], dim=1)
 
-    net, x = seeded(partial(Net, forward), dtype=torch.float64), randn(4, 4)
+    net, x = seeded(partial(Between, forward), dtype=torch.float64), randn(4, 4)
     x[2, 0] = x[3, :2] = 0
     each = partial(label_cotangents, label="each", loss="bce")
     with frozen(net, parameter_gradients=True):
@@ -231,7 +219,7 @@ def mapped(net, x):
     ],
 )
 def test_routes_of_unusual_models(forward, parts, routes):
-    net = seeded(partial(Net, forward, **parts))
+    net = seeded(partial(Between, forward, **parts))
     check_against_loop(net, randn(4, 4), routes, dtypes=[torch.float64])
 
 
@@ -334,7 +322,9 @@ def test_frames_of_films_as_samples_of_a_convolution():
         y = net.norm(net.conv(x.flatten(0, 1))).tanh().mean(dim=(2, 3))
         return net.head(net.step(y.unflatten(0, x.shape[:2]).mean(dim=1)))
 
-    net = seeded(partial(Net, forward, conv=nn.Conv2d(1, 4, 3), norm=nn.BatchNorm2d(4)))
+    net = seeded(
+        partial(Between, forward, conv=nn.Conv2d(1, 4, 3), norm=nn.BatchNorm2d(4))
+    )
     # The gradient of a convolution is no sum over rows that are kept apart.
     routes = LINEAR | {"conv.weight": "autograd", "conv.bias": "autograd"}
     routes |= {"norm.weight": "batch_norm", "norm.bias": "batch_norm"}
@@ -348,4 +338,4 @@ def test_memory_that_runs_out():
         return net.head(net.step(x).tanh())
 
     with pytest.raises(torch.OutOfMemoryError):
-        routes_of(Net(forward), torch.rand(3, 4))
+        routes_of(Between(forward), torch.rand(3, 4))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import AnyWidth, BatchNormNet, LeNet, images, seeded
+from networks import AnyWidth, BatchNormNet, LeNet, images, lenet_and_images, seeded
 from numpy.testing import assert_allclose
 from torch import nn
 
@@ -16,6 +16,11 @@ from skgrad.torch_engine.head import (
     resolve_penultimate,
 )
 from skgrad.torch_engine.model_state import frozen
+
+
+def found(net, x):
+    with frozen(net):
+        return find_head(net, x)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,7 @@ def test_layers_of_remade_weights(remake, bias):
 
 
 def test_penultimate_is_what_the_head_takes():
-    net = seeded(LeNet, dtype=torch.float64)
-    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    net, x = lenet_and_images(3)
     with frozen(net):
         features, logits = layer_activations(
             net, x, ["penultimate", "logits"], pooling="mean", head="fc3"
@@ -69,8 +73,7 @@ def test_all_layers_with_weights():
 
 @pytest.mark.parametrize("layer", ["conv1", "penultimate", "logits"])
 def test_gradient_of_a_layer_by_finite_differences(layer):
-    net = seeded(LeNet, dtype=torch.float64)
-    x = torch.from_numpy(images(2, (1, 28, 28))).double()
+    net, x = lenet_and_images(2)
     towards = torch.from_numpy(images(2, (1, 28, 28), seed=1)).double() - 0.5
 
     def objective(features):
@@ -99,11 +102,6 @@ def test_layer_out_of_reach_of_autograd():
         layer_input_gradient(
             net, torch.ones(2, 4), "0", lambda f: f.sum(dim=1), pooling="mean"
         )
-
-
-def found(net, x):
-    with frozen(net):
-        return find_head(net, x)
 
 
 class Reversed(nn.Module):

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidth, LeNet, images, seeded
+from networks import AnyWidth, LeNet, images, lenet_and_images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -150,8 +150,7 @@ def by_jacobian(module, x):
 
 @pytest.mark.parametrize("sign", [True, False])
 def test_top_classes_are_those_of_the_whole_matrix(sign):
-    net = seeded(LeNet, dtype=torch.float64)
-    x = torch.from_numpy(images(4, (1, 28, 28))).double()
+    net, x = lenet_and_images(4)
     whole, predicted = cosines_of(net, x, Maps(sign=sign))
     top, first = cosines_of(net, x, Maps(sign=sign, top_n=3))
     order = net(x).argsort(dim=1, descending=True)[:, :3].numpy()
@@ -171,8 +170,7 @@ def test_rescaled_logits_against_a_network_that_rescales():
             z = self.inner(x)
             return 10 * z / z.abs().amax(dim=1, keepdim=True)
 
-    net = seeded(LeNet, dtype=torch.float64)
-    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    net, x = lenet_and_images(3)
     scaled = matrices_of(net, x, sign=False, logit_scale=10.0)
     assert_allclose(scaled, matrices_of(Rescaled(net), x, sign=False), atol=1e-9)
     assert abs(scaled - matrices_of(net, x, sign=False)).max() > 1e-3
@@ -183,8 +181,7 @@ def test_rescaled_logits_against_a_network_that_rescales():
 )
 def test_groups_of_samples_that_memory_holds(top_n, held, largest):
     # With 4 maps of 784 entries a sample takes 6,368 entries.
-    net = seeded(LeNet, dtype=torch.float64)
-    x = torch.from_numpy(images(5, (1, 28, 28))).double()
+    net, x = lenet_and_images(5)
     maps, sizes = Maps(sign=False, top_n=top_n), []
     whole, _ = cosines_of(net, x, maps)
     net.register_forward_hook(lambda *args: sizes.append(len(args[2])))
@@ -199,8 +196,7 @@ def test_groups_of_samples_that_memory_holds(top_n, held, largest):
 
 
 def test_vectorized_backward_passes_give_the_same():
-    net = seeded(LeNet, dtype=torch.float64)
-    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    net, x = lenet_and_images(3)
     for maps in (Maps(), Maps(sign=False, top_n=4, logit_scale=10.0)):
         looped, _ = cosines_of(net, x, maps, vectorized=False)
         assert_allclose(cosines_of(net, x, maps, vectorized=True)[0], looped, atol=1e-9)

@@ -48,6 +48,7 @@ def test_frozen_restores_what_it_and_the_model_change():
         assert all(p.requires_grad for p in net.parameters())
         net(torch.rand(2, 2, 4, 4))
         net.norm.running_mean += 1
+        torch.rand(3)
         net.calls = torch.ones((), dtype=torch.long)
     assert [part.training for part in net.modules()] == modes
     assert not net.head.bias.requires_grad
@@ -124,16 +125,6 @@ def test_unknown_device_is_rejected(device):
         check_device(device)
     # Of a backend that torch knows and has not, it writes pages.
     assert len(str(caught.value)) < 500
-
-
-@pytest.mark.parametrize("parameter_gradients", [False, True])
-def test_frozen_restores_the_generator_only_if_it_moved(parameter_gradients):
-    net = nn.Linear(2, 2)
-    before = torch.get_rng_state()
-    with frozen(net, parameter_gradients=parameter_gradients):
-        drawn = torch.rand(3)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(torch.rand(3), drawn)
 
 
 def test_seeding_is_undone_and_waits_for_other_threads():

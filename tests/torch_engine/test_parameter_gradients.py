@@ -7,11 +7,11 @@ import pytest
 import torch
 from networks import (
     Between,
-    LeNet,
     Readout,
     check_against_loop,
     gradient_norms,
     images,
+    lenet_and_images,
     looped_norms,
     routes_of,
     seeded,
@@ -62,28 +62,17 @@ def test_linear_net_by_hand():
 
 @pytest.mark.parametrize("label", ["all", torch.linspace(0, 1, 10).tolist()])
 def test_lenet_against_definition(label):
-    net = seeded(LeNet, dtype=torch.float64).eval()
-    x = torch.from_numpy(images(5, (1, 28, 28))).double()
-    entries = {"all": torch.ones(10), "none": torch.zeros(10)}
-    target = entries[label] if isinstance(label, str) else torch.tensor(label)
+    net, x = lenet_and_images(5)
+    target = torch.ones(10) if label == "all" else torch.tensor(label)
     assert set(routes_of(net, x).values()) == {"conv2d", "linear"}
     exact = by_definition(net, x, target.double())
     assert_allclose(norms_of(net, x, label), exact, rtol=1e-9)
     assert_allclose(looped_norms(net, x, label), exact, rtol=1e-9)
-
-
-def test_float32_lenet_against_float64():
-    net = seeded(LeNet).eval()
-    x = torch.from_numpy(images(3, (1, 28, 28)))
-    exact = by_definition(
-        seeded(LeNet, dtype=torch.float64), x.double(), torch.ones(10).double()
-    )
-    assert_allclose(norms_of(net, x), exact, rtol=1e-4)
+    assert_allclose(norms_of(net.float(), x.float(), label), exact, rtol=1e-4)
 
 
 def test_several_losses_share_a_forward_pass():
-    net = seeded(LeNet, dtype=torch.float64).eval()
-    x = torch.from_numpy(images(3, (1, 28, 28))).double()
+    net, x = lenet_and_images(3)
     forward, backward = [], []
     net.register_forward_pre_hook(lambda *_: forward.append(1))
     net.fc3.register_full_backward_hook(lambda *_: backward.append(1))
@@ -101,71 +90,44 @@ def test_several_losses_share_a_forward_pass():
 
 
 def test_gradients_that_shrink_on_the_way_do_not_underflow():
-    class Net(nn.Module):
-        """A convolution far below the logits: its gradient is 1e-25 of theirs."""
-
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(1, 4, 3, padding=1)
-            self.head = nn.Linear(4, 2)
-
-        def forward(self, x):
-            return self.head(1e-25 * self.conv(x).mean(dim=(2, 3)))
-
-    x = torch.from_numpy(images(3, (1, 6, 6)))
-    exact = looped_norms(seeded(Net).double(), x.double())
+    make = partial(Between, lambda net, x: net.head(1e-25 * net.step(x)))
+    x = torch.rand(3, 4)
+    exact = looped_norms(seeded(make).double(), x.double())
     assert (exact[:, 0] < 1e-45).all()
-    assert_allclose(norms_of(seeded(Net), x), exact, rtol=1e-4)
+    assert_allclose(norms_of(seeded(make), x), exact, rtol=1e-4)
 
 
 def test_unused_and_frozen_parameters():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.used = nn.Linear(2, 3)
-            self.unused = nn.Parameter(torch.ones(4))
-            self.never_called = nn.Linear(2, 3)
-            self.used.bias.requires_grad_(False)
-
-        def forward(self, x):
-            return self.used(x)
-
-    net = seeded(Net)
-    norms = norms_of(net, torch.ones(2, 2))
+    # The linear layer "step" is never called.
+    net = Between(lambda net, x: net.head(x), unused=torch.ones(4))
+    net.head.bias.requires_grad_(False)
+    norms = norms_of(net, torch.ones(2, 4))
     named = dict(zip(gradient_parameters(net), norms.T, strict=True))
-    assert (named["used.bias"] > 0).all()
-    for name in ("unused", "never_called.weight", "never_called.bias"):
+    assert (named["head.bias"] > 0).all()
+    for name in ("unused", "step.weight", "step.bias"):
         assert (named[name] == 0).all()
-    assert not net.used.bias.requires_grad
+    assert not net.head.bias.requires_grad
 
 
 def test_shared_weight_is_one_parameter_with_its_whole_gradient():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.Linear(3, 3, bias=False)
-            self.second = nn.Linear(3, 3, bias=False)
-            self.second.weight = self.first.weight
+    def forward(net, x):
+        return net.head(net.twin(net.step(x).tanh()))
 
-        def forward(self, x):
-            return self.second(torch.tanh(self.first(x)))
-
-    net = seeded(Net, dtype=torch.float64)
-    x = torch.rand(4, 3, dtype=torch.float64)
-    check_against_loop(net, x, {"first.weight": "autograd"})
-    assert_allclose(
-        norms_of(net, x), by_definition(net, x, torch.ones(3).double()), rtol=1e-9
-    )
+    net = Between(forward, twin=nn.Linear(4, 4, bias=False)).double()
+    net.twin.weight = net.step.weight
+    x = torch.rand(4, 4).double()
+    check_against_loop(net, x, ["step.bias", "head.weight", "head.bias"])
+    exact = by_definition(net, x, torch.ones(3).double())
+    assert_allclose(norms_of(net, x), exact, rtol=1e-9)
 
 
 def test_layer_called_twice_and_weight_in_a_product():
-    class Net(Between):
-        def forward(self, x):
-            hidden = self.step(self.step(x).tanh()).tanh()
-            # A second use of the weight of the head, which no rule knows.
-            return self.head(hidden) + x @ self.head.weight.T
+    def forward(net, x):
+        hidden = net.step(net.step(x).tanh()).tanh()
+        # A second use of the weight of the head, which no rule knows.
+        return net.head(hidden) + x @ net.head.weight.T
 
-    check_against_loop(seeded(Net), torch.rand(4, 4), ["head.bias"])
+    check_against_loop(Between(forward), torch.rand(4, 4), ["head.bias"])
 
 
 def test_parametrized_layer():
@@ -177,56 +139,36 @@ def test_parametrized_layer():
     check_against_loop(seeded(make), torch.rand(4, 4), ruled)
 
 
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.gru = nn.GRU(2, 3, batch_first=True)
-        self.mix = nn.Parameter(torch.rand(3, 3))
-        self.kernel = nn.Parameter(torch.rand(2, 1, 3))
-        self.head = nn.Linear(2, 3)
-
-    def forward(self, x):
-        y = self.gru(x)[1][0] @ self.mix
-        maps = F.conv1d(y[:, None], self.kernel, padding=1)
-        return self.head(maps.tanh().mean(dim=2))
-
-
 def test_recurrent_layer_and_functions_with_parameters():
+    def forward(net, x):
+        y = net.gru(x)[1][0] @ net.mix
+        maps = F.conv1d(y[:, None], net.kernel, padding=1)
+        return net.head(maps.tanh().mean(dim=2))
+
+    gru, mix = nn.GRU(2, 3, batch_first=True), torch.rand(3, 3)
+    net = Between(forward, gru=gru, mix=mix, kernel=torch.rand(4, 1, 3))
     ruled = ["kernel", "head.weight", "head.bias"]
-    check_against_loop(seeded(Recurrent), torch.rand(4, 5, 2), ruled)
-
-
-class InPlace(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(2, 4, 3, padding=1)
-        self.second = nn.Conv2d(4, 4, 3, padding=1)
-        self.rows = nn.Linear(5, 5)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x):
-        x = F.relu_(self.first(x))
-        y = self.second(x)
-        y += x
-        # A linear layer on more than two axes returns a view.
-        z = F.leaky_relu_(self.rows(y), 0.1)
-        return self.head((y + z).mean(dim=(2, 3)))
+    check_against_loop(net, torch.rand(4, 5, 2), ruled)
 
 
 def test_residual_sums_and_in_place_activations():
-    net = seeded(InPlace)
+    def forward(net, x):
+        x = F.relu_(net.first(x))
+        y = net.second(x)
+        y += x
+        # A linear layer on more than two axes returns a view.
+        z = F.leaky_relu_(net.step(y), 0.1)
+        return net.head((y + z).mean(dim=(2, 3)))
+
+    first, second = (nn.Conv2d(n, 4, 3, padding=1) for n in (2, 4))
+    net = Between(forward, first=first, second=second)
     ruled = [name for name, _ in net.named_parameters()]
-    check_against_loop(net, torch.rand(4, 2, 5, 5) - 0.5, ruled)
+    check_against_loop(net, torch.rand(4, 2, 4, 4) - 0.5, ruled)
 
 
 def test_channels_last():
-    def make():
-        return Readout(
-            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3)
-        )
-
-    net = seeded(make).double().eval()
-    x = torch.rand(4, 3, 6, 6, dtype=torch.float64)
+    layers = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3)
+    net, x = Readout(*layers).double().eval(), torch.rand(4, 3, 6, 6).double()
     exact = looped_norms(net, x)
     net = net.to(memory_format=torch.channels_last)
     norms = norms_of(net, x.to(memory_format=torch.channels_last))
@@ -306,8 +248,7 @@ def test_norms_in_the_graph_by_finite_differences(label, loss):
 @pytest.mark.parametrize("n_samples", [1, 4])
 def test_norms_by_rule_have_the_derivatives_of_autograd(n_samples):
     # Large enough for both formulas of convolutions, with activations in place.
-    net = seeded(LeNet).eval()
-    x = torch.as_tensor(images(n_samples, (1, 28, 28)))
+    net, x = lenet_and_images(n_samples, torch.float32)
     cotangents = partial(label_cotangents, label="all", loss="bce")
     slopes = []
     with frozen(net, parameter_gradients=True), SmoothReLU(10.0):
