@@ -11,7 +11,6 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from torch.utils.data import (
-    ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -64,24 +63,14 @@ class Yields(Dataset):
         return self.function(index)
 
 
-class ReadOnce(IterableDataset):
-    """A stream that cannot be read twice."""
+class Stream(IterableDataset):
+    """A stream of what a function returns each time that it is read."""
 
-    def __init__(self, X):
-        self.rows = iter(torch.from_numpy(X))
-
-    def __iter__(self):
-        return self.rows
-
-
-class ReadAgain(IterableDataset):
-    """A stream that can be read twice."""
-
-    def __init__(self, X):
-        self.X = X
+    def __init__(self, start):
+        self.start = start
 
     def __iter__(self):
-        return iter(torch.from_numpy(self.X))
+        return self.start()
 
 
 def readonly(X):
@@ -109,7 +98,6 @@ def arrays(X):
     return {
         "float64": Valid(X.astype(np.float64), X),
         "float16": Valid(X.astype(np.float16), X),
-        "longdouble": Valid(X.astype(np.longdouble), X),
         "big-endian": Valid(X.astype(">f4"), X),
         "integers": Valid(bits.astype(np.int64), bits),
         "uint8": Valid(bits.astype(np.uint8), bits),
@@ -117,14 +105,10 @@ def arrays(X):
         "objects, all numbers": Valid(X.astype(object), X),
         "nested lists": Valid(X.tolist(), X),
         "list of arrays": Valid(list(X), X),
-        "tuple of arrays": Valid(tuple(X), X),
         "Fortran order": Valid(np.asfortranarray(X), X),
         "negative strides": Valid(backwards, X),
         "read-only": Valid(readonly(X), X),
         "memmap": Valid(memmap(X), X),
-        "broadcast view": Valid(
-            np.broadcast_to(X[:, :1], X.shape), np.repeat(X[:, :1], X.shape[1], 1)
-        ),
         "masked array, nothing masked": Valid(np.ma.MaskedArray(X), X),
         "tensor": Valid(torch.from_numpy(X), X),
         "tensor, float64": Valid(torch.from_numpy(X).double(), X),
@@ -136,7 +120,6 @@ def arrays(X):
         if X.ndim > 2
         else Valid(torch.from_numpy(X.T.copy()).T, X),
         "tensor that requires grad": Valid(torch.from_numpy(X).requires_grad_(), X),
-        "tensor with a history": Valid(torch.from_numpy(X).requires_grad_() * 1, X),
         "tensor of inference mode": Valid(in_inference_mode(X), X),
         "list of tensors": Valid(list(torch.from_numpy(X)), X),
     }
@@ -159,7 +142,7 @@ def frames(X):
 
 def datasets(X):
     """Return torch Datasets, valid where a model reads batch by batch."""
-    tensor = torch.from_numpy(X)
+    tensor, rows = torch.from_numpy(X), iter(torch.from_numpy(X))
     labels = torch.zeros(len(X), dtype=torch.long)
     text = "must hold or yield numeric.*str"
     return {
@@ -167,12 +150,9 @@ def datasets(X):
         "Dataset of (x, y)": Valid(TensorDataset(tensor, labels), X),
         "Dataset of arrays": Valid(Yields(len(X), lambda i: X[i]), X),
         "Subset of a Dataset": Valid(Subset(TensorDataset(tensor), range(len(X))), X),
-        "ConcatDataset": Valid(
-            ConcatDataset([TensorDataset(tensor[:5]), TensorDataset(tensor[5:])]), X
-        ),
-        "IterableDataset": Valid(ReadAgain(X), X),
+        "IterableDataset": Valid(Stream(lambda: iter(tensor)), X),
         "IterableDataset, one reading": Wrong(
-            ReadOnce(X), "start again.*Return a new one"
+            Stream(lambda: rows), "start again.*Return a new one"
         ),
         "Dataset, empty": Wrong(TensorDataset(tensor[:0]), "at least one.*got.*empty"),
         "Dataset, ragged": Wrong(

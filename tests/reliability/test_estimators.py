@@ -94,35 +94,6 @@ def test_mapped_pickles_have_writable_weights_and_leave_the_file(tmp_path):
         assert path.read_bytes() == content
 
 
-def overwrite_after(transformer, X):
-    """Return features, and overwrite the weights of this process afterwards."""
-    features = np.asarray(transformer.transform(X))
-    with torch.no_grad():
-        transformer.model.weight.fill_(7)
-    return features
-
-
-@pytest.mark.slow
-def test_weights_changed_between_parallel_calls_are_seen(tmp_path):
-    model = AnyWidth()
-    transformer = LayerActivationTransformer(model, "logits").fit(X)
-    before = model.weight.detach().clone()
-    with (
-        # Arrays go to the workers through files.
-        joblib.parallel_config(temp_folder=str(tmp_path), max_nbytes=100),
-        joblib.Parallel(n_jobs=2) as parallel,
-    ):
-        for factor in (1, 2):
-            with torch.no_grad():
-                model.weight.mul_(factor)
-            expected = np.asarray(transformer.transform(X))
-            call = joblib.delayed(overwrite_after)
-            for features in parallel(call(transformer, X) for _ in range(3)):
-                assert_array_equal(features, expected)
-    # What the workers wrote stayed theirs.
-    assert torch.equal(model.weight, 2 * before)
-
-
 # Searches
 
 

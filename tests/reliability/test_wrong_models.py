@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -61,23 +62,38 @@ VALID = {
     "in train mode": lambda: seeded(BatchNormNet).train(),
     "returns (logits, more)": lambda: Returns(lambda z: (z, "more")),
 }
+# What is no model, and how a message calls it.
+NO_MODELS = {
+    "None": (None, "NoneType"),
+    "class, not instance": (BatchNormNet, "type|class"),
+    "name": ("resnet18", "resnet18"),
+    "state_dict": (seeded(BatchNormNet).state_dict(), "OrderedDict"),
+    "function": (torch.relu, "relu"),
+    "scikit-learn estimator": (LogisticRegression(), "LogisticRegression"),
+}
+# What a model returns in place of logits z, and how a message calls it.
+NO_LOGITS = {
+    "one axis": (lambda z: z[:, 0], ""),
+    "one class": (lambda z: z[:, :1], ""),
+    "three axes": (lambda z: z[:, :, None], ""),
+    "a dict": (lambda z: {"out": z}, "a dict"),
+    "None": (lambda z: None, "a NoneType"),
+    "a numpy array": (lambda z: z.detach().numpy(), "a ndarray"),
+    "classes": (lambda z: z.argmax(1), ".*int64"),
+    "whole numbers": (lambda z: z.long(), ".*int64"),
+    "other rows": (lambda z: z[:1], ""),
+    "no rows": (lambda z: z[:0], ""),
+}
 # Models that raise: how they are made, and what the message says.
 WRONG = {
-    "None": (lambda: None, "model must be a torch.nn.Module.*NoneType"),
-    "class, not instance": (
-        lambda: BatchNormNet,
-        "model must be a torch.nn.*: type|class",
-    ),
-    "name": (lambda: "resnet18", "model must be a torch.nn.Module.*resnet18"),
-    "state_dict": (
-        lambda: BatchNormNet().state_dict(),
-        "model must be a torch.nn.Module.*OrderedDict",
-    ),
-    "function": (lambda: torch.relu, "model must be a torch.nn.Module.*relu"),
-    "scikit-learn estimator": (
-        LogisticRegression,
-        "model must be a torch.nn.Module.*LogisticRegression",
-    ),
+    **{
+        name: (lambda thing=thing: thing, rf"model must be a torch.nn.*({called})")
+        for name, (thing, called) in NO_MODELS.items()
+    },
+    **{
+        f"returns {name}": (partial(Returns, function), LOGITS + called)
+        for name, (function, called) in NO_LOGITS.items()
+    },
     "skorch net, unfitted": (
         lambda: NeuralNetClassifier(BatchNormNet),
         "model must be trained.*fit",
@@ -86,19 +102,6 @@ WRONG = {
     "made in inference mode": (of_inference_mode, "model must not be made under"),
     "raises": (Raises, "model cannot take X.*KeyError"),
     "for another shape": (lambda: nn.Linear(5, 3), "model cannot take X.*shape"),
-    "returns one axis": (lambda: Returns(lambda z: z[:, 0]), LOGITS),
-    "returns one class": (lambda: Returns(lambda z: z[:, :1]), LOGITS),
-    "returns three axes": (lambda: Returns(lambda z: z[:, :, None]), LOGITS),
-    "returns a dict": (lambda: Returns(lambda z: {"out": z}), LOGITS + "a dict"),
-    "returns None": (lambda: Returns(lambda z: None), LOGITS + "a NoneType"),
-    "returns a numpy array": (
-        lambda: Returns(lambda z: z.detach().numpy()),
-        LOGITS + "a ndarray",
-    ),
-    "returns classes": (lambda: Returns(lambda z: z.argmax(1)), LOGITS + ".*int64"),
-    "returns whole numbers": (lambda: Returns(lambda z: z.long()), LOGITS + ".*int64"),
-    "returns other rows": (lambda: Returns(lambda z: z[:1]), LOGITS),
-    "returns no rows": (lambda: Returns(lambda z: z[:0]), LOGITS),
     "returns NaN": (lambda: Returns(lambda z: z * torch.nan), "model returned NaN"),
     "returns infinity": (
         lambda: Returns(lambda z: z + torch.inf),
