@@ -138,7 +138,7 @@ def evaluate(
     n_test, has_fit = len(data.X_test), data.X_fit is not None
     _check_sizes(n_test, n_folds, has_fit, protocol)
     how = {"has_fit": has_fit, "seeds": seeds, "n_folds": n_folds}
-    splits = list(protocol.splits(n_test, data.anomalies, **how))
+    splits = list(protocol._splits(n_test, data.anomalies, **how))
     results = []
     total = len(detectors) * sum(len(split.tested) for split in splits)
     with tqdm(total=total, disable=None if verbose else True, unit="cell") as bar:

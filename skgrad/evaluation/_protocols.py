@@ -61,7 +61,7 @@ class Protocol:
     leave_one_out: bool = False
     correct_only: bool = False
 
-    def splits(self, n_test, anomalies, *, has_fit, seeds, n_folds):
+    def _splits(self, n_test, anomalies, *, has_fit, seeds, n_folds):
         """Yield the splits of so many test inputs, seed by seed.
 
         ``anomalies`` are AnomalySets by kind. ``has_fit`` is False where there is no

@@ -119,6 +119,9 @@ class ScoreDistributionDisplay(Display):
         """
         y_score = check_numbers(y_score, "y_score", ("n_samples",), finite=False)
         y_true = check_signs(y_true, len(y_score), "y_true")
+        if threshold is not None and np.isnan(threshold):
+            # No score lies below NaN, so both errors would come out wrong in silence.
+            raise ValueError("threshold must be a number or None; got NaN.")
         return cls(
             scores_id=y_score[y_true == 1],
             scores_anomaly=y_score[y_true == -1],

@@ -26,7 +26,7 @@ def anomalies():
 
 def splits(name, anomalies, **options):
     options = {"has_fit": True, "seeds": [0, 1], "n_folds": 5} | options
-    return list(PROTOCOLS[name].splits(N_TEST, anomalies, **options))
+    return list(PROTOCOLS[name]._splits(N_TEST, anomalies, **options))
 
 
 @pytest.mark.parametrize("name", ["A", "A'"])

@@ -77,3 +77,8 @@ def test_unusual_scores_are_drawn():
 def test_wrong_data_are_rejected(y, scores, match):
     with pytest.raises(ValueError, match=match):
         ScoreDistributionDisplay.from_predictions(y, scores)
+
+
+def test_threshold_is_a_number():
+    with pytest.raises(ValueError, match="threshold must be a number or None; got NaN"):
+        ScoreDistributionDisplay.from_predictions(Y, SCORES, threshold=np.nan)
