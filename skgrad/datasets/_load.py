@@ -10,35 +10,19 @@ from sklearn.utils import Bunch, check_random_state
 
 from .._compat import Interval, StrOptions, validate_params
 from .._messages import did_you_mean
-from . import _sources
+from ._noise import make_gaussian_noise, make_uniform_noise
+from ._patches import make_photo_patches
 from ._shape import fit_shape
+from ._sources import array_file, find_source, image_folder
 
-# Name -> how it is read, and what it is.
-_NAMED = {
-    "digits": (_sources.digits, "scikit-learn's handwritten digits, 8 x 8, grey"),
-    "mnist": (_sources.mnist, "MNIST, handwritten digits, 28 x 28, grey"),
-    "fashion-mnist": (_sources.fashion_mnist, "Fashion-MNIST, clothes, 28 x 28, grey"),
-    "omniglot": (
-        _sources.omniglot,
-        "Omniglot, letters of many alphabets, 105 x 105, inverted to white on black",
-    ),
-    "cifar-10": (_sources.cifar10, "CIFAR-10, photographs, 32 x 32, colour"),
-    "cifar-10-jpeg": (
-        _sources.cifar10_jpeg,
-        "CIFAR-10 (JPEG), re-encoded with quality 75, 32 x 32, colour",
-    ),
-    "svhn": (_sources.svhn, "SVHN, house numbers, 32 x 32, colour"),
-    "tiny-imagenet": (_sources.tiny_imagenet, "TinyImageNet, photographs, colour"),
-    "ecg5000": (_sources.ecg, "ECG5000 (UCR), heartbeats of 140 points, 5 classes"),
-    "ecg200": (_sources.ecg, "ECG200 (UCR), heartbeats of 96 points, 2 classes"),
-}
+# Name -> how to draw, and the shape if none is asked for.
 _MADE = {
-    "gaussian-noise": "normal values of mean 0.5 and variance 1, clipped to [0, 1]",
-    "uniform-noise": "values equally likely within [0, 1]",
-    "photo-patches": "patches of scikit-learn's two sample photographs",
+    "gaussian-noise": (make_gaussian_noise, (1, 28, 28)),
+    "uniform-noise": (make_uniform_noise, (1, 28, 28)),
+    "photo-patches": (make_photo_patches, (3, 32, 32)),
 }
-_EMBEDDED = {"digits", *_MADE}
-DATASETS = [*_NAMED, *_MADE]
+DATASETS = ["digits", "mnist", "fashion-mnist", "omniglot", "cifar-10"]
+DATASETS += ["cifar-10-jpeg", "svhn", "tiny-imagenet", "ecg5000", "ecg200", *_MADE]
 # There is one part alone, whichever split is asked for.
 ONE_PART = {"omniglot", *_MADE}
 
@@ -93,15 +77,14 @@ def load_dataset(
     download : bool, default=False
         Whether torchvision downloads into ``data_dir`` what is missing there.
     memory : str or joblib.Memory, default=None
-        Cache of the pixels of large image folders on disk, as in scikit-learn's
-        Pipeline.
+        Cache of the pixels of large image folders, as in scikit-learn's Pipeline.
 
     Returns
     -------
     Bunch
         With ``X``, float32 of shape (n_samples, *shape), images in [0, 1], series as
         they are; ``y``, int64 class numbers, or None if there are no classes;
-        ``classes``, their names; ``name``; and ``description``.
+        ``classes``, their names; and ``name``.
 
     Raises
     ------
@@ -147,22 +130,21 @@ def load_dataset(
     shape = _check_shape(shape)
     name = find_dataset(name_or_path)
     if name in _MADE:
-        return _make(name, shape, n_samples or 1000, random_state)
+        make, usual = _MADE[name]
+        X = make(n_samples or 1000, shape or usual, random_state=random_state)
+        return Bunch(X=X, y=None, classes=[], name=name)
     if name is None:
         path = _check_path(str(name_or_path))
-        source = _open_path(path, memory)
-        name, description = path.stem, f"the user's {path.name}"
+        name, source = path.stem, _open_path(path, memory)
     else:
-        read, description = _NAMED[name]
-        folder = None if name in _EMBEDDED else _check_folder(data_dir, name, download)
-        source = read(_sources.Request(name, folder, split, download, memory))
+        folder = None if name == "digits" else _check_folder(data_dir, name, download)
+        source = find_source(name, folder, split, download, memory)
     rows = _draw(len(source), n_samples, random_state)
     return Bunch(
         X=fit_shape(source.read(rows, shape), shape),
         y=None if source.y is None else source.y[rows],
         classes=source.classes,
         name=name,
-        description=description,
     )
 
 
@@ -185,9 +167,9 @@ def _check_path(text):
 
 def _open_path(path, memory):
     if path.is_dir():
-        return _sources.image_folder(path, memory)
+        return image_folder(path, memory)
     if path.suffix in (".npy", ".npz"):
-        return _sources.array_file(path)
+        return array_file(path)
     raise ValueError(
         "name_or_path must be a folder of images, or a file .npy or .npz; got "
         f"{str(path)!r}."
@@ -199,8 +181,8 @@ def _check_folder(data_dir, name, download):
     if not folder:
         raise ValueError(
             f"data_dir must be the folder that {name!r} is in; got {data_dir!r}, and "
-            "the environment variable SKGRAD_DATA is not set. Pass data_dir=... or set "
-            "SKGRAD_DATA; download=True downloads many data sets into it."
+            "the environment variable SKGRAD_DATA is not set. Pass data_dir, and "
+            "download=True for what is not there."
         )
     folder = Path(folder).expanduser()
     if not folder.is_dir() and not download:
@@ -222,17 +204,6 @@ def _check_shape(shape):
             f"images or (1, 140) for series; got {shape!r}."
         )
     return tuple(int(n) for n in shape)
-
-
-def _make(name, shape, n_samples, random_state):
-    make, usual = _sources.MADE[name]
-    return Bunch(
-        X=make(n_samples, shape or usual, random_state=random_state),
-        y=None,
-        classes=[],
-        name=name,
-        description=_MADE[name],
-    )
 
 
 def _draw(n_there, n_samples, random_state):

@@ -21,8 +21,7 @@ from .._compat import Interval, validate_params
 def make_photo_patches(n_samples, shape=(1, 8, 8), *, zoom=4, random_state=None):
     """Cut random patches out of scikit-learn's two sample photographs.
 
-    Out-of-distribution inputs of any small shape, natural and at hand without a
-    download.
+    Natural out-of-distribution inputs of any small shape, without a download.
 
     Parameters
     ----------
@@ -61,9 +60,8 @@ def make_photo_patches(n_samples, shape=(1, 8, 8), *, zoom=4, random_state=None)
             f"{most[0]} x {most[1]} pixels at zoom={zoom}; got {shape!r}."
         )
     random_state = check_random_state(random_state)
-    patches = [
-        _cut(photos[i % len(photos)], shape, random_state) for i in range(n_samples)
-    ]
+    photos = [photos[i % len(photos)] for i in range(n_samples)]
+    patches = [_cut(photo, shape, random_state) for photo in photos]
     return np.stack(patches).astype(np.float32)
 
 

@@ -1,28 +1,38 @@
 """The data sets: where each is found and how its inputs are read."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from .._optional import import_package
+from .._validation import check_classes
 from ._digits import load_digits_images
 from ._folders import list_images, read_images
-from ._noise import make_gaussian_noise, make_uniform_noise
-from ._patches import make_photo_patches
 
-
-@dataclass
-class Request:
-    """The arguments of `load_dataset` that a source depends on."""
-
-    name: str
-    folder: Path | None
-    split: str
-    download: bool
-    memory: Any
+_DIGITS = [str(i) for i in range(10)]
+# Name -> class of torchvision, and the argument of it that says which part.
+_TORCHVISION = {
+    "mnist": ("MNIST", "train"),
+    "fashion-mnist": ("FashionMNIST", "train"),
+    "cifar-10": ("CIFAR10", "train"),
+    "svhn": ("SVHN", "split"),
+    "omniglot": ("Omniglot", None),
+}
+# Name and part -> image folders, of which the first that exists is read.
+_TINY = ("tiny-imagenet32-jpeg/{}", "tiny-imagenet-200/{}", "tiny-imagenet-{}")
+_OMNIGLOT = ["omniglot-small", "omniglot-py/images_background"]
+_FOLDERS = {
+    ("fashion-mnist", "test"): ["fashion-mnist-900"],
+    ("omniglot", "train"): _OMNIGLOT,
+    ("omniglot", "test"): _OMNIGLOT,
+    ("cifar-10-jpeg", "train"): ["cifar10-jpeg/train"],
+    ("cifar-10-jpeg", "test"): ["cifar10-jpeg/test"],
+    ("tiny-imagenet", "train"): [place.format("train") for place in _TINY[:2]],
+    # The classes of the test images are not published: those for validation are.
+    ("tiny-imagenet", "test"): [place.format("val") for place in _TINY],
+}
 
 
 @dataclass
@@ -51,113 +61,33 @@ class Source:
             X = read_images(paths, memory=self.memory, **how)
         else:
             X = self.values[rows]
-        return 1 - as_float(X) if self.inverted else as_float(X)
+        scale = 255 if X.dtype == np.uint8 else 1
+        X = X.astype(np.float32) / scale
+        return 1 - X if self.inverted else X
 
 
-def as_float(X):
-    """Cast to float32, bytes to [0, 1]."""
-    return X.astype(np.float32) / 255 if X.dtype == np.uint8 else X.astype(np.float32)
-
-
-def missing(request, wanted, remedy):
-    """Return the error for data that are missing."""
-    return ValueError(
-        f"data_dir must hold {wanted} for {request.name!r} (split={request.split!r}); "
-        f"{str(request.folder)!r} does not. {remedy}"
-    )
-
-
-# Data sets that ship with scikit-learn, and noise
-
-
-def digits(request):
-    """Return the fixed parts of scikit-learn's digits."""
-    parts = load_digits_images()
-    y = parts[f"y_{request.split}"]
-    return Source(y=y, classes=_names(10), values=parts[f"X_{request.split}"])
-
-
-# Name -> how to draw, and the shape if none is asked for.
-MADE = {
-    "gaussian-noise": (make_gaussian_noise, (1, 28, 28)),
-    "uniform-noise": (make_uniform_noise, (1, 28, 28)),
-    "photo-patches": (make_photo_patches, (3, 32, 32)),
-}
-
-
-# Images
-
-
-def mnist(request):
-    """Read torchvision's MNIST."""
-    data = _from_torchvision(request, "MNIST", train=request.split == "train")
-    return Source(
-        y=data.targets.numpy(), classes=_names(10), values=data.data.numpy()[:, None]
-    )
-
-
-def fashion_mnist(request):
-    """Read the folder of 900 test images, else torchvision's FashionMNIST."""
-    folder = request.folder / "fashion-mnist-900"
-    if request.split == "test" and folder.is_dir():
-        return image_folder(folder)
-    data = _from_torchvision(request, "FashionMNIST", train=request.split == "train")
-    return Source(
-        y=data.targets.numpy(), classes=data.classes, values=data.data.numpy()[:, None]
-    )
-
-
-def omniglot(request):
-    """Read the small background sets, else torchvision's background set; inverted."""
-    folders = [request.folder / "omniglot-small"]
-    folders.append(request.folder / "omniglot-py" / "images_background")
-    if not any(folder.is_dir() for folder in folders):
-        _from_torchvision(request, "Omniglot")
-    # Torchvision lists alphabets in the order that the file system gives.
-    source = image_folder(next(folder for folder in folders if folder.is_dir()))
-    source.inverted = True
-    return source
-
-
-def cifar10(request):
-    """Read torchvision's CIFAR10."""
-    data = _from_torchvision(request, "CIFAR10", train=request.split == "train")
-    values = data.data.transpose(0, 3, 1, 2)
-    return Source(y=np.asarray(data.targets), classes=data.classes, values=values)
-
-
-def cifar10_jpeg(request):
-    """Read the folder of re-encoded images."""
-    folder = request.folder / "cifar10-jpeg" / request.split
-    if not folder.is_dir():
-        raise missing(
-            request,
-            f"the image folder cifar10-jpeg/{request.split}",
-            "Put it there, one subfolder per class; or load 'cifar-10', the original, "
-            "with download=True.",
+def find_source(name, folder, split, download, memory):
+    """Return the part of a named data set that is in a folder."""
+    if name == "digits":
+        parts = load_digits_images()
+        return Source(parts[f"y_{split}"], _DIGITS, values=parts[f"X_{split}"])
+    if name.startswith("ecg"):
+        return _series(name, folder, split)
+    folders = _FOLDERS.get((name, split), [])
+    found = [folder / place for place in folders if (folder / place).is_dir()]
+    if not found and name in _TORCHVISION:
+        source = _from_torchvision(name, folder, split, download)
+        if name != "omniglot":
+            return source
+        # Torchvision lists alphabets in the order that the file system gives.
+        found = [folder / folders[-1]]
+    if not found:
+        raise _missing(
+            name, folder, split, f"one of the image folders {', '.join(folders)}"
         )
-    return image_folder(folder, request.memory)
-
-
-def svhn(request):
-    """Read torchvision's SVHN."""
-    data = _from_torchvision(request, "SVHN", split=request.split)
-    return Source(y=data.labels.astype(np.int64), classes=_names(10), values=data.data)
-
-
-def tiny_imagenet(request):
-    """Read the first folder that exists; the validation part is for testing."""
-    part = {"test": "val", "train": "train"}[request.split]
-    folders = [f"tiny-imagenet32-jpeg/{part}", f"tiny-imagenet-200/{part}"]
-    folders += ["tiny-imagenet-val"] if part == "val" else []
-    for folder in folders:
-        if (request.folder / folder).is_dir():
-            return image_folder(request.folder / folder, request.memory)
-    raise missing(
-        request,
-        f"one of the image folders {', '.join(folders)}",
-        "Unpack TinyImageNet there; torchvision has no download for it.",
-    )
+    source = image_folder(found[0], memory)
+    source.inverted = name == "omniglot"  # strokes are white, as in MNIST
+    return source
 
 
 def image_folder(folder, memory=None):
@@ -166,52 +96,63 @@ def image_folder(folder, memory=None):
     return Source(y=y, classes=classes, paths=paths, memory=memory)
 
 
-def _from_torchvision(request, name, **options):
+def _from_torchvision(name, folder, split, download):
     """Read a data set with torchvision; the error for a missing one says what to do."""
-    home = import_package("torchvision.datasets", f"{name} needs")
+    kind, argument = _TORCHVISION[name]
+    home = import_package("torchvision.datasets", f"{kind} needs")
+    values = {"train": {"train": split == "train"}, "split": {"split": split}}
+    part = values.get(argument, {})
     try:
-        return getattr(home, name)(request.folder, download=request.download, **options)
+        data = getattr(home, kind)(folder, download=download, **part)
     except RuntimeError as error:
-        if request.download:
+        if download:
             raise
-        raise missing(
-            request,
-            f"what torchvision.datasets.{name} reads",
-            "Download it there with download=True.",
-        ) from error
+        wanted = f"what torchvision.datasets.{kind} reads"
+        raise _missing(name, folder, split, wanted) from error
+    if name == "omniglot":
+        return None
+    X = np.asarray(data.data)
+    if X.ndim == 3:
+        X = X[:, None]
+    elif X.shape[3] == 3:
+        X = X.transpose(0, 3, 1, 2)
+    y = np.asarray(data.labels if name == "svhn" else data.targets).astype(np.int64)
+    classes = _DIGITS if name in ("mnist", "svhn") else data.classes
+    return Source(y=y, classes=classes, values=X)
 
 
-def _names(n):
-    return [str(i) for i in range(n)]
-
-
-# Series
-
-
-def ecg(request):
-    """Read a part of the UCR archive."""
-    stem = f"{request.name.upper()}_{request.split.upper()}"
-    for folder in (request.folder / "ucr", request.folder / request.name.upper()):
-        for suffix in (".txt", ".tsv", ".csv"):
-            if (folder / f"{stem}{suffix}").is_file():
-                return _read_series(folder / f"{stem}{suffix}")
-    raise missing(
-        request,
-        f"ucr/{stem}.txt, .tsv or .csv",
-        "Download it from the UCR time series archive, or load the other split.",
+def _missing(name, folder, split, wanted):
+    """Return the error for data that are missing."""
+    if name in _TORCHVISION:
+        remedy = "Download it there with download=True."
+    else:
+        remedy = "Unpack it there, or load the other split; it cannot be downloaded."
+    return ValueError(
+        f"data_dir must hold {wanted} for {name!r} (split={split!r}); {str(folder)!r} "
+        f"does not. {remedy}"
     )
 
 
-def _read_series(path):
-    """Read one series per line: class first; in a file with commas, last."""
+def _series(name, folder, split):
+    """Read a part of the UCR archive, one series per line."""
+    stem = f"{name.upper()}_{split.upper()}"
+    places = [
+        folder / home / f"{stem}{suffix}"
+        for home in ("ucr", name.upper())
+        for suffix in (".txt", ".tsv", ".csv")
+    ]
+    path = next((path for path in places if path.is_file()), None)
+    if path is None:
+        raise _missing(name, folder, split, f"ucr/{stem}.txt, .tsv or .csv")
     commas = path.suffix == ".csv"
     rows = np.loadtxt(path, delimiter="," if commas else None, ndmin=2)
-    labels, values = (
-        (rows[:, -1], rows[:, :-1]) if commas else (rows[:, 0], rows[:, 1:])
-    )
+    # The class comes first; in a file with commas, last.
+    labels, values = np.split(rows, [1], axis=1)
+    if commas:
+        values, labels = np.split(rows, [-1], axis=1)
     classes, y = np.unique(labels, return_inverse=True)
     names = [f"{label:g}" for label in classes]
-    return Source(y=y.astype(np.int64), classes=names, values=values[:, None])
+    return Source(y=y.ravel().astype(np.int64), classes=names, values=values[:, None])
 
 
 # Files
@@ -237,23 +178,14 @@ def array_file(path):
             f"holds {', '.join(sorted(arrays))}."
         )
     X = arrays["X"] if "X" in arrays else next(iter(arrays.values()))
-    y = _whole_numbers(arrays["y"], path) if "y" in arrays else None
-    _check_array(X, y, path)
-    classes = [] if y is None else [str(label) for label in np.unique(y)]
-    return Source(y=y, classes=classes, values=X)
+    _check_array(X, path)
+    if "y" not in arrays:
+        return Source(y=None, classes=[], values=X)
+    y = check_classes(arrays["y"], len(X), f"y in {str(path)!r}")
+    return Source(y=y, classes=[str(label) for label in np.unique(y)], values=X)
 
 
-def _whole_numbers(y, path):
-    if y.dtype.kind not in "biuf" or not np.array_equal(y, np.round(y)):
-        raise ValueError(
-            f"y in {str(path)!r} must hold classes as whole numbers; got {y.dtype} "
-            f"such as {y[:3].tolist()}. Number them with "
-            "np.unique(y, return_inverse=True)[1]."
-        )
-    return y.astype(np.int64)
-
-
-def _check_array(X, y, path):
+def _check_array(X, path):
     if X.ndim not in (2, 3, 4) or len(X) == 0 or X.dtype.kind not in "fiu":
         raise ValueError(
             f"{str(path)!r} must hold numbers of shape (n_samples, channels, height, "
@@ -271,9 +203,4 @@ def _check_array(X, y, path):
         raise ValueError(
             f"{str(path)!r} must hold images of uint8, or with values in [0, 1]; got "
             f"{X.dtype} from {X.min()} to {X.max()}."
-        )
-    if y is not None and y.shape != X.shape[:1]:
-        raise ValueError(
-            f"{str(path)!r} must hold one class per input; got y of shape {y.shape} "
-            f"for X of shape {X.shape}."
         )

@@ -63,9 +63,7 @@ def test_patches_are_cut_from_the_photographs():
     ("options", "message"),
     [
         ({"shape": (2, 8, 8)}, "shape must be .* with 1 or 3 channels"),
-        ({"shape": (1, 8)}, "shape must be"),
         ({"shape": (1, 500, 8)}, "at most 106 x 160 pixels at zoom=4"),
-        ({"n_samples": 0}, "'n_samples' parameter"),
         ({"zoom": 0}, "'zoom' parameter"),
     ],
 )
@@ -99,10 +97,8 @@ def test_noise_is_distributed_as_in_paper_c():
     ("options", "message"),
     [
         ({"low": 1, "high": 1}, "low must be less than high"),
-        ({"high": np.inf}, "within the range of float32"),
         ({"low": -1e300, "high": 1e300}, "within the range of float32"),
         ({"shape": (0, 3)}, "shape must hold positive integers"),
-        ({"shape": ()}, "shape must hold positive integers"),
         ({"n_samples": 0}, "'n_samples' parameter"),
     ],
 )

@@ -82,15 +82,12 @@ def test_draws_without_replacement(folder):
     assert_array_equal(*drawn)
 
 
-def test_flat_folder_has_no_classes(tmp_path):
-    pixels = [picture(tmp_path / f"{i}.png", i, mode="L") for i in range(3)]
-    data = load_dataset(tmp_path)
+def test_flat_and_nested_folders(tmp_path):
+    pixels = [picture(tmp_path / "flat" / f"{i}.png", i, mode="L") for i in range(3)]
+    data = load_dataset(tmp_path / "flat")
     assert_array_equal(data.X[:, 0], np.stack(pixels).astype(np.float32) / 255)
     assert data.y is None
     assert data.classes == []
-
-
-def test_folder_around_a_folder_is_skipped(tmp_path):
     for name in ("x", "y"):
         picture(tmp_path / "outer" / "inner" / name / "deep" / "0.png", 0)
     data = load_dataset(tmp_path / "outer")
@@ -98,17 +95,14 @@ def test_folder_around_a_folder_is_skipped(tmp_path):
     assert data.y.tolist() == [0, 1]
 
 
-def test_sizes_that_differ_need_a_shape(tmp_path):
+def test_images_that_cannot_be_read(tmp_path):
+    with pytest.raises(ValueError, match=r"must hold images \(.bmp.*found none"):
+        load_dataset(tmp_path)
     picture(tmp_path / "a.png", 0)
     picture(tmp_path / "b.png", 0, size=(5, 9))
     with pytest.raises(ValueError, match="shape must be given for images of several"):
         load_dataset(tmp_path)
     assert load_dataset(tmp_path, shape=(3, 8, 4)).X.shape == (2, 3, 8, 4)
-
-
-def test_broken_and_empty_folders(tmp_path):
-    with pytest.raises(ValueError, match=r"must hold images \(.bmp.*found none"):
-        load_dataset(tmp_path)
     (tmp_path / "a.png").write_text("not a picture")
     with pytest.raises(ValueError, match=r"a.png' must be an image"):
         load_dataset(tmp_path)
@@ -157,8 +151,8 @@ def test_npy_and_npz(tmp_path):
         ({"X": np.full((2, 1, 4, 4), 200.0)}, "uint8, or with values in"),
         ({"X": np.full((2, 4), np.nan)}, "must be finite"),
         ({"X": np.zeros(4)}, "must hold numbers of shape"),
-        ({"X": np.array([["a"]])}, "must hold numbers of shape"),
-        ({"X": np.zeros((2, 4)), "y": np.zeros(3)}, "one class per input"),
+        ({"X": np.zeros((2, 4)), "y": np.zeros(3)}, r"y in .*x.npz' must hold one"),
+        ({"X": np.zeros((2, 4)), "y": np.full(2, 0.5)}, "classes as whole numbers"),
         ({"a": np.zeros((2, 4)), "b": np.zeros(2)}, "an array named X.*holds a, b"),
         ({"X": np.array([[{}]])}, "must be an array file without objects"),
     ],
@@ -170,12 +164,10 @@ def test_arrays_that_are_no_inputs(tmp_path, arrays, message):
 
 
 def test_files_that_are_no_arrays(tmp_path):
-    (tmp_path / "x.npy").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="must be an array file without objects"):
-        load_dataset(tmp_path / "x.npy")
-    (tmp_path / "x.txt").write_text("nothing")
-    with pytest.raises(ValueError, match=r"a file .npy or .npz"):
-        load_dataset(tmp_path / "x.txt")
+    for name, message in (("x.npy", "array file without"), ("x.txt", "file .npy or")):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(ValueError, match=message):
+            load_dataset(tmp_path / name)
 
 
 # Named data -------------------------------------------------------------------------
@@ -238,8 +230,8 @@ def test_named_folders(tmp_path, name, split, folder, size):
         load_dataset(name, data_dir=tmp_path, split=other)
 
 
-@pytest.mark.parametrize("folder", ["omniglot-small", "omniglot-py/images_background"])
-def test_omniglot_is_inverted(tmp_path, folder):
+def test_omniglot_is_inverted(tmp_path):
+    folder = "omniglot-py/images_background"
     pixels = [
         picture(tmp_path / folder / "Latin" / f"c{i}" / "0.png", i, mode="L")
         for i in range(2)
@@ -255,7 +247,6 @@ class Stub:
     """A data set of torchvision as far as it is read."""
 
     def __init__(self, root, *, download, train=None, split=None):
-        self.asked = {"root": root, "download": download, "train": train}
         rng = np.random.default_rng(1 if train or split == "train" else 0)
         pixels = rng.integers(256, size=(2, 32, 32, 3)).astype(np.uint8)
         # CIFAR10 has channels last, SVHN first.
@@ -265,15 +256,15 @@ class Stub:
 
 
 @pytest.mark.parametrize(("name", "make"), [("cifar-10", "CIFAR10"), ("svhn", "SVHN")])
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_colour_data_of_torchvision(tmp_path, monkeypatch, name, make, split):
+def test_colour_data_of_torchvision(tmp_path, monkeypatch, name, make):
     monkeypatch.setattr(torchvision.datasets, make, Stub)
-    data = load_dataset(name, data_dir=tmp_path, split=split)
-    rng = np.random.default_rng(split == "train")
-    pixels = rng.integers(256, size=(2, 32, 32, 3)).astype(np.float32) / 255
-    assert_array_equal(data.X, pixels.transpose(0, 3, 1, 2))
-    assert data.y.tolist() == [7, 2]
-    assert data.y.dtype == np.int64
+    for split in ("train", "test"):
+        data = load_dataset(name, data_dir=tmp_path, split=split)
+        rng = np.random.default_rng(split == "train")
+        pixels = rng.integers(256, size=(2, 32, 32, 3)).astype(np.float32) / 255
+        assert_array_equal(data.X, pixels.transpose(0, 3, 1, 2))
+        assert data.y.tolist() == [7, 2]
+        assert data.y.dtype == np.int64
 
 
 def test_series_of_the_archive(tmp_path):
@@ -333,7 +324,6 @@ def test_series_are_interpolated(tmp_path):
         ((2, 30), "for series; got"),
         ((0, 8, 8), "shape must hold one to three positive integers"),
         ((1, 1, 8, 8), "shape must hold one to three positive integers"),
-        ((1.5, 8, 8), "shape must hold one to three positive integers"),
     ],
 )
 def test_shapes_that_do_not_fit(shape, message):
@@ -344,36 +334,24 @@ def test_shapes_that_do_not_fit(shape, message):
 # Errors -----------------------------------------------------------------------------
 
 
-def test_unknown_names_get_close_ones():
+def test_unknown_names_and_folders(tmp_path):
     with pytest.raises(ValueError, match=r"one of digits, .* Did you mean 'fashion-mn"):
         load_dataset("fashon-mnist")
-    with pytest.raises(ValueError, match=r"got 'zzz'\.$"):
-        load_dataset("zzz")
-
-
-def test_where_the_data_are_must_be_known(tmp_path):
     with pytest.raises(ValueError, match=r"SKGRAD_DATA is not set. Pass data_dir"):
         load_dataset("mnist")
     with pytest.raises(ValueError, match="data_dir must be an existing folder"):
         load_dataset("mnist", data_dir=tmp_path / "none")
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "omniglot", "svhn"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "omniglot", "cifar-10"])
 def test_missing_data_say_how_to_get_them(tmp_path, name):
-    with pytest.raises(ValueError, match="Download it there with download=True"):
+    # The JPEG images do not stand for the original.
+    picture(tmp_path / "cifar10-jpeg" / "test" / "x" / "0.png", 0)
+    with pytest.raises(ValueError, match=r"reads for .*Download it there with downl"):
         load_dataset(name, data_dir=tmp_path)
 
 
-def test_jpeg_does_not_replace_the_original(tmp_path):
-    picture(tmp_path / "cifar10-jpeg" / "test" / "x" / "0.png", 0)
-    with pytest.raises(ValueError, match=r"torchvision.datasets.CIFAR10 reads"):
-        load_dataset("cifar-10", data_dir=tmp_path)
-
-
-@pytest.mark.parametrize(
-    "change", [{"split": "val"}, {"n_samples": 0}, {"download": 3}, {"data_dir": 1}]
-)
-def test_bad_parameters(change):
-    (name,) = change
-    with pytest.raises(ValueError, match=f"The '{name}' parameter of load_dataset"):
-        load_dataset("digits", **change)
+def test_wrong_parameters():
+    for name, value in (("split", "val"), ("n_samples", 0), ("download", 3)):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of load_dataset"):
+            load_dataset("digits", **{name: value})
