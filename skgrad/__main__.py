@@ -27,7 +27,7 @@ def main(arguments=None):
     name, kept = "skgrad", ""
     if arguments[:1] == ["evaluate"]:
         name, options = "skgrad evaluate", evaluate_parser().parse_args(arguments[1:])
-        options.memory = options.memory or options.output / "memory"
+        options.memory = options.output / "memory"
         kept = f". The same command continues with what is in {options.memory}"
     else:
         options = demo_parser().parse_args(arguments)

@@ -124,7 +124,7 @@ def evaluate_parser():
         "skgrad evaluate",
         description=(
             "Evaluate detectors around a model against anomalies, and write table.csv, "
-            "table.md and report.html. The scores are kept in --memory: the same "
+            "table.md and report.html. What was computed is kept in --output: the same "
             "command again continues where it was stopped."
         ),
         epilog=(
@@ -147,7 +147,6 @@ def evaluate_parser():
     protocols = {"type": _protocol, "choices": ["A", "A'", "B", "C"], "default": "C"}
     add("--protocol", help=_PROTOCOL, **protocols)
     add("--seeds", metavar="LIST", type=_seeds, default="0", help=_SEEDS)
-    add("--eps", metavar="SIZE", type=float, help=_EPS)
     for flag, default, text in (
         ("--n-fit", 3000, "inputs to fit detectors on"),
         ("--n-test", 1500, "in-distribution test inputs"),
@@ -157,7 +156,6 @@ def evaluate_parser():
     ):
         sizes = {"metavar": "N", "type": _count, "default": default}
         add(flag, help=f"{text}, at most", **sizes)
-    add("--memory", metavar="DIR", type=Path, help=_MEMORY)
     _add_common(parser, "skgrad-evaluation", "the tables and the report")
     return parser
 
@@ -177,6 +175,3 @@ returns a detector"""
 _PROTOCOL = "what detectors are fitted on: A, A' (or A-prime), B or C"
 _SEEDS = """comma-separated: one repetition each, of the draw of inputs and anomalies
 and of the detectors; the network stays the same"""
-_EPS = """bound on the attacks' change of each value; if not given, 8/255 for colour
-images, 0.1 for series, 0.3 otherwise"""
-_MEMORY = "folder that keeps what was computed; if not given, one in --output"

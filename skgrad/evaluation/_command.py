@@ -113,9 +113,7 @@ def _make_detectors(model, data, options):
             elif found is not None:
                 made[found] = (every | learners)[found]
             elif ":" in text:
-                name = text.partition(":")[2]
-                taken = name in made or name in every
-                made[f"{name} (own)" if taken else name] = _import_object(text)(model)
+                made[text] = _import_object(text)(model)
             else:
                 valid = ["all", *_SHORT, *every, *learners]
                 raise ValueError(
@@ -289,23 +287,17 @@ def _predict(model, X):
 def _load_anomalies(texts, shape, seed, options):
     """Return other data by name, in the shape of the in-distribution inputs."""
     how = {"shape": shape, "n_samples": options.n_anomalies, "random_state": seed}
-    loaded = {}
-    for text in texts:
-        found = _load("--anomalies", text, options, **how)
-        loaded[text if found.name in loaded else found.name] = found.X
-    return loaded
+    return {text: _load("--anomalies", text, options, **how).X for text in texts}
 
 
 def _make_anomalies(model, drawn, data, kinds, seed, options):
     """Return the anomalies that are made for the model, by kind."""
-    threat = Threat(
-        eps=_eps(options, data),
-        bounds=data.bounds,
-        n_slow=options.n_slow,
-        random_state=seed,
-    )
-    common = {"threat": threat, "memory": str(options.memory)}
-    common["verbose"] = not options.quiet
+    sizes = {"eps": _eps(data), "bounds": data.bounds, "n_slow": options.n_slow}
+    common = {
+        "threat": Threat(**sizes, random_state=seed),
+        "verbose": not options.quiet,
+    }
+    common["memory"] = str(options.memory)
     # Protocols A and A' hold out attacks with their sources, which must be test inputs.
     of_test = PROTOCOLS[options.protocol].supervised or not len(drawn["X_spare"])
     part = "test" if of_test else "spare"
@@ -321,39 +313,34 @@ def _make_anomalies(model, drawn, data, kinds, seed, options):
         many = np.resize(drawn["X_test"], (options.n_anomalies, *data.shape))
         made |= make_anomalies(model, many, np.zeros(len(many)), noise, **common)
     if "misclassified" in kinds:
-        if drawn["y_spare"] is None:
-            raise ValueError(
-                f"--anomalies misclassified needs the classes of --id {options.id}, "
-                "which has none. Give a .npz with y, or a folder per class."
-            )
         spare = drawn["X_spare"], drawn["y_spare"]
-        made |= make_anomalies(model, *spare, ["misclassified"], **common)
+        with naming_option("--anomalies misclassified needs the classes of --id"):
+            made |= make_anomalies(model, *spare, ["misclassified"], **common)
     return {kind: made[kind] for kind in kinds}
 
 
-def _eps(options, data):
-    """Return the bound on attacks; the papers' for series, colour and grey images."""
-    usual = 0.1 if len(data.shape) < 3 else 8 / 255 if data.shape[0] == 3 else 0.3
-    return options.eps or usual
+def _eps(data):
+    """Return the papers' bound on attacks for series, colour and grey images."""
+    return 0.1 if len(data.shape) < 3 else 8 / 255 if data.shape[0] == 3 else 0.3
 
 
 # The output
 
 
 def _notes(options, data, model, rates):
+    """Return what a reader of the report should know, by name."""
     X, y = data.test
     notes = {"data": data.name, "model": options.model or "DigitsNetwork, built in"}
-    if options.weights is not None:
-        notes["weights"] = options.weights.name
     if y is not None:
         notes["accuracy on test inputs"] = f"{np.mean(_predict(model, X) == y):.1%}"
     if rates[0]:
-        notes["attacks change each value by at most"] = f"{_eps(options, data):.4g}"
-    for kind in rates[0]:
-        mean = np.mean([rate[kind] for rate in rates])
-        if not np.isnan(mean):  # noise has no success
-            notes[f"success of {kind}"] = f"{mean:.1%}"
-    return notes
+        notes["attacks change each value by at most"] = f"{_eps(data):.4g}"
+    means = {kind: np.mean([rate[kind] for rate in rates]) for kind in rates[0]}
+    return notes | {
+        f"success of {kind}": f"{mean:.1%}"
+        for kind, mean in means.items()
+        if not np.isnan(mean)  # noise has none
+    }
 
 
 def _show(result, notes, files, options):

@@ -122,8 +122,8 @@ def test_own_model_on_a_folder_and_a_file(own, capsys):
     frame = pd.read_csv(own / "out" / "table.csv")
     # Without other inputs to fit on, five folds of the test inputs are used.
     assert len(frame) == 2 * 2 * 5
-    assert set(frame["detector"]) == {"forest", "energy"}
-    assert set(frame["anomaly"]) == {"strange", "FGSM"}
+    assert set(frame["detector"]) == {"own_net:forest", "energy"}
+    assert set(frame["anomaly"]) == {"strange.npy", "FGSM"}
     sizes = frame.groupby(["detector", "anomaly"])["n_in_distribution"].sum()
     assert sizes.eq(30).all()
 
@@ -163,10 +163,12 @@ BAD = {
     "--model own_net:network": ["y must hold classes", "0 to 2"],
     "--model own_net:Net --weights absent.pt": ["--weights absent.pt: FileNotFound"],
     "--weights other.pt": ["--weights needs the --model"],
-    "--id flat.npy --model own_net:Net --anomalies misclassified": ["has none"],
+    "--id flat.npy --model own_net:Net --anomalies misclassified": [
+        "needs the classes of --id"
+    ],
     "--id flat.npy --fit flat.npy --model own_net:Net": ["--fit must hold other"],
     "--id flat.npy --model own_net:Net --anomalies flat.npy": [
-        "anomalies['flat'] must be none of the inputs"
+        "anomalies['flat.npy'] must be none of the inputs"
     ],
     "--output taken": ["File exists: 'taken'"],
     "--device abacus": ["device must be", "'abacus'"],
