@@ -18,7 +18,7 @@ _TORCHVISION = {
     "fashion-mnist": ("FashionMNIST", "train"),
     "cifar-10": ("CIFAR10", "train"),
     "svhn": ("SVHN", "split"),
-    "omniglot": ("Omniglot", None),
+    "omniglot": ("Omniglot", "background"),
 }
 # Name and part -> image folders, of which the first that exists is read.
 _TINY = ("tiny-imagenet32-jpeg/{}", "tiny-imagenet-200/{}", "tiny-imagenet-{}")
@@ -100,8 +100,10 @@ def _from_torchvision(name, folder, split, download):
     """Read a data set with torchvision; the error for a missing one says what to do."""
     kind, argument = _TORCHVISION[name]
     home = import_package("torchvision.datasets", f"{kind} needs")
-    values = {"train": {"train": split == "train"}, "split": {"split": split}}
-    part = values.get(argument, {})
+    # Omniglot's background set is the one that the papers take, for either part.
+    part = {argument: split if argument == "split" else split == "train"}
+    if name == "omniglot":
+        part = {argument: True}
     try:
         data = getattr(home, kind)(folder, download=download, **part)
     except RuntimeError as error:

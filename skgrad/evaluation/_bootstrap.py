@@ -29,8 +29,7 @@ def bootstrap_intervals(
     """Compute percentile intervals of all metrics by stratified resampling.
 
     In-distribution inputs and anomalies are drawn with replacement, each kind by
-    itself. The detector stays as it is: the intervals show the uncertainty of the test,
-    not of the fit, which several seeds show.
+    itself. The intervals show the uncertainty of the test, not of the fit.
 
     Parameters
     ----------

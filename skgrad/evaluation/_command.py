@@ -73,24 +73,16 @@ def _run(options):
             digits.X_train, digits.y_train, device=options.device, random_state=0
         )
     detectors = _make_detectors(model, data, options)
+    common = {"protocol": options.protocol, "memory": str(options.memory)}
     parts, rates = [], []
     for seed in options.seeds:
         drawn = data.draw(seed, options)
-        anomalies = _load_anomalies(others, data.shape, seed, options)
         made = _make_anomalies(model, drawn, data, kinds, seed, options)
         rates.append({kind: made[kind].success_rate for kind in kinds})
-        parts.append(
-            evaluate(
-                model,
-                detectors,
-                anomalies=anomalies | made,
-                **{role: drawn[role] for role in _ROLES},
-                protocol=options.protocol,
-                seeds=[seed],
-                memory=str(options.memory),
-                verbose=not options.quiet,
-            )
-        )
+        common["anomalies"] = _load_anomalies(others, data.shape, seed, options) | made
+        common |= {role: drawn[role] for role in _ROLES}
+        common |= {"seeds": [seed], "verbose": not options.quiet}
+        parts.append(evaluate(model, detectors, **common))
     result = reduce(add, parts)
     notes = _notes(options, data, model, rates)
     files = result.write(options.output, title=f"Detectors on {data.name}", notes=notes)
@@ -143,19 +135,19 @@ def _all_detectors(model, data, options):
 
 def _named_anomalies(options):
     """Return the kinds of anomaly to make, and the data sets and paths to load."""
-    kinds: list = []
-    others: list = []
-    valid = [*KINDS, *DATASETS]
+    kinds, others, valid = [], [], [*KINDS, *DATASETS]
     for text in options.anomalies:
         kind = find_name(text, KINDS)
-        known = kind or find_dataset(text)
-        if not known and not Path(text).expanduser().exists():
+        if kind:
+            kinds.append(kind)
+        elif find_dataset(text) or Path(text).expanduser().exists():
+            others.append(text)
+        else:
             raise ValueError(
                 "--anomalies must be existing folders or files, or among "
                 f"{', '.join(dict.fromkeys(valid))}; got {text!r}."
                 f"{did_you_mean(text, valid)}"
             )
-        (others if kind is None else kinds).append(kind or text)
     return list(dict.fromkeys(kinds)), others
 
 
@@ -178,15 +170,13 @@ def _load_model(options):
         module = unwrap_model(model)
     if options.weights is not None:
         with naming_option(f"--weights {options.weights}"):
-            module.load_state_dict(_read_weights(options.weights))
+            if options.weights.suffix == ".safetensors":
+                home = import_package("safetensors.torch", "This file needs", "report")
+                weights = home.load_file(options.weights)
+            else:  # no code in the file is run
+                weights = torch.load(options.weights, "cpu", weights_only=True)
+            module.load_state_dict(weights)
     return module.to(options.device).eval()
-
-
-def _read_weights(path):
-    if path.suffix != ".safetensors":
-        return torch.load(path, map_location="cpu", weights_only=True)
-    home = import_package("safetensors.torch", "This file needs", "report")
-    return home.load_file(path)
 
 
 def _import_object(path):

@@ -52,45 +52,40 @@ def evaluate(
     y_test : array-like of shape (n_samples,), default=None
         The classes of ``X_test``; needed by protocol B without ``X_fit``.
     X_fit : array-like of shape (n_samples, *input_shape), default=None
-        In-distribution inputs to fit the detectors on. Without them B and C fit on
-        the other folds of ``X_test``, and A on four fifths of it.
+        In-distribution inputs to fit on. Without them B and C fit on the other folds
+        of ``X_test``, and A on four fifths of it.
     y_fit : array-like of shape (n_samples,), default=None
         The classes of ``X_fit``; needed by protocol B.
     known_anomalies : array-like, AttackResult or AnomalySet, default=None
-        Anomalies for the detectors that learn from some, under B and C: of other inputs
-        than those tested, such as attacked ones of ``X_fit``. All other detectors are
-        fitted without them.
+        Anomalies for the detectors that learn from some, under B and C, such as
+        attacked inputs of ``X_fit``. All other detectors are fitted without them.
     protocol : {"A", "A'", "B", "C"} or Protocol, default="C"
-        What detectors are fitted on; `PROTOCOLS` describes each. All test on
-        successful attacks only. Under A and A' only detectors that learn from
-        anomalies get them; all others are fitted on in-distribution inputs.
+        What detectors are fitted on; `PROTOCOLS` describes each. Under A and A' only
+        detectors that learn from anomalies get them.
     seeds : sequence of int, default=(0,)
-        One repetition for each: it seeds the splits and every ``random_state`` of the
-        detectors.
+        One repetition for each; they seed the splits and the detectors.
     n_folds : int, default=5
         Number of folds, under B and C without ``X_fit``.
     input_shape : tuple of int, default=None
         The shape of one input of the model, where inputs are given as flat rows.
     memory : str or joblib.Memory, default=None
-        Cache of the scores on disk, as in scikit-learn's Pipeline: one entry per
-        detector and split, so that an interrupted evaluation continues where it
-        stopped. It does not notice edits of the code of a detector's class.
+        Cache of the scores on disk, as in scikit-learn's Pipeline: an interrupted
+        evaluation continues. It does not notice edits of a detector's code.
     verbose : bool, default=False
         Whether to show a progress bar, where stderr is a terminal.
 
     Returns
     -------
     Evaluation
-        The results. Its ``frame`` is the table, its ``summary()`` the mean over the
-        repetitions.
+        The results; its ``frame`` is the table, its ``summary()`` the means.
 
     Raises
     ------
     ValueError
-        For what would mislead: no in-distribution inputs; inputs to test with of which
-        a tenth were fitted on; anomalies that equal inputs to fit on or to test with;
-        scores with NaN; a detector that rejects most in-distribution inputs, or those
-        that it scores highest, as one does whose scores have the wrong sign.
+        For what would mislead: inputs to test with of which a tenth were fitted on;
+        anomalies that equal inputs to fit on or to test with; scores with NaN; a
+        detector that rejects most in-distribution inputs, or those that it scores
+        highest, as one does whose scores have the wrong sign.
     TypeError
         If one of the detectors is not an estimator, or is PyOD's without an adapter.
 
@@ -109,13 +104,9 @@ def evaluate(
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(300, 4)).astype("float32")
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 3))
-    >>> result = evaluate(
-    ...     model,
-    ...     {"recommended": make_recommended_detector(model)},
-    ...     X[200:],
-    ...     {"far": 20 + X[:50]},
-    ...     X_fit=X[:200],
-    ... )
+    >>> detectors = {"recommended": make_recommended_detector(model)}
+    >>> anomalies = {"far": 20 + X[:50]}
+    >>> result = evaluate(model, detectors, X[200:], anomalies, X_fit=X[:200])
     >>> bool(result.frame["auroc"][0] > 0.99)
     True
     """

@@ -20,17 +20,12 @@ from ._result import Result
 class Evaluation:
     """The results of an evaluation: detectors against anomalies.
 
-    Two of them add up to one with the results of both. The list given is kept as the
-    attribute ``results``.
+    Two of them add up to one with the results of both.
 
     Parameters
     ----------
     results : list of Result
-        One per detector, kind of anomaly, seed and fold.
-
-    See Also
-    --------
-    evaluate : Makes it.
+        One per detector, kind of anomaly, seed and fold; also an attribute.
 
     Examples
     --------
@@ -51,8 +46,8 @@ class Evaluation:
             detector, anomaly, seed, _ = min(common)
             raise ValueError(
                 "evaluations that are added must differ in detectors, anomalies or "
-                f"seeds, or averages would mix what differs; both hold {detector!r} "
-                f"against {anomaly!r}, seed {seed}. Give the detectors other names."
+                f"seeds; both hold {detector!r} against {anomaly!r}, seed {seed}. Give "
+                "the detectors other names."
             )
         return Evaluation(self.results + other.results)
 
@@ -167,7 +162,7 @@ class Evaluation:
 
     @property
     def notes(self):
-        """How it was made: protocol, seeds, sizes, versions, date."""
+        """How it was made, by name: protocol, seeds, sizes, versions, date."""
         known = [name for name in self.protocols if name in PROTOCOLS]
         return {
             **{f"protocol {p}": PROTOCOLS[p].description for p in known},
@@ -178,9 +173,7 @@ class Evaluation:
             "date": date.today().isoformat(),
             "versions": f"Python {platform.python_version()}, torch "
             f"{torch.__version__}, scikit-learn {sklearn.__version__}, numpy "
-            f"{np.__version__}",
-            "machine": f"{platform.system()} {platform.machine()}, "
-            f"{torch.get_num_threads()} torch thread(s)",
+            f"{np.__version__}; {platform.system()} {platform.machine()}",
         }
 
     def _range(self, size):
@@ -226,11 +219,10 @@ class Evaluation:
         return files
 
     def __repr__(self):
-        return (
-            f"<Evaluation of {len(self.detectors)} detectors against "
-            f"{len(self.anomalies)} kinds of anomaly, protocol "
-            f"{', '.join(self.protocols)}, {len(self.seeds)} seed(s)>"
+        sizes = (
+            f"{len(self.detectors)} detectors, {len(self.anomalies)} kinds of anomaly"
         )
+        return f"<Evaluation: {sizes}, {len(self.seeds)} seed(s)>"
 
 
 def as_evaluation(results):

@@ -93,12 +93,13 @@ def _image(draw, evaluation):
 
 def _overview(evaluation):
     """Return a row per detector."""
-    area, tnr, rate, *costs = (
-        evaluation._values(name)
-        for name in ("auroc", "tnr_at_95tpr", "realised_fpr", *_COSTS.values())
+    area, tnr, rate = (
+        evaluation._values(name) for name in ("auroc", "tnr_at_95tpr", "realised_fpr")
     )
-    costs = dict(zip(_COSTS, map(nan_mean, map(nan_mean, costs)), strict=True))
-    costs = {name: cost for name, cost in costs.items() if not np.isnan(cost).all()}
+    costs = {
+        head: nan_mean(nan_mean(evaluation._values(n))) for head, n in _COSTS.items()
+    }
+    costs = {head: cost for head, cost in costs.items() if not np.isnan(cost).all()}
     rows = []
     for i, detector in enumerate(evaluation.detectors):
         of_kind = nan_mean(area[i])

@@ -12,16 +12,12 @@ def check_held_out(X_test, X_fit):
     if share > _MAX_SHARED:
         raise ValueError(
             f"X_test must hold other inputs than X_fit; {share:.0%} of it are equal to "
-            "some there, and false alarms among these would be too few. Give inputs "
-            "that are in one of the two alone, or X_fit=None for folds of X_test."
+            "some there. Give other inputs, or X_fit=None for folds of X_test."
         )
 
 
 def check_anomalies_are_new(anomalies, X, name):
-    """Raise if anomalies equal, value by value, the inputs of the parameter ``name``.
-
-    ``anomalies`` are arrays by what messages call them.
-    """
+    """Raise if anomalies equal, value by value, inputs of the parameter ``name``."""
     rows: dict = {}
     for kind, found in anomalies.items():
         if found.shape[1:] != X.shape[1:]:
@@ -35,8 +31,8 @@ def check_anomalies_are_new(anomalies, X, name):
         common = rows[dtype].intersection(_as_bytes(found, dtype))
         if common:
             raise ValueError(
-                f"{kind} must be none of the inputs in {name}; {len(common)} are equal "
-                "to the last digit. A table of them would mislead: leave them out."
+                f"{kind} must be none of the inputs in {name}; {len(common)} are equal."
+                " Leave them out."
             )
 
 

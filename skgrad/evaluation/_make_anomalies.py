@@ -26,8 +26,6 @@ from ._anomaly_set import AnomalySet
 class Threat:
     """How strong the attacks of `make_anomalies` are.
 
-    Each parameter is an attribute of the same name.
-
     Parameters
     ----------
     eps : float, default=0.3

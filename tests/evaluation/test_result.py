@@ -108,21 +108,15 @@ def test_frame(evaluation):
 
 
 def test_summary_averages_folds_then_seeds(evaluation):
-    frame = evaluation.frame
     mean, spread = evaluation.summary(), evaluation.summary(spread=True)
     assert list(mean.columns) == ["z first", "a second"]
     assert list(mean.index) == ["noise", "attack", "mean"]
+    keys = ["detector", "anomaly", "seed"]
+    of_folds = evaluation.frame.groupby(keys)["auroc"].mean()
     for detector in mean.columns:
-        means = []
-        for seed in (1, 3):
-            of_kind = []
-            for kind in ("noise", "attack"):
-                rows = (frame["detector"] == detector) & (frame["seed"] == seed)
-                of_kind.append(frame["auroc"][rows & (frame["anomaly"] == kind)].mean())
-            means.append(of_kind)
-        means = np.array(means)
-        assert_allclose(mean[detector], [*means.mean(axis=0), means.mean()])
-        expected = [*means.std(axis=0, ddof=1), means.mean(axis=1).std(ddof=1)]
+        means = of_folds[detector].unstack().loc[["noise", "attack"]].to_numpy()
+        assert_allclose(mean[detector], [*means.mean(axis=1), means.mean()])
+        expected = [*means.std(axis=1, ddof=1), means.mean(axis=0).std(ddof=1)]
         assert_allclose(spread[detector], expected)
 
 
@@ -161,7 +155,7 @@ def test_sum_of_evaluations_that_overlap_in_part():
     assert np.isnan(summary.loc["attack", "x"])
     assert summary.loc["noise", "x"] == summary.loc["mean", "x"]
     assert len(one.results) == 1
-    assert "2 detectors against 2 kinds" in repr(both)
+    assert "2 detectors, 2 kinds" in repr(both)
     with pytest.raises(ValueError, match=r"both hold 'x' against .*, seed 0"):
         both + one
 

@@ -46,36 +46,16 @@ def test_pages_do_not_show_folders_of_the_machine(papers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "said", "files"),
+    ("name", "said", "n_pictures"),
     [
-        (
-            "paper_a",
-            ["## Table 1, ", "## Table 2, ", "## What a user faces", "| PGD |"],
-            ["paper_a_norms_digitssmallcnn.png"],
-        ),
-        (
-            "paper_b",
-            ["## Table 1: ", "## Table 2: ", "## Table 3: ", "all, pooled: AUROC"],
-            [],
-        ),
-        (
-            "paper_b_landscape",
-            ["## Figure 3: zeta of Theorem 1"],
-            [f"paper_b_fig_{number}.png" for number in range(1, 5)],
-        ),
-        (
-            "paper_c",
-            [*(f"\n## Table {number}: " for number in range(2, 10)), "| FGSM |"],
-            ["paper_c_weights.png"],
-        ),
-        (
-            "all_detectors",
-            ["(protocol A')", ": costs", "- recommended, adaptive PGD: ", "| LID |"],
-            ["all_detectors_digits/report.html"],
-        ),
+        ("paper_a", ["## Table 1, ", "## Table 2, ", "## What a user faces"], 1),
+        ("paper_b", ["## Table 1: ", "## Table 2: ", "all, pooled: AUROC"], 0),
+        ("paper_b_landscape", ["## Figure 3: zeta of Theorem 1"], 4),
+        ("paper_c", [f"\n## Table {number}: " for number in range(2, 10)], 1),
+        ("all_detectors", ["(protocol A')", "- recommended, adaptive PGD: "], 0),
     ],
 )
-def test_script_writes_its_page(name, said, files, papers, tmp_path, monkeypatch):
+def test_script_writes_its_page(name, said, n_pictures, papers, tmp_path, monkeypatch):
     for library in ("foolbox", "art", "pytorch_ood"):
         pytest.importorskip(library)
     monkeypatch.delenv("SKGRAD_DATA", raising=False)
@@ -83,9 +63,11 @@ def test_script_writes_its_page(name, said, files, papers, tmp_path, monkeypatch
     folders = ["--output", str(tmp_path), "--memory", str(tmp_path / "memory")]
     page = script["main"](["--quick", *folders]).read_text(encoding="utf-8")
     assert [text for text in said if text not in page] == []
-    for file in files:
-        assert (tmp_path / file).stat().st_size > 1000
-        assert not file.endswith(".png") or f"({file})" in page
+    pictures = [*tmp_path.glob("*.png")]
+    assert len(pictures) == n_pictures
+    for picture in pictures:
+        assert picture.stat().st_size > 1000
+        assert f"({picture.name})" in page
 
 
 def write_idx(path, values):
