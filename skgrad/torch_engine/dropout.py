@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._compat import DROPOUTS
+from .restoring import torch_seeded
 
 
 def dropout_layers(module: nn.Module) -> list[str]:
@@ -34,14 +35,14 @@ def shared_dropout(module: nn.Module, seed: int, n_samples: int) -> Iterator[Non
     of all samples, which for each of them is the same distribution of masks. In the
     same order of calls the same ``seed`` draws the same masks, on any device.
 
-    The model is held by ``frozen(module)``, which also restores the random state.
-    Raises ValueError if ``n_samples`` samples do not lie along the first axis of what a
-    dropout module is given: a mask for the other axes would depend on how many they
-    are.
+    The model is held by ``frozen(module)``. The random state is restored at the end;
+    other threads wait for their turn to draw. Raises ValueError if ``n_samples``
+    samples do not lie along the first axis of what a dropout module is given: a mask
+    for the other axes would depend on how many they are.
     """
-    # The CPU's generator alone, as torch.manual_seed would also seed every GPU.
-    torch.default_generator.manual_seed(seed)
-    with ExitStack() as hooks:
+    # The generator belongs to the whole process: without `torch_seeded` the draws of
+    # two threads on different networks would mix.
+    with torch_seeded(seed, torch.device("cpu")), ExitStack() as hooks:
         for name in dropout_layers(module):
             layer = module.get_submodule(name)
             drop = partial(_drop, name, n_samples)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from .._compat import buffers_of
 
 # Modes, flags and buffers of a network are shared by all threads that use it, so one
-# thread at a time holds it. Threads on different networks run in parallel; networks
-# that share layers count as different ones.
+# thread at a time holds it. Threads on different networks run in parallel. The lock is
+# that of the first layer with parameters, which a network has in common with a wrapper
+# around it and with other networks on the same backbone. Networks that share only later
+# layers count as different ones.
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
 
@@ -25,8 +27,13 @@ _PROCESS_LOCK = threading.RLock()
 
 def lock_of(module: nn.Module) -> threading.RLock:
     """Return the lock of a network, the same one for every thread."""
+    first = next((m for m in module.modules() if any(_own_parameters(m))), module)
     with _LOCKS_LOCK:
-        return _LOCKS.setdefault(module, threading.RLock())
+        return _LOCKS.setdefault(first, threading.RLock())
+
+
+def _own_parameters(module: nn.Module) -> Iterator[bool]:
+    return (True for _ in module.parameters(recurse=False))
 
 
 class SharedSetting:

@@ -1,5 +1,8 @@
 """Dropout at prediction time: which masks, for whom, and what is left behind."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from networks import BatchNormNet, seeded
@@ -61,6 +64,25 @@ def test_nothing_but_dropout_is_on_and_nothing_is_left():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(part.training and not part._forward_hooks for part in net.modules())
+
+
+class Pausing(nn.Identity):
+    """Lets other threads run in the middle of a pass."""
+
+    def forward(self, x):
+        time.sleep(0.002)
+        return x
+
+
+def test_threads_on_different_networks_do_not_mix_their_masks():
+    nets = [
+        nn.Sequential(nn.Dropout(), Pausing(), nn.AlphaDropout(0.3)) for _ in range(4)
+    ]
+    x = torch.rand(3, 20)
+    expected = passes_of(nets[0], x, range(5))
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda net: passes_of(net, x, range(5)), nets):
+            assert torch.equal(found, expected)
 
 
 def test_names_of_dropout_that_drops():

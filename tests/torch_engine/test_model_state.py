@@ -190,6 +190,10 @@ def test_threads_on_different_networks_run_at_once():
 def test_threads_on_one_network_take_turns():
     net = Sleeping()
     assert score_in_threads([net] * 3) == 1
+    # A wrapper, and another network that begins with the same layers.
+    nets = [net, nn.Sequential(nn.Flatten(), net), nn.Sequential(net, nn.Linear(2, 2))]
+    assert score_in_threads(nets) == 1
+    assert all(part.training for other in nets for part in other.modules())
     assert net.training
 
 
