@@ -13,7 +13,7 @@ from .._compat import HasMethods, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
 from ..torch_engine.batching import map_batches
 from ..torch_engine.fingerprint import network_identity
-from ..torch_engine.model_state import frozen, placement
+from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.samples import read_array
 from ._feature_array import FeatureArray
 from ._model_estimator import BaseModelEstimator, probe
@@ -86,7 +86,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         if isinstance(X, Dataset):
             self._remember_width(raw)
         # Hashing takes time, so it is done for a cache alone.
-        self._fingerprint = None if self._memory() is None else self._hash_network()
+        self._hashed = None, None
+        if self._memory() is not None:
+            self._hashed = unwrap_model(self.model), self._hash_network()
 
     def transform(self, X):
         """Compute the features.
@@ -148,7 +150,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         content = (
             __version__,
             type(self).__name__,
-            self._fingerprint or self._hash_network(),  # memory may be set after fit
+            self._fingerprint(),
             self.input_shape_,
             # A subclass may choose its columns by the inputs of fit.
             self._feature_names.tolist(),
@@ -156,6 +158,17 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         )
         # Only the hash goes to the cache, which writes its arguments down as text.
         return joblib.hash(content)
+
+    def _fingerprint(self):
+        """Return the fingerprint that fit took, or take it now.
+
+        ``model`` and ``memory`` may be set after fit. Features of another network that
+        were stored under the fingerprint of the first would stay wrong on disk.
+        """
+        module, fingerprint = vars(self).get("_hashed", (None, None))
+        if module is unwrap_model(self.model):
+            return fingerprint
+        return self._hash_network()
 
     def _hash_network(self):
         return network_identity(self._module())["fingerprint"]

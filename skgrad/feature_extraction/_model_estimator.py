@@ -133,7 +133,8 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def __getstate__(self):
         state = super().__getstate__()
-        state.pop("_device_copy", None)
+        for name in ("_device_copy", "_hashed"):  # they hold networks
+            state.pop(name, None)
         # Anything else is no model, which fit reports.
         module = getattr(state["model"], "module_", state["model"])
         if isinstance(module, nn.Module) and is_portable(module):

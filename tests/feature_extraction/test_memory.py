@@ -158,6 +158,15 @@ def test_network_is_hashed_once_a_fit(make, model, tmp_path, monkeypatch):
     assert hashed == [model]
 
 
+def test_a_model_set_after_fit_has_entries_of_its_own(make, model, tmp_path):
+    transformer = make(model, memory=str(tmp_path)).fit(X)
+    other = seeded(BatchNormNet, seed=1)
+    transformer.set_params(model=other).transform(X)
+    for net in (model, other):
+        cached = make(net, memory=str(tmp_path)).fit_transform(X)
+        assert_array_equal(cached, make(net).fit_transform(X))
+
+
 @pytest.fixture
 def n_copies(monkeypatch):
     """Let the CPU be another device than the model's; count the copies there."""
