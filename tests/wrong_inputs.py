@@ -3,8 +3,8 @@
 Each is made from a float32 array of images or rows.
 """
 
-from dataclasses import dataclass
 from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,35 +19,18 @@ from torch.utils.data import (
 )
 
 
-@dataclass(frozen=True)
-class Valid:
+class Valid(NamedTuple):
     """The input ``X`` gives the result of the plain array ``twin``."""
 
     X: object
     twin: np.ndarray
 
 
-@dataclass(frozen=True)
-class Wrong:
+class Wrong(NamedTuple):
     """The input ``X`` raises an error whose message matches ``match``."""
 
     X: object
     match: str
-
-
-class Fails(Dataset):
-    """A Dataset that cannot read its last sample."""
-
-    def __init__(self, X):
-        self.X = torch.from_numpy(X)
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, index):
-        if index == len(self) - 1:
-            raise OSError("image file is truncated")
-        return self.X[index]
 
 
 class Yields(Dataset):

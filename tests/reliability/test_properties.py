@@ -18,7 +18,7 @@ from skgrad import (
     MaxSoftmaxProbability,
     PerClassSVDD,
 )
-from skgrad.detectors import conformal_p_values, select_by_fdr
+from skgrad.detectors import conformal_p_values
 from skgrad.metrics import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
 
 few = settings(max_examples=8, deadline=None, derandomize=True, database=None)
@@ -225,20 +225,3 @@ def test_p_values_depend_on_the_order_alone(drawn, function):
     assert (np.diff(p_values[order]) >= 0).all()
     # One more held-out score below all raises none of them under its own share.
     assert (conformal_p_values(new, np.r_[known, -99]) >= p_values * 0.5).all()
-
-
-@more
-@given(
-    p_values=st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    rates=st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)),
-    seed=seeds,
-)
-def test_selection_grows_with_the_rate(p_values, rates, seed):
-    p_values, (low, high) = np.array(p_values), sorted(rates)
-    fewer, more = (select_by_fdr(p_values, fdr=rate) for rate in (low, high))
-    assert (fewer <= more).all()
-    # Selected p-values are lower than the others.
-    if fewer.any() and not fewer.all():
-        assert p_values[fewer].max() <= p_values[~fewer].min()
-    order = np.random.default_rng(seed).permutation(len(p_values))
-    assert_array_equal(select_by_fdr(p_values[order], fdr=low), fewer[order])
