@@ -1,13 +1,11 @@
 """BIM by hand, samples that stop, and the least-likely class method."""
 
-from functools import partial
-
 import pytest
 import torch
-from networks import AnyWidth, LeNet, Recording, images, seeded, two_classes
+from networks import LeNet, Recording, images, seeded, two_classes
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skgrad.attacks import bim, fgsm, iterative_least_likely
+from skgrad.attacks import bim, iterative_least_likely
 
 ROWS = [[0.6, 0.5], [0.9, 0.1], [0.2, 0.8]]
 
@@ -32,21 +30,6 @@ def test_each_sample_stops_at_its_own_first_success():
     assert_allclose(result.X_adv, expected, atol=1e-6)
     assert result.success.tolist() == [True, True, False, True]
     assert_array_equal(result.l0, [2, 2, 2, 0])
-
-
-def test_stopping_equals_the_shortest_walk_that_succeeds():
-    net, clean = seeded(partial(AnyWidth, 10)), images(30, (6,))
-    y = fgsm(net, clean, eps=1e-9).predicted
-    y[:2] = (y[:2] + 1) % 10
-    walks = [bim(net, clean, y, eps=0.2, step_size=0.02, n_steps=n) for n in (1, 2, 3)]
-    stopped = bim(
-        net, clean, y, eps=0.2, step_size=0.02, n_steps=3, stop_at_success=True
-    )
-    assert_array_equal(stopped.X_adv[:2], clean[:2])
-    for i in range(2, 30):
-        first = next((w for w in walks if w.success[i]), walks[-1])
-        assert_allclose(stopped.X_adv[i], first.X_adv[i], atol=1e-12)
-    assert {1, 2, 3} <= set((stopped.linf / 0.02).round())
 
 
 def test_stopped_samples_are_passed_no_more(tmp_path):
@@ -84,9 +67,7 @@ def test_least_likely_is_bim_towards_that_class():
     assert_array_equal(with_y.X_adv, result.X_adv)
 
 
-@pytest.mark.parametrize(
-    ("levels", "steps"), [(2, 3), (4, 5), (8, 10), (16, 20), (32, 36), (0.2, 1)]
-)
+@pytest.mark.parametrize(("levels", "steps"), [(8, 10), (32, 36), (0.2, 1)])
 def test_number_of_steps_to_the_least_likely_class(tmp_path, levels, steps):
     """Kurakin et al., Sec. 2.2: min(eps + 4, 1.25 eps) with eps in levels."""
     net = seeded(lambda: Recording(tmp_path / "seen"))

@@ -1,4 +1,4 @@
-"""FGSM by hand, against its equation and in saturated networks."""
+"""FGSM by hand and against its equation."""
 
 import numpy as np
 import torch
@@ -17,9 +17,6 @@ def test_by_hand():
     assert_allclose(result.linf, 0.25, atol=1e-6)
     assert_allclose(result.l2, 0.25 * np.sqrt(2), atol=1e-6)
     assert result.l0.tolist() == [2, 2]
-
-
-def test_target_by_hand():
     # Towards class 0 of the first, which has it already, and class 1 of the second.
     result = fgsm(two_classes(), [[0.6, 0.5], [0.9, 0.1]], eps=0.25, target=[0, 1])
     assert_allclose(result.X_adv, [[0.85, 0.25], [0.65, 0.35]], atol=1e-6)
@@ -39,18 +36,10 @@ def test_against_the_equation():
     assert_allclose(fgsm(net, clean, eps=0.1, target=y).X_adv, down, atol=1e-12)
 
 
-def test_saturated_network():
-    # The softmax rounds to (1, 0) in float32, so the loss has no gradient.
-    net = two_classes()
-    with torch.no_grad():
-        net.weight.mul_(1e6)
-    assert fgsm(net, [[0.6, 0.5]], eps=0.25).success.all()
-    assert fgsm(net, [[0.6, 0.5]], eps=0.25, target=1).success.all()
-
-
 def test_misclassified_clean_inputs_count_as_success():
     net, clean = seeded(LeNet, seed=1), images(8, (1, 28, 28))
-    before = fgsm(net, clean, eps=1e-9).predicted
+    with torch.no_grad():
+        before = net(torch.from_numpy(clean)).argmax(dim=1).numpy()
     result = fgsm(net, clean, (before + 1) % 10, eps=1e-9)
     assert result.success.all()
     assert_array_equal(result.predicted, before)

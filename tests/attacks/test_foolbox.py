@@ -1,7 +1,6 @@
 """The attacks of foolbox: equal results, seeds, starting points, messages."""
 
 import random
-import sys
 from functools import partial
 
 import numpy as np
@@ -11,14 +10,7 @@ from networks import AnyWidth, BatchNormNet, LeNet, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from skgrad.attacks import (
-    bim,
-    brendel_bethge,
-    carlini_wagner,
-    fgsm,
-    foolbox_attack,
-    pgd,
-)
+from skgrad.attacks import brendel_bethge, carlini_wagner, foolbox_attack, pgd
 from skgrad.attacks._library import import_library
 
 X = images(6, (2, 6, 6))
@@ -27,20 +19,12 @@ theirs = foolbox.attacks
 slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
-def squares(n_features=4):
-    """Make a model of two classes that meet where the sum is half the number."""
+def two_sums(n_features=4, meet=2.0):
+    """Make a model of two classes that meet where the sum of the values is ``meet``."""
     net = nn.Linear(n_features, 2).double()
     with torch.no_grad():
-        net.weight.copy_(torch.stack([-torch.ones(n_features), torch.ones(n_features)]))
-        net.bias.copy_(torch.tensor([n_features / 2, -n_features / 2]))
-    return net
-
-
-def one_class():
-    """Make the same model with class 1 beyond the bounds."""
-    net = squares()
-    with torch.no_grad():
-        net.bias.copy_(torch.tensor([9.0, -9.0]))
+        net.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, n_features))
+        net.bias.copy_(torch.tensor([meet, -meet]))
     return net
 
 
@@ -58,41 +42,22 @@ def directly(net, attack, X, eps=None, target=None):
 
 
 STEPS = {"rel_stepsize": 0.2, "steps": 8, "random_start": False}
-WALK = {"step_size": 0.01, "n_steps": 8, "eps": 0.05}
-L2_WALK = {"step_size": 0.2, "n_steps": 8, "eps": 1.0, "norm": "l2"}
-PAIRS = {
-    "pgd, l2": (
-        partial(pgd, random_start=False, **L2_WALK),
-        theirs.L2PGD(**STEPS),
-    ),
-    "fgsm": (partial(fgsm, eps=0.05), theirs.LinfFastGradientAttack()),
-    "bim": (partial(bim, **WALK), theirs.LinfBasicIterativeAttack(**STEPS)),
-    "pgd": (partial(pgd, random_start=False, **WALK), theirs.LinfPGD(**STEPS)),
-}
 
 
 @pytest.mark.parametrize(
-    ("name", "targeted"),
-    [
-        ("pgd, l2", True),
-        slow("pgd, l2", False),
-        slow("pgd", False),
-        slow("pgd", True),
-        slow("bim", False),
-        slow("bim", True),
-        slow("fgsm", False),
-    ],
+    ("norm", "eps", "targeted"),
+    [("l2", 1.0, True), slow("l2", 1.0, False), slow("linf", 0.05, True)],
 )
-def test_own_attacks_equal_those_of_foolbox(name, targeted):
+def test_pgd_equals_that_of_foolbox(norm, eps, targeted):
     # In float64, so that rounding turns no sign.
     net = seeded(LeNet, seed=2, dtype=torch.float64).eval()
     clean = images(16, (1, 28, 28), seed=1).astype(float)
-    attack, other = PAIRS[name]
+    other = (theirs.L2PGD if norm == "l2" else theirs.LinfPGD)(**STEPS)
     target = None
     if targeted:  # the runner-up
         target = net(torch.from_numpy(clean)).argsort(dim=1)[:, -2]
-    eps = attack.keywords["eps"]
-    result = attack(net, clean, target=target)
+    walk = {"step_size": eps / 5, "n_steps": 8, "random_start": False}
+    result = pgd(net, clean, target=target, eps=eps, norm=norm, **walk)
     expected, success = directly(net, other, clean, eps, target)
     assert np.abs(result.X_adv - expected).max() < 1e-9
     assert_array_equal(result.success, success)
@@ -107,11 +72,8 @@ CARLINI_WAGNER = {"steps": 20, "stepsize": 0.2, "initial_const": 9.0}
     ("name", "options", "eps", "target"),
     [
         ("LinfDeepFoolAttack", {"steps": 5}, 0.3, None),
-        slow("LinfDeepFoolAttack", {"steps": 5}, None, None),
         slow("L2CarliniWagnerAttack", CARLINI_WAGNER, None, None),
-        slow("LinfFastGradientAttack", {}, 0.2, None),
         slow("LinfPGD", {"steps": 10, "random_start": False}, 0.5, 2),
-        slow("DDNAttack", {"steps": 10}, None, None),
         slow("L0FMNAttack", {"steps": 10}, 9, None),
     ],
 )
@@ -128,13 +90,17 @@ def test_adapter_equals_foolbox(name, options, eps, target):
 
 def test_carlini_wagner_finds_the_nearest_point():
     x = np.array([[0.4, 0.4, 0.4, 0.4], [0.7, 0.7, 0.7, 0.6]])
-    attack = partial(carlini_wagner, squares(), n_steps=100, learning_rate=0.02)
+    attack = partial(carlini_wagner, two_sums(), n_steps=100, learning_rate=0.02)
     result = attack(x)
     assert result.success.all()
     # The sum of the values is off by 0.4 and 0.7, and has a gradient of length 2.
     assert_allclose(result.l2, [0.2, 0.35], rtol=0.02)
     # The logits differ by twice the sum's excess over 2.
     assert_allclose(attack(x[:1], target=1, confidence=0.8).l2, 0.4, rtol=0.03)
+    # Class 1 is beyond the bounds: inputs stay clean.
+    failed = carlini_wagner(two_sums(meet=9.0), x, n_steps=5, binary_search_steps=2)
+    assert_array_equal(failed.X_adv, x)
+    assert not failed.success.any()
 
 
 @pytest.mark.slow  # numba compiles the solver
@@ -142,7 +108,7 @@ def test_carlini_wagner_finds_the_nearest_point():
 @pytest.mark.parametrize(("norm", "size"), [("linf", 0.1), ("l2", 0.2)])
 def test_brendel_bethge_finds_the_nearest_point(norm, size):
     x = np.array([[0.4, 0.4, 0.4, 0.4], [0.6, 0.6, 0.6, 0.6]])
-    attack = partial(brendel_bethge, squares(), norm=norm, learning_rate=0.05)
+    attack = partial(brendel_bethge, two_sums(), norm=norm, learning_rate=0.05)
     result = attack(x, random_state=0)
     assert result.success.all()
     assert_allclose(getattr(result, norm), size, rtol=0.05)
@@ -156,28 +122,18 @@ def test_brendel_bethge_finds_the_nearest_point(norm, size):
 def test_starting_points():
     call = {"attack": "HopSkipJumpAttack", "options": {"steps": 1}, "random_state": 0}
     x = np.array([[0.4, 0.4, 0.4, 0.4]])
-    assert foolbox_attack(squares(), x, **call).success.all()
+    assert foolbox_attack(two_sums(), x, **call).success.all()
     # There is none: inputs stay clean.
-    none = foolbox_attack(one_class(), x, **call)
+    none = foolbox_attack(two_sums(meet=9.0), x, **call)
     assert_array_equal(none.X_adv, x)
     assert not none.success.any()
     # Noise hardly ever sums up to 35 of 40, so it is found by gradient.
-    net = squares(40)
-    with torch.no_grad():
-        net.bias.copy_(torch.tensor([35.0, -35.0]))
-    assert foolbox_attack(net, np.full((2, 40), 0.5), **call).success.all()
+    net, x = two_sums(40, meet=35.0), np.full((2, 40), 0.5)
+    assert foolbox_attack(net, x, **call).success.all()
     # The attack finds its start itself.
     start = theirs.BinarySearchContrastReductionAttack(target=1.0)
     call["options"]["init_attack"] = start
-    assert foolbox_attack(squares(), x, **call).success.all()
-
-
-def test_inputs_that_carlini_wagner_fails_on_stay_clean():
-    x = np.array([[0.4, 0.3, 0.2, 0.1]])
-    result = carlini_wagner(one_class(), x, n_steps=5, binary_search_steps=2)
-    assert_array_equal(result.X_adv, x)
-    assert result.l0.tolist() == [0]
-    assert not result.success.any()
+    assert foolbox_attack(net, x, **call).success.all()
 
 
 def test_values_that_an_attack_makes_nan_stay_clean():
@@ -189,7 +145,7 @@ def test_values_that_an_attack_makes_nan_stay_clean():
             return found
 
     x = np.full((3, 4), 0.4)
-    result = foolbox_attack(squares(), x, attack=Broken, eps=0.3)
+    result = foolbox_attack(two_sums(), x, attack=Broken, eps=0.3)
     assert_array_equal(result.X_adv[1], x[1])
     assert_allclose(result.X_adv[[0, 2]], 0.5, atol=1e-6)
 
@@ -200,8 +156,10 @@ def test_bounds_of_one_width_keep_the_units_of_x():
     net = seeded(BatchNormNet)
     result = foolbox_attack(net, shifted, attack="FGSM", eps=0.1, bounds=(low, low + 1))
     assert_allclose(result.linf, 0.1, atol=1e-5)
-    wide = foolbox_attack(net, X * 4, attack="FGSM", eps=0.1, bounds=(-1, 5))
-    assert_allclose(wide.linf, 0.1, atol=1e-5)
+    # In float32 an upper bound of 0.3 is larger.
+    x, net = np.array([[0.3, 0.2]]), two_sums(2, meet=1.0)
+    result = foolbox_attack(net, x, attack="FGSM", eps=0.1, bounds=(0, 0.3))
+    assert result.X_adv.max() <= 0.3
 
 
 def test_bounds_of_several_widths_give_shares():
@@ -220,12 +178,6 @@ def test_bounds_of_several_widths_give_shares():
     result = foolbox_attack(net, normalised, attack="FGSM", eps=0.1, bounds=bounds)
     back = result.X_adv * std.numpy() + mean.numpy()
     assert_allclose(back, expected.X_adv, atol=1e-5)
-
-
-def test_upper_bound_that_float32_rounds_up():
-    x = np.array([[0.3, 0.2]])
-    result = foolbox_attack(squares(2), x, attack="FGSM", eps=0.1, bounds=(0, 0.3))
-    assert result.X_adv.max() <= 0.3
 
 
 def test_unchanged_values_stay_exact():
@@ -257,7 +209,6 @@ def test_seeds_repeat_and_global_generators_are_unchanged():
         ({"options": {"stes": 3}}, TypeError, "'stes'"),
         ({"options": 3}, ValueError, "'options' parameter"),
         ({"attack": "FGSM"}, ValueError, "eps must be a positive number for LinfFast"),
-        ({"eps": 0}, ValueError, "'eps' parameter"),
         ({"bounds": (0, np.inf)}, ValueError, "bounds must be finite"),
         ({"X": np.array(0.5)}, ValueError, "at least one sample"),
     ],
@@ -268,34 +219,8 @@ def test_invalid_arguments(change, error, message):
         foolbox_attack(seeded(BatchNormNet), **arguments)
 
 
-@pytest.mark.parametrize(
-    ("attack", "target"), [("NewtonFoolAttack", 1), ("GenAttack", None)]
-)
-def test_errors_of_foolbox_have_a_note(attack, target):
+def test_errors_of_foolbox_have_a_note():
     with pytest.raises(ValueError, match="criterion") as caught:
-        foolbox_attack(seeded(BatchNormNet), X, attack=attack, eps=0.1, target=target)
-    assert f"Raised while {attack} attacked inputs of shape (2, 6, 6)" in str(
-        caught.value.__notes__
-    )
-
-
-def test_models_without_a_gradient():
-    class Detached(nn.Linear):
-        def forward(self, x):
-            return super().forward(x.detach())
-
-    class Rounded(nn.Linear):
-        def forward(self, x):
-            return super().forward(x.round())
-
-    attack = partial(foolbox_attack, X=[[0.2, 0.4]], attack="LinfPGD", eps=0.1)
-    with pytest.raises(ValueError, match="must let autograd reach its input"):
-        attack(seeded(lambda: Detached(2, 2)))
-    with pytest.raises(ValueError, match="must be differentiable"):
-        attack(seeded(lambda: Rounded(2, 2)))
-
-
-def test_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "foolbox", None)
-    with pytest.raises(ImportError, match=r'needs foolbox.*"skgrad\[attacks\]"'):
-        import_library("foolbox")
+        foolbox_attack(seeded(BatchNormNet), X, attack="NewtonFoolAttack", target=1)
+    (note,) = caught.value.__notes__
+    assert "Raised while NewtonFoolAttack attacked inputs of shape (2, 6, 6)" in note

@@ -5,24 +5,16 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from networks import BatchNormNet, images, seeded
+from networks import BatchNormNet, images, mirror, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from skgrad.attacks import jsma
 
 
-def mirror(n_classes=4):
-    """Make a network whose logits are its inputs."""
-    net = nn.Linear(n_classes, n_classes, bias=False).double()
-    with torch.no_grad():
-        net.weight.copy_(torch.eye(n_classes))
-    return net
-
-
 def test_by_hand():
     # Of class 1 only the second value has a gradient; the other of the pair is any.
-    attack = partial(jsma, mirror(), target=1)
+    attack = partial(jsma, mirror(4), target=1)
     result = attack([[0.75, 0.5, 0.25, 0.0]], theta=0.3)
     assert_allclose(result.X_adv[0, 1], 0.8, atol=1e-6)
     assert result.success.all()

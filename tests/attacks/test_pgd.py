@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidth, LeNet, images, seeded, two_classes
-from numpy.testing import assert_allclose, assert_array_equal
+from networks import AnyWidth, images, seeded, two_classes
+from numpy.testing import assert_allclose
 from torch import nn
 
 from skgrad.attacks import pgd
@@ -33,19 +33,6 @@ def test_by_hand_in_the_euclidean_norm():
     edge = pgd(two_classes(), [[0.6, 0.95]], [0], eps=0.2, n_steps=40, **walk)
     assert_allclose(edge.X_adv[0, 1], 1)
     assert edge.l2[0] <= 0.2 + 1e-6
-
-
-def test_success_is_what_the_model_predicts():
-    net = seeded(LeNet, seed=1)
-    clean = images(8, (1, 28, 28))
-    with torch.no_grad():
-        before = net(torch.from_numpy(clean)).argmax(dim=1).numpy()
-    result = pgd(net, clean, eps=0.3, n_steps=20, random_state=0)
-    with torch.no_grad():
-        after = net(torch.from_numpy(result.X_adv)).argmax(dim=1).numpy()
-    assert_array_equal(result.success, after != before)
-    assert_array_equal(result.predicted, after)
-    assert result.success.mean() > 0.5
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -47,9 +47,6 @@ def test_negatives_by_hand():
     assert_allclose(
         semantic(NET, X, bounds=(low, high)).X_adv, low + high - X, atol=1e-6
     )
-
-
-def test_negatives_need_finite_bounds():
     with pytest.raises(ValueError, match="bounds must be finite"):
         semantic(two_classes(), [[0.5, 0.5]], bounds=(0, np.inf))
 
@@ -66,15 +63,8 @@ def test_rotation_against_scipy(shape, fill):
     clean, angles = images(4, shape), [10.0, -45.0, 133.0, 77.5]
     result = rotate(seeded(BatchNormNet).double(), clean, angle=angles, fill=fill)
     for x, angle, rotated in zip(clean, angles, result.X_adv, strict=True):
-        expected = ndimage.rotate(
-            x.astype(float),
-            angle,
-            axes=(1, 2),
-            reshape=False,
-            order=1,
-            mode="grid-constant",
-            cval=fill or 0,
-        )
+        how = {"mode": "grid-constant", "order": 1, "reshape": False, "axes": (1, 2)}
+        expected = ndimage.rotate(x.astype(float), angle, cval=fill or 0, **how)
         assert_allclose(rotated, expected, atol=1e-6)
 
 
@@ -98,9 +88,7 @@ def test_angles_are_uniform_up_to_the_largest():
 def test_fill_values():
     white = np.ones((1, 2, 8, 8), dtype=np.float32)
     corner = np.s_[0, :, 0, 0]
-    call = {"angle": [45.0], "bounds": (0.25, 1)}
-    assert_allclose(rotate(NET, white, **call).X_adv[corner], 0.25)
-    per_channel = rotate(NET, white, fill=[0.5, 1], **call)
+    per_channel = rotate(NET, white, angle=[45.0], fill=[0.5, 1])
     assert_allclose(per_channel.X_adv[corner], [0.5, 1])
     low = np.array([0.1, 0.2])[:, None, None]
     result = rotate(NET, white, angle=[45.0], bounds=(low, 1))
@@ -117,22 +105,19 @@ def test_kinds_of_angles_agree():
     ("options", "message"),
     [
         ({"angle": 0}, "angle"),
-        ({"angle": 181}, "angle"),
         ({"angle": [1, 2]}, "angle must hold one value for each of the 5 samples"),
         ({"angle": ["a"] * 5}, "angle must hold degrees"),
         ({"angle": [np.inf] * 5}, "angle must be finite"),
         ({"fill": np.nan}, "fill must be None"),
-        ({"fill": "black"}, "fill must be None"),
         ({"fill": [0, 0, 0]}, r"fill must be None.*one per channel, 2 here"),
         ({"bounds": (-np.inf, 1)}, "fill must be None.*the lower bound, if finite"),
-        ({"X": X[:, 0]}, r"X must hold images.*shape \(6, 6\)"),
     ],
 )
 def test_invalid_rotations(options, message):
-    net = (
-        NET
-        if "X" not in options
-        else torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
-    )
     with pytest.raises(ValueError, match=message):
-        rotate(net, **{"X": X, **options})
+        rotate(NET, X, **options)
+
+
+def test_rows_cannot_be_rotated():
+    with pytest.raises(ValueError, match=r"X must hold images.*shape \(2,\)"):
+        rotate(two_classes(), [[0.5, 0.5]])
