@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -143,18 +144,50 @@ def candidate_layers(module: nn.Module, x: Tensor) -> list[str]:
     The layer that returns the logits is left out, and so is one named `LOGITS`. A few
     inputs suffice as ``x``; ``module`` is held by ``frozen``.
     """
-    outputs: dict[str, Tensor | None] = {}
-    with ExitStack() as hooks:
-        for name, layer in module.named_modules():
-            if name not in ("", LOGITS) and is_leaf(layer):
-                hook = _note(name, outputs, len(x))
-                hooks.enter_context(layer.register_forward_hook(hook))
-        logits = as_logits(module(x.clone()), len(x))
+    calls, logits = leaf_calls(module, x)
+    names = [name for name, _, _ in calls]
     return [
         name
-        for name, output in outputs.items()
-        if output is not None and not same_values(output, logits)
+        for name, _, output in calls
+        if name not in ("", LOGITS)
+        and names.count(name) == 1
+        and _has_rows(output, len(x))
+        and bool(torch.isfinite(output).all())
+        and not same_values(output.flatten(1), logits)
     ]
+
+
+def leaf_calls(
+    module: nn.Module, x: Tensor
+) -> tuple[list[tuple[str, Any, Any]], Tensor]:
+    """Return the calls of all leaves in order, and the logits.
+
+    Each call is the name of the layer, its inputs and its output.
+    """
+    calls: list[tuple[str, Any, Any]] = []
+
+    def note(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
+        # Cloned, because a layer that works in place may write into it later.
+        kept = output.detach().clone() if isinstance(output, Tensor) else output
+        calls.append((name, inputs, kept))
+
+    with ExitStack() as hooks:
+        for name, layer in module.named_modules():
+            if is_leaf(layer):
+                hook = partial(note, name)
+                hooks.enter_context(layer.register_forward_hook(hook))
+        logits = as_logits(module(x.clone()), len(x))
+    return calls, logits
+
+
+def _has_rows(output: Any, n_samples: int) -> bool:
+    """Return True for a floating-point tensor with one row per sample."""
+    return (
+        isinstance(output, Tensor)
+        and output.is_floating_point()
+        and output.ndim >= 2
+        and output.shape[0] == n_samples
+    )
 
 
 def spread_layers(module: nn.Module, x: Tensor, n_layers: int | None) -> list[str]:
@@ -191,26 +224,6 @@ def is_leaf(layer: nn.Module) -> bool:
 def same_values(output: Tensor, logits: Tensor) -> bool:
     """Return True if an output is the logits."""
     return output.shape == logits.shape and torch.equal(output.to(logits), logits)
-
-
-def _note(
-    name: str, outputs: dict[str, Tensor | None], n_samples: int
-) -> Callable[[nn.Module, Any, Any], None]:
-    """Make a hook that notes an output, or None for one that cannot be a feature."""
-
-    def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
-        usable = (
-            name not in outputs
-            and isinstance(output, Tensor)
-            and output.is_floating_point()
-            and output.ndim >= 2
-            and output.shape[0] == n_samples
-            and bool(torch.isfinite(output).all())
-        )
-        # Cloned, because a layer that works in place may write into it later.
-        outputs[name] = output.detach().flatten(1).clone() if usable else None
-
-    return hook
 
 
 class _StopForward(BaseException):
@@ -256,18 +269,12 @@ class _OutputHook:
                 f"layers: {self.name!r} is called more than once in the forward pass, "
                 "so its output is not one thing. Name a layer that is called once."
             )
-        if not isinstance(output, Tensor):
+        if not _has_rows(output, self.n_samples):
+            came = f"a {type(output).__name__}"
+            if isinstance(output, Tensor):
+                came = f"a {output.dtype} tensor of shape {tuple(output.shape)}"
             raise ValueError(
-                f"layers: {self.name!r} must return a tensor; it returns "
-                f"{type(output).__name__}. Name a layer inside it."
-            )
-        if not output.is_floating_point():
-            raise ValueError(
-                f"layers: {self.name!r} must return floating-point values; it returns "
-                f"{output.dtype}."
-            )
-        if output.ndim < 2 or output.shape[0] != self.n_samples:
-            raise ValueError(
-                f"layers: {self.name!r} must return one row per sample; for "
-                f"{self.n_samples} samples it returns shape {tuple(output.shape)}."
+                f"layers: {self.name!r} must return a floating-point tensor with one "
+                f"row per sample; for {self.n_samples} samples it returns {came}. Name "
+                "a layer inside it or after it."
             )

@@ -1,13 +1,10 @@
 """The layer of a model that returns the logits."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .activations import PENULTIMATE, candidate_layers, is_leaf, same_values
-from .model_state import as_logits
+from .activations import PENULTIMATE, candidate_layers, leaf_calls, same_values
 
 
 def find_head(module: nn.Module, x: Tensor) -> str | None:
@@ -17,20 +14,12 @@ def find_head(module: nn.Module, x: Tensor) -> str | None:
     returns what the model returns; "" is the model itself. None if there is no such
     module. The model is held by ``frozen(module)``.
     """
-    outputs: dict[str, Tensor] = {}
-
-    def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
-            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
-                outputs[name] = output.detach().clone()
-
-        return hook
-
-    with ExitStack() as hooks:
-        for name, layer in module.named_modules():
-            if is_leaf(layer):
-                hooks.enter_context(layer.register_forward_hook(record(name)))
-        logits = as_logits(module(x.clone()), len(x))
+    calls, logits = leaf_calls(module, x)
+    outputs = {
+        name: output
+        for name, inputs, output in calls
+        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)
+    }
     found = [name for name, output in outputs.items() if same_values(output, logits)]
     # Layers in a row may return the same values. The last one is the head.
     return found[-1] if found else None
