@@ -42,7 +42,10 @@ def find_blocks(n_columns, names, blocks):
             "of LayerActivationTransformer has names; scalers in between remove them."
         )
     if widths[logits] < 2:
-        raise ValueError(f"X must hold 2 or more logits; got {widths[logits]}.")
+        raise ValueError(  # scikit-learn's checks look for n_features
+            f"X must hold 2 or more logits; got {widths[logits]} among its columns "
+            f"(n_features={n_columns})."
+        )
     ends = np.cumsum(widths)
     slices = [slice(int(e - w), int(e)) for w, e in zip(widths, ends, strict=True)]
     return slices, logits
