@@ -27,24 +27,26 @@ class BaseClassConditional(BaseNoveltyDetector):
         "threshold": threshold_options(),
     }
 
-    def _locate_columns(
-        self, X, names, *, include_logits=True, joint=False, weights=None
-    ):
+    # For subclasses without these parameters.
+    include_logits, joint, weights = True, False, None
+
+    def _locate_columns(self, X, names):
         """Find groups of columns and classes to model; return the predicted classes."""
         self.blocks_, self.logits_block_ = find_blocks(X.shape[1], names, self.blocks)
         self.block_names_ = block_names(self.blocks_, self.logits_block_, names)
         self._columns = list(self.blocks_)
-        if not include_logits:
+        if not self.include_logits:
             del self.block_names_[self.logits_block_], self._columns[self.logits_block_]
         if not self._columns:
             raise ValueError(
                 "include_logits must be True when X holds nothing but logits; got "
                 "False. Add another layer, or leave the logits in."
             )
-        if joint:
+        if self.joint:
             self.block_names_ = [" + ".join(self.block_names_)]
             self._columns = [np.r_[tuple(self._columns)]]
-        self._weights = check_weights(weights, len(self._columns), "block of columns")
+        n_columns = len(self._columns)
+        self._weights = check_weights(self.weights, n_columns, "block of columns")
         predicted = self._predicted_class(X)
         classes, counts = np.unique(predicted, return_counts=True)
         self.modelled_classes_ = classes[counts >= self.min_class_size]
@@ -107,8 +109,7 @@ class ScaledScores:
     """A detector whose scores may be scaled to [0, 1] on its training samples."""
 
     def __init__(self, detector, scaling):
-        self.detector = detector
-        self.scaling = scaling
+        self.detector, self.scaling = detector, scaling
 
     def fit(self, X):
         fit_to_score(self.detector, X)

@@ -116,18 +116,11 @@ class ClassConditionalDetector(BaseClassConditional):
         self.random_state = random_state
 
     def _fit_scores(self, X, names, random_state):
-        predicted = self._locate_columns(
-            X,
-            names,
-            include_logits=self.include_logits,
-            joint=self.joint,
-            weights=self.weights,
-        )
+        predicted = self._locate_columns(X, names)
         # Checked once, not for each clone.
         detector = as_outlier_detector(self.detector)
-        self._fit_detectors(
-            X,
-            predicted,
-            lambda: seed_estimator(clone(detector), random_state),
-            self.scaling,
-        )
+
+        def make():
+            return seed_estimator(clone(detector), random_state)
+
+        self._fit_detectors(X, predicted, make, self.scaling)

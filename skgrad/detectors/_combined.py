@@ -65,7 +65,6 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
 
     See Also
     --------
-    ConformalDetector : A threshold and p-values for a single detector.
     skgrad.detectors.make_recommended_detector : A combination with its features.
 
     Notes

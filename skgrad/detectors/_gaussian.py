@@ -50,7 +50,6 @@ class ClassConditionalGaussian(BaseClassConditional):
 
     See Also
     --------
-    ClassConditionalDetector : The same with any outlier detector.
     skgrad.detectors.make_recommended_detector : The features it works best with.
 
     Notes
@@ -91,6 +90,9 @@ class ClassConditionalGaussian(BaseClassConditional):
         "include_logits": ["boolean"],
     }
 
+    # One covariance over all blocks, so that it holds how they depend on one another.
+    joint = True
+
     def __init__(
         self,
         *,
@@ -113,9 +115,7 @@ class ClassConditionalGaussian(BaseClassConditional):
         self.random_state = random_state
 
     def _fit_scores(self, X, names, random_state):
-        predicted = self._locate_columns(
-            X, names, include_logits=self.include_logits, joint=True
-        )
+        predicted = self._locate_columns(X, names)
         (columns,) = self._columns
         scaler = _WithinClassScaler().fit(X[:, columns], predicted)
         Z = scaler.transform(X[:, columns])
@@ -156,9 +156,7 @@ class _Gaussian:
     """The Gaussian of one class, with a Cholesky factor of its covariance."""
 
     def __init__(self, scaler, mean, factor):
-        self.scaler = scaler
-        self.mean = mean
-        self.factor = factor
+        self.scaler, self.mean, self.factor = scaler, mean, factor
 
     # A distance, not a log density, which would favour classes with little spread.
     def score(self, X):

@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .._compat import Interval, fit_context
-from .._messages import brief
 from .._optional import import_package
 from .._rollback import restored_on_error
 from .._validation import check_matrix, to_array, to_numpy
@@ -60,7 +59,6 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
 
     See Also
     --------
-    skgrad.ConfoundingGradientTransformer : Computes the features.
     skgrad.detectors.make_confounding_gradient_detector : Both, in a pipeline.
 
     Notes
@@ -145,14 +143,13 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         )
         y = self._encode(y)
         random_state = check_random_state(self.random_state)
-        train, self.validation_indices_ = self._split(y, random_state)
+        train, held_out = self._split(y, random_state)
+        self.validation_indices_ = held_out
         self.scaler_ = AnyFloatScaler().fit(X[train])
         X = self.scaler_.transform(X)
         # skorch draws from torch's global generator.
         with seeded_training(random_state.randint(2**31), torch.device("cpu")):
-            self.net_ = self._make_net(
-                X[self.validation_indices_], y[self.validation_indices_]
-            )
+            self.net_ = self._make_net(X[held_out], y[held_out])
             fit_net(self.net_, X[train], y[train])
 
     def predict_proba(self, X):
@@ -205,8 +202,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         if len(self.classes_) > 2:
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(y)}: y must hold two labels; got "
-                f"{brief(self.classes_.tolist())}."
+                f"{type_of_target(y)}: y must hold two labels; got more."
             )
         return y.astype(np.int64)
 
@@ -231,6 +227,8 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         from skorch.dataset import Dataset
         from skorch.helper import predefined_split
 
+        # Any lower loss counts as an improvement.
+        stop = EarlyStopping(patience=self.patience, threshold=0, load_best=True)
         return skorch.NeuralNetClassifier(
             _TwoLayers,
             module__n_features=X_valid.shape[1],
@@ -242,12 +240,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
             max_epochs=self.max_epochs,
             train_split=predefined_split(Dataset(X_valid, y_valid)),
             iterator_train__shuffle=True,
-            callbacks=[
-                (
-                    "stop",
-                    EarlyStopping(patience=self.patience, threshold=0, load_best=True),
-                )
-            ],
+            callbacks=[("stop", stop)],
             classes=[0, 1],
             verbose=0,
         )

@@ -1,5 +1,6 @@
 """Paper C: support vector data descriptions per predicted class and layer."""
 
+from functools import partial
 from numbers import Real
 
 from sklearn.pipeline import make_pipeline
@@ -52,7 +53,6 @@ class PerClassSVDD(BaseClassConditional):
 
     See Also
     --------
-    skgrad.LayerActivationTransformer : Makes the features.
     ClassConditionalDetector : The same with any outlier detector.
 
     Notes
@@ -113,10 +113,9 @@ class PerClassSVDD(BaseClassConditional):
 
     def _fit_scores(self, X, names, random_state):
         # The paper scales the distances, so that layers can be added (Eq. 5).
-        predicted = self._locate_columns(X, names, weights=self.weights)
-        self._fit_detectors(
-            X, predicted, lambda: make_svdd(self.nu, self.gamma), "minmax"
-        )
+        predicted = self._locate_columns(X, names)
+        make = partial(make_svdd, self.nu, self.gamma)
+        self._fit_detectors(X, predicted, make, "minmax")
 
 
 def make_svdd(nu, gamma="scale"):

@@ -34,10 +34,6 @@ class PyODDetector(BaseNoveltyDetector):
     n_features_in_, feature_names_in_ : int and ndarray of str
         Number of features, and their names if X was a data frame.
 
-    See Also
-    --------
-    ConformalDetector : The same for the detectors of scikit-learn.
-
     Notes
     -----
     ECOD and COPOD rank the inputs of a call among one another, so the score of an input
@@ -75,9 +71,8 @@ class PyODDetector(BaseNoveltyDetector):
     def _fit_scores(self, X, names, random_state):
         if not is_pyod(self.detector):
             raise TypeError(
-                "detector must be an unfitted detector of PyOD, such as "
-                f"pyod.models.knn.KNN(); got {brief(self.detector)}. For an outlier "
-                "detector of scikit-learn use ConformalDetector."
+                "detector must be an unfitted detector of PyOD; got "
+                f"{brief(self.detector)}. For others use ConformalDetector."
             )
         self.detector_ = seed_estimator(clone(self.detector), random_state)
         self.detector_.fit(X)

@@ -221,7 +221,8 @@ def make_recommended_detector(
 
     Three scores, each converted to a p-value: the confidence of the network; the energy
     of the logits, suspicious when low and when high; and the density of gradient norms
-    and layer activations among the inputs of the same predicted class.
+    and layer activations among the inputs of the same predicted class. The parts were
+    chosen in ``benchmarks/recommended.py``, on data that no table reports.
 
     Parameters
     ----------
@@ -240,11 +241,6 @@ def make_recommended_detector(
     -------
     Pipeline
         A novelty detector with steps ``features``, ``detect``.
-
-    Notes
-    -----
-    The parts were chosen in ``benchmarks/recommended.py``, on data that no table of
-    this library reports.
 
     Examples
     --------

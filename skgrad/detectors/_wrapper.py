@@ -59,7 +59,6 @@ class ConformalDetector(BaseDecision):
     See Also
     --------
     conformal_p_values : The p-values, for any scores.
-    select_by_fdr : Benjamini-Hochberg selection, for any p-values.
 
     Notes
     -----

@@ -67,10 +67,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     ----------
     layer_ : str
         The most discriminative layer.
-    candidates_ : list of str
-        The candidates; without ``layers`` in the order of their calls.
-    layers_ : list of str
-        The layers that `transform` returns: ``layer_`` and the logits.
+    candidates_, layers_ : list of str
+        The candidates, and the layers that `transform` returns, with the logits.
     errors_, aurocs_ : dict of str to float
         Detection error, in [0, 0.5], and AUROC of each candidate, means over the kinds
         of generated anomalies.
@@ -83,7 +81,6 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
 
     See Also
     --------
-    skgrad.LayerActivationTransformer : The outputs of given layers.
     skgrad.PerClassSVDD : The paper's detector over these features.
 
     Notes

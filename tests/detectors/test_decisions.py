@@ -19,7 +19,6 @@ from sklearn.svm import OneClassSVM
 from skgrad import (
     LODA,
     ClassConditionalDetector,
-    ClassConditionalGaussian,
     CombinedDetector,
     ConformalDetector,
     Energy,
@@ -250,13 +249,6 @@ def test_parameters_without_effect_at_the_end_of_pipelines():
     # A frozen detector may decide elsewhere.
     frozen = FrozenEstimator(make_pipeline(LODA(target_fpr=0.2)).fit(draw(100)))
     assert ConformalDetector(frozen).fit(draw(100, seed=1)).detector_ is frozen
-
-
-def test_other_parameters_inside_others():
-    inner = ClassConditionalGaussian(include_logits=False, blocks=None)
-    detector = CombinedDetector([("density", inner)], blocks=[-1, 3], random_state=0)
-    detector.set_params(density__min_class_size=20, target_fpr=0.1).fit(draw(200))
-    assert detector.detectors_["density"].min_class_size == 20
 
 
 def test_parameters_set_after_fit_wait_for_the_next():

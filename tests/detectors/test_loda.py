@@ -53,17 +53,6 @@ def test_outside_the_range_is_lowest(outside):
     assert detector.score_samples([[outside]])[0] < inside.min() - 1
 
 
-def test_every_point_gets_its_own_bin():
-    # Clumps with nothing between: they are dense and the gaps are not. 0.26 lies in the
-    # second of four bins; a lookup off by one finds the empty third.
-    clumps = np.repeat([[0.0], [0.26], [1.0]], 100, axis=0)
-    detector = fitted(clumps, n_bins=4)
-    dense = detector.score_samples([[0.0], [0.26], [1.0]])
-    assert_allclose(dense, dense[0], atol=0.02)
-    gap = detector.score_samples([[0.6]])
-    assert gap < dense.min() - 3
-
-
 def penalised_likelihood(values, n_bins):
     counts, _ = np.histogram(values, bins=n_bins)
     counts = counts[counts > 0]

@@ -32,14 +32,6 @@ def test_any_size(size):
     assert np.isfinite(probability).all()
 
 
-def test_read_only_data_and_inference_mode():
-    fixed = X.copy()
-    fixed.flags.writeable = False
-    with torch.inference_mode():
-        classifier = MLPAnomalyClassifier(**QUICK).fit(fixed, Y)
-        assert classifier.score(fixed, Y) > 0.95
-
-
 @pytest.mark.parametrize("labels", [[-1, 1], ["in", "out"], [False, True]])
 def test_any_binary_labels(labels):
     y = np.array(labels)[Y]

@@ -22,32 +22,11 @@ from skgrad import (
     LODA,
     CombinedDetector,
     ConformalDetector,
-    PyODDetector,
     make_uniform_detector,
 )
 from skgrad.feature_extraction import FeatureArray
 
 FAR = np.array([40.0, -40.0, 0.0, 0.0, 0.0])
-
-
-@pytest.mark.parametrize(
-    "inner",
-    [
-        IsolationForest(n_estimators=20),
-        OneClassSVM(),
-        LocalOutlierFactor(novelty=True),
-        KNN(),
-        LODA(),
-        PyODDetector(KNN()),
-    ],
-    ids=lambda d: type(d).__name__,
-)
-def test_any_outlier_detector(inner):
-    detector = ConformalDetector(inner, target_fpr=0.1, random_state=0)
-    far = draw(20, seed=1) + FAR
-    assert (detector.fit(draw(400)).predict(far) == -1).all()
-    assert not hasattr(inner, "offset_")
-    assert not hasattr(inner, "decision_scores_")
 
 
 def test_inner_detector_sees_no_held_out_sample():

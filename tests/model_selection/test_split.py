@@ -9,7 +9,6 @@ from sklearn.ensemble import IsolationForest
 from sklearn.model_selection import (
     check_cv,
     cross_validate,
-    learning_curve,
 )
 
 from skgrad import LODA
@@ -102,21 +101,6 @@ def test_cross_validate_fits_on_inliers_and_tests_on_both(data):
     assert result["test_auroc"].min() == 1
     assert [set(y) for y in Recorder.fitted_on] == [{1}] * 3
     assert [len(y) for y in Recorder.fitted_on] == [150] * 3
-
-
-def test_learning_curve_scores_the_test_rows(data):
-    # It scores the training rows as well, which hold one kind only.
-    with pytest.warns(UserWarning, match="Scoring failed"):
-        sizes, trained, tested = learning_curve(
-            IsolationForest(n_estimators=10, random_state=0),
-            *data,
-            cv=NoveltyKFold(3),
-            scoring=auroc_scorer,
-            train_sizes=[0.5, 1.0],
-        )
-    assert sizes.tolist() == [75, 150]
-    assert np.isnan(trained).all()
-    assert tested.min() > 0.9
 
 
 def test_groups_are_routed():
