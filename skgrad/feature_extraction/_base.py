@@ -86,7 +86,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         if isinstance(X, Dataset):
             self._remember_width(raw)
         # Hashing takes time, so it is done for a cache alone.
-        self._hashed = None, None
+        self.__dict__.pop("_hashed", None)
         if self._memory() is not None:
             self._hashed = unwrap_model(self.model), self._hash_network()
 
