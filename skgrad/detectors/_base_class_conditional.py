@@ -49,6 +49,7 @@ class BaseClassConditional(BaseNoveltyDetector):
         self._weights = check_weights(self.weights, n_columns, "block of columns")
         predicted = self._predicted_class(X)
         classes, counts = np.unique(predicted, return_counts=True)
+        # A model of few samples would reject nearly all others.
         self.modelled_classes_ = classes[counts >= self.min_class_size]
         return predicted
 

@@ -129,6 +129,7 @@ class ConformalDetector(BaseDecision):
             self.detector_ = seed_estimator(clone(detector), random_state)
             labels = take(y, fit) if supervised else None
             fit_to_score(self.detector_, take(X, fit), labels)
+        # There are no classes: X may be inputs, from which no logits can be read.
         scores = in_distribution_scores(self.detector_, take(X, held_out))
         self._calibrate(scores, None)
 

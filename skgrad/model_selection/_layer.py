@@ -201,6 +201,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         self.aurocs_ = {layer: area for layer, (_, area) in scores.items()}
         self.anomalies_used_ = "given" if len(anomalous) else "generated"
         self.layer_ = best_layer(scores)
+        # 0.5 is the error of accepting everything.
         if self.errors_[self.layer_] >= 0.5:
             warn(
                 f"No layer separates the {self.anomalies_used_} anomalies from the "
@@ -250,6 +251,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         )
 
     def _find_layers(self, module, batch):
+        # Detectors per class expect the logits last.
         return [self.layer_, LOGITS]
 
 
