@@ -15,8 +15,7 @@ from ..torch_engine.parameter_gradients import (
 )
 from ._base import BaseModelTransformer
 
-# Below every norm that float32 weights produce. It stands for 0, which has no
-# logarithm.
+# Below every norm of float32 weights. It stands for 0, which has no logarithm.
 _SMALLEST = 1e-30
 
 
@@ -49,12 +48,10 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
           columns per parameter (Oberdiek et al.);
         - an array of numbers in [0, 1].
     loss : {"bce", "bce_softmax", "cross_entropy"}, default="bce"
-        The loss J: binary cross-entropy of the logits, as above (as in the paper); the
-        same of the softmax probabilities, with :math:`p_i` in place of
-        :math:`\sigma(z_i)`; or :math:`-\sum_i y_i \log p_i`.
+        The loss J: as above (as in the paper); the same with the softmax :math:`p_i` in
+        place of :math:`\sigma(z_i)`; or :math:`-\sum_i y_i \log p_i`.
     log : bool, default=False
-        Return the natural logarithm of the squared norms, which span many decades.
-        Norms below 1e-30, zero included, count as 1e-30.
+        Return natural logarithms of the squared norms, of 1e-30 where they are smaller.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -73,9 +70,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     input_shape_ : tuple of int
         Shape of one sample as the model sees it.
     routes_ : dict of str to str
-        How the norms of each parameter are computed: the rule that gives them for the
-        whole batch, such as "conv2d", or "autograd" for one sample at a time, also for
-        parameters that the logits do not depend on.
+        How the norms of each parameter are computed: by the rule for a whole batch,
+        such as "conv2d", or by "autograd" for one sample at a time.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)

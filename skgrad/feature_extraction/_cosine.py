@@ -40,19 +40,16 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         - "upper": the cosines of the pairs i < j, row by row;
         - "matrix": the whole matrix, flattened row by row.
     sign : bool, default=True
-        Compare the signs of the gradients (as in the paper) or the gradients
-        themselves.
+        Compare signs of the gradients (as in the paper) or the gradients themselves.
     top_n : int, default=None
-        Compare only the ``top_n`` classes with the largest logits of each input, in
-        that order (Table 3 of the paper: 5 of 100 suffice). None compares all classes,
-        in the order of the logits.
+        Compare only the classes with the largest logits of each input, in that order
+        (Table 3 of the paper: 5 of 100 suffice). None compares all, in their order.
     channel_reduction : {"max"}, default=None
         Compare the maxima of the maps over the channels, the first axis of a sample,
         as the authors' published code does, or whole maps (None, as in the paper).
     logit_scale : float, default=None
-        Multiply the logits of each input by ``logit_scale / max|z|`` first, as the
-        authors' published code can do with 10; the maximum takes part in the
-        gradient. None leaves them (as in the paper).
+        Multiply the logits by ``logit_scale / max|z|`` first and differentiate through
+        it, as the authors' published code can do with 10, or not (as in the paper).
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -190,9 +187,7 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
 
     def _features(self, module, batch, n_classes):
         maps = Maps(self.sign, self.top_n, self.channel_reduction, self.logit_scale)
-        return summarized_cosines(
-            module, batch, maps, self._summarize, n_classes=n_classes
-        )
+        return summarized_cosines(module, batch, maps, self._summarize, n_classes)
 
     def _summarize(self, matrices, predicted):
         if self.output == "statistics":

@@ -1,6 +1,7 @@
 """Pickle a torch module by content."""
 
 import copy
+from contextlib import suppress
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -76,8 +77,8 @@ class _Slot:
             tensor = content.view(dtype).view(self.shape)
         else:  # torch cannot view an empty tensor as another dtype
             tensor = torch.empty(self.shape, dtype=dtype)
-        if _is_reachable(self.device):
-            tensor = tensor.to(self.device)
+        with suppress(ValueError):  # the device need not be there
+            tensor = tensor.to(check_device(self.device))
         if self.is_parameter:
             return nn.Parameter(tensor, requires_grad=self.requires_grad)
         return tensor.requires_grad_(self.requires_grad)
@@ -111,13 +112,6 @@ def _tensors_of(module):
         elif isinstance(thing, (list, tuple, set)):
             waiting += thing
     return found
-
-
-def _is_reachable(device):
-    try:
-        return bool(check_device(device))
-    except ValueError:
-        return False
 
 
 def _assemble(skeleton, slots):

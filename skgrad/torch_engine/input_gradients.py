@@ -44,8 +44,8 @@ def summarized_cosines(
     x: Tensor,
     maps: Maps,
     summary: Callable[[Tensor, Tensor], Tensor],
-    *,
     n_classes: int,
+    *,
     held: int = _HELD,
 ) -> Tensor:
     """Summarise the cosine matrices of samples, in groups that the memory holds.
