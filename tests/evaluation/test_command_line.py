@@ -150,17 +150,14 @@ def test_own_weights_and_supervised_detectors(own, name, capsys):
 BAD = {
     "--anomalies pgdd": ["--anomalies must be", "got 'pgdd'", "Did you mean", "'PGD'"],
     "--detectors mahalanobi": ["--detectors mahalanobi: ", "'Mahalanobis'"],
-    "--detectors own_net:absent": ["has no attribute 'absent'"],
     "--model own_net:Net --detectors a": ["learns from anomalies", 'protocol="A"'],
     "--protocol D": ["--protocol", "choose from"],
     "--seeds 0,-1": ["--seeds", "whole number from 0", "'-1'"],
     "--n-test 0": ["--n-test", "1 or more", "'0'"],
-    "--id mnits": ["--model must be given for --id mnits"],
     "--id mnist --model own_net:Net": ["--id mnist: data_dir must be the folder"],
     "--fit flat.npy --model own_net:Net": ["--fit flat.npy: shape must be"],
     "--model own_net": ["--model own_net: must be package.module:name"],
     "--model own_net:broken": ["--model own_net:broken: RuntimeError: no weights"],
-    "--model own_net:network": ["y must hold classes", "0 to 2"],
     "--model own_net:Net --weights absent.pt": ["--weights absent.pt: FileNotFound"],
     "--weights other.pt": ["--weights needs the --model"],
     "--id flat.npy --model own_net:Net --anomalies misclassified": [
@@ -171,8 +168,6 @@ BAD = {
         "anomalies['flat.npy'] must be none of the inputs"
     ],
     "--output taken": ["File exists: 'taken'"],
-    "--device abacus": ["device must be", "'abacus'"],
-    "--nonsense": ["unrecognized arguments: --nonsense"],
 }
 
 
@@ -186,18 +181,11 @@ def test_wrong_options(options, own, untrained, capsys, monkeypatch):
         status = evaluate(*options.split())
     except SystemExit as stop:
         status = stop.code
-    err = capsys.readouterr().err
-    assert status == 2, err
-    last = err.splitlines()[-1]
+    assert status == 2
+    last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("skgrad evaluate: ")
     for text in BAD[options]:
         assert text in last
-
-
-def test_pandas_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    assert evaluate("--output", tmp_path) == 2
-    assert 'pip install "skgrad[report]"' in capsys.readouterr().err
 
 
 def test_help_does_without_torch():
@@ -247,7 +235,6 @@ def test_detectors_by_name():
         assert _scoring.needs_anomalies(detector) == (name in learners)
         found = detector.get_params()
         assert 0.2 in [v for k, v in found.items() if k.split("__")[-1] == "target_fpr"]
-    words = ["c", "max_softmax", "Mahalanobis P+FE", "lid-supervised", "kd"]
-    assert list(named(*words)) == [
-        *("C: SVDD", "max softmax", "Mahalanobis P+FE", "LID, supervised", "KD")
-    ]
+    words = ["c", "max_softmax", "Mahalanobis P+FE", "lid-supervised"]
+    found = ["C: SVDD", "max softmax", "Mahalanobis P+FE", "LID, supervised"]
+    assert list(named(*words)) == found

