@@ -101,11 +101,9 @@ def _from_torchvision(name, folder, split, download):
     kind, argument = _TORCHVISION[name]
     home = import_package("torchvision.datasets", f"{kind} needs")
     # Omniglot's background set is the one that the papers take, for either part.
-    part = {argument: split if argument == "split" else split == "train"}
-    if name == "omniglot":
-        part = {argument: True}
+    part = split if argument == "split" else split == "train" or name == "omniglot"
     try:
-        data = getattr(home, kind)(folder, download=download, **part)
+        data = getattr(home, kind)(folder, download=download, **{argument: part})
     except RuntimeError as error:
         if download:
             raise

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from example_results import make, no_anomalies
+from example_results import make, many, no_anomalies
 
 from skgrad._files import replacing
 from skgrad.evaluation import Evaluation, render_table
@@ -25,6 +25,16 @@ def test_rendered_table_averages_seeds_and_shows_gaps():
     assert lines[5].split() == ["mean", "75.0/", "75", "50.0/", "50"]
     assert lines[6].split() == ["false", "alarms", "0.0", "%", "0.0", "%"]
     assert len({len(line) for line in lines}) == 1
+
+
+def test_means_are_those_of_the_summary():
+    evaluation = Evaluation(many())
+    *_, mean, _ = render_table(evaluation).splitlines()
+    area, tnr = (
+        100 * evaluation.summary(name).loc["mean"] for name in ("auroc", "tnr_at_95tpr")
+    )
+    expected = [f"{area[d]:.1f}/{tnr[d]:3.0f}" for d in evaluation.detectors]
+    assert [text for text in expected if text not in mean] == []
 
 
 def test_markdown_cells(tmp_path):
