@@ -15,6 +15,7 @@ from ._inputs import Inputs
 from ._protocols import find_protocol
 from ._scoring import needs_anomalies, score_detector
 
+# A fifth of fewer would be no input at all.
 _MIN_TO_SPLIT = 5
 
 
@@ -113,6 +114,7 @@ def evaluate(
     protocol = find_protocol(protocol)
     _check_detectors(detectors, protocol.supervised or known_anomalies is not None)
     seeds, memory = _checked_seeds(seeds), check_memory(memory)
+    # Detectors are fitted on test inputs then: on the clean one of an attack, perhaps.
     if X_fit is None or protocol.supervised:
         _check_sources(anomalies)
     data = Inputs(

@@ -117,6 +117,7 @@ class Evaluation:
         """
         pandas = import_pandas()
         by_seed = self._values(metric)
+        # The mean over kinds within each seed, so that its spread is that of the mean.
         by_seed = np.concatenate([by_seed, nan_mean(by_seed, axis=1)[:, None]], axis=1)
         return pandas.DataFrame(
             (nan_spread(by_seed) if spread else nan_mean(by_seed)).T,
@@ -141,6 +142,7 @@ class Evaluation:
                 raise ValueError(
                     f"metric must be one of {', '.join(valid)}; got {figure!r}."
                 )
+        # Folds first: a fold of one seed must not weigh as much as another seed.
         axes = self.detectors, self.anomalies, self.seeds
         places = [{name: i for i, name in enumerate(axis)} for axis in axes]
         folds = np.full(

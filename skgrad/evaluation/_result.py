@@ -119,6 +119,7 @@ class Result:
         Of `metrics` by 1,000 bootstrap draws; of the shares that are rejected by
         Wilson's method, for a fixed threshold.
         """
+        # The seed of the result, so that the same table comes out each time.
         intervals = bootstrap_intervals(
             self.scores_id, self.scores_anomaly, random_state=self.seed
         )
@@ -138,6 +139,7 @@ class Result:
 
 
 def _wilson(share, n):
+    # Of shares near 0, as false alarms are, Wald's interval would reach below 0.
     if not n:
         return np.nan, np.nan
     ends = binomtest(round(share * n), n).proportion_ci(method="wilson")
