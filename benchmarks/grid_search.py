@@ -1,12 +1,13 @@
-"""What a grid search costs over features that are computed once.
+"""What a grid search costs: features computed once, or a pipeline with ``memory``.
 
     python benchmarks/grid_search.py           # the table of RESULTS.md
     python benchmarks/grid_search.py --quick   # a tiny network, to see that it runs
 
 50 candidates of a detector behind gradient features, three folds, refitted at the end,
-in one process. "one feature pass" is a plain transform of all rows without a cache;
-"detectors alone" the same search on features computed beforehand. The goal is that the
-search costs 1.2 times the sum of both at most.
+in one process. "one feature pass" is a transform of all rows without a cache,
+"detectors alone" the search over those features: their sum is what the plain way
+costs. "search" is that over the whole pipeline with ``memory``, which passes each row
+through the network once per fold that it is in, whatever the number of candidates.
 """
 
 import argparse
