@@ -346,7 +346,8 @@ def check_classes(
     With ``n_classes`` they must lie between 0 and ``n_classes - 1``.
     """
     y = check_per_sample(y, n_samples, name)
-    if y.dtype.kind not in "biuf" or not (y == np.floor(y)).all():
+    whole = y.dtype.kind in "biuf" and (np.isfinite(y) & (y == np.floor(y))).all()
+    if not whole:
         raise ValueError(
             f"{name} must hold classes as whole numbers, as the model's logits are "
             f"numbered; got {distinct(y)[:5]} of dtype {y.dtype}."

@@ -186,9 +186,8 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
             fit, reference = split_rows(fit, self.reference_fraction, random_state)
         self.detectors_, self.reference_scores_ = {}, {}
         for name, detector in self.detectors:
-            detector = seed_estimator(
-                clone(as_outlier_detector(detector)), random_state
-            )
+            detector = as_outlier_detector(detector, f"detectors[{name!r}]")
+            detector = seed_estimator(clone(detector), random_state)
             self.detectors_[name] = fit_to_score(detector, X[fit])
             scores = in_distribution_scores(detector, X[reference])
             self.reference_scores_[name] = np.sort(scores)

@@ -115,20 +115,23 @@ def _takes_arrays_only(first):
     return of_sklearn and not isinstance(first, FunctionTransformer)
 
 
-def as_outlier_detector(detector):
-    """Return the detector with scikit-learn's sign; raise if it is not a detector."""
+def as_outlier_detector(detector, name="detector"):
+    """Return the detector with scikit-learn's sign; raise if it is not a detector.
+
+    ``name`` is the parameter's name in messages.
+    """
     if is_pyod(detector):
         return PyODDetector(detector)
     check_no_bare_pyod(detector)
     if not is_estimator(detector) or not is_outlier_detector(detector):
         raise TypeError(
-            "detector must be an outlier detector of scikit-learn, PyOD or skgrad, or "
-            f"a pipeline that ends in one; got {brief(detector)}."
+            f"{name} must be an outlier detector of scikit-learn, PyOD or skgrad, or a "
+            f"pipeline that ends in one; got {brief(detector)}."
             f"{call_it(detector)}"
         )
     if not any(hasattr(detector, m) for m in ("score_samples", "decision_function")):
         raise TypeError(
-            "detector must have score_samples or decision_function; "
+            f"{name} must have score_samples or decision_function; "
             f"{brief(detector)} has neither. LocalOutlierFactor has both with "
             "novelty=True."
         )

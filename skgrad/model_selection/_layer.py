@@ -315,5 +315,11 @@ def _score_layers(candidates, inputs, half, anomalies, nu):
 
 def best_layer(scores):
     """Return the layer of lowest error, then of highest AUROC, then the first."""
-    # The AUROC is turned, because min takes the lowest; of equals it takes the first.
-    return min(scores, key=lambda layer: (scores[layer][0], -scores[layer][1]))
+
+    def rank(layer):
+        error, area = scores[layer]
+        # Rounded, because means of equal errors may differ in their last digit. The
+        # AUROC is turned, as min takes the lowest; of equals it takes the first.
+        return round(error, 9), -round(area, 9)
+
+    return min(scores, key=rank)

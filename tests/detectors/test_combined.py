@@ -164,7 +164,11 @@ def test_parameters_of_the_parts():
         ({"detectors": []}, ValueError, "list of one or more pairs"),
         ({"detectors": [LODA()]}, (TypeError, ValueError), "pairs|len"),
         ({"detectors": [("a", LODA()), ("a", LODA())]}, ValueError, "not unique"),
-        ({"detectors": [("a", StandardScaler())]}, TypeError, "outlier detector of"),
+        (
+            {"detectors": [("a", StandardScaler())]},
+            TypeError,
+            r"^detectors\['a'\] must be",
+        ),
         ({"two_sided": ["nope"]}, ValueError, r"two_sided must hold names.*\['nope'\]"),
         ({"weights": [1, 2]}, ValueError, "numbers >= 0.*one per detector, 3 here"),
         ({"threshold": "per_class", "blocks": None}, ValueError, "blocks must be"),

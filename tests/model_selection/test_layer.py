@@ -138,8 +138,9 @@ def test_the_layer_that_sees_wins(blind_first, given):
         ({"a": (0.2, 0.9), "b": (0.1, 0.8), "c": (0.3, 1.0)}, "b"),
         ({"a": (0.1, 0.8), "b": (0.1, 0.9), "c": (0.1, 0.7)}, "b"),
         ({"a": (0.2, 0.8), "b": (0.1, 0.8), "c": (0.1, 0.8)}, "b"),
+        ({"a": (0.1, 0.8), "b": (0.1 + 1e-15, 0.9)}, "b"),
     ],
-    ids=["error", "then AUROC", "then the earlier"],
+    ids=["error", "then AUROC", "then the earlier", "but for rounding"],
 )
 def test_ties(scores, expected):
     assert best_layer(scores) == expected

@@ -219,6 +219,7 @@ WRONG_CLASSES = wrong_values(CLASSES) | {
     "negative": CLASSES - 1,
     "beyond the classes": CLASSES + 1,
     "between whole numbers": CLASSES + 0.5,
+    "infinite": np.where(np.arange(24) == 1, np.inf, CLASSES),
 }
 WRONG_SIGNS = wrong_values(SIGNS) | {
     "0 and 1": (SIGNS + 1) // 2,
