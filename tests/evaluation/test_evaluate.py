@@ -24,11 +24,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
-from torch.utils.data import TensorDataset
 
 from skgrad import (
     ConformalDetector,
-    ConfoundingGradientTransformer,
     LayerActivationTransformer,
     MaxSoftmaxProbability,
 )
@@ -39,6 +37,7 @@ from skgrad.metrics import auroc
 
 X_FIT, Y_FIT = rows(120, seed=1)
 X_TEST, Y_TEST = rows(50, seed=2)
+NEARLY = np.nextafter(X_TEST.astype(np.float64), 9)
 FAR, _ = rows(20, seed=3, shift=5.0)
 NOISE, _ = rows(15, seed=4, shift=-3.0)
 SOURCES = np.random.default_rng(5).integers(50, size=30)
@@ -64,11 +63,10 @@ class Broken(OutlierMixin, BaseEstimator):
         off = np.linalg.norm(X, axis=1)
         if self.how == "nan":
             off[0] = np.nan
-        return off[:, None] if self.how == "wide" else off
+        return off
 
     def predict(self, X):
-        off = self.decision_function(X).ravel()
-        return np.where(off > self.limit_, -1, 1)
+        return np.where(self.decision_function(X) > self.limit_, -1, 1)
 
 
 def judge(detectors=None, anomalies=None, **options):
@@ -124,10 +122,8 @@ class Fixed(Distance):
 
 def test_decisions_at_the_threshold_and_per_class():
     logits = LayerActivationTransformer(linear_model(), "logits")
-    softmax = MaxSoftmaxProbability(
-        threshold="per_class", target_fpr=0.2, random_state=0
-    )
-    per_class = make_pipeline(logits, softmax)
+    how = {"threshold": "per_class", "target_fpr": 0.2, "random_state": 0}
+    per_class = make_pipeline(logits, MaxSoftmaxProbability(**how))
     fixed, other = judge({"fixed": Fixed(), "per class": per_class}).results
     assert (fixed.scores_id == fixed.offset).any()
     assert not fixed.rejected_id.any()
@@ -161,38 +157,21 @@ def test_decisions_of_classifiers(labels):
 def test_results_do_not_depend_on_the_order_of_detectors_and_kinds():
     forest = IsolationForest(n_estimators=5, contamination=0.1)
     detectors, kinds = {"f": forest, "d": Distance()}, {"far": FAR, "noise": NOISE}
+    other_way = (dict(reversed(given.items())) for given in (detectors, kinds))
     one = judge(detectors, kinds, seeds=[3]).figures
-    two = judge(
-        dict(reversed(detectors.items())), dict(reversed(kinds.items())), seeds=[3]
-    ).figures
+    two = judge(*other_way, seeds=[3]).figures
     keys = ["detector", "anomaly", "auroc", "aupr_in", "realised_fpr"]
     one, two = (f[keys].set_index(keys[:2]).sort_index() for f in (one, two))
     assert one.equals(two)
 
 
-def test_forms_of_inputs():
-    plain = judge(protocol="B", y_fit=Y_FIT).results[0]
-    other = judge(
-        anomalies={"far": TensorDataset(torch.from_numpy(FAR))},
-        X_test=torch.from_numpy(X_TEST),
-        X_fit=X_FIT.tolist(),
-        y_fit=torch.from_numpy(Y_FIT),
-        protocol="B",
-    ).results[0]
-    np.testing.assert_allclose(other.scores_id, plain.scores_id, rtol=1e-6)
-    np.testing.assert_allclose(other.scores_anomaly, plain.scores_anomaly, rtol=1e-6)
-
-
 def test_seeds_reach_every_random_state():
     pipeline = make_pipeline(StandardScaler(), Distance(random_state=99))
-    detectors = {
-        "plain": Distance(random_state=99),
-        "pipeline": pipeline,
-        "wrapped": ConformalDetector(Distance(), target_fpr=0.2),
-    }
-    judge(detectors, seeds=[4, 5])
+    wrapped = ConformalDetector(Distance(), target_fpr=0.2)
+    judge({"pipeline": pipeline, "wrapped": wrapped}, seeds=[4, 5])
     assert {state for _, _, state in FITTED} == {4, 5}
     assert pipeline[-1].random_state == 99
+    assert not hasattr(pipeline[-1], "middle_")
 
 
 def test_rows_are_judged_as_the_inputs_that_they_are():
@@ -256,12 +235,8 @@ def test_supervised_detectors_learn_from_the_split_alone(protocol, with_fit, wra
     detector = Taught()
     if wrapped:
         detector = ConformalDetector(detector, target_fpr=0.2)
-    found = judge(
-        {"taught": detector},
-        kinds,
-        protocol=protocol,
-        X_fit=X_FIT if with_fit else None,
-    )
+    X_fit = X_FIT if with_fit else None
+    found = judge({"taught": detector}, kinds, protocol=protocol, X_fit=X_fit)
     assert len(FITTED) == len(found.results) == 3
     test, fit = set(ids_of(X_TEST)), set(ids_of(X_FIT))
     members = {name: set(ids_of(getattr(X, "X", X))) for name, X in kinds.items()}
@@ -276,10 +251,8 @@ def test_supervised_detectors_learn_from_the_split_alone(protocol, with_fit, wra
         assert len(known) == (32 if wrapped else 40)
         assert len(result.scores_id) == 10
         for name, those in members.items():
-            if (name == result.anomaly) == (protocol == "A"):
-                assert strange & those
-            else:
-                assert not strange & those
+            learnt_from = (name == result.anomaly) == (protocol == "A")
+            assert bool(strange & those) == learnt_from
         if result.anomaly == "attack":
             assert len(result.scores_anomaly) < 15
 
@@ -312,12 +285,10 @@ def test_known_anomalies_are_learnt_from_by_those_that_can():
     ("options", "message"),
     [
         ({"protocol": "A"}, "must be None under protocol 'A'"),
-        ({"known_anomalies": FAR[:0]}, "known_anomalies must hold anomalies"),
         ({"known_anomalies": AnomalySet(FAR, np.arange(20))}, "must hold no sources"),
         ({"known_anomalies": FAR}, "none of the inputs in known_anomalies"),
         ({"known_anomalies": X_TEST[:5]}, "must be none of the inputs in X_test"),
         ({"known_anomalies": X_FIT[:2]}, "must be none of the inputs in X_fit; 2 are"),
-        ({"known_anomalies": 3}, "known_anomalies must be"),
     ],
 )
 def test_wrong_known_anomalies(options, message):
@@ -374,40 +345,30 @@ def test_second_run_from_memory_is_identical_and_free(tmp_path):
     assert same(first, judge(detectors, kinds, **{**options, "memory": None}))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_scores_in_memory_depend_on_all_that_goes_into_them(tmp_path):
+    def run(weight=1.0, power=1.0, memory=str(tmp_path), **options):
+        model = linear_model()
+        torch.nn.init.constant_(model.weight, weight)
+        logits = LayerActivationTransformer(model, "logits")
+        detector = make_pipeline(logits, Distance(power))
+        return judge({"d": detector}, model=model, memory=memory, **options)
+
+    run()
+    forget()
+    run()
+    assert SCORED == []
+    for change in (
+        {"weight": 0.5},
+        {"power": 2.0},
         {"seeds": [1]},
-        {"detectors": {"distance": Distance(power=2.0)}},
         {"X_fit": X_FIT + np.float32(1e-6)},
         {"X_test": X_TEST[:-1]},
         {"anomalies": {"far": FAR[:-1]}},
-    ],
-    ids=["seed", "parameter", "fit", "test", "anomalies"],
-)
-def test_scores_in_memory_depend_on_all_that_goes_into_them(change, tmp_path):
-    judge(memory=str(tmp_path))
-    forget()
-    found = judge(memory=str(tmp_path), **change)
-    assert SCORED
-    assert same(found, judge(**change))
-
-
-def test_other_weights_have_other_scores(tmp_path):
-    def run(model, memory=str(tmp_path)):
-        logits = LayerActivationTransformer(model, "logits")
-        detectors = {"distance": make_pipeline(logits, Distance())}
-        return judge(detectors, model=model, memory=memory)
-
-    model = linear_model()
-    run(model)
-    forget()
-    run(linear_model())
-    assert SCORED == []
-    torch.nn.init.constant_(model.weight, 0.5)
-    changed = run(model)
-    assert SCORED
-    assert same(changed, run(model, memory=None))
+    ):
+        forget()
+        found = run(**change)
+        assert SCORED, change
+        assert same(found, run(**change, memory=None)), change
 
 
 def test_interrupted_run_continues(tmp_path):
@@ -425,18 +386,6 @@ def test_frozen_detectors_are_not_changed():
     whole = make_pipeline(logits, IsolationForest(random_state=5)).fit(X_FIT)
     (result,) = judge({"whole": FrozenEstimator(whole)}, seeds=[5]).results
     assert_array_equal(result.scores_id, whole.score_samples(X_TEST))
-
-
-def test_model_and_detectors_stay_as_they_were():
-    model = linear_model().train()
-    model.weight.grad = torch.ones_like(model.weight)
-    before = model.weight.detach().clone()
-    detector = make_pipeline(ConfoundingGradientTransformer(model), Distance())
-    judge({"d": detector}, model=model)
-    assert torch.equal(model.weight, before)
-    assert torch.equal(model.weight.grad, torch.ones_like(model.weight))
-    assert model.training
-    assert not hasattr(detector[-1], "middle_")
 
 
 # Costs
@@ -461,53 +410,35 @@ def test_memory_meter_sees_an_allocation():
     ("change", "error", "message"),
     [
         ({"X_test": X_TEST[:0]}, ValueError, "X_test must hold in-distribution"),
-        ({"X_test": X_TEST[0]}, ValueError, "X_test must be of shape"),
-        ({"X_test": X_TEST + np.inf}, ValueError, "X_test must be finite"),
         ({"anomalies": {"x": FAR * np.nan}}, ValueError, r"\['x'\] must be finite"),
         ({"X_fit": X_FIT[:, :3]}, ValueError, r"have the shape of X_fit, \(3,\)"),
         ({"X_fit": X_TEST[:6]}, ValueError, "X_test must hold other inputs.* 12%"),
         ({"X_fit": 100 * X_FIT + 5000}, ValueError, "differ, as in their scale"),
-        ({"anomalies": FAR}, TypeError, "anomalies must be a dict"),
         ({"anomalies": {"x": X_FIT[9:10]}}, ValueError, "none of the inputs in X_fit"),
         # Compared in the coarser of two types, as a model sees no more digits.
         (
-            {
-                "anomalies": {"x": X_TEST[:2]},
-                "X_test": np.nextafter(X_TEST.astype(np.float64), 9),
-            },
+            {"anomalies": {"x": X_TEST[:2]}, "X_test": NEARLY},
             ValueError,
             "none of the inputs in X_test; 2 are equal",
         ),
-        (
-            {"anomalies": {"x": -np.zeros((1, 4), np.float32)}, "X_test": 0 * X_TEST},
-            ValueError,
-            "1 are equal",  # zero and minus zero
-        ),
-        ({"detectors": [Distance()]}, TypeError, "detectors must be a dict"),
         ({"detectors": {"d": Distance}}, TypeError, r"detectors\['d'\]"),
         ({"detectors": {"d": KNN()}}, TypeError, "Wrap PyOD's detector"),
         ({"detectors": {"d": Distance(sign=-1)}}, ValueError, "wrong sign"),
         ({"detectors": {"d": Broken("nan")}}, ValueError, r"\['d'\] .* 1 times NaN"),
-        ({"detectors": {"d": Broken("wide")}}, ValueError, r"got shape \(50, 1\)"),
         ({"detectors": {"d": Broken("sign")}}, ValueError, "that it scores highest"),
         ({"detectors": {"t": Taught()}}, ValueError, r"learns from anomalies.*\"A\""),
-        ({"protocol": "D"}, ValueError, "protocol must be one of 'A', "),
         ({"protocol": "B"}, ValueError, "y_fit must be given under protocol 'B'"),
         ({"protocol": "B", "X_fit": None}, ValueError, "y_test must be given"),
         ({"protocol": "B", "y_fit": (Y_FIT + 1) % 3}, ValueError, "none of the 120"),
-        ({"y_fit": Y_FIT[1:], "protocol": "B"}, ValueError, "y_fit must hold one"),
         ({"y_fit": Y_FIT, "X_fit": None}, ValueError, "y_fit must be None without"),
-        ({"y_test": Y_TEST + 1}, ValueError, "y_test must hold classes"),
         (
             {"X_test": X_TEST[:4], "protocol": "A", "X_fit": None},
             ValueError,
             "X_test must hold 5 inputs or more under protocol 'A'",
         ),
         ({"seeds": 0}, ValueError, "seeds must be different integers"),
-        ({"seeds": ["0"]}, ValueError, "seeds must be different integers"),
         ({"seeds": [0, 1, 0]}, ValueError, "seeds must be different integers"),
         ({"n_folds": 51, "X_fit": None}, ValueError, "n_folds"),
-        ({"model": Distance()}, TypeError, "model must be a torch.nn.Module"),
     ],
 )
 def test_wrong_arguments(change, error, message):
@@ -516,8 +447,6 @@ def test_wrong_arguments(change, error, message):
 
 
 def test_errors_come_before_anything_is_fitted():
-    with pytest.raises(TypeError):
-        judge({"good": Distance(), "bad": KNN()})
     with pytest.raises(ValueError, match="none of the inputs"):
         judge(anomalies={"far": FAR, "known": X_TEST[:1]})
     assert FITTED == []

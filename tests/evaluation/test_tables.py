@@ -2,13 +2,12 @@
 
 import os
 
-import numpy as np
 import pytest
 from example_results import make, many, no_anomalies
 
 from skgrad._files import replacing
 from skgrad.evaluation import Evaluation, render_table
-from skgrad.evaluation._tables import percent, write_markdown
+from skgrad.evaluation._tables import write_markdown
 
 
 def test_rendered_table_averages_seeds_and_shows_gaps():
@@ -18,23 +17,20 @@ def test_rendered_table_averages_seeds_and_shows_gaps():
         make("a longer name", "noise", 0.5, n=4),
         no_anomalies("d", "attack"),
     ]
-    lines = render_table(results).splitlines()
-    assert lines[0].split() == ["anomaly", "n", "d", "a", "longer", "name"]
-    assert lines[2].split() == ["noise", "10", "75.0/", "75", "50.0/", "50"]
-    assert lines[3].split() == ["attack", "0", "-", "-"]
-    assert lines[5].split() == ["mean", "75.0/", "75", "50.0/", "50"]
-    assert lines[6].split() == ["false", "alarms", "0.0", "%", "0.0", "%"]
-    assert len({len(line) for line in lines}) == 1
-
-
-def test_means_are_those_of_the_summary():
+    lines = [line.split() for line in render_table(results).splitlines()]
+    assert lines[0] == ["anomaly", "n", "d", "a", "longer", "name"]
+    assert lines[2] == ["noise", "10", "75.0/", "75", "50.0/", "50"]
+    assert lines[3] == ["attack", "0", "-", "-"]
+    assert lines[5] == ["mean", "75.0/", "75", "50.0/", "50"]
+    assert lines[6] == ["false", "alarms", "0.0", "%", "0.0", "%"]
     evaluation = Evaluation(many())
     *_, mean, _ = render_table(evaluation).splitlines()
-    area, tnr = (
-        100 * evaluation.summary(name).loc["mean"] for name in ("auroc", "tnr_at_95tpr")
-    )
-    expected = [f"{area[d]:.1f}/{tnr[d]:3.0f}" for d in evaluation.detectors]
-    assert [text for text in expected if text not in mean] == []
+    for detector in evaluation.detectors:
+        area, tnr = (
+            100 * evaluation.summary(name).loc["mean", detector]
+            for name in ("auroc", "tnr_at_95tpr")
+        )
+        assert f"{area:.1f}/{tnr:3.0f}" in mean
 
 
 def test_markdown_cells(tmp_path):
@@ -60,44 +56,23 @@ def test_markdown_cells(tmp_path):
     assert rows[5] == ["false alarms", "0.0 ± 0.0", "100.0 ± 0.0"]
 
 
-@pytest.mark.parametrize(
-    ("value", "spread", "digits", "text"),
-    [
-        (0.9734, np.nan, 1, "97.3"),
-        (0.9734, 0.004, 1, "97.3 ± 0.4"),
-        (1.0, 0.0, 0, "100 ± 0"),
-        (np.nan, np.nan, 1, "-"),
-    ],
-)
-def test_percent(value, spread, digits, text):
-    assert percent(value, spread, digits) == text
-
-
-def test_old_file_stays_until_the_new_one_is_complete(tmp_path):
-    path = tmp_path / "t.md"
-    path.write_text("old")
-
-    def stop_halfway():
-        with replacing(path) as part:
-            part.write_text("new")
-            assert path.read_text() == "old"
-            assert part.suffix == ".md"
-            raise RuntimeError("halfway")
-
-    with pytest.raises(RuntimeError, match="halfway"):
-        stop_halfway()
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["t.md"]
-
-
-def test_link_stays_a_link(tmp_path):
-    (tmp_path / "folder").mkdir()
-    link, target = tmp_path / "link.txt", tmp_path / "folder" / "target.txt"
+def test_old_file_stays_until_the_new_one_is_complete_and_a_link_a_link(tmp_path):
+    target, link = tmp_path / "t.md", tmp_path / "link.md"
     target.write_text("old")
     try:
         link.symlink_to(target)
     except OSError:
         pytest.skip("links cannot be made here")
+
+    def stop_halfway():
+        with replacing(link) as part:
+            part.write_text("new")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        stop_halfway()
+    assert target.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["link.md", "t.md"]
     with replacing(link) as part:
         part.write_text("new")
     assert link.is_symlink()
