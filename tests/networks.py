@@ -36,13 +36,6 @@ class AnyWidth(nn.Module):
         return self.head(self.bend(x @ self.weight[:, : x.shape[1]].T / 8))
 
 
-class AnyShape(AnyWidth):
-    """The same for samples of any shape, which it flattens."""
-
-    def forward(self, x):
-        return super().forward(x.flatten(1))
-
-
 class AnyWidthDropout(AnyWidth):
     """That for rows with dropout."""
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from .. import attacks as at
 from .._messages import brief, did_you_mean
-from .._validation import check_classes, to_array
+from .._validation import check_classes, check_per_sample
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import predict_logits
 from ..torch_engine.fingerprint import network_identity
@@ -134,7 +134,7 @@ def make_anomalies(
         Inputs to attack. Noise comes in their number and shape.
     y : array-like of int of shape (n_samples,)
         Their classes. Attacked are the inputs that the model classifies correctly.
-    kinds : sequence of str
+    kinds : str or sequence of str
         Names from the list below; case, spaces and hyphens do not matter.
     threat : Threat, default=None
         How strong the attacks are; None is ``Threat()``.
@@ -170,12 +170,14 @@ def make_anomalies(
     ['FGSM', 'uniform noise']
     """
     threat = threat or Threat()
+    kinds = [kinds] if isinstance(kinds, str) else kinds
     names = [_checked_kind(kind) for kind in kinds]
     X = read_array(X, "X")
     logits = predict_logits(model, X)
     y = check_classes(y, len(X), "y", n_classes=logits.shape[1])
     right = logits.argmax(axis=1) == y
-    sources = None if sources is None else to_array(sources, "sources")
+    if sources is not None:
+        sources = check_per_sample(sources, len(X), "sources")
     # The network's own hash in its place, as joblib's depends on where tensors lie.
     make = check_memory(memory).cache(_make, ignore=["model"])
     identity = network_identity(unwrap_model(model))

@@ -138,5 +138,8 @@ def test_wrong_arguments(data):
     model, X, y = data
     with pytest.raises(ValueError, match=r"y must .*0 to 2"):
         make_anomalies(model, X, y + 1, ["fgsm"])
+    for sources in ([1], np.arange(31)):
+        with pytest.raises(ValueError, match="sources must hold one value for each of"):
+            make_anomalies(model, X, y, "PGD", sources=sources)
     with pytest.raises(ValueError, match=r"got 'pgdd'\. Did you mean 'PGD'"):
         make_anomalies(*data, ["fgsm", "pgdd"])
