@@ -29,15 +29,9 @@ def test_ends_agree_with_scipy(ties):
             y = np.repeat([1, -1], [len(one), len(two)])
             return metric(y, np.concatenate([one, two]))
 
-        theirs = bootstrap(
-            (known, strange),
-            statistic,
-            vectorized=False,
-            n_resamples=200,
-            confidence_level=0.9,
-            method="percentile",
-            **{SEEDED: np.random.default_rng(5)},
-        ).confidence_interval
+        how = {"n_resamples": 200, "confidence_level": 0.9, "method": "percentile"}
+        how |= {"vectorized": False, SEEDED: np.random.default_rng(5)}
+        theirs = bootstrap((known, strange), statistic, **how).confidence_interval
         # Both are random: the ends of the TNR, a step function, the most.
         tolerance = 0.08 if name == "tnr_at_95tpr" else 0.03
         assert_allclose(ours[name], theirs, atol=tolerance, err_msg=name)
@@ -48,13 +42,9 @@ def test_the_truth_is_inside_as_often_as_promised():
     rng = np.random.default_rng(0)
     inside = 0
     for trial in range(200):
-        low, high = bootstrap_intervals(
-            rng.normal(1, 1, 50),
-            rng.normal(0, 1, 50),
-            n_resamples=200,
-            confidence=0.9,
-            random_state=trial,
-        )["auroc"]
+        known, strange = rng.normal(1, 1, 50), rng.normal(0, 1, 50)
+        how = {"n_resamples": 200, "confidence": 0.9, "random_state": trial}
+        low, high = bootstrap_intervals(known, strange, **how)["auroc"]
         inside += low <= truth <= high
     # 90 % promised; four standard errors are 8.5 %, and percentiles fall short a bit.
     assert 160 <= inside <= 197
@@ -72,11 +62,7 @@ def test_same_seed_same_ends_and_no_anomalies():
 
 
 def test_infinite_scores_are_scores_as_others():
-    one = bootstrap_intervals(
-        [1.0, np.inf, 2.0], [0.0, -np.inf], n_resamples=20, random_state=0
-    )
-    two = bootstrap_intervals(
-        [1.0, 9.0, 2.0], [0.0, -9.0], n_resamples=20, random_state=0
-    )
-    assert one == two
+    how = {"n_resamples": 20, "random_state": 0}
+    one = bootstrap_intervals([1.0, np.inf, 2.0], [0.0, -np.inf], **how)
+    assert one == bootstrap_intervals([1.0, 9.0, 2.0], [0.0, -9.0], **how)
     assert one["auroc"] == (1.0, 1.0)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from argparse import Namespace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -36,9 +37,6 @@ def forest(model):
     logits = LayerActivationTransformer(model, "logits")
     return make_pipeline(logits, IsolationForest(n_estimators=5, contamination=0.1))
 
-def broken():
-    raise RuntimeError("no weights here")
-
 """
 
 
@@ -55,8 +53,6 @@ def own(tmp_path, monkeypatch):
 @pytest.fixture
 def untrained(monkeypatch):
     """Use a network for the digits that need not be trained."""
-
-    torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     monkeypatch.setattr(_command, "train_digits_network", lambda X, y, **how: net)
 
@@ -74,17 +70,13 @@ def test_the_digits(untrained, tmp_path, capsys):
         *("--seeds", "0,1", "--output", tmp_path),
     ]
     assert evaluate(*options) == 0
-    shown = capsys.readouterr().out
-    assert "Each cell: AUROC/TNR@95TPR in percent" in shown
-    assert "digits; model: DigitsNetwork, built in" in shown
-    assert f"Wrote {tmp_path / 'table.csv'}" in shown
+    assert f"Wrote {tmp_path / 'table.csv'}" in capsys.readouterr().out
     frame = pd.read_csv(tmp_path / "table.csv")
     places = frame.groupby(["detector", "anomaly", "seed"], sort=False).size()
     assert places.index.levshape == (2, 4, 2)
     assert len(places) == len(frame) == 16
     assert set(frame["n_in_distribution"]) == {30}
     assert set(frame["n_anomalies"][frame["anomaly"] == "uniform noise"]) == {12}
-    assert "95 % interval over test inputs" in (tmp_path / "report.html").read_text()
     assert "success of FGSM" in (tmp_path / "table.md").read_text()
     # The same command again computes nothing: the seconds are the same.
     assert evaluate(*options, "--quiet") == 0
@@ -122,9 +114,9 @@ def test_own_model_on_a_folder_and_a_file(own, capsys):
     frame = pd.read_csv(own / "out" / "table.csv")
     # Without other inputs to fit on, five folds of the test inputs are used.
     assert len(frame) == 2 * 2 * 5
-    assert set(frame["detector"]) == {"own_net:forest", "energy"}
-    assert set(frame["anomaly"]) == {"strange.npy", "FGSM"}
     sizes = frame.groupby(["detector", "anomaly"])["n_in_distribution"].sum()
+    names = ["own_net:forest", "energy"], ["strange.npy", "FGSM"]
+    assert set(sizes.index) == set(product(*names))
     assert sizes.eq(30).all()
 
 
@@ -143,27 +135,18 @@ def test_own_weights_and_supervised_detectors(own, name, capsys):
     # A model that always says 9 is right about every tenth digit.
     assert float(captured.out.split("own_net:Net, ")[1].split("%")[0]) < 30
     frame = pd.read_csv(own / "out" / "table.csv")
-    assert set(frame["protocol"]) == {"A'"}
-    assert set(frame["detector"]) == {"LID, supervised"}
+    assert set(frame["protocol"] + frame["detector"]) == {"A'LID, supervised"}
 
 
 BAD = {
     "--anomalies pgdd": ["--anomalies must be", "got 'pgdd'", "Did you mean", "'PGD'"],
     "--detectors mahalanobi": ["--detectors mahalanobi: ", "'Mahalanobis'"],
     "--model own_net:Net --detectors a": ["learns from anomalies", 'protocol="A"'],
-    "--protocol D": ["--protocol", "choose from"],
     "--seeds 0,-1": ["--seeds", "whole number from 0", "'-1'"],
-    "--n-test 0": ["--n-test", "1 or more", "'0'"],
     "--id mnist --model own_net:Net": ["--id mnist: data_dir must be the folder"],
     "--fit flat.npy --model own_net:Net": ["--fit flat.npy: shape must be"],
     "--model own_net": ["--model own_net: must be package.module:name"],
-    "--model own_net:broken": ["--model own_net:broken: RuntimeError: no weights"],
     "--model own_net:Net --weights absent.pt": ["--weights absent.pt: FileNotFound"],
-    "--weights other.pt": ["--weights needs the --model"],
-    "--id flat.npy --model own_net:Net --anomalies misclassified": [
-        "needs the classes of --id"
-    ],
-    "--id flat.npy --fit flat.npy --model own_net:Net": ["--fit must hold other"],
     "--id flat.npy --model own_net:Net --anomalies flat.npy": [
         "anomalies['flat.npy'] must be none of the inputs"
     ],
@@ -195,11 +178,7 @@ def test_help_does_without_torch():
         "except SystemExit as stop: assert stop.code == 0\n"
         "assert not {'torch', 'sklearn', 'pandas'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    )
-    assert "--n-slow N" in done.stdout
-    assert "default: None" not in done.stdout
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_images_that_chose_the_recommended_detector_are_not_tested_on(monkeypatch):
@@ -209,13 +188,14 @@ def test_images_that_chose_the_recommended_detector_are_not_tested_on(monkeypatc
     found = Bunch(name="cifar-10-jpeg", X=X, y=y)
     monkeypatch.setattr(_command, "load_dataset", lambda text, **how: found)
     options = {"fit": None, "data_dir": None, "download": False, "memory": "m"}
-    kept = _command._InDistribution(Namespace(id="CIFAR_10_JPEG", **options)).test
+    kept, other = (
+        _command._InDistribution(Namespace(id=name, **options)).test
+        for name in ("CIFAR_10_JPEG", "mnist")
+    )
     rows = np.sort([*np.flatnonzero(y == 0)[:800], *np.flatnonzero(y == 1)[:800]])
     assert_array_equal(kept[0].ravel(), rows)
     assert_array_equal(kept[1], y[rows])
-    assert (
-        len(_command._InDistribution(Namespace(id="mnist", **options)).test[0]) == 1620
-    )
+    assert len(other[0]) == 1620
 
 
 def test_detectors_by_name():

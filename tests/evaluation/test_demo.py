@@ -28,8 +28,6 @@ def test_the_whole_demo(tmp_path, capsys):
         assert int(row["n_anomalies"]) >= 20
         # 450 test digits and about 90 held out: three standard errors are some 8 %.
         assert float(row["realised_fpr"]) < 0.13
-    assert "table.csv and" in shown
-    assert max(map(len, shown.split("n: anomalies")[0].splitlines())) < 80
     auroc = {(r["detector"], r["anomaly"]): float(r["auroc"]) for r in rows}
     for kind in ("photo patches", "Gaussian noise", "uniform noise"):
         assert auroc["combined", kind] > 0.97
@@ -38,31 +36,17 @@ def test_the_whole_demo(tmp_path, capsys):
     # Confidence is what an attack raises.
     assert auroc["max softmax", "PGD, eps 0.3"] < 0.6
     assert auroc["combined", "PGD, eps 0.3"] > 0.85
-    content = (tmp_path / "scores.png").read_bytes()
-    assert content.startswith(b"\x89PNG")
-    assert len(content) > 20_000
+    assert (tmp_path / "scores.png").stat().st_size > 20_000
 
 
-def test_help_and_wrong_options(tmp_path, capsys):
-    for arguments, message in (
-        (["--help"], "--target-fpr RATE"),
-        (["--seed", "-1"], "must be a whole number from 0"),
-        (["--target-fpr", "5"], "strictly between 0 and 1, such as 0.05; got '5'"),
-    ):
-        with pytest.raises(SystemExit) as stop:
-            program.main(arguments)
-        out, err = capsys.readouterr()
-        assert message in out + err
-        assert stop.value.code == (0 if arguments == ["--help"] else 2)
-    (tmp_path / "taken").write_text("a file")
-    for arguments in (
-        ["--output", str(tmp_path / "taken")],
-        ["--output", str(tmp_path), "--device", "abacus"],
-    ):
-        assert program.main(arguments) == 2
-        err = capsys.readouterr().err
-        assert arguments[-1] in err
-        assert len(err.splitlines()) == 1
+def test_wrong_options_are_rejected_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        program.main(["--target-fpr", "5"])
+    assert stop.value.code == 2
+    assert "strictly between 0 and 1" in capsys.readouterr().err
+    assert program.main(["--output", str(tmp_path), "--device", "abacus"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "abacus" in line
 
 
 def test_missing_matplotlib_costs_the_figure_only(tmp_path, capsys, monkeypatch):

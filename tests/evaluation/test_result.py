@@ -1,7 +1,5 @@
 """One result and many: metrics, shares, tables, means and spreads."""
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,12 +122,13 @@ def test_means_and_spreads_leave_out_nan():
     assert_allclose(nan_spread(values), [np.std([1, 4], ddof=1), np.nan, np.nan])
 
 
-def test_no_results():
-    for results in (None, {"auroc": 1.0}, [1.0]):
-        with pytest.raises(TypeError, match="an Evaluation or a list of Result; got"):
-            render_table(results)
+def test_wrong_arguments(evaluation):
+    with pytest.raises(TypeError, match="an Evaluation or a list of Result; got"):
+        render_table([1.0])
     with pytest.raises(ValueError, match="at least one Result"):
         render_table([])
+    with pytest.raises(ValueError, match=r"one of seed, .*auroc.*; got 'detector'"):
+        evaluation.summary("detector")
 
 
 def test_summary_of_one_seed_has_no_spread():
@@ -145,21 +144,12 @@ def test_sum_of_evaluations_that_overlap_in_part():
         for d, a, s in (("x", "noise", 0), ("y", "attack", 1))
     )
     both = one + two
-    assert both.detectors == ["x", "y"]
-    assert both.anomalies == ["noise", "attack"]
-    assert both.seeds == [0, 1]
     summary = both.summary()
     assert np.isnan(summary.loc["attack", "x"])
     assert summary.loc["noise", "x"] == summary.loc["mean", "x"]
     assert len(one.results) == 1
-    assert "2 detectors, 2 kinds" in repr(both)
     with pytest.raises(ValueError, match=r"both hold 'x' against .*, seed 0"):
         both + one
-
-
-def test_unknown_metric(evaluation):
-    with pytest.raises(ValueError, match=r"one of seed, .*auroc.*; got 'detector'"):
-        evaluation.summary("detector")
 
 
 def test_files(evaluation, tmp_path):
@@ -170,17 +160,8 @@ def test_files(evaluation, tmp_path):
     for file in files[1:]:
         text = file.read_text(encoding="utf-8")
         assert "z first" in text
-        assert "none" in text
         assert "3, 1" in text
-        assert "fitted on in-distribution inputs alone" in text
     before = [file.read_bytes() for file in files]
     evaluation.write(tmp_path / "new", title="A | B", notes={"data": "none"})
     assert [file.read_bytes() for file in files] == before
     assert len(list((tmp_path / "new").iterdir())) == 3
-
-
-def test_without_pandas(evaluation, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    for call in (evaluation.summary, lambda: evaluation.write(tmp_path)):
-        with pytest.raises(ImportError, match=r'pip install "skgrad\[report\]"'):
-            call()

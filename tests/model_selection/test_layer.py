@@ -1,8 +1,5 @@
 """Choosing the most discriminative layer."""
 
-import pickle
-
-import joblib
 import numpy as np
 import pytest
 import torch
@@ -132,18 +129,15 @@ def test_the_layer_that_sees_wins(blind_first, given):
     assert choice.errors_["seeing"] < (0.01 if given else 0.4)
 
 
-@pytest.mark.parametrize(
-    ("scores", "expected"),
-    [
-        ({"a": (0.2, 0.9), "b": (0.1, 0.8), "c": (0.3, 1.0)}, "b"),
-        ({"a": (0.1, 0.8), "b": (0.1, 0.9), "c": (0.1, 0.7)}, "b"),
-        ({"a": (0.2, 0.8), "b": (0.1, 0.8), "c": (0.1, 0.8)}, "b"),
-        ({"a": (0.1, 0.8), "b": (0.1 + 1e-15, 0.9)}, "b"),
-    ],
-    ids=["error", "then AUROC", "then the earlier", "but for rounding"],
-)
-def test_ties(scores, expected):
-    assert best_layer(scores) == expected
+def test_the_least_error_wins_then_auroc_then_the_earlier():
+    for scores in (
+        {"a": (0.2, 0.9), "b": (0.1, 0.8), "c": (0.3, 1.0)},
+        {"a": (0.1, 0.8), "b": (0.1, 0.9), "c": (0.1, 0.7)},
+        {"a": (0.2, 0.8), "b": (0.1, 0.8), "c": (0.1, 0.8)},
+        # Equal but for rounding.
+        {"a": (0.1, 0.8), "b": (0.1 + 1e-15, 0.9)},
+    ):
+        assert best_layer(scores) == "b"
 
 
 def test_transform_is_that_of_the_chosen_layer(model):
@@ -154,10 +148,7 @@ def test_transform_is_that_of_the_chosen_layer(model):
     names = named.get_feature_names_out()
     assert_array_equal(features.feature_names, names)
     assert_array_equal(choice.get_feature_names_out(), names)
-    frame = choice.set_output(transform="pandas").transform(X)
-    assert list(frame.columns) == list(names)
     assert (choice.n_classes_, choice.input_shape_) == (10, SHAPE)
-    assert choice.n_features_in_ == 1
 
 
 class Counting(LeNet):
@@ -219,18 +210,6 @@ def test_no_more_samples_of_a_dataset_are_read_than_are_drawn(model):
     assert len(dataset.read - {0, 1}) <= 10
 
 
-def test_clone_shares_the_model_and_pickles_carry_it(model):
-    choice = MostDiscriminativeLayer(model, ["conv2", "fc1"], random_state=0)
-    unfitted = joblib.hash(choice)
-    choice.fit(X)
-    assert clone(choice).model is model
-    assert joblib.hash(clone(choice)) == unfitted
-    again = pickle.loads(pickle.dumps(choice))
-    assert again.model is not model
-    assert_array_equal(again.transform(X), choice.transform(X))
-    assert again.errors_ == choice.errors_
-
-
 def test_in_cross_validation_the_test_rows_do_not_choose(model):
     train, _ = next(NoveltyKFold(2).split(BOTH, Y))
     choice = MostDiscriminativeLayer(model, random_state=0).fit(BOTH[train], Y[train])
@@ -238,12 +217,10 @@ def test_in_cross_validation_the_test_rows_do_not_choose(model):
 
 
 def test_few_samples(model):
-    with pytest.raises(
-        ValueError, match=r"at least 2 in-distribution samples.*n_samples=1"
-    ):
-        MostDiscriminativeLayer(model).fit(X[:1])
-    with pytest.raises(ValueError, match=r"at least 2 in-dist.*n_samples=0"):
-        MostDiscriminativeLayer(model).fit(X, -np.ones(60))
+    for n_samples, given in ((1, (X[:1],)), (0, (X, -np.ones(60)))):
+        message = rf"at least 2 in-distribution samples.*n_samples={n_samples}"
+        with pytest.raises(ValueError, match=message):
+            MostDiscriminativeLayer(model).fit(*given)
     for n_samples in (2, 3):
         choice = MostDiscriminativeLayer(model, random_state=0).fit(X[:n_samples])
         assert choice.layer_ in LAYERS
@@ -260,9 +237,6 @@ def test_constant_inputs_separate_nothing(model):
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["conv3"], r"got 'conv3'. Did you mean 'conv2' or 'conv1'"),
-        ([], "layers must name at least one"),
-        (["conv1", "conv1"], "layers must not repeat a name; got 'conv1' twice"),
         (["conv1", "logits"], "candidates other than 'logits'.*Leave it out"),
         (["relu"], "'relu' is called more than once"),
     ],
@@ -273,7 +247,6 @@ def test_wrong_layers(model, layers, message):
 
 
 def test_models_without_a_candidate():
-    with pytest.raises(ValueError, match=r"model must have a layer to choose.*layers="):
-        MostDiscriminativeLayer(nn.Linear(6, 3)).fit(np.ones((20, 6)))
-    with pytest.raises(ValueError, match=r"model must have a layer to choose"):
-        MostDiscriminativeLayer(nn.Sequential(nn.Linear(6, 3))).fit(np.ones((20, 6)))
+    for model in (nn.Linear(6, 3), nn.Sequential(nn.Linear(6, 3))):
+        with pytest.raises(ValueError, match=r"model must have a layer to choose"):
+            MostDiscriminativeLayer(model).fit(np.ones((20, 6)))

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from networks import AnyWidth
 from numpy.testing import assert_allclose
 from torch import nn
@@ -28,10 +27,6 @@ CENTRE = torch.tensor([0.3, -0.2, 0.5])
 
 def bowl(x):
     return (x - CENTRE.to(x)).square().sum(dim=1)
-
-
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_zeta_is_one_in_a_minimum_and_minus_one_at_a_maximum():
@@ -65,29 +60,8 @@ def test_zeta_matches_autograd_one_copy_at_a_time(batch_size):
     assert_allclose(later, zeta[:2], atol=1e-12)
 
 
-def test_medians_are_drawn_at_their_sigma():
-    from loss_landscape import draw_alignment
-
-    zeta = np.stack([np.full((3, 5), 0.2), np.full((3, 5), -0.4)])
-    zeta[:, 2] += 0.1  # the incorrect one
-    ax = Figure().subplots()
-    draw_alignment(ax, zeta, np.array([True, True, False]), [0.1, 1])
-    medians = [
-        (path.vertices[:, 0].mean(), path.vertices[0, 1])
-        for lines in ax.collections
-        for path in lines.get_paths()
-        if len(path.vertices) == 2 and np.ptp(path.vertices[:, 1]) == 0
-    ]
-    expected = {(-0.2, 0.2), (0.8, -0.4), (0.2, 0.3), (1.2, -0.3)}
-    assert {tuple(np.round(one, 9).tolist()) for one in medians} == expected
-    assert legend(ax) == [
-        "classified correctly (2 inputs)",
-        "classified incorrectly (1 input)",
-    ]
-
-
 def test_plane_is_the_mean_cosine_point_by_point():
-    from loss_landscape import draw_plane, measure_plane
+    from loss_landscape import measure_plane
 
     # Five classes: of three, only two are not predicted, and all statistics are equal.
     layers = nn.Flatten(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 5)
@@ -108,8 +82,3 @@ def test_plane_is_the_mean_cosine_point_by_point():
         classes = model(torch.from_numpy(points)).argmax(dim=1)
     assert (plane.classes.ravel() == classes.numpy()).all()
     assert plane.length == pytest.approx(np.linalg.norm(along))
-    ax = Figure().subplots()
-    draw_plane(ax, plane)
-    ax.figure.canvas.draw()
-    assert legend(ax)[0] == f"predicted {classes[4]}"
-    assert legend(ax)[-2:] == ["input", "target"]

@@ -33,15 +33,8 @@ def test_few_anomalies_stand_in_brackets_and_out_of_means(papers):
 def test_pages_do_not_show_folders_of_the_machine(papers):
     from experiments import _without_folders as shown
 
-    words = [
-        "a/b.py",
-        "--data-dir=/x/y",
-        "--memory",
-        "/x/z",
-        "--networks=/x",
-        "--quick",
-    ]
-    assert shown(words) == "examples/papers/b.py --data-dir DIR --quick"
+    words = "a/b.py --data-dir=/x/y --memory /x/z --networks=/x --quick"
+    assert shown(words.split()) == "examples/papers/b.py --data-dir DIR --quick"
 
 
 @pytest.mark.slow
