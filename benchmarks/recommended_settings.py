@@ -72,7 +72,7 @@ def train(make_model, x, y, *, epochs, batch, lr=2e-3):
 
 @torch.no_grad()
 def wrong(model, x, y):
-    """Tell which inputs are misclassified."""
+    """Return which inputs are misclassified."""
     return model(x).argmax(1) != y
 
 

@@ -42,12 +42,12 @@ plt.show()
 # %%
 # The promise
 # -----------
-# ``target_fpr=0.05`` promises that 5 % of good inputs are rejected at most, whatever
-# their distribution. The promise is an average: in one fit the rate scatters around it,
-# the more so the fewer inputs are held out. To see it, the scores of the test digits
-# are split 2,000 times: some play the held-out inputs and place the threshold
-# (:func:`~skgrad.detectors.conformal_threshold` is what every detector here uses), and
-# false alarms are counted on the rest.
+# ``target_fpr=0.05`` promises that 5 % of in-distribution inputs are rejected at most,
+# whatever their distribution. The promise is an average: in one fit the rate scatters
+# around it, the more so the fewer inputs are held out. To see it, the scores of the
+# test digits are split 2,000 times: some play the held-out inputs and place the
+# threshold (:func:`~skgrad.detectors.conformal_threshold` is what every detector here
+# uses), and false alarms are counted on the rest.
 from skgrad.detectors import conformal_threshold
 
 scores = guard.score_samples(digits.X_test)
@@ -117,9 +117,9 @@ plt.show()
 # p-values
 # --------
 # A p-value is the share of held-out digits that look as strange as the input, itself
-# among them. It reads the same for every detector. Among good inputs all p-values are
-# equally frequent, so that 5 % of them lie below 0.05. The lowest possible one is
-# 1 / (m + 1) with m held-out inputs.
+# among them. It reads the same for every detector. Among in-distribution inputs all
+# p-values are equally frequent, so that 5 % of them lie below 0.05. The lowest possible
+# one is 1 / (m + 1) with m held-out inputs.
 from skgrad import ConformalDetector
 
 conformal = ConformalDetector(guard, calibration_fraction=0.3, random_state=0)
@@ -144,11 +144,11 @@ plt.show()
 # %%
 # A batch in which few alarms are false
 # -------------------------------------
-# Where anomalies are rare, 5 % of the good inputs are most of the alarms. Who looks
-# into every alarm would rather promise that few of *them* are false. The method
-# ``select_anomalies`` keeps this rate, the false discovery rate, over a whole batch; it
-# is :func:`~skgrad.detectors.select_by_fdr` of the p-values. 200 batches of 200 inputs,
-# of which a varying number are patches:
+# Where anomalies are rare, 5 % of the in-distribution inputs are most of the alarms.
+# Who looks into every alarm would rather promise that few of *them* are false. The
+# method ``select_anomalies`` keeps this rate, the false discovery rate, over a whole
+# batch; it is :func:`~skgrad.detectors.select_by_fdr` of the p-values. 200 batches of
+# 200 inputs, of which a varying number are patches:
 from skgrad.detectors import select_by_fdr
 
 counts = (2, 10, 20, 50, 100)

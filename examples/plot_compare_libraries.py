@@ -5,7 +5,7 @@ Compare detectors of other libraries
 Detectors of PyOD, pytorch-ood and scikit-learn stand beside those of skgrad in one
 table: same network, same inputs, same way to count. You see which of them miss what.
 
-Besides ``plot`` it needs two more extras: ``pip install "skgrad[plot,report,ood]"``.
+It needs two extras more than ``plot``: ``pip install "skgrad[plot,report,ood]"``.
 """
 
 # %%
@@ -157,7 +157,7 @@ plt.show()
 # less well by confidence. What resembles digits, the rotated and the attacked ones, is
 # hidden from detectors that see the layers of all classes as one cloud, such as PCA
 # and the forest. It helps to look at near neighbours, at each class by itself, or at
-# the confidence besides. The recommended detector does the last two, and is among the
+# the confidence too. The recommended detector does the last two, and is among the
 # two that cost most. Paper B's is the weakest here and costs most.
 #
 # These are small images, a small network and few inputs. Our results on :doc:`MNIST

@@ -122,8 +122,8 @@ for ax, kind in zip(axes.flat, anomalies, strict=True):
 # %%
 # The detector learns from anomalies
 # ----------------------------------
-# Paper A gives the norms to a small perceptron that is trained on good inputs and on
-# anomalies of the kind to be found. In one line that is
+# Paper A gives the norms to a small perceptron that is trained on in-distribution
+# inputs and on anomalies of the kind to be found. In one line that is
 # :func:`~skgrad.make_confounding_gradient_detector`; here the norms are there already,
 # so only its last step is fitted. One detector per kind, each judged on every kind.
 from skgrad import MLPAnomalyClassifier
@@ -197,9 +197,9 @@ plt.show()
 #
 # Without any anomaly
 # -------------------
-# The norms serve a detector just as well that learns from good inputs alone: here a
-# Gaussian per predicted class over their logarithms. It knows no kind, so there is none
-# that it has not seen. This is one of the views of the recommended detector.
+# The norms serve a detector just as well that learns from in-distribution inputs alone:
+# here a Gaussian per predicted class over their logarithms. It knows no kind, so there
+# is none that it has not seen. This is one of the views of the recommended detector.
 from sklearn.pipeline import make_pipeline, make_union
 
 from skgrad import ClassConditionalGaussian, LayerActivationTransformer

@@ -70,8 +70,8 @@ for ax in axes.values():
 # classes: 1 where they are equal, 0 where they have nothing to do with each other, -1
 # where they are opposite. (It works with logarithms: where the network is very sure,
 # the plain gradient above can round to 0.) The paper hopes for a clear picture of
-# a good input: the predicted class, which is framed, against all others, and these in
-# agreement.
+# an in-distribution input: the predicted class, which is framed, against all others,
+# and these in agreement.
 from skgrad.inspection import CosineSimilarityDisplay
 
 shown = {

@@ -29,7 +29,7 @@ print(f"{(confidence > 0.95).mean():.0%} of the patches are called a digit, for 
 # The guard
 # ---------
 # It needs in-distribution data alone, no anomaly of any kind. ``target_fpr`` is the
-# price: the share of good inputs that may be turned away.
+# price: the share of in-distribution inputs that may be turned away.
 from skgrad import make_recommended_detector
 
 guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
@@ -44,7 +44,7 @@ print(f"{(guard.predict(patches) == -1).mean():.1%} of the patches are rejected"
 # See it
 # ------
 # How the guard scores digits and patches that it has not seen, and where its threshold
-# lies. Few good inputs are turned away, and almost no patch gets through.
+# lies. Few in-distribution inputs are turned away, and almost no patch gets through.
 import matplotlib.pyplot as plt
 import numpy as np
 

@@ -57,9 +57,9 @@ print("layers:", features["activations"].layers_)
 # -----------
 # *Confidence* is the largest softmax probability: low where the network wavers.
 # *Energy* tells how much the logits were excited; both too little and too much are
-# suspicious, because attacks often make a network more certain than good inputs do.
-# *Density* asks how usual the gradient norms (paper A) and the activations (paper C)
-# are among inputs that the network predicts alike.
+# suspicious, because attacks often make a network more certain than in-distribution
+# inputs do. *Density* asks how usual the gradient norms (paper A) and the activations
+# (paper C) are among inputs that the network predicts alike.
 #
 # Each view is turned into a p-value: the share of held-out digits that look as strange.
 # ``log_p_values`` gives them. Two views at a time, one point per input; down and left
@@ -123,7 +123,7 @@ plt.show()
 # Beside its rivals
 # -----------------
 # All detectors are fitted on the same digits and judged on the same anomalies. Paper
-# A's detector needs anomalies to learn from: it gets Gaussian noise and PGD, made anew
+# A's detector needs anomalies to learn from: it gets Gaussian noise and PGD, made
 # from the digits that the others are fitted on. So it knows two of the kinds; the
 # others know no anomaly.
 from sklearn.pipeline import make_pipeline

@@ -90,7 +90,7 @@ plt.show()
 # The recommended detector takes the skorch net as it is: a ``Pipeline`` of features of
 # its gradients and layers, and a detector over them. It learns from digits that the
 # network was not trained on, and from nothing else: no noise, no errors, no labels.
-# ``target_fpr`` is the share of good inputs that you are ready to lose.
+# ``target_fpr`` is the share of in-distribution inputs that you are ready to lose.
 from skgrad import make_recommended_detector
 
 guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
