@@ -20,7 +20,6 @@ def test_the_whole_demo(tmp_path, capsys):
     with (tmp_path / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(dict.fromkeys(row["detector"] for row in rows)) == DETECTORS
-    assert len({row["anomaly"] for row in rows}) == 7
     assert len(rows) == 35
     for row in rows:
         assert row["anomaly"] in shown

@@ -165,10 +165,13 @@ def test_results_do_not_depend_on_the_order_of_detectors_and_kinds():
     assert one.equals(two)
 
 
-def test_seeds_reach_every_random_state():
+def test_seeds_reach_every_random_state_but_that_of_frozen_detectors():
     pipeline = make_pipeline(StandardScaler(), Distance(random_state=99))
     wrapped = ConformalDetector(Distance(), target_fpr=0.2)
-    judge({"pipeline": pipeline, "wrapped": wrapped}, seeds=[4, 5])
+    forest = IsolationForest(random_state=99).fit(X_FIT)
+    detectors = {"f": FrozenEstimator(forest), "pipeline": pipeline, "wrapped": wrapped}
+    frozen = judge(detectors, seeds=[4, 5]).results[0]
+    assert_array_equal(frozen.scores_id, forest.score_samples(X_TEST))
     assert {state for _, _, state in FITTED} == {4, 5}
     assert pipeline[-1].random_state == 99
     assert not hasattr(pipeline[-1], "middle_")
@@ -281,21 +284,6 @@ def test_known_anomalies_are_learnt_from_by_those_that_can():
     assert len(folds.results) == 2
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"protocol": "A"}, "must be None under protocol 'A'"),
-        ({"known_anomalies": AnomalySet(FAR, np.arange(20))}, "must hold no sources"),
-        ({"known_anomalies": FAR}, "none of the inputs in known_anomalies"),
-        ({"known_anomalies": X_TEST[:5]}, "must be none of the inputs in X_test"),
-        ({"known_anomalies": X_FIT[:2]}, "must be none of the inputs in X_fit; 2 are"),
-    ],
-)
-def test_wrong_known_anomalies(options, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        judge({"t": Taught()}, **{"known_anomalies": FAR + 40} | options)
-
-
 @pytest.mark.parametrize("options", [{"protocol": "A"}, {}])
 def test_attacks_need_sources_where_test_inputs_are_fitted_on(options):
     model = linear_model()
@@ -324,9 +312,7 @@ def test_attacks_without_success_are_a_row_of_nan(protocol, detector, tmp_path):
     taught = protocol != "A'" or isinstance(detector, Distance)
     assert (frame.loc["far", "auroc"] > 0.9) == taught
     assert len(found.write(tmp_path)) == 3
-    summary = found.summary()
-    assert np.isnan(summary.loc["failed", "d"])
-    assert (summary.loc["mean", "d"] > 0.9) == taught
+    assert (found.summary().loc["mean", "d"] > 0.9) == taught
 
 
 # What is computed, and kept
@@ -381,13 +367,6 @@ def test_interrupted_run_continues(tmp_path):
     assert same(found, judge(detectors))
 
 
-def test_frozen_detectors_are_not_changed():
-    logits = LayerActivationTransformer(linear_model(), "logits").fit(X_FIT)
-    whole = make_pipeline(logits, IsolationForest(random_state=5)).fit(X_FIT)
-    (result,) = judge({"whole": FrozenEstimator(whole)}, seeds=[5]).results
-    assert_array_equal(result.scores_id, whole.score_samples(X_TEST))
-
-
 # Costs
 
 
@@ -407,46 +386,38 @@ def test_memory_meter_sees_an_allocation():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "message"),
+    ("change", "message"),
     [
-        ({"X_test": X_TEST[:0]}, ValueError, "X_test must hold in-distribution"),
-        ({"anomalies": {"x": FAR * np.nan}}, ValueError, r"\['x'\] must be finite"),
-        ({"X_fit": X_FIT[:, :3]}, ValueError, r"have the shape of X_fit, \(3,\)"),
-        ({"X_fit": X_TEST[:6]}, ValueError, "X_test must hold other inputs.* 12%"),
-        ({"X_fit": 100 * X_FIT + 5000}, ValueError, "differ, as in their scale"),
-        ({"anomalies": {"x": X_FIT[9:10]}}, ValueError, "none of the inputs in X_fit"),
+        ({"X_test": X_TEST[:0]}, "X_test must hold in-distribution"),
+        ({"X_test": X_TEST[:4], "protocol": "A"}, "X_test must hold 5 inputs or more"),
+        ({"anomalies": {"x": FAR * np.nan}}, r"\['x'\] must be finite"),
+        ({"X_fit": X_FIT[:, :3]}, r"have the shape of X_fit, \(3,\)"),
+        ({"X_fit": X_TEST[:6]}, "X_test must hold other inputs.* 12%"),
+        ({"X_fit": 100 * X_FIT + 5000}, "differ, as in their scale"),
+        ({"anomalies": {"x": X_FIT[9:10]}}, "none of the inputs in X_fit"),
         # Compared in the coarser of two types, as a model sees no more digits.
-        (
-            {"anomalies": {"x": X_TEST[:2]}, "X_test": NEARLY},
-            ValueError,
-            "none of the inputs in X_test; 2 are equal",
-        ),
-        ({"detectors": {"d": Distance}}, TypeError, r"detectors\['d'\]"),
-        ({"detectors": {"d": KNN()}}, TypeError, "Wrap PyOD's detector"),
-        ({"detectors": {"d": Distance(sign=-1)}}, ValueError, "wrong sign"),
-        ({"detectors": {"d": Broken("nan")}}, ValueError, r"\['d'\] .* 1 times NaN"),
-        ({"detectors": {"d": Broken("sign")}}, ValueError, "that it scores highest"),
-        ({"detectors": {"t": Taught()}}, ValueError, r"learns from anomalies.*\"A\""),
-        ({"protocol": "B"}, ValueError, "y_fit must be given under protocol 'B'"),
-        ({"protocol": "B", "X_fit": None}, ValueError, "y_test must be given"),
-        ({"protocol": "B", "y_fit": (Y_FIT + 1) % 3}, ValueError, "none of the 120"),
-        ({"y_fit": Y_FIT, "X_fit": None}, ValueError, "y_fit must be None without"),
-        (
-            {"X_test": X_TEST[:4], "protocol": "A", "X_fit": None},
-            ValueError,
-            "X_test must hold 5 inputs or more under protocol 'A'",
-        ),
-        ({"seeds": 0}, ValueError, "seeds must be different integers"),
-        ({"seeds": [0, 1, 0]}, ValueError, "seeds must be different integers"),
-        ({"n_folds": 51, "X_fit": None}, ValueError, "n_folds"),
+        ({"anomalies": {"x": X_TEST[:2]}, "X_test": NEARLY}, "in X_test; 2 are equal"),
+        ({"detectors": {"d": Distance}}, r"detectors\['d'\]"),
+        ({"detectors": {"d": KNN()}}, "Wrap PyOD's detector"),
+        ({"detectors": {"d": Distance(sign=-1)}}, "wrong sign"),
+        ({"detectors": {"d": Broken("nan")}}, r"\['d'\] .* 1 times NaN"),
+        ({"detectors": {"d": Broken("sign")}}, "that it scores highest"),
+        ({"detectors": {"t": Taught()}}, r"learns from anomalies.*\"A\""),
+        ({"protocol": "B"}, "y_fit must be given under protocol 'B'"),
+        ({"protocol": "B", "X_fit": None}, "y_test must be given"),
+        ({"protocol": "B", "y_fit": (Y_FIT + 1) % 3}, "none of the 120"),
+        ({"y_fit": Y_FIT, "X_fit": None}, "y_fit must be None without"),
+        ({"seeds": [0, 1, 0]}, "seeds must be different integers"),
+        ({"n_folds": 51, "X_fit": None}, "n_folds"),
+        ({"known_anomalies": FAR + 1, "protocol": "A"}, "must be None under protocol"),
+        ({"known_anomalies": ATTACK}, "must hold no sources"),
+        ({"known_anomalies": FAR}, "none of the inputs in known_anomalies"),
+        ({"known_anomalies": X_TEST[:5]}, "must be none of the inputs in X_test"),
+        ({"known_anomalies": X_FIT[:2]}, "must be none of the inputs in X_fit; 2 are"),
     ],
 )
-def test_wrong_arguments(change, error, message):
-    with pytest.raises(error, match=message):
+def test_wrong_arguments(change, message):
+    with pytest.raises((TypeError, ValueError), match=message):
         judge(**change)
-
-
-def test_errors_come_before_anything_is_fitted():
-    with pytest.raises(ValueError, match="none of the inputs"):
-        judge(anomalies={"far": FAR, "known": X_TEST[:1]})
-    assert FITTED == []
+    # Only what the scores of a detector show is noticed after its fit.
+    assert FITTED == [] or "detectors" in change or "scale" in message

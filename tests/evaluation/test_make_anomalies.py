@@ -58,7 +58,7 @@ def test_misclassified_are_those_and_unchanged(data):
 
 
 def test_noise_has_number_shape_and_bounds(data):
-    threat = Threat(bounds=(-2.0, 3.0), n_steps=3, n_slow=4)
+    threat = Threat(bounds=(-2.0, 3.0), n_steps=3, n_slow=4, random_state=0)
     kinds = ["gaussian-noise", "uniform_noise", "fooling images"]
     made = make_anomalies(*data, kinds, threat=threat, sources=np.arange(30))
     assert list(made) == ["Gaussian noise", "uniform noise", "fooling images"]

@@ -16,9 +16,7 @@ N_TEST = 100
 def anomalies():
     rng = np.random.default_rng(0)
     return {
-        "attack": AnomalySet(
-            rng.random((150, 2)), sources=rng.integers(N_TEST, size=150)
-        ),
+        "attack": AnomalySet(rng.random((150, 2)), rng.integers(N_TEST, size=150)),
         "noise": AnomalySet(rng.random((50, 2))),
         "failed": AnomalySet(np.empty((0, 2)), sources=np.empty(0, dtype=int)),
     }
@@ -108,8 +106,6 @@ def test_names():
     assert find_protocol("A'") is PROTOCOLS["A'"]
     mine = Protocol("mine", "as I like it")
     assert find_protocol(mine) is mine
-    for typo, hint in (("b", ""), ("A''", 'Did you mean "A\'"?'), (None, "")):
-        with pytest.raises(ValueError, match="protocol must be one of 'A', ") as error:
+    for typo in ("b", None):
+        with pytest.raises(ValueError, match="protocol must be one of 'A', "):
             find_protocol(typo)
-        assert hint in str(error.value)
-        assert repr(typo) in str(error.value)

@@ -31,18 +31,12 @@ def test_metrics_are_the_public_ones():
         "rejected_anomalies": 2 / 3,
     }
     assert result().realised_fpr == 0.2
-
-
-def test_decisions_other_than_by_the_offset():
-    found = result(
-        offset=None,
-        rejected_id=np.array([True, True, False, False, False]),
-        rejected_anomaly=np.array([False, False, True]),
-    )
-    assert found.realised_fpr == 0.4
-    assert found.metrics["rejected_anomalies"] == 1 / 3
     # A score at the threshold passes.
     assert result(offset=0.2).realised_fpr == 0.0
+    rejected_id, rejected = np.arange(5) < 2, np.arange(3) < 1
+    given = result(offset=None, rejected_id=rejected_id, rejected_anomaly=rejected)
+    assert given.realised_fpr == 0.4
+    assert given.metrics["rejected_anomalies"] == 1 / 3
 
 
 def test_weighted_by_class():
@@ -91,15 +85,6 @@ def evaluation():
             for kind in ("noise", "attack")
         ]
     )  # fmt: skip
-
-
-def test_frame(evaluation):
-    row, one = evaluation.frame.iloc[5], evaluation.results[5]
-    assert len(evaluation.frame) == 16
-    assert (row["seed"], row["fold"], row["anomaly"]) == (1, 0, "attack")
-    assert row["auroc"] == one.metrics["auroc"]
-    assert (row["auroc_low"], row["auroc_high"]) == one.intervals["auroc"]
-    assert row["realised_fpr"] == one.realised_fpr
 
 
 def test_summary_averages_folds_then_seeds(evaluation):
@@ -155,6 +140,10 @@ def test_sum_of_evaluations_that_overlap_in_part():
 def test_files(evaluation, tmp_path):
     files = evaluation.write(tmp_path / "new", title="A | B", notes={"data": "none"})
     assert [f.name for f in files] == ["table.csv", "table.md", "report.html"]
+    row, one = evaluation.frame.iloc[5], evaluation.results[5]
+    assert (row["seed"], row["fold"], row["anomaly"]) == (1, 0, "attack")
+    assert (row["auroc_low"], row["auroc_high"]) == one.intervals["auroc"]
+    assert row["realised_fpr"] == one.realised_fpr
     table = pd.read_csv(files[0])
     pd.testing.assert_frame_equal(table, evaluation.frame, check_dtype=False)
     for file in files[1:]:

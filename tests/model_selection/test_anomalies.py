@@ -58,15 +58,6 @@ def test_blends_are_the_means_of_two_inputs():
     assert set(kinds(X)["blend"][:, 0]) <= pairs
 
 
-def test_seed_decides():
-    X = images(6, (1, 4, 4))
-    for one, same, other in zip(
-        kinds(X).values(), kinds(X).values(), kinds(X, 1).values(), strict=True
-    ):
-        assert_array_equal(one, same)
-        assert not np.array_equal(one, other)
-
-
 def test_single_and_constant_inputs():
     for X in (np.ones((1, 3)), np.ones((4, 3))):
         for made in kinds(X).values():
