@@ -1,5 +1,6 @@
 """What the three transformers share: fit, features, names, memory."""
 
+import pickle
 from abc import abstractmethod
 from functools import partial
 
@@ -12,11 +13,11 @@ from .. import __version__
 from .._compat import HasMethods, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
 from ..torch_engine.batching import map_batches
-from ..torch_engine.fingerprint import network_identity
 from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.samples import read_array
 from ._feature_array import FeatureArray
 from ._model_estimator import BaseModelEstimator, probe
+from ._portable import PortableModel, is_portable
 
 # Parameters that change no feature, or by rounding only.
 _WITHOUT_INFLUENCE = frozenset(
@@ -150,7 +151,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         content = (
             __version__,
             type(self).__name__,
-            self._fingerprint(),
+            self._network_hash(),
             self.input_shape_,
             # A subclass may choose its columns by the inputs of fit.
             self._feature_names.tolist(),
@@ -159,19 +160,33 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         # Only the hash goes to the cache, which writes its arguments down as text.
         return joblib.hash(content)
 
-    def _fingerprint(self):
-        """Return the fingerprint that fit took, or take it now.
+    def _network_hash(self):
+        """Return the hash of the network that fit took, or take it now.
 
         ``model`` and ``memory`` may be set after fit. Features of another network that
-        were stored under the fingerprint of the first would stay wrong on disk.
+        were stored under the hash of the first would stay wrong on disk.
         """
-        module, fingerprint = vars(self).get("_hashed", (None, None))
-        if module is unwrap_model(self.model):
-            return fingerprint
-        return self._hash_network()
+        module, known = vars(self).get("_hashed", (None, None))
+        return known if module is unwrap_model(self.model) else self._hash_network()
 
     def _hash_network(self):
-        return network_identity(self._module())["fingerprint"]
+        """Hash tensors, structure and attributes, such as a temperature, of a network.
+
+        Not the fingerprint of saved files, which knows no attributes of users' modules.
+        """
+        module = self._module()
+        try:
+            if not is_portable(module):
+                raise TypeError("modules made by torch.jit or torch.fx have no hash.")
+            # Held still, because a copy in training mode has the same features.
+            with frozen(module, parameter_gradients=self._parameter_gradients):
+                return joblib.hash(PortableModel(module))
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise ValueError(
+                "memory needs a model that can be pickled, so that it is known by its "
+                f"content: {error} Define its classes at the top of a file and take "
+                "lambdas and hooks off it, or use memory=None."
+            ) from error
 
     def get_feature_names_out(self, input_features=None):
         """Get the names of the feature columns.

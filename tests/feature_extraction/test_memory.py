@@ -141,16 +141,16 @@ def test_columns_chosen_by_fit_are_told_apart(model, tmp_path):
 
 
 def test_nothing_is_hashed_without_memory(make, model, monkeypatch):
-    monkeypatch.setattr(_base, "network_identity", None)  # would fail if it were used
+    monkeypatch.setattr(_base, "PortableModel", None)  # would fail if it were used
     for memory in (None, joblib.Memory(None)):
         make(model, memory=memory).fit(X).transform(X)
 
 
 def test_network_is_hashed_once_a_fit(make, model, tmp_path, monkeypatch):
     hashed = []
-    identify = _base.network_identity
+    take_apart = _base.PortableModel
     monkeypatch.setattr(
-        _base, "network_identity", lambda m: hashed.append(m) or identify(m)
+        _base, "PortableModel", lambda m: hashed.append(m) or take_apart(m)
     )
     transformer = make(model, memory=str(tmp_path)).fit(X)
     for rows in (X, X[:2], X):
@@ -165,6 +165,38 @@ def test_a_model_set_after_fit_has_entries_of_its_own(make, model, tmp_path):
     for net in (model, other):
         cached = make(net, memory=str(tmp_path)).fit_transform(X)
         assert_array_equal(cached, make(net).fit_transform(X))
+
+
+class Scaled(torch.nn.Module):
+    """A network with an attribute that is no parameter."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale, self.linear = scale, torch.nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.scale * self.linear(x)
+
+
+def test_networks_that_differ_in_an_attribute_have_entries_of_their_own(tmp_path):
+    rows = torch.rand(5, 2)
+    nets = [seeded(partial(Scaled, scale)) for scale in (1.0, 2.0)]
+    features = [
+        LayerActivationTransformer(net, "logits", memory=str(tmp_path)).fit_transform(
+            rows
+        )
+        for net in nets
+    ]
+    assert_array_equal(features[1], 2 * features[0])
+
+
+def test_a_model_without_a_hash_raises(tmp_path):
+    net = Scaled(1.0)
+    net.linear.register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match=r"memory needs a model.*or use memory=None"):
+        LayerActivationTransformer(net, "logits", memory=str(tmp_path)).fit(
+            torch.rand(5, 2)
+        )
 
 
 @pytest.fixture
