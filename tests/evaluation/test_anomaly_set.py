@@ -12,21 +12,14 @@ from skgrad.evaluation._anomaly_set import as_anomaly_sets
 X = np.arange(12.0).reshape(6, 2)
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        X.tolist(),
-        torch.from_numpy(X),
-        TensorDataset(torch.from_numpy(X), torch.zeros(6)),
-        AnomalySet(X),
-    ],
-    ids=["list", "tensor", "labelled", "set"],
-)
-def test_forms(given):
-    found = as_anomaly_sets({"kind": given}, 6)["kind"]
-    assert isinstance(found.X, np.ndarray)
-    np.testing.assert_array_equal(found.X, X)
-    assert found.sources is None
+def test_forms():
+    tensor = torch.from_numpy(X)
+    labelled = TensorDataset(tensor, torch.zeros(6))
+    for given in (X.tolist(), tensor, labelled, AnomalySet(X)):
+        found = as_anomaly_sets({"kind": given}, 6)["kind"]
+        assert isinstance(found.X, np.ndarray)
+        np.testing.assert_array_equal(found.X, X)
+        assert found.sources is None
 
 
 @pytest.mark.parametrize(

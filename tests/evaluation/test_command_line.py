@@ -25,13 +25,12 @@ from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from skgrad import LayerActivationTransformer
 
-def network():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
-
 class Net(torch.nn.Sequential):
-    def __init__(self):
-        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    def __init__(self, n_classes=10):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, n_classes))
+
+def network():
+    return Net(3)
 
 def forest(model):
     logits = LayerActivationTransformer(model, "logits")
