@@ -45,12 +45,6 @@ def test_wrong_sources():
             as_anomaly_sets({"kind": AnomalySet(X, sources=sources)}, 6)
 
 
-def test_none_at_all():
-    found = AnomalySet(np.empty((0, 2)), sources=[])
-    assert found.sources.dtype == np.intp
-    assert as_anomaly_sets({"none": found}, 6)["none"] is found
-
-
 def test_successful_attacks_with_their_sources():
     model = torch.nn.Linear(2, 2)
     inputs = np.random.default_rng(0).random((30, 2)).astype(np.float32)

@@ -52,6 +52,12 @@ def test_page_is_complete_and_escaped_and_stands_alone(tmp_path):
     assert (head[0], head[-1]) == ("detector", "kinds")
     ranked = [("good", "3"), ("<b>&|*", "3"), ("poor", "2")]
     assert [(row[0], row[-1]) for row in rows] == ranked
+    area, tnr = (
+        100 * Evaluation(many()).summary(name).loc["mean", "good"]
+        for name in ("auroc", "tnr_at_95tpr")
+    )
+    assert rows[0][1].startswith(f"{area:.1f} ±")
+    assert rows[0][4].startswith(f"{tnr:.1f} ±")
     _, *rows = tables[1]
     cells = {(row[0], row[1]): row for row in rows}
     assert len(cells) == len(rows) == 3 * 4
@@ -135,7 +141,6 @@ def test_distributions_of_gaps_and_of_no_threshold():
     results = [make("d", "a"), make("d", "b", offset=None)]
     results += [no_anomalies("e", "a"), make("f", "b", 0.6)]
     panels = np.array(draw_distributions(Evaluation(results)).axes).reshape(2, 3)
-    assert [[len(p.patches) for p in row] for row in panels] == [[2, 1, 0], [2, 0, 2]]
     assert [[len(p.lines) for p in row] for row in panels] == [[1, 1, 0], [0, 0, 1]]
     texts = [[t.get_text() for t in p.texts] for p in panels.flat]
     assert texts == [

@@ -1,5 +1,7 @@
 """One result and many: metrics, shares, tables, means and spreads."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,18 +75,13 @@ def test_intervals_hold_the_point():
 def evaluation():
     """Two detectors, two kinds, two seeds, two folds; AUROC of each fold is known."""
     rng = np.random.default_rng(0)
+    where = product(("z first", "a second"), (3, 1), (0, 1), ("noise", "attack"))
+    names = ("detector", "seed", "fold", "anomaly")
+    given = (dict(zip(names, one, strict=True)) for one in where)
     return Evaluation(
-        [
-            result(
-                rng.normal(size=20), rng.normal(size=10), seed=seed, fold=fold,
-                detector=detector, anomaly=kind, protocol="C",
-            )
-            for detector in ("z first", "a second")
-            for seed in (3, 1)
-            for fold in (0, 1)
-            for kind in ("noise", "attack")
-        ]
-    )  # fmt: skip
+        result(rng.normal(size=20), rng.normal(size=10), protocol="C", **options)
+        for options in given
+    )
 
 
 def test_summary_averages_folds_then_seeds(evaluation):
