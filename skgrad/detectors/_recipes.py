@@ -280,7 +280,7 @@ def _with_logits(layers):
     """Put the logits last, once, where the detectors expect them."""
     if layers is None:  # the transformer chooses some and adds the logits
         return None
-    names = as_names(layers, "layers")
+    names = as_names(layers)
     if not names:
         raise ValueError("layers must name at least one layer; got none.")
     return [*(name for name in names if name != LOGITS), LOGITS]

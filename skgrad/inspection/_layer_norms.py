@@ -84,7 +84,7 @@ def layer_norms(
 
 def _find_layers(module, layers, quantity):
     if layers is not None:
-        return as_names(layers, "layers")
+        return as_names(layers)
     named = [(name, part) for name, part in module.named_modules() if name]
     # Attention reads the weight of its last layer without calling it, so that layer
     # has a gradient and no activations.

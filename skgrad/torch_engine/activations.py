@@ -25,7 +25,7 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def as_names(layers: Any, parameter: str = "layers") -> list[str]:
+def as_names(layers: Any) -> list[str]:
     """Return the name of one layer, or those of several, as a list."""
     if isinstance(layers, str):
         return [layers]
@@ -33,8 +33,7 @@ def as_names(layers: Any, parameter: str = "layers") -> list[str]:
     if isinstance(layers, (list, tuple)) or hasattr(layers, "__array__"):
         return list(layers)
     raise TypeError(
-        f"{parameter} must be the name of a layer or a list of names; got "
-        f"{brief(layers)}."
+        f"layers must be the name of a layer or a list of names; got {brief(layers)}."
     )
 
 
