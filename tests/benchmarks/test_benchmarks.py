@@ -71,6 +71,20 @@ def test_engine_prints_every_row(capsys):
     assert all(float(row[1]) > 0 for row in rows)
 
 
+@pytest.mark.slow
+def test_latency_prints_three_tables(capsys):
+    _, _, *asked, _, _, held, _, _, a, b, c, d = rows_of("latency", capsys)
+    assert [row[:2] for row in asked] == [["tiny", "1"], ["tiny", "4"]]
+    for row in asked:
+        assert all(float(cell.split()[0]) > 0 for cell in row[1:] if cell)
+    assert held[0] == "tiny"
+    # Samples that pass forward and backward, through fit and through predict.
+    for row, backward in zip((a, b, c, d), (120, 0, 120, 9 * 120), strict=True):
+        assert int(row[3]) % 120 == 0
+        assert int(row[4]) == backward
+        assert int(row[1]) >= 120
+
+
 def test_both_ways_of_a_grid_search_agree(capsys):
     row = rows_of("grid_search", capsys)[-1]
     assert row[:2] == ["lenet, LODA", "240"]
