@@ -5,6 +5,7 @@ wrote, and returns the value in the form in which the package uses it.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,12 @@ def _instead_of(X: Any) -> str:
 
 def stack_samples(samples: Sequence[Any], *, name: str = "X") -> Tensor:
     """Make one batch of samples, each an array, a tensor or a number."""
+    # Looking at each sample takes longer than stacking them, so what is wrong with one
+    # is looked for when that fails.
+    with suppress(TypeError, ValueError, RuntimeError):
+        if isinstance(samples[0], np.ndarray):
+            return torch.from_numpy(np.stack(samples))
+        return torch.stack(list(samples))
     for sample in samples:
         numeric = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
         if not numeric or _kind(sample) in _NOT_NUMERIC + "O":
@@ -189,6 +196,15 @@ def as_tensor(sample: Any) -> Tensor:
 def no_samples(name: str = "X") -> str:
     """Return the message for a data set that turned out to be empty."""
     return f"{name} must hold at least one sample; got an empty data set."
+
+
+def all_finite(values: Tensor) -> bool:
+    """Return True if no value is NaN or infinite."""
+    # The sum is finite only if all values are, and takes a fraction of the time. It may
+    # overflow where they are, so then each value decides.
+    values = values.detach()
+    total = values.sum(dtype=torch.float32 if values.dtype == torch.half else None)
+    return bool(torch.isfinite(total)) or bool(torch.isfinite(values).all())
 
 
 def check_finite(X: np.ndarray, name: str) -> None:

@@ -1,19 +1,22 @@
 """Cut arrays, tensors, memmaps and data sets into batches on the model's device."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from .._messages import warn
-from .._validation import Data, no_samples, stack_samples
+from .._validation import Data, all_finite, no_samples, stack_samples
+
+# The dtypes that numpy has too.
+_NUMPY = {torch.float16: np.float16, torch.float64: np.float64}
 
 
 def map_batches(
@@ -25,36 +28,44 @@ def map_batches(
     dtype: torch.dtype,
     input_shape: Sequence[int] | None = None,
     progress: str | None = None,
+    num_workers: int = 0,
+    raw: Iterable[Any] | None = None,
 ) -> Tensor:
     """Apply ``function`` batch by batch and gather the results in order, on the CPU.
 
     It takes a batch ``(n, *input_shape)`` and returns a tensor ``(n, ...)``. Of
     ``data``, one batch at a time is read, copied and moved. If a GPU has too little
-    memory for ``batch_size`` samples, the batch is halved with a warning, also for the
-    rest of the data. ``progress`` is the name of a progress bar. For the rest see
+    memory for a batch, it is halved with a warning, also for the rest of the data.
+    ``progress`` is the name of a progress bar.
+
+    A caller that has looked at the first batch gives all of them as ``raw``, so that no
+    sample is read twice; they are those of `batches`. For the rest see there and
     `prepare_batch`.
     """
 
-    def compute(raw: Any) -> Tensor:
-        batch = prepare_batch(raw, device=device, dtype=dtype, input_shape=input_shape)
-        return function(batch).detach().cpu()
+    def compute(piece: Any) -> Tensor:
+        batch = prepare_batch(
+            piece, device=device, dtype=dtype, input_shape=input_shape
+        )
+        return function(batch).detach()
 
-    results, size = [], batch_size
-    n_samples = None
-    with suppress(TypeError):  # a stream has no length
-        n_samples = len(data)  # type: ignore[arg-type]
+    if raw is None:
+        raw = batches(data, batch_size, num_workers=num_workers)
+    n_samples = _known_length(data)
+    results = _Rows(n_samples)
+    most = sys.maxsize  # until the memory turns out to be too small
     options = {"desc": progress, "unit": "sample", "disable": progress is None}
     with tqdm(total=n_samples, **options) as bar:
-        for raw in batches(data, batch_size):
+        for whole in raw:
             start = 0
-            while start < len(raw):
-                piece = raw[start : start + size]
+            while start < len(whole):
+                piece = whole[start : start + most]
                 result = _unless_out_of_memory(compute, piece)
                 if result is None:
-                    size = (len(piece) + 1) // 2
+                    most = (len(piece) + 1) // 2
                     warn(
                         f"Out of memory on {device} with {len(piece)} samples at a "
-                        f"time; continuing with {size}. Set batch_size={size} to save "
+                        f"time; continuing with {most}. Set batch_size={most} to save "
                         "the attempt.",
                         RuntimeWarning,
                     )
@@ -62,9 +73,52 @@ def map_batches(
                 results.append(result)
                 start += len(piece)
                 bar.update(len(piece))
-    if not results:
-        raise ValueError(no_samples())
-    return torch.cat(results)
+    return results.gathered()
+
+
+def _known_length(data: Data) -> int | None:
+    """Return the number of samples, None if it shows only in reading them."""
+    try:
+        return len(data)  # type: ignore[arg-type]
+    except TypeError:  # a stream has no length
+        return None
+
+
+class _Rows:
+    """The results of batches in one array on the CPU.
+
+    Kept one by one, they would lie between the large tensors of the passes, and the
+    memory of those could not be returned.
+    """
+
+    def __init__(self, n_samples: int | None) -> None:
+        self._n_samples = n_samples
+        self._array: Tensor | None = None
+        self._n_filled = 0
+
+    def append(self, rows: Tensor) -> None:
+        """Copy the results of a batch behind those before it."""
+        end = self._n_filled + len(rows)
+        if self._array is None:
+            self._array = self._new(rows, self._n_samples or end)
+        elif end > len(self._array):
+            larger = self._new(rows, max(end, 2 * len(self._array)))
+            larger[: self._n_filled] = self._array[: self._n_filled]
+            self._array = larger
+        self._array[self._n_filled : end] = rows
+        self._n_filled = end
+
+    def gathered(self) -> Tensor:
+        """Return all results, in an array that has no room for more."""
+        if self._array is None:
+            raise ValueError(no_samples())
+        if self._n_filled == len(self._array):
+            return self._array
+        return self._array[: self._n_filled].clone()
+
+    @staticmethod
+    def _new(rows: Tensor, length: int) -> Tensor:
+        return rows.new_empty((length, *rows.shape[1:]), device="cpu")
 
 
 def _unless_out_of_memory(
@@ -82,18 +136,23 @@ def _unless_out_of_memory(
         return None
 
 
-def batches(data: Data, batch_size: int, *, name: str = "X") -> Iterator[Any]:
+def batches(
+    data: Data, batch_size: int, *, name: str = "X", num_workers: int = 0
+) -> Iterator[Any]:
     """Cut ``data`` into consecutive runs of at most ``batch_size`` samples.
 
-    ``name`` is the parameter's name in messages.
+    ``name`` is the parameter's name in messages. The samples of a Dataset are read by
+    ``num_workers`` processes, 0 for this one.
     """
     if isinstance(data, Dataset):
-        # No workers: their random numbers would not be restored. Without a generator
-        # the loader would draw a seed from the global one.
+        # Each worker would give the whole stream.
+        n_workers = 0 if isinstance(data, IterableDataset) else num_workers
+        # Without a generator the loader would draw a seed from the global one.
         yield from DataLoader(
             data,
             batch_size=batch_size,
             collate_fn=partial(_inputs_only, name=name),
+            num_workers=n_workers,
             generator=torch.Generator(),
         )
     else:
@@ -134,9 +193,8 @@ def prepare_batch(
     else:
         # numpy has no bfloat16, so go through float32. A value that overflows becomes
         # infinite and is reported below.
-        numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
         with np.errstate(over="ignore"):
-            array = np.array(batch, dtype=numpy_dtype, order="C")
+            array = np.array(batch, dtype=_NUMPY.get(dtype, np.float32), order="C")
         batch = torch.from_numpy(array).to(device=device, dtype=dtype)
     if input_shape is not None and tuple(batch.shape[1:]) != tuple(input_shape):
         if batch.ndim != 2 or batch.shape[1] != math.prod(input_shape):
@@ -151,7 +209,7 @@ def prepare_batch(
             f"{name} must hold samples with at least one axis; got single numbers. "
             "Give each sample the shape that the model takes."
         )
-    if not torch.isfinite(batch).all():
+    if not all_finite(batch):
         raise ValueError(
             f"{name} must be finite in the model's {dtype}; it contains NaN, infinity "
             "or a value too large for that type. Impute, remove or rescale them."

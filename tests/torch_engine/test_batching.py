@@ -1,21 +1,25 @@
 """Every accepted kind of input, cut into the same batches."""
 
+import tracemalloc
+import weakref
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
+from wrong_inputs import Stream, Yields
 
 from skgrad._validation import check_inputs
-from skgrad.torch_engine.batching import batches, map_batches
+from skgrad.torch_engine.batching import batches, map_batches, prepare_batch
 
 X = np.arange(30, dtype=np.float32).reshape(5, 2, 3)
 
 
-class Stream(IterableDataset):
-    def __iter__(self):
-        return iter(torch.from_numpy(X))
+def stream():
+    return Stream(lambda: iter(torch.from_numpy(X)))
 
 
 def gather(data, function=lambda batch: batch, *, batch_size=2, **options):
@@ -34,7 +38,7 @@ def gather(data, function=lambda batch: batch, *, batch_size=2, **options):
         torch.from_numpy(X).half(),
         TensorDataset(torch.from_numpy(X)),
         TensorDataset(torch.from_numpy(X), torch.arange(5)),
-        Stream(),
+        stream(),
     ],
     ids=["float", "uint8", "big-endian", "tensor", "half", "x", "(x, y)", "stream"],
 )
@@ -67,11 +71,22 @@ def test_inference_tensors_can_enter_autograd():
         (np.full((2, 3), np.nan), "X must be finite in the model's torch.float32"),
         (np.full((2, 3), 1e300), "a value too large for that type"),
         (torch.tensor([[float("inf")]]), "X must be finite"),
+        (np.array([[np.inf, -np.inf]]), "X must be finite"),
     ],
 )
 def test_values_that_are_not_finite_are_rejected(data, message):
     with pytest.raises(ValueError, match=message):
         gather(data)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])
+def test_finite_values_may_have_an_infinite_sum(dtype):
+    largest = torch.full((2, 3), torch.finfo(dtype).max, dtype=dtype)
+    for data in (largest, -largest, largest.double().numpy()):
+        prepared = prepare_batch(
+            data, device=torch.device("cpu"), dtype=dtype, input_shape=None
+        )
+        assert torch.equal(prepared.abs(), largest)
 
 
 def test_wrong_shapes_are_rejected():
@@ -101,37 +116,66 @@ def test_hints_of_messages_about_inputs(data, hint):
         check_inputs(data)
 
 
-class Items(Dataset):
-    """Yields what it is given, as a Dataset with or without a length."""
-
-    def __init__(self, *items):
-        self.items = items
-
-    def __getitem__(self, index):
-        return self.items[index]
-
-    def __len__(self):
-        return len(self.items)
-
-
 @pytest.mark.parametrize(
     "sample",
     [X[0][::-1], X[0].astype(">f4"), np.frombuffer(X[0].tobytes(), np.float32)],
     ids=["reversed", "big-endian", "read-only"],
 )
 def test_arrays_of_a_dataset_may_be_of_any_kind(sample):
-    assert_array_equal(gather(Items(sample, sample))[1], sample)
+    assert_array_equal(gather(Yields(1, lambda i: sample))[0], sample)
 
 
 def test_labels_of_a_dataset_are_ignored():
-    pairs = Items((X[0], None), (X[1], "label"))
+    pairs = Yields(2, lambda i: (X[i], [None, "label"][i]))
     assert_array_equal(gather(pairs), X[:2])
 
 
 def test_batches_are_copies():
-    tensor = torch.from_numpy(X.copy())
-    gather(tensor, lambda batch: batch.zero_())
-    assert_array_equal(tensor, X)
+    for data in (X.copy(), torch.from_numpy(X.copy())):
+        gather(data, lambda batch: batch.zero_())
+        assert_array_equal(data, X)
+
+
+def test_inputs_are_copied_once():
+    pixels = np.ones((64, 3, 32, 32), dtype=np.uint8)
+    tracemalloc.start()
+    try:
+        prepare_batch(
+            pixels, device=torch.device("cpu"), dtype=torch.float32, input_shape=None
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 4 * pixels.size <= peak < 5 * pixels.size
+
+
+def test_batches_that_were_begun_are_read_on():
+    read = []
+
+    def sample(i):
+        read.append(i)
+        return X[i]
+
+    data = Yields(len(X), sample)
+    raw = batches(data, 2)
+    first = next(raw)
+    assert_array_equal(gather(data, raw=chain([first], raw)), X)
+    assert read == list(range(len(X)))
+
+
+@pytest.mark.parametrize("data", [X, stream()], ids=["array", "stream"])
+def test_results_are_not_kept_one_by_one(data):
+    alive = []
+
+    def doubled(batch):
+        assert not any(result() is not None for result in alive)
+        result = 2 * batch
+        alive.append(weakref.ref(result))
+        return result
+
+    results = gather(data, doubled)
+    assert_array_equal(results, 2 * X)
+    assert results.untyped_storage().nbytes() == X.nbytes
 
 
 class Hungry:
