@@ -119,6 +119,8 @@ def seen_by_the_checks(monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
+# The checks give class labels to detectors too.
+@pytest.mark.filterwarnings("ignore:y holds 0 and 1, which was ignored")
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_sklearn_checks(estimator, check, seen_by_the_checks):
     check(estimator)

@@ -58,9 +58,10 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         module = self._module(renew=True)
         X = self._check_inputs(X, reset=True)
         n_samples = count_samples(X)
-        rows = in_distribution_rows(n_samples, y)
+        labels = anomaly_labels(y, n_samples)
+        rows = in_distribution_rows(n_samples, labels)
         check_enough(len(rows), 2)
-        anomalous = np.flatnonzero(anomaly_labels(y, n_samples) == -1)
+        anomalous = np.flatnonzero(labels == -1)
         random_state = check_random_state(self.random_state)
         fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
         with frozen(module, parameter_gradients=self._parameter_gradients):

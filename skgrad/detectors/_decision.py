@@ -58,8 +58,9 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
             In-distribution samples: features, or inputs if the detector holds a model.
         y : array-like of shape (n_samples,), default=None
-            If it holds nothing but +1 and -1, rows labelled -1 are left out. Anything
-            else is ignored.
+            +1 for in-distribution rows and -1 for anomalies, which are left out. Other
+            labels, such as classes, are ignored; 0 and 1 with a warning, as they may
+            be meant for these.
 
         Returns
         -------
@@ -205,13 +206,24 @@ def threshold_options():
 
 
 def anomaly_labels(y, n_samples):
-    """Return +1 for in-distribution samples and -1 for those that y labels so."""
+    """Return +1 for in-distribution samples and -1 for those that y labels so.
+
+    Other labels, such as classes, label no anomalies; 0 and 1 give a warning.
+    """
     y = np.ones(n_samples) if y is None else to_array(y, "y")
     # A column of a data frame.
     if y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
-    # Other labels, such as classes, label no anomalies.
-    if y.ndim != 1 or y.dtype.kind not in "iufO" or set(y.tolist()) - {-1, 1}:
+    found = set(y.tolist()) if y.ndim == 1 and y.dtype.kind in "biufO" else {None}
+    if found == {0, 1}:  # True and False too
+        # Not taken for +1 and -1: the classes of a network may be 0 and 1 as well.
+        warn(
+            "y holds 0 and 1, which was ignored: all rows were taken as "
+            "in-distribution. Where 1 means anomaly, give y=np.where(y == 1, -1, 1); "
+            "where 0 and 1 are the classes of the model, leave y out.",
+            UserWarning,
+        )
+    if found - {-1, 1}:
         return np.ones(n_samples)
     if len(y) != n_samples:
         raise ValueError(

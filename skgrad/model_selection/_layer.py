@@ -168,7 +168,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             The inputs, finite and scaled as in the training of the model.
         y : array-like of shape (n_samples,), default=None
             +1 for in-distribution samples and -1 for anomalies. Without these labels
-            all samples are in-distribution.
+            all samples are in-distribution; 0 and 1 give a warning that they are not
+            taken for them.
 
         Returns
         -------

@@ -79,6 +79,10 @@ def test_known_anomalies_are_left_out(make):
     alone = make(seeded(BatchNormNet), random_state=0).fit(X)
     assert_allclose(detector.score_samples(X), alone.score_samples(X), rtol=1e-6)
     assert detector.offset_ == pytest.approx(alone.offset_)
+    with pytest.warns(UserWarning, match="y holds 0 and 1, which was ignored") as seen:
+        both = make(seeded(BatchNormNet), random_state=0).fit(rows, y == -1)
+    assert len(seen) == 1
+    assert both.offset_ != detector.offset_
 
 
 def test_too_few_samples_and_other_shapes_raise():

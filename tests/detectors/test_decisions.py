@@ -213,6 +213,21 @@ def test_forms_of_labels():
         LODA().fit(draw(30), np.ones(7))
 
 
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_labels_0_and_1_are_ignored_with_a_warning(make):
+    X, y = draw(300), np.repeat([0, 1], [200, 100])
+    expected = make(random_state=0).fit(X).offset_
+    for labels in (y, y == 1, pd.DataFrame({"y": y.astype(float)})):
+        with pytest.warns(
+            UserWarning, match=r"y=np.where\(y == 1, -1, 1\).*leave y out"
+        ):
+            detector = make(random_state=0).fit(X, labels)
+        assert detector.offset_ == expected
+    # Of one value they say nothing.
+    for labels in (np.ones(300), np.ones(300, dtype=bool), np.zeros(300)):
+        assert make(random_state=0).fit(X, labels).offset_ == expected
+
+
 @pytest.mark.parametrize(
     ("parameter", "part", "make"),
     [

@@ -123,6 +123,14 @@ def test_the_layer_that_sees_wins(given):
     assert choice.errors_["seeing"] < (0.01 if given else 0.4)
 
 
+def test_labels_0_and_1_give_no_anomalies():
+    X = np.random.default_rng(0).normal(size=(40, 6))
+    choice = MostDiscriminativeLayer(seeded(Branches), random_state=0)
+    with pytest.warns(UserWarning, match="y holds 0 and 1, which was ignored"):
+        choice.fit(X, np.repeat([0, 1], 20))
+    assert choice.anomalies_used_ == "generated"
+
+
 def test_the_least_error_wins_then_auroc_then_the_earlier():
     for scores in (
         {"a": (0.2, 0.9), "b": (0.1, 0.8), "c": (0.3, 1.0)},
