@@ -81,11 +81,14 @@ def check_estimator(estimator):
         )
 
 
-def check_no_bare_pyod(estimator):
-    """Raise for detectors of PyOD, whose sign is the opposite, also inside others."""
+def check_no_bare_pyod(estimator, name="estimator"):
+    """Raise for detectors of PyOD, whose sign is the opposite, also inside others.
+
+    ``name`` is the parameter's name in messages.
+    """
     if is_pyod(last_step(estimator)):
         raise TypeError(
-            "estimator must score in-distribution inputs higher; PyOD does the "
+            f"{name} must score in-distribution inputs higher; PyOD does the "
             f"opposite in {brief(estimator)}. Wrap PyOD's detector itself before it is "
             "fitted, also within a pipeline: PyODDetector(detector)."
         )
@@ -122,7 +125,7 @@ def as_outlier_detector(detector, name="detector"):
     """
     if is_pyod(detector):
         return PyODDetector(detector)
-    check_no_bare_pyod(detector)
+    check_no_bare_pyod(detector, name)
     if not is_estimator(detector) or not is_outlier_detector(detector):
         raise TypeError(
             f"{name} must be an outlier detector of scikit-learn, PyOD or skgrad, or a "

@@ -159,7 +159,7 @@ def _check_detectors(detectors, anomalies_known):
                 f"detectors[{name!r}] must be an outlier detector or a classifier with "
                 f"fit; got {brief(detector)}."
             )
-        check_no_bare_pyod(detector)
+        check_no_bare_pyod(detector, f"detectors[{name!r}]")
         if needs_anomalies(detector) and not anomalies_known:
             raise ValueError(
                 f"detectors[{name!r}] learns from anomalies, and there are none. Give "

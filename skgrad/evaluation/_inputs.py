@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._messages import naming
 from .._validation import check_classes, check_finite, check_not_empty
 from ..feature_extraction import predict_logits
 from ..torch_engine.model_state import placement, unwrap_model
@@ -36,7 +37,7 @@ class Inputs:
         self.anomalies = as_anomaly_sets(anomalies, len(self.X_test))
         for kind, found in self.anomalies.items():
             check_finite(found.X, f"anomalies[{kind!r}]")
-        logits = predict_logits(model, self.X_test, input_shape=input_shape)
+        logits = self._logits(self.X_test, "X_test")
         self.classes, self._n_classes = logits.argmax(axis=1), logits.shape[1]
         y_test = self._checked_classes(y_test, self.X_test, "y_test")
         self.usable = np.ones(len(self.X_test), dtype=bool)
@@ -55,15 +56,19 @@ class Inputs:
             self._keep_correct(y_test, y_fit, protocol)
         self._check_anomalies(self.X_test, "X_test")
         self.anomaly_classes = {
-            kind: self._predict(found.X) for kind, found in self.anomalies.items()
+            kind: self._predict(found.X, f"anomalies[{kind!r}]")
+            for kind, found in self.anomalies.items()
         }
 
-    def _predict(self, X):
+    def _logits(self, X, name):
+        with naming(name):
+            return predict_logits(self._model, X, input_shape=self._input_shape)
+
+    def _predict(self, X, name):
         """Return the classes that the model predicts."""
         if not len(X):  # no attack succeeded
             return np.empty(0, dtype=np.intp)
-        logits = predict_logits(self._model, X, input_shape=self._input_shape)
-        return logits.argmax(axis=1)
+        return self._logits(X, name).argmax(axis=1)
 
     def _checked_classes(self, y, X, name):
         if y is None:
@@ -108,7 +113,7 @@ class Inputs:
         if self.X_fit is None:
             right = self.usable = self.classes == y
         else:
-            right = self._predict(self.X_fit) == y
+            right = self._predict(self.X_fit, "X_fit") == y
             self.X_fit = self.X_fit[right]
         if not right.any():
             raise ValueError(

@@ -398,7 +398,7 @@ def test_memory_meter_sees_an_allocation():
         # Compared in the coarser of two types, as a model sees no more digits.
         ({"anomalies": {"x": X_TEST[:2]}, "X_test": NEARLY}, "in X_test; 2 are equal"),
         ({"detectors": {"d": Distance}}, r"detectors\['d'\]"),
-        ({"detectors": {"d": KNN()}}, "Wrap PyOD's detector"),
+        ({"detectors": {"d": KNN()}}, r"detectors\['d'\] must score .* Wrap PyOD"),
         ({"detectors": {"d": Distance(sign=-1)}}, "wrong sign"),
         ({"detectors": {"d": Broken("nan")}}, r"\['d'\] .* 1 times NaN"),
         ({"detectors": {"d": Broken("sign")}}, "that it scores highest"),
@@ -421,3 +421,9 @@ def test_wrong_arguments(change, message):
         judge(**change)
     # Only what the scores of a detector show is noticed after its fit.
     assert FITTED == [] or "detectors" in change or "scale" in message
+
+
+def test_inputs_that_the_model_cannot_take_are_named():
+    with pytest.raises(ValueError, match="model cannot take X") as caught:
+        judge(X_test=X_TEST[:, :3])
+    assert caught.value.__notes__ == ["The X of this message is X_test."]
