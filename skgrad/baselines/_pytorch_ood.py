@@ -3,6 +3,7 @@
 import copy
 import inspect
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,10 +12,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from .._messages import brief, did_you_mean
 from .._optional import import_package
+from .._validation import to_numpy
+from ..detectors._independence import N_ALONE, check_scores_alone
 from ..torch_engine.batching import map_batches
 from ..torch_engine.head import find_head
 from ..torch_engine.model_state import as_logits, frozen, model_device, placement
 from ..torch_engine.restoring import lock_of, torch_seeded
+from ..torch_engine.samples import count_samples, take_samples
 from ._base import BaseModelDetector
 
 
@@ -80,11 +84,12 @@ class PyTorchOODDetector(BaseModelDetector):
     -----
     Needs ``pip install "skgrad[ood]"``. Detectors that need fitting get all inputs at
     once, in memory; some of them need samples of every class, or do not take float64.
-    With MCD and OpenMax a score depends on the other samples of the batch.
+    With MCD and OpenMax a score depends on the other samples of the batch, so that no
+    threshold keeps its rate: `fit` scores some inputs alone and together, and raises.
 
-    Of the 35 detectors of version 0.4, 27 can be named (DICE with the option ``p``,
-    MCM with ``text_embeddings``, ViM with ``d``, WeightedEBO with ``weights``). The
-    others need a function that cuts the network: ASH, RankFeat, ReAct, SCALE and VRA
+    Of the 35 detectors of version 0.4, 25 can be named and used (DICE with the option
+    ``p``, MCM with ``text_embeddings``, ViM with ``d``, WeightedEBO with ``weights``).
+    Others need a function that cuts the network: ASH, RankFeat, ReAct, SCALE and VRA
     (``backbone`` and ``head``), Gram, MultiMahalanobis and NACUE (``layers``)::
 
         def react(module):
@@ -146,8 +151,23 @@ class PyTorchOODDetector(BaseModelDetector):
         with frozen(self.module_):
             self._head = find_head(self.module_, self._first_samples(module, X)[1])
         self.detector_ = self._make()
-        if not self.detector_.requires_fit:
-            return
+        if self.detector_.requires_fit:
+            self._fit_detector(X)
+        self._check_alone(module, X)
+
+    def _check_alone(self, module, X):
+        """Raise if the score of an input depends on the others."""
+
+        def score(rows):
+            options = {"batch_size": self.batch_size, "input_shape": self.input_shape_}
+            features = partial(self._features, module)
+            return map_batches(features, rows, **options, **placement(module)).numpy()
+
+        few = take_samples(X, np.arange(min(N_ALONE, count_samples(X))))
+        few = to_numpy(few) if isinstance(few, torch.Tensor) else few
+        check_scores_alone(score, few, self._name(), n_copies=20)
+
+    def _fit_detector(self, X):
         loader = self._loader(X)
         try:
             with self._frozen():

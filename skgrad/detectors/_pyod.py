@@ -6,6 +6,7 @@ from sklearn.base import clone
 from .._messages import brief
 from .._seeding import seed_estimator
 from ._base import BaseNoveltyDetector
+from ._independence import N_ALONE, check_scores_alone
 
 
 class PyODDetector(BaseNoveltyDetector):
@@ -17,7 +18,8 @@ class PyODDetector(BaseNoveltyDetector):
     Parameters
     ----------
     detector : pyod.models.base.BaseDetector
-        An unfitted detector. It is cloned; its ``contamination`` has no effect.
+        An unfitted detector. It is cloned; its ``contamination`` has no effect. Its
+        score of an input must not depend on the other inputs of a call.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     calibration_fraction : float, default=0.2
@@ -36,8 +38,9 @@ class PyODDetector(BaseNoveltyDetector):
 
     Notes
     -----
-    ECOD and COPOD rank the inputs of a call among one another, so the score of an input
-    depends on the others. No threshold can guarantee a rate then.
+    Some detectors, such as ECOD and COPOD, rank the inputs of a call among one another.
+    No threshold can guarantee a rate then, and equal anomalies hide one another: `fit`
+    scores some training rows alone and together, and raises if the scores differ.
 
     References
     ----------
@@ -76,6 +79,14 @@ class PyODDetector(BaseNoveltyDetector):
             )
         self.detector_ = seed_estimator(clone(self.detector), random_state)
         self.detector_.fit(X)
+        # As many as the training data, for ranks among both; 1,000 of them change such
+        # ranks enough among a million.
+        check_scores_alone(
+            self._score_samples,
+            X[:N_ALONE],
+            type(self.detector).__name__,
+            n_copies=min(len(X), 1000),
+        )
 
     def _score_samples(self, X):
         # PyOD's scores are high for anomalies.

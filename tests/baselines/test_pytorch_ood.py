@@ -106,13 +106,28 @@ def test_fitted_on_all_but_the_held_out_with_predicted_classes():
     assert_allclose(np.sort(seen), np.sort(adapter.score_samples(X)), rtol=1e-5)
 
 
+class Noisy(library.MaxLogit):
+    """Adds a random number to all scores of a call."""
+
+    def predict(self, x):
+        return super().predict(x) + torch.rand(())
+
+
 def test_random_detectors_are_seeded():
     state = torch.random.get_rng_state()
-    first, second = (make("MCD").fit(X).score_samples(X) for _ in range(2))
-    other = PyTorchOODDetector(NET, "MCD", random_state=1).fit(X).score_samples(X)
+    first, second = (make(Noisy).fit(X).score_samples(X) for _ in range(2))
+    other = PyTorchOODDetector(NET, Noisy, random_state=1).fit(X).score_samples(X)
     assert_array_equal(first, second)
     assert (first != other).any()
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("detector", ["MCD", "OpenMax"])
+def test_scores_that_depend_on_the_batch(detector):
+    with pytest.raises(
+        ValueError, match=f"score that '{detector}' gives .* depends on"
+    ):
+        make(detector).fit(X)
 
 
 def test_parameters_set_after_fit_wait_for_the_next_one():

@@ -1,10 +1,18 @@
 """PyOD's detectors: their sign is turned in the adapter, and nowhere else."""
 
+import numpy as np
 import pytest
 from novelty_detectors import draw
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from pyod.models.cof import COF
+from pyod.models.copod import COPOD
+from pyod.models.ecod import ECOD
+from pyod.models.gmm import GMM
+from pyod.models.hbos import HBOS
 from pyod.models.iforest import IForest
 from pyod.models.knn import KNN
+from pyod.models.lof import LOF
+from pyod.models.pca import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
@@ -47,6 +55,36 @@ def test_parameters_of_the_detector():
 def test_other_detectors_raise():
     with pytest.raises(TypeError, match=r"detector of PyOD.*use ConformalDetector"):
         PyODDetector(IsolationForest()).fit(draw(50))
+
+
+@pytest.mark.parametrize("inner", [COPOD(), ECOD()])
+def test_scores_that_depend_on_the_other_inputs(inner):
+    # Also with many training data, among which a few inputs hardly change a rank.
+    for X in (draw(20), draw(5_000)):
+        with pytest.raises(
+            ValueError, match=f"score that {type(inner).__name__} gives .* depends on"
+        ):
+            PyODDetector(inner, random_state=0).fit(X)
+    for outer in (
+        ConformalDetector(inner),
+        ClassConditionalDetector(inner, blocks=[-1, 3]),
+        CombinedDetector([("a", PyODDetector(inner))], blocks=[-1, 3]),
+    ):
+        with pytest.raises(ValueError, match="depends on the others of the call"):
+            outer.fit(draw(100))
+    with pytest.raises(ValueError, match="score one input alone; COF cannot: Index"):
+        PyODDetector(COF()).fit(draw(100))
+
+
+@pytest.mark.parametrize(
+    "inner", [GMM(), HBOS(), IForest(n_estimators=10), KNN(), LOF(), PCA()]
+)
+def test_equal_anomalies_do_not_hide_one_another(inner):
+    detector = PyODDetector(inner, random_state=0).fit(draw(200))
+    far = np.full((300, 5), 50.0)
+    assert (detector.predict(far) == -1).all()
+    alone = detector.score_samples(far[:1]).item()
+    assert_allclose(detector.score_samples(far), alone)
 
 
 INSIDE = {
