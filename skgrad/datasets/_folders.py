@@ -1,11 +1,12 @@
-"""Folders of images: what is in them, and their pixels."""
+"""Folders of images: what is in them, and the pixels of all."""
 
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from sklearn.utils.validation import check_memory
+
+from ._pixels import read_pixels
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # Fewer images are read about as fast as their cache.
@@ -47,10 +48,11 @@ def _inner(folder):
 
 
 def read_images(paths, *, mode=None, size=None, memory=None):
-    """Read images as uint8 pixels (n_samples, n_channels, height, width).
+    """Read images (n_samples, n_channels, height, width).
 
-    ``mode`` is "L" or "RGB", None for that of the first image; ``size`` is (height,
-    width), None for their own. ``memory`` caches the pixels of 5,000 images or more.
+    ``mode`` is "L" or "RGB", None for grey unless one of them has colours; ``size`` is
+    (height, width), None for their own. Pixels are uint8 or, of deeper images, float32
+    in [0, 1]. ``memory`` caches those of 5,000 images or more.
     """
     if memory is None or len(paths) < _WORTH_CACHING:
         return _decode(paths, mode, size, None)
@@ -64,34 +66,31 @@ def read_images(paths, *, mode=None, size=None, memory=None):
 
 def _decode(paths, mode, size, versions):
     """Read images; ``versions`` makes another cache entry of changed files."""
-    mode = mode or _own_mode(paths[0])
-    pixels = [_decode_one(path, mode, size) for path in paths]
-    shapes = {image.shape[:2] for image in pixels}
-    if len(shapes) > 1:
+    images, first_of = [], {}
+    for path in paths:
+        pixels, depth = read_pixels(path, mode, size)
+        images.append(pixels)
+        first_of.setdefault(depth, path)
+        if len(first_of) > 1:
+            raise ValueError(_several_depths(first_of))
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) > 1:
         raise ValueError(
             "shape must be given for images of several sizes, which are resized to "
-            f"it; got None, and sizes such as {sorted(shapes)[:3]}."
+            f"it; got None, and sizes such as {sorted(sizes)[:3]}."
         )
-    stacked = np.stack(pixels)
-    return stacked[:, None] if mode == "L" else stacked.transpose(0, 3, 1, 2).copy()
+    if any(image.ndim == 3 for image in images):
+        images = [i if i.ndim == 3 else np.stack([i] * 3, axis=-1) for i in images]
+        return np.stack(images).transpose(0, 3, 1, 2).copy()
+    return np.stack(images)[:, None]
 
 
-def _own_mode(path):
-    with _open(path) as image:
-        return "L" if image.mode in ("1", "L", "I", "I;16", "F", "LA") else "RGB"
-
-
-def _decode_one(path, mode, size):
-    with _open(path) as image:
-        pixels = image.convert(mode)
-        if size is not None and (pixels.height, pixels.width) != tuple(size):
-            # Bilinear with antialiasing, as torchvision resizes such images.
-            pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(pixels)
-
-
-def _open(path):
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{str(path)!r} must be an image: {error}") from error
+def _several_depths(first_of):
+    """Return the message for images that differ in more than what they show."""
+    (one, path), (other, deviating) = first_of.items()
+    units = {depth: depth + " bits" * depth.isdigit() for depth in (one, other)}
+    return (
+        f"name_or_path must hold images of one depth; {str(path)!r} is read with "
+        f"{units[one]} per channel, {str(deviating)!r} with {units[other]}. Convert "
+        "them to one."
+    )

@@ -118,6 +118,10 @@ def load_dataset(
     bilinearly with antialiasing, whatever their proportions. Series are interpolated
     linearly. The papers do not say how they do it.
 
+    Unsigned whole numbers, of 8, 16 or 32 bits, are divided by the largest of their
+    type; floating-point images must lie in [0, 1]. All images of a folder need the same
+    depth. Transparency is dropped.
+
     Examples
     --------
     >>> from skgrad.datasets import load_dataset

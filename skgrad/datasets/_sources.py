@@ -61,7 +61,9 @@ class Source:
             X = read_images(paths, memory=self.memory, **how)
         else:
             X = self.values[rows]
-        scale = 255 if X.dtype == np.uint8 else 1
+        # Images by the range of their type, series as they are.
+        scaled = X.ndim == 4 and X.dtype.kind == "u"
+        scale = np.iinfo(X.dtype).max if scaled else 1
         X = X.astype(np.float32) / scale
         return 1 - X if self.inverted else X
 
@@ -199,8 +201,8 @@ def _check_array(X, path):
         )
     if X.dtype.kind == "f" and not np.isfinite(X).all():
         raise ValueError(f"{str(path)!r} must be finite; it holds NaN or infinity.")
-    if X.ndim == 4 and X.dtype != np.uint8 and (X.min() < 0 or X.max() > 1):
+    if X.ndim == 4 and X.dtype.kind != "u" and (X.min() < 0 or X.max() > 1):
         raise ValueError(
-            f"{str(path)!r} must hold images of uint8, or with values in [0, 1]; got "
-            f"{X.dtype} from {X.min()} to {X.max()}."
+            f"{str(path)!r} must hold images of uint8 or uint16, or with values in "
+            f"[0, 1]; got {X.dtype} from {X.min()} to {X.max()}."
         )

@@ -1,5 +1,7 @@
 """Data sets by name and by path, on tiny ones made on the fly."""
 
+import struct
+
 import numpy as np
 import pytest
 import torchvision.datasets
@@ -108,14 +110,107 @@ def test_images_that_cannot_be_read(tmp_path):
         load_dataset(tmp_path)
 
 
+STEPS = np.array([[0, 1, 256], [4_369, 40_000, 65_535]], dtype=np.uint16)
+# How an image of these steps is saved, and what its largest value is.
+DEEP = {
+    "16.png": (STEPS, 65_535),
+    "16.tif": (STEPS, 65_535),
+    "16, big-endian.tif": (STEPS.astype(">u2"), 65_535),
+    "32.tif": (STEPS.astype(np.int32) * 32_768, 2**31 - 1),
+    "float.tif": (STEPS.astype(np.float32) / 65_535, 1),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_images_keep_their_depth(tmp_path, name):
+    pixels, largest = DEEP[name]
+    Image.fromarray(pixels).save(tmp_path / name)
+    expected = pixels.astype(np.float64) / largest
+    X = load_dataset(tmp_path).X
+    assert X.dtype == np.float32
+    assert_allclose(X[0, 0], expected, rtol=1e-6)
+    colours = load_dataset(tmp_path, shape=(3, 2, 3)).X
+    assert_array_equal(colours, X.repeat(3, axis=1))
+    halved = load_dataset(tmp_path, shape=(1, 1, 3)).X[0, 0]
+    assert_allclose(halved[0], expected.mean(axis=0), rtol=1e-6)
+
+
+def test_unsigned_32_bits_which_pillow_takes_for_signed(tmp_path):
+    Image.fromarray(np.array([[0, -1]], np.int32)).save(tmp_path / "x.tif")
+    content = (tmp_path / "x.tif").read_bytes()
+    # The tag that says signed, 339: one short integer, 2.
+    signed, unsigned = (struct.pack("<HHIH", 339, 3, 1, n) for n in (2, 1))
+    assert signed in content
+    (tmp_path / "x.tif").write_bytes(content.replace(signed, unsigned))
+    assert load_dataset(tmp_path).X.ravel().tolist() == [0, 1]
+
+
+def test_a_deep_portable_map_is_scaled_to_its_own_range(tmp_path):
+    content = b"P5 2 1 4095\n" + np.array([0, 4095], ">u2").tobytes()
+    (tmp_path / "x.ppm").write_bytes(content)
+    assert load_dataset(tmp_path).X.ravel().tolist() == [0, 1]
+
+
+def test_deep_images_out_of_range_and_mixed_depths(tmp_path):
+    for wrong in (np.full((2, 2), -5, np.int32), np.full((2, 2), 3, np.float32)):
+        Image.fromarray(wrong).save(tmp_path / "a.tif")
+        with pytest.raises(ValueError, match=r"a.tif' must hold values from 0 to"):
+            load_dataset(tmp_path)
+    Image.fromarray(STEPS).save(tmp_path / "a.tif")
+    picture(tmp_path / "b.png", 0, size=(2, 3), mode="L")
+    for shape in (None, (3, 4, 4)):
+        with pytest.raises(
+            ValueError, match=r"a.tif' is read with 16 bits .*, .*b.png' with 8 bits"
+        ):
+            load_dataset(tmp_path, shape=shape)
+
+
+def translucent_palette(path):
+    image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    image = image.convert("P")
+    image.putpalette(np.random.default_rng(0).integers(256, size=768).tolist())
+    image.save(path, transparency=bytes(range(0, 240, 20)))
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "CMYK"])
+def test_modes_are_read_as_by_torchvision(tmp_path, mode):
+    path = tmp_path / "kind" / ("x.tif" if mode == "CMYK" else "x.png")
+    picture(path, 0)
+    if mode == "P":
+        translucent_palette(path)
+    else:
+        Image.open(path).convert(mode).save(path)
+    for shape in (None, (1, 3, 4)):
+        X = load_dataset(tmp_path / "kind", shape=shape).X[0]
+        with Image.open(path) as image:
+            # Through RGBA, as Pillow asks for with such palettes.
+            plain = image.convert("RGBA") if mode == "P" else image
+            wanted = plain.convert("L" if len(X) == 1 else "RGB")
+            wanted = transforms.Resize(X.shape[1:])(wanted)
+            assert_array_equal(X, transforms.ToTensor()(wanted))
+    assert len(load_dataset(tmp_path / "kind").X[0]) == (
+        1 if mode in ("1", "LA") else 3
+    )
+
+
+def test_grey_images_among_coloured_ones_become_coloured(tmp_path):
+    grey = picture(tmp_path / "a.png", 0, mode="L")
+    colours = picture(tmp_path / "b.png", 1)
+    X = load_dataset(tmp_path).X * 255
+    assert_array_equal(X[0], np.stack([grey] * 3))
+    assert_array_equal(X[1], colours.transpose(2, 0, 1))
+
+
 def test_memory_is_used_until_something_changes(folder, tmp_path, monkeypatch):
     from skgrad.datasets import _folders
 
     monkeypatch.setattr(_folders, "_WORTH_CACHING", 10)
     memory, opened = str(tmp_path / "memory"), []
-    original = _folders._open
+    original = _folders.read_pixels
     monkeypatch.setattr(
-        _folders, "_open", lambda path: [opened.append(path), original(path)][1]
+        _folders,
+        "read_pixels",
+        lambda path, *how: [opened.append(path), original(path, *how)][1],
     )
     first = load_dataset(folder, memory=memory)
     assert opened
@@ -134,6 +229,10 @@ def test_npy_and_npz(tmp_path):
     X = np.random.default_rng(0).integers(256, size=(4, 3, 6, 6)).astype(np.uint8)
     np.save(tmp_path / "images.npy", X)
     assert_array_equal(load_dataset(tmp_path / "images.npy").X, X / np.float32(255))
+    np.save(tmp_path / "deep.npy", X.astype(np.uint16) * 257)
+    assert_allclose(load_dataset(tmp_path / "deep.npy").X, X / 255, rtol=1e-6)
+    np.save(tmp_path / "counts.npy", X[:, 0, 0])
+    assert_array_equal(load_dataset(tmp_path / "counts.npy").X, X[:, 0, 0])
     series = np.random.default_rng(0).normal(size=(4, 20))
     np.savez(tmp_path / "series.npz", X=series, y=[2, 0, 2, 1])
     data = load_dataset(tmp_path / "series.npz", n_samples=2, random_state=0)
@@ -148,7 +247,7 @@ def test_npy_and_npz(tmp_path):
     ("arrays", "message"),
     [
         ({"X": np.zeros((2, 8, 8, 3))}, r"channels before height.*transpose\(0, 3"),
-        ({"X": np.full((2, 1, 4, 4), 200.0)}, "uint8, or with values in"),
+        ({"X": np.full((2, 1, 4, 4), 200.0)}, "uint8 or uint16, or with values in"),
         ({"X": np.full((2, 4), np.nan)}, "must be finite"),
         ({"X": np.zeros(4)}, "must hold numbers of shape"),
         ({"X": np.zeros((2, 4)), "y": np.zeros(3)}, r"y in .*x.npz' must hold one"),
