@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._compat import uncompiled
-from .model_state import check_initialised
+from .network import Network
 from .restoring import lock_of
 
 # Settings of torch's layers that change what they return in evaluation mode. They are
@@ -37,7 +37,7 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
     devices.
     """
     module = _unwrapped(module)
-    check_initialised(module)
+    Network(module).check_initialised()
     # Pickles and the code of methods would show more differences, but they change with
     # the versions of torch and Python.
     content = blake2b(digest_size=16)

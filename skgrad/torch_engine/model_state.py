@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from .._compat import is_dynamo_loaded
 from .._messages import brief, call_it, cut
-from .restoring import SharedSetting, generators_restored, lock_of, modules_restored
+from .network import Network
+from .restoring import SharedSetting, generators_restored, lock_of
 
 
 def unwrap_model(model: Any) -> nn.Module:
@@ -180,25 +181,21 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     the user froze; without, it is off. The caller's grad and inference mode do not
     matter, and autocast is off, so that results do not depend on the caller.
     """
-    check_initialised(module)
-    device = model_device(module)
+    network = Network(module)
+    network.check_initialised()
+    device = network.device
     with (
         # What belongs to the whole process comes before the lock of the model, so that
         # a thread that holds a model does not wait for one that seeds.
         generators_restored(device),
-        _differentiable_recurrence(module),
+        _differentiable_recurrence(network),
         _nothing_compiled(),
         lock_of(module),
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
         torch.autocast(device.type, enabled=False),
-        modules_restored(module),
+        network.still(requires_grad=parameter_gradients),
     ):
-        for part in module.modules():
-            part.training = False
-        for parameter in module.parameters():
-            if parameter.is_floating_point():
-                parameter.requires_grad_(parameter_gradients)
         yield
 
 
@@ -206,12 +203,12 @@ _WITHOUT_CUDNN = SharedSetting(lambda: torch.backends.cudnn.flags(enabled=False)
 _EAGER = SharedSetting(lambda: torch.compiler.set_stance("force_eager"))
 
 
-def _differentiable_recurrence(module: nn.Module) -> AbstractContextManager:
+def _differentiable_recurrence(network: Network) -> AbstractContextManager:
     """Let recurrent layers be differentiated in evaluation mode on a GPU too.
 
     cuDNN's recurrent kernels cannot do that; torch's own can.
     """
-    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+    if any(isinstance(part, nn.RNNBase) for part in network.parts):
         return _WITHOUT_CUDNN
     return nullcontext()
 
@@ -223,27 +220,3 @@ def _nothing_compiled() -> AbstractContextManager:
     compiled again for every state that it is held in.
     """
     return _EAGER if is_dynamo_loaded() else nullcontext()
-
-
-def check_initialised(module: nn.Module) -> None:
-    """Raise unless all parameters and buffers have shapes and values.
-
-    A parameter made under inference mode is rejected too: autograd cannot use it.
-    """
-    for name, parameter in module.named_parameters():
-        if nn.parameter.is_lazy(parameter):
-            raise ValueError(
-                f"model must be initialised; its parameter {name!r} has no shape yet. "
-                "Call the model once on a batch."
-            )
-        if parameter.is_inference():
-            raise ValueError(
-                f"model must not be made under torch.inference_mode; its parameter "
-                f"{name!r} was. Make or load it outside, or pass copy.deepcopy(model)."
-            )
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.is_meta:
-            raise ValueError(
-                f"model must have values; its {name!r} is on the meta device, which "
-                "holds none. Load its weights first (load_state_dict, assign=True)."
-            )

@@ -1,4 +1,4 @@
-"""Save and restore what a call must not change: modules, generators, settings."""
+"""Locks of networks, and what is shared by the process: generators and settings."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .._compat import buffers_of
+from .._compat import parameters_of
 
 # Modes, flags and buffers of a network are shared by all threads that use it, so one
 # thread at a time holds it. Threads on different networks run in parallel. The lock is
@@ -27,13 +27,13 @@ _PROCESS_LOCK = threading.RLock()
 
 def lock_of(module: nn.Module) -> threading.RLock:
     """Return the lock of a network, the same one for every thread."""
-    first = next((m for m in module.modules() if any(_own_parameters(m))), module)
+    first = next((m for m in module.modules() if _has_parameters(m)), module)
     with _LOCKS_LOCK:
         return _LOCKS.setdefault(first, threading.RLock())
 
 
-def _own_parameters(module: nn.Module) -> Iterator[bool]:
-    return (True for _ in module.parameters(recurse=False))
+def _has_parameters(module: nn.Module) -> bool:
+    return any(p is not None for p in parameters_of(module).values())
 
 
 class SharedSetting:
@@ -113,60 +113,3 @@ def torch_seeded(seed: int, device: torch.device) -> Iterator[None]:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(seed)
             yield
-
-
-@contextmanager
-def modules_restored(module: nn.Module) -> Iterator[None]:
-    """Restore modes, ``requires_grad`` and buffers of a network at the end.
-
-    Attributes that are no buffers keep what a forward pass wrote into them, as after
-    any call of the model.
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    flags = [(p, p.requires_grad) for p in module.parameters() if p.is_floating_point()]
-    buffers = [_Buffers(part) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            # Set directly: a user's own train method may do more than set the mode.
-            part.training = training
-        for parameter, requires_grad in flags:
-            parameter.requires_grad_(requires_grad)
-        for own in buffers:
-            own.restore()
-
-
-class _Buffers:
-    """The buffers of one module, and copies of their values."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.of = buffers_of(module)
-        self.known = dict(self.of.items())
-        self.values = {
-            name: buffer.clone()
-            for name, buffer in self.known.items()
-            if buffer is not None
-        }
-
-    def restore(self) -> None:
-        """Put the very same buffers back, with their values."""
-        for name in set(self.of.keys()) - set(self.known):
-            del self.of[name]
-        for name, buffer in self.known.items():
-            if name not in self.of or self.of[name] is not buffer:
-                self.of[name] = buffer
-        for name, values in self.values.items():
-            buffer = self.known[name]
-            # A buffer that nothing was written to is left alone: writing would make a
-            # graph of the user's that it takes part in invalid.
-            if not _equal(buffer, values):
-                with torch.no_grad(), torch.inference_mode(buffer.is_inference()):
-                    buffer.copy_(values)
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    """Compare two tensors value by value, NaN equal to NaN."""
-    if one.layout != torch.strided:
-        one, other = one.to_dense(), other.to_dense()
-    return bool(((one == other) | ((one != one) & (other != other))).all())

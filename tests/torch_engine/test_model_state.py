@@ -64,16 +64,37 @@ def test_frozen_restores_buffers_of_any_kind():
     net.register_buffer("nan", torch.tensor([float("nan")]))
     net.register_buffer("nothing", None)
     net.register_buffer("sparse", torch.eye(2).to_sparse())
+    net.register_buffer("turned", torch.arange(6.0).reshape(2, 3).T)
+    with torch.inference_mode():
+        net.register_buffer("inference", torch.ones(2))
     kept = dict(net._buffers)
     with frozen(net):
         net.nothing = torch.ones(1)
         net.nan = torch.ones(3)
         net.sparse.mul_(2)
+        net.turned.mul_(2)
+        with torch.inference_mode():
+            net.inference.mul_(2)
         net.register_buffer("new", torch.ones(1))
+        net.conv.register_buffer("new", torch.ones(1))
     assert net._buffers.keys() == kept.keys()
     assert all(net._buffers[name] is kept[name] for name in kept)
     assert net.nan.isnan().all()
     assert torch.equal(net.sparse.to_dense(), torch.eye(2))
+    assert torch.equal(net.turned, torch.arange(6.0).reshape(2, 3).T)
+    assert torch.equal(net.inference, torch.ones(2))
+    assert not net.conv._buffers
+
+
+def test_frozen_restores_modes_and_flags_that_the_model_changes():
+    net = BatchNormNet()
+    net.drop.eval()
+    net.head.bias.requires_grad_(False)
+    with frozen(net, parameter_gradients=True):
+        net.train().requires_grad_(False)
+    assert [name for name, part in net.named_modules() if not part.training] == ["drop"]
+    kept = [name for name, p in net.named_parameters() if not p.requires_grad]
+    assert kept == ["head.bias"]
 
 
 def test_frozen_leaves_buffers_that_nothing_was_written_to():
