@@ -66,7 +66,8 @@ def read_images(paths, *, mode=None, size=None, memory=None):
 
 def _decode(paths, mode, size, versions):
     """Read images; ``versions`` makes another cache entry of changed files."""
-    images, first_of = [], {}
+    images: list[np.ndarray] = []
+    first_of: dict[str, Path] = {}
     for path in paths:
         pixels, depth = read_pixels(path, mode, size)
         images.append(pixels)

@@ -20,6 +20,7 @@ from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import forward, on_device, placement, unwrap_model
 from ._portable import PortableModel, is_portable
 from ._saved_state import SavedStateMixin
+from ._sigmoid import warn_of_sigmoid
 
 
 class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
@@ -205,4 +206,5 @@ def probe(module, batch):
             "skgrad needs logits: remove the softmax or log-softmax from its forward.",
             UserWarning,
         )
+    warn_of_sigmoid(module, batch, logits)
     return logits.shape[1]

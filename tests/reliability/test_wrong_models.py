@@ -197,3 +197,25 @@ def test_probabilities_are_noticed(name, case):
         warnings.filterwarnings("error", message="model returns rows")
         with pytest.raises(UserWarning, match="remove the softmax"):
             ENTRY_POINTS[name](PROBABILITIES[case](), IMAGES)
+
+
+SIGMOIDS = {
+    "function": torch.sigmoid,
+    "module, before a squeeze": lambda z: nn.Sigmoid()(z[:, None])[:, 0],
+    "in place": lambda z: (z + 0).sigmoid_(),
+    "in a tuple": lambda z: (nn.functional.sigmoid(z), "more"),
+}
+
+
+@pytest.mark.parametrize("case", SIGMOIDS)
+@pytest.mark.parametrize("name", SCORES)
+def test_sigmoids_are_noticed(name, case):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="model returns outputs of a sigmoid")
+        with pytest.raises(UserWarning, match=r"remove the sigmoid.*several labels"):
+            ENTRY_POINTS[name](Returns(SIGMOIDS[case]), IMAGES)
+
+
+def test_small_logits_and_sigmoids_inside_are_none():
+    logits = Returns(lambda z: 0.5 + 0.01 * torch.sigmoid(z))
+    ENTRY_POINTS["LayerActivationTransformer"](logits, IMAGES)

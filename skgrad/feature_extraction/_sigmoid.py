@@ -1,0 +1,46 @@
+"""A check for networks that give an input several labels."""
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from .._messages import warn
+from ..torch_engine.activations import same_values
+from ..torch_engine.model_state import forward
+
+_NAMES = {"sigmoid", "sigmoid_", "special_expit"}
+
+
+def warn_of_sigmoid(module, batch, logits):
+    """Warn if what a model, held by `frozen`, returned as logits comes from a sigmoid.
+
+    The range alone does not tell: small logits may lie in [0, 1] as well.
+    """
+    if not ((logits >= 0) & (logits <= 1)).all():
+        return
+    with _Sigmoids() as calls:
+        again = forward(module, batch)
+    # The shape may have been changed in between.
+    flat = [output.flatten() for output in calls.outputs]
+    if any(same_values(output, again.flatten()) for output in flat):
+        warn(
+            "model returns outputs of a sigmoid, as networks do that give an input "
+            "several labels. skgrad needs logits, of classes that exclude one another: "
+            "remove the sigmoid from its forward. Of a network for several labels, "
+            "gradient norms and layer outputs are meaningful then; softmax and energy "
+            "scores, cosines and whatever goes by the predicted class are not.",
+            UserWarning,
+        )
+
+
+class _Sigmoids(TorchFunctionMode):
+    """Keep what torch's sigmoid functions return."""
+
+    def __init__(self):
+        super().__init__()
+        self.outputs: list[torch.Tensor] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in _NAMES:
+            self.outputs.append(output)
+        return output
