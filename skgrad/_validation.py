@@ -12,12 +12,24 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from ._compat import get_feature_names
 from ._messages import brief
 
-Data = np.ndarray | Tensor | Dataset
+Data = np.ndarray | Tensor | Dataset | DataLoader
+
+# What is read sample by sample; anything else is cut.
+DATASETS = (Dataset, DataLoader)
+
+_RANDOM_SAMPLERS = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 # numpy's letters for the dtypes of text, raw bytes and times.
 _NOT_NUMERIC = "USVMm"
@@ -29,11 +41,16 @@ _NOT_NUMERIC = "USVMm"
 def check_inputs(X: Any, *, name: str = "X") -> Any:
     """Return inputs of a network in a form that can be cut into batches.
 
-    Lists become arrays; nothing else is converted or copied. Unless it is a Dataset,
-    the result is numeric, not empty and at least two-dimensional. Raises TypeError if
-    ``X`` holds no samples or is sparse, ValueError if its values or its shape are not
-    valid, or if it is a stream that cannot be read twice.
+    Lists become arrays; nothing else is converted or copied. Unless it is one of
+    `DATASETS`, the result is numeric, not empty and at least two-dimensional. Raises
+    TypeError if ``X`` holds no samples or is sparse, ValueError if its values or its
+    shape are not valid, if it is a stream that cannot be read twice, or a DataLoader
+    that does not give every sample in a fixed order.
     """
+    if isinstance(X, DataLoader):
+        _check_loader(X, name)
+        _check_dataset(X.dataset, name)
+        return X
     if isinstance(X, Dataset):
         return _check_dataset(X, name)
     if issparse(X):
@@ -127,13 +144,38 @@ def _check_dataset(dataset: Dataset, name: str) -> Dataset:
     return dataset
 
 
+def _check_loader(loader: DataLoader, name: str) -> None:
+    """Raise if samples are given out of order or left out, as far as can be seen."""
+    inner = getattr(loader.batch_sampler, "sampler", None)
+    shuffles = any(
+        isinstance(sampler, _RANDOM_SAMPLERS) or getattr(sampler, "shuffle", False)
+        for sampler in (loader.sampler, loader.batch_sampler, inner)
+    )
+    for wrong, what, way_out in (
+        (shuffles, "draws its order at random", "shuffle=False"),
+        # Before torch 2.7 there is no such attribute.
+        (not getattr(loader, "in_order", True), "gives any order", "in_order=True"),
+        (
+            getattr(loader.batch_sampler, "drop_last", False),
+            "leaves out the last samples",
+            "drop_last=False",
+        ),
+    ):
+        if wrong:
+            raise ValueError(
+                f"{name} must give every sample in a fixed order, because answers are "
+                f"in the order of reading; this DataLoader {what}. Make one with "
+                f"{way_out}."
+            )
+
+
 def _from_list(X: Any, name: str) -> np.ndarray | Tensor:
     if isinstance(X, (list, tuple)) and X and isinstance(X[0], Tensor):
         return stack_samples(X, name=name)
     if not (isinstance(X, (list, tuple, str, bytes)) or hasattr(X, "__array__")):
         raise TypeError(
-            f"{name} must be an array, a tensor, nested lists or a torch Dataset; got "
-            f"{type(X).__name__}. {_instead_of(X)}"
+            f"{name} must be an array, a tensor, nested lists, a torch Dataset or a "
+            f"DataLoader; got {type(X).__name__}. {_instead_of(X)}"
         )
     try:
         return np.asarray(X)
@@ -147,8 +189,6 @@ def _from_list(X: Any, name: str) -> np.ndarray | Tensor:
 
 def _instead_of(X: Any) -> str:
     """Return a sentence on what to give in place of an X that holds no samples."""
-    if isinstance(X, DataLoader):
-        return "Give its dataset: skgrad makes its own batches."
     if isinstance(X, Mapping):
         return "Give the entry that holds the inputs."
     if hasattr(X, "getpixel"):  # an image of PIL
@@ -164,15 +204,7 @@ def stack_samples(samples: Sequence[Any], *, name: str = "X") -> Tensor:
         if isinstance(samples[0], np.ndarray):
             return torch.from_numpy(np.stack(samples))
         return torch.stack(list(samples))
-    for sample in samples:
-        numeric = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
-        if not numeric or _kind(sample) in _NOT_NUMERIC + "O":
-            raise TypeError(
-                f"{name} must hold or yield numeric arrays or tensors, as x or (x, y); "
-                f"got {type(sample).__name__}. Give a Dataset a transform that returns "
-                "tensors."
-            )
-    tensors = [as_tensor(sample) for sample in samples]
+    tensors = [as_tensor(_numeric(sample, name)) for sample in samples]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
         same_axes = len({len(shape) for shape in shapes}) == 1
@@ -184,6 +216,30 @@ def stack_samples(samples: Sequence[Any], *, name: str = "X") -> Tensor:
     return torch.stack(tensors)
 
 
+def inputs_of_batch(batch: Any, *, name: str = "X") -> Tensor:
+    """Return the x in x or (x, y), one batch of a DataLoader."""
+    x = as_tensor(_numeric(first_entry(batch), name))
+    if not x.ndim:
+        raise ValueError(f"{name} must give batches of samples; got a single number.")
+    return x
+
+
+def first_entry(item: Any) -> Any:
+    """Return the x in x or (x, y)."""
+    return item[0] if isinstance(item, (tuple, list)) and item else item
+
+
+def _numeric(sample: Any, name: str) -> Any:
+    numeric = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
+    if not numeric or _kind(sample) in _NOT_NUMERIC + "O":
+        raise TypeError(
+            f"{name} must hold or yield numeric arrays or tensors, as x or (x, y); "
+            f"got {type(sample).__name__}. Give a Dataset a transform that returns "
+            "tensors."
+        )
+    return sample
+
+
 def as_tensor(sample: Any) -> Tensor:
     """Return a sample as a tensor; an array is copied."""
     if isinstance(sample, np.ndarray):
@@ -191,6 +247,11 @@ def as_tensor(sample: Any) -> Tensor:
         native = sample.dtype.newbyteorder("=")
         return torch.from_numpy(np.array(sample, dtype=native, order="C"))
     return torch.as_tensor(sample)
+
+
+def dataset_name(X: Dataset | DataLoader) -> str:
+    """Return what a message calls one of `DATASETS`."""
+    return f"the {'Dataset ' * isinstance(X, Dataset)}{type(X).__name__}"
 
 
 def no_samples(name: str = "X") -> str:
@@ -262,7 +323,8 @@ def check_matrix(X: Any, *, name: str = "X") -> Any:
     """Return a feature matrix (n_samples, n_features) as scikit-learn takes it.
 
     The result is an ndarray or data frame of real numbers, not checked for NaN and
-    infinity. Raises TypeError if ``X`` is a Dataset, sparse, or holds no samples, else
+    infinity. Raises TypeError if ``X`` is one of `DATASETS`, sparse, or holds no
+    samples, else
     ValueError.
     """
     valid = f"{name} must be a matrix of features, of shape (n_samples, n_features)"
@@ -270,10 +332,8 @@ def check_matrix(X: Any, *, name: str = "X") -> Any:
         "For inputs of a model, put a transformer such as LayerActivationTransformer "
         "before the detector."
     )
-    if isinstance(X, Dataset):
-        raise TypeError(
-            f"{valid}; got the Dataset {type(X).__name__}. {transformer_hint}"
-        )
+    if isinstance(X, DATASETS):
+        raise TypeError(f"{valid}; got {dataset_name(X)}. {transformer_hint}")
     shape = getattr(X, "shape", None)
     if shape is not None and len(shape) == 1:
         raise ValueError(
@@ -310,13 +370,13 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 def to_array(values: Any, name: str) -> np.ndarray:
     """Return values, one or more per sample, as an array.
 
-    Raises TypeError if they are a Dataset, ValueError if they are ragged, masked, or a
-    tensor without values.
+    Raises TypeError if they are one of `DATASETS`, ValueError if they are ragged,
+    masked, or a tensor without values.
     """
-    if isinstance(values, Dataset):  # numpy would iterate over it, perhaps forever
+    if isinstance(values, DATASETS):  # numpy would iterate over it, perhaps forever
         raise TypeError(
-            f"{name} must be an array of one value per sample; got the Dataset "
-            f"{type(values).__name__}. Stack its values first."
+            f"{name} must be an array of one value per sample; got "
+            f"{dataset_name(values)}. Stack its values first."
         )
     if np.ma.is_masked(values):  # numpy would pass on what lies under the mask
         raise ValueError(

@@ -11,9 +11,11 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
+    RandomSampler,
     Subset,
     TensorDataset,
 )
@@ -134,6 +136,56 @@ def datasets(X):
         "Dataset of arrays": Valid(Yields(len(X), lambda i: X[i]), X),
         "Subset of a Dataset": Valid(Subset(TensorDataset(tensor), range(len(X))), X),
         "IterableDataset": Valid(Stream(lambda: iter(tensor)), X),
+        "DataLoader of x": Valid(DataLoader(TensorDataset(tensor), 2), X),
+        "DataLoader of (x, y)": Valid(
+            DataLoader(TensorDataset(tensor, labels), batch_size=3), X
+        ),
+        "DataLoader, custom collate": Valid(
+            DataLoader(Yields(len(X), lambda i: X[i]), collate_fn=np.stack), X
+        ),
+        "DataLoader of a stream": Valid(DataLoader(Stream(lambda: iter(tensor)), 2), X),
+        "DataLoader of batches": Valid(
+            DataLoader(
+                Yields(len(X), lambda i: tensor[i : i + 1]),
+                batch_size=None,
+            ),
+            X,
+        ),
+        "DataLoader, backwards": Valid(
+            DataLoader(TensorDataset(tensor), sampler=range(len(X))[::-1]), X[::-1]
+        ),
+        "DataLoader, batch sampler": Valid(
+            DataLoader(
+                TensorDataset(tensor),
+                batch_sampler=[[0], range(1, len(X))],
+            ),
+            X,
+        ),
+        "DataLoader, shuffled": Wrong(
+            DataLoader(TensorDataset(tensor), shuffle=True),
+            "fixed order.*shuffle=False",
+        ),
+        "DataLoader, shuffled batches": Wrong(
+            DataLoader(
+                TensorDataset(tensor),
+                batch_sampler=BatchSampler(RandomSampler(X), 2, drop_last=False),
+            ),
+            "fixed order.*shuffle=False",
+        ),
+        "DataLoader, incomplete": Wrong(
+            DataLoader(TensorDataset(tensor), batch_size=2, drop_last=True),
+            "every sample.*drop_last=False",
+        ),
+        "DataLoader of dicts": Wrong(
+            DataLoader(Yields(len(X), lambda i: {"x": X[i]})),
+            "numeric arrays or tensors.*dict",
+        ),
+        "DataLoader, empty": Wrong(
+            DataLoader(TensorDataset(tensor[:0])), "at least one.*got.*empty"
+        ),
+        "DataLoader, one reading": Wrong(
+            DataLoader(Stream(lambda: rows)), "start again.*Return a new one"
+        ),
         "IterableDataset, one reading": Wrong(
             Stream(lambda: rows), "start again.*Return a new one"
         ),
@@ -208,9 +260,6 @@ def wrong_kinds(X):
         "set": Wrong({1.0, 2.0}, "set"),
         "generator": Wrong((x for x in X), "generator"),
         "function": Wrong(lambda: X, "function"),
-        "DataLoader": Wrong(
-            DataLoader(TensorDataset(torch.from_numpy(X))), "DataLoader"
-        ),
     }
 
 

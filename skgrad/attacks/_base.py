@@ -6,10 +6,16 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from .._compat import Interval, StrOptions, validate_params
-from .._validation import check_bounds, check_inputs, check_within, to_numpy
+from .._validation import (
+    DATASETS,
+    check_bounds,
+    check_inputs,
+    check_within,
+    dataset_name,
+    to_numpy,
+)
 from ..torch_engine.batching import batches, map_batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import (
@@ -171,9 +177,11 @@ def run_attack(
     """
     module = on_device(unwrap_model(model), device)
     place = placement(module)
+    if isinstance(X, DATASETS):
+        raise TypeError(
+            f"X must be an array or tensor; got {dataset_name(X)}. Stack it first."
+        )
     X = check_inputs(X)
-    if isinstance(X, Dataset):
-        raise TypeError("X must be an array or tensor; got a Dataset. Stack it first.")
     low, high = bounds = check_bounds(bounds, tuple(X.shape[1:]), place)
 
     def prepare(raw):

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from .._messages import brief
 from .._optional import import_package
-from .._validation import check_inputs
+from .._validation import DATASETS, check_inputs
 from ..torch_engine.model_state import as_logits, check_recorded
 from ..torch_engine.restoring import torch_seeded
 
@@ -30,9 +29,8 @@ def import_library(name):
 
 def draw_seeds(X, random_state):
     """Draw a seed per input, so that its random numbers do not depend on others."""
-    X = check_inputs(X)
     # run_attack rejects a Dataset, which may have no length.
-    n_samples = 0 if isinstance(X, Dataset) else len(X)
+    n_samples = 0 if isinstance(X, DATASETS) else len(check_inputs(X))
     return random_state.randint(2**31 - 1, size=n_samples)
 
 

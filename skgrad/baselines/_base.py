@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch.utils.data import Dataset
 
+from .._validation import DATASETS
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,
@@ -19,7 +19,7 @@ from ..detectors._decision import (
 from ..feature_extraction._model_estimator import BaseModelEstimator, probe
 from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, placement
-from ..torch_engine.samples import count_samples
+from ..torch_engine.samples import N_COMPARED, count_samples, warn_if_unsteady
 
 
 class BaseModelDetector(BaseDecision, BaseModelEstimator):
@@ -65,7 +65,8 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         random_state = check_random_state(self.random_state)
         fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
         with frozen(module, parameter_gradients=self._parameter_gradients):
-            raw, batch = self._first_samples(module, X)
+            raw, batch = self._first_samples(module, X, N_COMPARED)
+            warn_if_unsteady(X, raw)
             self.n_classes_ = probe(module, batch)
             self.input_shape_ = tuple(batch.shape[1:])
             # Held-out rows are checked too: they place the threshold.
@@ -73,7 +74,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             anomalies = take(X, anomalous) if len(anomalous) else None
             self._learn(module, take(X, fit), anomalies, random_state)
             scores = self._scores(module, take(X, held_out))
-        if isinstance(X, Dataset):
+        if isinstance(X, DATASETS):
             self._remember_width(raw)
         self._calibrate(scores, None)
 

@@ -3,14 +3,12 @@
 from numbers import Real
 
 import numpy as np
-import torch
-from torch.utils.data import ConcatDataset, Dataset
 
 from .._compat import Interval, StrOptions
 from ..detectors._per_class_svdd import make_svdd
 from ..model_selection import MostDiscriminativeLayer
 from ..torch_engine.activations import as_names
-from ..torch_engine.samples import count_samples
+from ..torch_engine.samples import count_samples, join_samples
 from ._layers import BaseLayersDetector
 
 
@@ -162,7 +160,7 @@ class ELO(BaseLayersDetector):
         y = np.ones(count_samples(X))
         if anomalies is not None:
             y = np.append(y, -np.ones(count_samples(anomalies)))
-            X = _joined(X, anomalies)
+            X = join_samples(X, anomalies)
         return choice.fit(X, y).layer_
 
     def _features(self, module, batch):
@@ -170,12 +168,3 @@ class ELO(BaseLayersDetector):
 
     def _score(self, features):
         return self._svm.score_samples(features)
-
-
-def _joined(one, other):
-    """Concatenate samples of the same container."""
-    if isinstance(one, Dataset):
-        return ConcatDataset([one, other])
-    if isinstance(one, torch.Tensor):
-        return torch.cat([one, other])
-    return np.concatenate([one, other])

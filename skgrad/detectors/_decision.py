@@ -6,13 +6,12 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
-from torch.utils.data import Dataset, IterableDataset, Subset
 
 from .._compat import Interval, StrOptions, fit_context, safe_indexing
 from .._messages import brief, warn
 from .._rollback import restored_on_error
-from .._validation import to_array
-from ..torch_engine.samples import take_samples
+from .._validation import DATASETS, to_array
+from ..torch_engine.samples import select_samples
 from ._conformal import (
     TooFewSamplesWarning,
     conformal_p_values,
@@ -262,10 +261,5 @@ def split_rows(rows, fraction, random_state):
 
 
 def take(X, rows):
-    """Select rows of arrays, tensors, data frames, lists and torch Datasets."""
-    if isinstance(X, IterableDataset):
-        return take_samples(X, rows)
-    # Rows of a Dataset are read later, those of a stream have been read above.
-    if isinstance(X, Dataset):
-        return Subset(X, rows.tolist())
-    return safe_indexing(X, rows)
+    """Select rows of arrays, tensors, data frames, lists, Datasets and DataLoaders."""
+    return (select_samples if isinstance(X, DATASETS) else safe_indexing)(X, rows)

@@ -3,10 +3,10 @@
 import numpy as np
 from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.preprocessing import FunctionTransformer
-from torch.utils.data import Dataset
 
 from .._messages import brief, call_it
 from .._unwrap import first_steps, last_step
+from .._validation import DATASETS, dataset_name
 from ._pyod import PyODDetector, is_pyod
 
 
@@ -95,17 +95,17 @@ def check_no_bare_pyod(estimator, name="estimator"):
 
 
 def check_accepts_dataset(detector, X):
-    """Raise if X is a torch Dataset and the detector takes arrays only."""
+    """Raise if X is a Dataset or DataLoader and the detector takes arrays only."""
     # numpy would iterate over it, perhaps forever: a Dataset with a length need not
     # raise the IndexError that ends an iteration.
-    if not isinstance(X, Dataset):
+    if not isinstance(X, DATASETS):
         return
     for first in first_steps(detector):
         if _takes_arrays_only(first):
             shown = first if isinstance(first, str) else type(first).__name__
             raise TypeError(
-                f"X must be an array for a detector that begins with {shown}; got the "
-                f"Dataset {type(X).__name__}. Stack it first."
+                f"X must be an array for a detector that begins with {shown}; got "
+                f"{dataset_name(X)}. Stack it first."
             )
 
 

@@ -5,11 +5,11 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch.utils.data import Dataset
 
 from .._compat import num_samples
 from .._seeding import seed_estimator
-from .._validation import check_per_sample, column_names, distinct
+from .._validation import DATASETS, check_per_sample, column_names, distinct
+from ..torch_engine.samples import count_samples
 from ._base import fit_to_score
 from ._decision import (
     BaseDecision,
@@ -116,7 +116,8 @@ class ConformalDetector(BaseDecision):
         supervised = is_estimator(self.detector) and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
         check_accepts_dataset(detector, X)
-        (X,) = indexable(X)
+        if not isinstance(X, DATASETS):  # numpy would iterate over a loader
+            (X,) = indexable(X)
         self._check_columns(X, reset=True)
         rows, anomalies = self._rows(X, y, supervised)
         random_state = check_random_state(self.random_state)
@@ -135,7 +136,7 @@ class ConformalDetector(BaseDecision):
 
     def _rows(self, X, y, supervised):
         """Return in-distribution rows, and those of anomalies for a classifier."""
-        n_samples = num_samples(X)
+        n_samples = count_samples(X) if isinstance(X, DATASETS) else num_samples(X)
         if not supervised:
             rows = in_distribution_rows(n_samples, y)
             anomalies = np.empty(0, dtype=np.intp)
@@ -171,6 +172,6 @@ class ConformalDetector(BaseDecision):
         if reset:
             self._column_names = names
         # The values are for the detector to validate: X may be raw inputs of a network.
-        if not isinstance(X, Dataset) and getattr(X, "ndim", 2) > 1:
+        if not isinstance(X, DATASETS) and getattr(X, "ndim", 2) > 1:
             validate_data(self, X, reset=reset, skip_check_array=True)
         self._check_names(names)

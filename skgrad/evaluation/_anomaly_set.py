@@ -18,7 +18,7 @@ class AnomalySet:
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+    X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
         The anomalies.
     sources : array-like of int of shape (n_samples,), default=None
         Which row of ``X_test`` each was made from, such as the image that was

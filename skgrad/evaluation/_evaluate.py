@@ -45,7 +45,7 @@ def evaluate(
     detectors : dict of str to estimator
         Outlier detectors or binary classifiers of inputs, by name. Clones of them are
         fitted, one for each split.
-    X_test : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+    X_test : array-like of shape (n_samples, *input_shape), Tensor, Dataset, DataLoader
         In-distribution inputs to test with, never seen by model or detectors.
     anomalies : dict of str to array-like, AttackResult or AnomalySet
         Anomalies by kind. Of an attack the successful inputs count; give an

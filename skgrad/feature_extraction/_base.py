@@ -7,11 +7,11 @@ from functools import partial
 import joblib
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_memory
-from torch.utils.data import Dataset
 
 from .. import __version__
 from .._compat import HasMethods, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
+from .._validation import DATASETS
 from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.samples import read_array
@@ -58,7 +58,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
             The inputs, finite and scaled as in the training of the model.
         y : Ignored
             Not used, present for API consistency by convention.
@@ -84,7 +84,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             )
             # A dry run, so that fit raises what transform would raise.
             self._features(module, batch.clone(), self.n_classes_)
-        if isinstance(X, Dataset):
+        if isinstance(X, DATASETS):
             self._remember_width(raw)
         # Hashing takes time, so it is done for a cache alone.
         self.__dict__.pop("_hashed", None)
@@ -96,7 +96,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
             The inputs, as in `fit`. With ``memory`` a Dataset is read as a whole.
 
         Returns

@@ -11,11 +11,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 from torch import nn
-from torch.utils.data import Dataset
 
 from .._compat import Interval
 from .._messages import brief, warn
-from .._validation import check_inputs
+from .._validation import DATASETS, check_inputs
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import forward, on_device, placement, unwrap_model
 from ._portable import PortableModel, is_portable
@@ -34,13 +33,16 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         "verbose": ["verbose"],
     }
 
-    def _first_samples(self, module, X):
-        """Return two samples of X: as they came, and as the model takes them."""
-        raw = next(batches(X, batch_size=2), None)
+    def _first_samples(self, module, X, n_raw=2):
+        """Return ``n_raw`` samples of X as they came, and two as the model takes them.
+
+        A DataLoader gives as many as it makes.
+        """
+        raw = next(batches(X, n_raw), None)
         if raw is None:
             raise ValueError("X must hold at least one sample; got an empty Dataset.")
         shape = checked_input_shape(self.input_shape)
-        return raw, prepare_batch(raw, input_shape=shape, **placement(module))
+        return raw, prepare_batch(raw[:2], input_shape=shape, **placement(module))
 
     def get_params(self, deep=True):
         """Get the parameters of this estimator.
@@ -79,7 +81,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         Values are checked batch by batch, dtypes are cast there.
         """
         X = check_inputs(X)
-        if isinstance(X, Dataset):
+        if isinstance(X, DATASETS):
             return X
         shape = tuple(X.shape[1:])
         if not reset:

@@ -14,7 +14,7 @@ def predict_logits(
     ----------
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits (n_samples, n_classes). It is never changed.
-    X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+    X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
         The inputs, finite and scaled as in the training of the model.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.

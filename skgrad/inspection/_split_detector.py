@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
-from torch.utils.data import Dataset
 
 from .._messages import brief, naming
 from .._unwrap import last_step, split_pipeline, unwrap
-from .._validation import column_names, to_array
+from .._validation import DATASETS, column_names, to_array
 from ..detectors._blocks import find_blocks
 from ..detectors._scores import check_estimator, in_distribution_scores
 from ..feature_extraction._base import BaseModelTransformer
@@ -133,6 +132,6 @@ def as_one_input(x, X_test):
 
 def one_sample(X, row=0):
     """Return one of some inputs, as a batch of the same kind."""
-    if isinstance(X, Dataset):  # numpy would read all of it
+    if isinstance(X, DATASETS):  # numpy would read all of it
         return take_samples(X, np.array([row]))
     return X.iloc[row : row + 1] if hasattr(X, "iloc") else X[row : row + 1]

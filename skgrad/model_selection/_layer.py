@@ -164,7 +164,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
             The inputs, finite and scaled as in the training of the model.
         y : array-like of shape (n_samples,), default=None
             +1 for in-distribution samples and -1 for anomalies. Without these labels

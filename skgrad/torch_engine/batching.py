@@ -1,9 +1,10 @@
-"""Cut arrays, tensors, memmaps and data sets into batches on the model's device."""
+"""Cut arrays, tensors, memmaps and Datasets into batches on the model's device."""
 
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from .._messages import warn
-from .._validation import Data, all_finite, no_samples, stack_samples
+from .._validation import (
+    Data,
+    all_finite,
+    first_entry,
+    inputs_of_batch,
+    no_samples,
+    stack_samples,
+)
+from .restoring import generators_restored
 
 # The dtypes that numpy has too.
 _NUMPY = {torch.float16: np.float16, torch.float64: np.float64}
@@ -51,7 +60,7 @@ def map_batches(
 
     if raw is None:
         raw = batches(data, batch_size, num_workers=num_workers)
-    n_samples = _known_length(data)
+    n_samples = known_length(data)
     results = _Rows(n_samples)
     most = sys.maxsize  # until the memory turns out to be too small
     options = {"desc": progress, "unit": "sample", "disable": progress is None}
@@ -76,12 +85,25 @@ def map_batches(
     return results.gathered()
 
 
-def _known_length(data: Data) -> int | None:
+def known_length(data: Data) -> int | None:
     """Return the number of samples, None if it shows only in reading them."""
+    if isinstance(data, DataLoader):
+        order = reading_order(data)
+        return None if order is None else len(order)
     try:
         return len(data)  # type: ignore[arg-type]
     except TypeError:  # a stream has no length
         return None
+
+
+def reading_order(loader: DataLoader) -> list[int] | None:
+    """Return the indices that a loader reads, in order.
+
+    None if it reads a stream, or items of its Dataset that are batches themselves.
+    """
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        return None
+    return list(chain.from_iterable(loader.batch_sampler))
 
 
 class _Rows:
@@ -142,29 +164,57 @@ def batches(
     """Cut ``data`` into consecutive runs of at most ``batch_size`` samples.
 
     ``name`` is the parameter's name in messages. The samples of a Dataset are read by
-    ``num_workers`` processes, 0 for this one.
+    ``num_workers`` processes, 0 for this one; the batches of a DataLoader are its own.
     """
     if isinstance(data, Dataset):
-        # Each worker would give the whole stream.
-        n_workers = 0 if isinstance(data, IterableDataset) else num_workers
-        # Without a generator the loader would draw a seed from the global one.
-        yield from DataLoader(
-            data,
-            batch_size=batch_size,
-            collate_fn=partial(_inputs_only, name=name),
-            num_workers=n_workers,
-            generator=torch.Generator(),
-        )
+        data = loader_of(data, batch_size, name=name, num_workers=num_workers)
+    if isinstance(data, DataLoader):
+        for batch in _begun(data):
+            yield inputs_of_batch(batch, name=name)
     else:
         for start in range(0, len(data), batch_size):
             yield data[start : start + batch_size]
 
 
+def loader_of(
+    dataset: Dataset,
+    batch_size: int,
+    *,
+    name: str = "X",
+    num_workers: int = 0,
+    **options: Any,
+) -> DataLoader:
+    """Return a loader of the inputs in a Dataset; ``options`` are those of DataLoader.
+
+    See `batches` for the rest.
+    """
+    # Each worker would give the whole stream.
+    n_workers = 0 if isinstance(dataset, IterableDataset) else num_workers
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        collate_fn=partial(_inputs_only, name=name),
+        num_workers=n_workers,
+        # A new generator is seeded alike each time.
+        **{"generator": torch.Generator(), **options},
+    )
+
+
+def _begun(loader: DataLoader) -> Iterator[Any]:
+    """Return an iterator over a loader, with all generators as they were."""
+    # A loader draws a seed for its workers from its own generator or the global one.
+    own = loader.generator
+    state = None if own is None else own.get_state()
+    with generators_restored(torch.device("cpu")):
+        iterator = iter(loader)
+    if own is not None:
+        own.set_state(state)
+    return iterator
+
+
 def _inputs_only(items: list[Any], name: str) -> Tensor:
     """Make a batch of the x in x or (x, y)."""
-    pairs = (tuple, list)
-    samples = [item[0] if isinstance(item, pairs) and item else item for item in items]
-    return stack_samples(samples, name=name)
+    return stack_samples([first_entry(item) for item in items], name=name)
 
 
 def prepare_batch(
@@ -188,8 +238,13 @@ def prepare_batch(
             raise ValueError(
                 f"{name} must be real. Complex data not supported: {batch.dtype}."
             )
-        # A copy, so that a model that works in place leaves the user's data alone.
-        batch = batch.detach().to(device=device, dtype=dtype, copy=True)
+        # A copy, so that a model that works in place leaves the user's data alone. From
+        # pinned memory a GPU takes it while this process goes on; towards the CPU it
+        # must be complete before it is read.
+        to_gpu = batch.device.type == "cpu"
+        batch = batch.detach().to(
+            device=device, dtype=dtype, copy=True, non_blocking=to_gpu
+        )
     else:
         # numpy has no bfloat16, so go through float32. A value that overflows becomes
         # infinite and is reported below.

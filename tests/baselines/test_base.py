@@ -8,7 +8,7 @@ import pytest
 import torch
 from networks import AnyWidthDropout, BatchNormNet, images, seeded
 from numpy.testing import assert_allclose
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from skgrad.baselines import (
     ELO,
@@ -55,7 +55,8 @@ def test_input_containers_give_the_same_scores(make):
     assert expected.shape == (120,)
     assert expected.dtype == np.float64
     tensor = torch.from_numpy(X)
-    for data in (tensor, TensorDataset(tensor), Stream(X)):
+    dataset = TensorDataset(tensor)
+    for data in (tensor, dataset, Stream(X), DataLoader(dataset, batch_size=50)):
         scores = make(net, random_state=0).fit(data).score_samples(data)
         assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
     flat = make(net, input_shape=(2, 6, 6), random_state=0).fit(X.reshape(120, -1))

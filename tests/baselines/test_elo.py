@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from skgrad import MostDiscriminativeLayer
 from skgrad.baselines import ELO
@@ -53,11 +53,13 @@ def test_scores_are_those_of_scikit_learn():
 @pytest.mark.parametrize(
     ("columns", "factor", "layer"), [(slice(3, None), 6, "0"), (slice(3), 4, "1")]
 )
-@pytest.mark.parametrize("in_dataset", [False, True])
-def test_known_anomalies_choose_the_layer(columns, factor, layer, in_dataset):
+@pytest.mark.parametrize(
+    "convert", [np.asarray, TensorDataset, lambda X: DataLoader(TensorDataset(X), 50)]
+)
+def test_known_anomalies_choose_the_layer(columns, factor, layer, convert):
     X = np.concatenate([rows(300), strange(100, 1, columns, factor)])
     y = np.repeat([1, -1], [300, 100])
-    data = TensorDataset(torch.from_numpy(X)) if in_dataset else X
+    data = convert(torch.from_numpy(X))
     assert ELO(small_net(), random_state=0).fit(data, y).layers_ == [layer]
     choice = MostDiscriminativeLayer(small_net(), random_state=0).fit(X, y)
     assert choice.layer_ == layer

@@ -16,7 +16,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from skgrad import (
     LODA,
@@ -80,6 +80,7 @@ def test_raw_inputs_of_any_kind():
         np.asarray,
         torch.from_numpy,
         lambda X: TensorDataset(torch.from_numpy(X)),
+        lambda X: DataLoader(TensorDataset(torch.from_numpy(X)), batch_size=7),
     ):
         detector = ConformalDetector(pipeline, target_fpr=0.1, random_state=0)
         scores = detector.fit(convert(X)).score_samples(convert(new))

@@ -39,8 +39,12 @@ def gather(data, function=lambda batch: batch, *, batch_size=2, **options):
         TensorDataset(torch.from_numpy(X)),
         TensorDataset(torch.from_numpy(X), torch.arange(5)),
         stream(),
+        DataLoader(TensorDataset(torch.from_numpy(X), torch.arange(5)), 3),
     ],
-    ids=["float", "uint8", "big-endian", "tensor", "half", "x", "(x, y)", "stream"],
+    ids=[
+        *("float", "uint8", "big-endian", "tensor", "half", "x", "(x, y)", "stream"),
+        "loader",
+    ],
 )
 def test_all_kinds_give_the_same(data, batch_size):
     assert_array_equal(gather(data, batch_size=batch_size), X)
@@ -107,7 +111,6 @@ def test_wrong_shapes_are_rejected():
         ((torch.ones(3, 2), torch.ones(3)), r"Of a pair \(x, y\), give x alone"),
         ((torch.ones(3), torch.ones(2)), "Pad or crop them"),
         ({"x": X}, "Give the entry"),
-        (DataLoader(TensorDataset(torch.from_numpy(X))), "Give its dataset"),
         (Image.new("RGB", (4, 4)), r"Give transform\(x\)\[None\]"),
     ],
 )
