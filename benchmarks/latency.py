@@ -1,8 +1,8 @@
 """What a request costs: the answer of a detector against that of the network itself.
 
-    python benchmarks/latency.py  # the tables of RESULTS.md
+    python benchmarks/latency.py                       # the tables of RESULTS.md
     python benchmarks/latency.py --networks lenet mlp  # some of the networks
-    python benchmarks/latency.py --quick  # a tiny one, to see that it runs
+    python benchmarks/latency.py --quick               # a tiny one, to see that it runs
 
 Ratios are of CPU times measured in turn, round by round, in one process; printed is the
 median over the rounds. CPU time leaves out what other processes take of a busy machine;

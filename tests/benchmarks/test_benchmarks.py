@@ -85,6 +85,29 @@ def test_latency_prints_three_tables(capsys):
         assert int(row[1]) >= 120
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory is read as on Linux"
+)
+def test_throughput_prints_both_tables(capsys):
+    throughput = names_of("throughput")
+    _, _, *times, _, _, memory = rows_of("throughput", capsys)
+    assert [row[0] for row in times] == [what for what, *_ in throughput["TIMES"]]
+    assert all(float(row[1]) > 0 for row in times)
+    assert memory[0] == "300"
+    with throughput["Growth"]() as growth:
+        held = torch.ones(2**22)  # 16 MB
+    assert growth.bytes > 15 * 2**20
+    assert held.all()
+
+
+def test_ways_to_many_logits_agree():
+    network = names_of("engine")["make_network"]("tiny")[:2]
+    ways = names_of("throughput")["ManyInputs"](*network, 200)
+    assert_allclose(ways.array(), ways.loop(), rtol=1e-5)
+    assert_allclose(ways.dataset(), ways.loop(), rtol=1e-5)
+
+
 def test_both_ways_of_a_grid_search_agree(capsys):
     row = rows_of("grid_search", capsys)[-1]
     assert row[:2] == ["lenet, LODA", "240"]

@@ -1,0 +1,158 @@
+"""Features of many inputs: memory, and time against a plain loop over a DataLoader.
+
+    python benchmarks/throughput.py           # the tables of RESULTS.md
+    python benchmarks/throughput.py --quick   # a tiny network, to see that it runs
+
+The features are the logits of a LeNet with random weights, so that little is computed
+and the way of the inputs counts. Memory is what the process does not share with files,
+as the pages of a memory map can be given back. Times are CPU times, as in latency.py.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import engine
+import numpy as np
+import torch
+from engine import Ways, describe, paired_seconds, quartiles, status_bytes
+from grid_search import make_network
+from latency import head, row
+from threadpoolctl import threadpool_limits
+from torch.utils.data import DataLoader, TensorDataset
+
+from skgrad import LayerActivationTransformer
+
+# Batches of many inputs, as a user would loop over them.
+BATCH = 128
+
+
+class ManyInputs(Ways):
+    """All ways to get the logits of many inputs."""
+
+    def __init__(self, net, shape, n_samples):
+        self.net, self.X = net, draw(n_samples, shape)
+        self.x = torch.from_numpy(self.X)
+        self.data = TensorDataset(self.x)
+        self.transformer = logits_of(net).fit(self.X)
+
+    def loop(self):
+        """Run the network on the batches of a DataLoader, nothing else."""
+        with torch.no_grad():
+            batches = DataLoader(self.data, batch_size=BATCH)
+            return torch.cat([self.net(batch) for (batch,) in batches])
+
+    def array(self):
+        """Give skgrad the array."""
+        return self.transformer.transform(self.X)
+
+    def dataset(self):
+        """Give skgrad the Dataset."""
+        return self.transformer.transform(self.data)
+
+
+def logits_of(net):
+    """Return a transformer whose features are the logits."""
+    return LayerActivationTransformer(net, "logits", batch_size=BATCH)
+
+
+def draw(n_samples, shape):
+    """Draw inputs in [0, 1]."""
+    return np.random.default_rng(0).random((n_samples, *shape), dtype=np.float32)
+
+
+TIMES = [
+    ("array / plain loop", "array", "<= 1.2"),
+    ("Dataset / plain loop", "dataset", "<= 1.2"),
+]
+
+
+def times_table(net, shape, n_samples, rounds):
+    """Yield the rows of the table of times."""
+    yield from head([f"{n_samples} inputs", "ratio", "quartiles", "goal", "inputs/s"])
+    ways = ManyInputs(net, shape, n_samples)
+    names = ["loop", *(way for _, way, _ in TIMES)]
+    seconds = paired_seconds(ways, names, rounds, time.process_time)
+    for what, way, goal in TIMES:
+        low, median, high = quartiles(seconds, way, "loop")
+        rate = n_samples / np.median(seconds[way])
+        cells = [what, f"{median:.2f}", f"{low:.2f} to {high:.2f}", goal, f"{rate:.0f}"]
+        yield row(cells)
+
+
+def memory_table(net, shape, n_samples):
+    """Yield the rows of the table of memory, for a memory map on disk."""
+    yield from head(["inputs on disk", "size", "features", "memory grew by"])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "inputs"
+        X = np.memmap(file, np.float32, "w+", shape=(n_samples, *shape))
+        step = min(n_samples, 1000)
+        for start in range(0, n_samples, step):
+            X[start : start + step] = draw(len(X[start : start + step]), shape)
+        transformer = logits_of(net).fit(X)
+        transformer.transform(X[: 4 * BATCH])  # libraries and their workspaces
+        with Growth() as growth:
+            features = transformer.transform(X)
+        sizes = [megabytes(n) for n in (X.nbytes, features.nbytes, growth.bytes)]
+        yield row([n_samples, *sizes])
+
+
+class Growth(threading.Thread):
+    """The growth of this process's own memory inside a block, read every 10 ms."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+
+    def __enter__(self):
+        self.before = self.peak = status_bytes("RssAnon")
+        self.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.over.set()
+        self.join()
+        self.bytes = self.peak - self.before
+
+    def run(self):
+        """Read until the block is over, and once after."""
+        reading = True
+        while reading:
+            reading = not self.over.wait(0.01)
+            self.peak = max(self.peak, status_bytes("RssAnon"))
+
+
+def megabytes(n_bytes):
+    """Return a size as a cell."""
+    return f"{n_bytes / 2**20:.1f} MB"
+
+
+def main(arguments=None):
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n-samples", type=int, default=10_000)
+    parser.add_argument("--n-mapped", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args(arguments)
+    options.network, options.device = "lenet", "cpu"
+    net, shape = make_network("lenet")
+    if options.quick:
+        options.network, options.rounds = "tiny", 2
+        options.n_samples = options.n_mapped = 300
+        net, shape, _ = engine.make_network("tiny")
+    torch.set_num_threads(options.threads)
+    print(describe(options), end="\n\n")
+    with threadpool_limits(options.threads):
+        for line in times_table(net, shape, options.n_samples, options.rounds):
+            print(line, flush=True)
+        print()
+        for line in memory_table(net, shape, options.n_mapped):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
