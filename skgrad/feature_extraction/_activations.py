@@ -10,6 +10,7 @@ from ..torch_engine.activations import (
     POOLINGS,
     as_names,
     layer_activations,
+    layers_are_hidden,
     spread_layers,
 )
 from ..torch_engine.head import resolve_penultimate
@@ -141,7 +142,7 @@ class LayerActivationTransformer(BaseModelTransformer):
     def _find_layers(self, module, batch):
         if self.layers is None:
             found = spread_layers(module, batch, N_SPREAD)
-            if not found and isinstance(module, torch.jit.ScriptModule):
+            if not found and layers_are_hidden(module):
                 warn(
                     "model was made by torch.jit, which hides its layers: the features "
                     "are its logits alone. Give the module that it was made of.",

@@ -13,7 +13,12 @@ from ..detectors._per_class_svdd import make_svdd
 from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._model_estimator import checked_input_shape
 from ..metrics import auroc, detection_accuracy
-from ..torch_engine.activations import LOGITS, candidate_layers
+from ..torch_engine.activations import (
+    HIDDEN,
+    LOGITS,
+    candidate_layers,
+    layers_are_hidden,
+)
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.model_state import model_dtype, unwrap_model
 from ..torch_engine.samples import count_samples, take_samples
@@ -264,7 +269,8 @@ class LayerCandidates(LayerActivationTransformer):
             layers = candidate_layers(module, batch)
         else:
             layers = super()._find_layers(module, batch)
-        _check_candidates(self.layers, layers)
+        hidden = HIDDEN if layers_are_hidden(module) else ""
+        _check_candidates(self.layers, layers, hidden)
         return layers
 
     def _name_features(self, module, batch, n_classes):
@@ -274,7 +280,7 @@ class LayerCandidates(LayerActivationTransformer):
         return names
 
 
-def _check_candidates(layers, found):
+def _check_candidates(layers, found, hidden):
     if LOGITS in found:
         raise ValueError(
             f"layers must name candidates other than 'logits'; got {brief(layers)}. "
@@ -283,8 +289,8 @@ def _check_candidates(layers, found):
     if layers is None and not found:
         raise ValueError(
             "model must have a layer to choose; apart from the logits it has no module "
-            "with parameters that is called once and returns a tensor. Name candidates "
-            "with layers=."
+            "with parameters that is called once and returns a tensor."
+            + (hidden or " Name candidates with layers=.")
         )
 
 

@@ -89,6 +89,8 @@ def layer_activations(
     enough = None if whole or LOGITS in layers else len(wanted)
     with ExitStack() as hooks:
         for name, layer in wanted.items():
+            if layers_are_hidden(layer):
+                raise ValueError(f"layers: {name!r} cannot be watched.{HIDDEN}")
             pool = POOLINGS[pooling]
             keep = _OutputHook(name, found, pool, len(x), enough, gradients)
             if name == PENULTIMATE and head is not None:
@@ -172,11 +174,22 @@ def leaf_calls(
 
     with ExitStack() as hooks:
         for name, layer in module.named_modules():
-            if is_leaf(layer):
+            if is_leaf(layer) and not layers_are_hidden(layer):
                 hook = partial(note, name)
                 hooks.enter_context(layer.register_forward_hook(hook))
         logits = as_logits(module(x.clone()), len(x))
     return calls, logits
+
+
+HIDDEN = (
+    " torch.jit made the model and hides its layers: give the module that it was made "
+    "of, or layers='logits'."
+)
+
+
+def layers_are_hidden(module: nn.Module) -> bool:
+    """Return True for a module of torch.jit, whose hooks are not called."""
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def _has_rows(output: Any, n_samples: int) -> bool:

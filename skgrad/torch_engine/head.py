@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .activations import PENULTIMATE, candidate_layers, leaf_calls, same_values
+from .activations import (
+    HIDDEN,
+    PENULTIMATE,
+    candidate_layers,
+    layers_are_hidden,
+    leaf_calls,
+    same_values,
+)
 
 
 def find_head(module: nn.Module, x: Tensor) -> str | None:
@@ -44,8 +51,8 @@ def resolve_penultimate(
     if not candidates:
         raise ValueError(
             "layers: 'penultimate' needs a layer that returns the logits, or one with "
-            "parameters before them; the model has neither. Name layers, such as "
-            "'logits'."
+            "parameters before them; the model has neither."
+            + (HIDDEN if layers_are_hidden(module) else " Name layers, as 'logits'.")
         )
     names = [candidates[-1] if name == PENULTIMATE else name for name in layers]
     return list(dict.fromkeys(names)), None

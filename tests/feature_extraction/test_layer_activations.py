@@ -9,7 +9,7 @@ from networks import LeNet, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from skgrad import LayerActivationTransformer
+from skgrad import LayerActivationTransformer, MostDiscriminativeLayer
 
 X = images(7, (2, 6, 6))
 
@@ -65,11 +65,27 @@ def test_features_must_be_finite():
         LayerActivationTransformer(net, "0").fit(np.zeros((2, 3)))
 
 
-def test_traced_models_have_their_logits_alone():
+@pytest.mark.parametrize("make", [torch.jit.script, torch.jit.trace])
+def test_models_of_jit_have_their_logits_alone(make):
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+    X = np.random.default_rng(0).normal(size=(5, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is going out of use
-        traced = torch.jit.trace(net, torch.ones(1, 3))
+        example = (torch.ones(1, 3),) if make is torch.jit.trace else ()
+        compiled = make(net, *example)
     with pytest.warns(UserWarning, match="the features are its logits alone"):
-        transformer = LayerActivationTransformer(traced).fit(np.ones((2, 3)))
+        transformer = LayerActivationTransformer(compiled).fit(X)
     assert transformer.layers_ == ["logits"]
+    expected = LayerActivationTransformer(net, "logits").fit_transform(X)
+    assert_allclose(transformer.transform(X), expected, rtol=1e-5)
+    for wrong in (
+        LayerActivationTransformer(compiled, ["0", "logits"]),
+        LayerActivationTransformer(compiled, "penultimate"),
+        MostDiscriminativeLayer(compiled),
+        MostDiscriminativeLayer(compiled, ["0"]),
+    ):
+        with pytest.raises(ValueError, match="layers: give the module that it was mad"):
+            wrong.fit(X)
+    # Others around a compiled part can be watched.
+    outer = nn.Sequential(nn.Linear(3, 3), compiled)
+    assert LayerActivationTransformer(outer).fit(X).layers_ == ["0", "logits"]
