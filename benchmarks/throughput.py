@@ -52,6 +52,10 @@ class ManyInputs(Ways):
         """Give skgrad the Dataset."""
         return self.transformer.transform(self.data)
 
+    def loader(self):
+        """Give skgrad a DataLoader."""
+        return self.transformer.transform(DataLoader(self.data, batch_size=BATCH))
+
 
 def logits_of(net):
     """Return a transformer whose features are the logits."""
@@ -66,6 +70,7 @@ def draw(n_samples, shape):
 TIMES = [
     ("array / plain loop", "array", "<= 1.2"),
     ("Dataset / plain loop", "dataset", "<= 1.2"),
+    ("DataLoader / plain loop", "loader", "<= 1.2"),
 ]
 
 

@@ -106,6 +106,7 @@ def test_ways_to_many_logits_agree():
     ways = names_of("throughput")["ManyInputs"](*network, 200)
     assert_allclose(ways.array(), ways.loop(), rtol=1e-5)
     assert_allclose(ways.dataset(), ways.loop(), rtol=1e-5)
+    assert_allclose(ways.loader(), ways.loop(), rtol=1e-5)
 
 
 def test_both_ways_of_a_grid_search_agree(capsys):
