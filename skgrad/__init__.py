@@ -26,6 +26,7 @@ _HOMES = {
     "NoveltyKFold": "model_selection",
     "PerClassSVDD": "detectors",
     "PyODDetector": "detectors",
+    "hold": "feature_extraction",
     "load": "persistence",
     "make_confounding_gradient_detector": "detectors",
     "make_geometric_gradient_detector": "detectors",

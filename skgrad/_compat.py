@@ -6,6 +6,7 @@ one of them is answered in one place.
 """
 
 import sys
+from operator import attrgetter
 
 # The limits of parameters as data, so that messages are uniform and tests can draw
 # wrong values. scikit-learn has no public name for them yet.
@@ -48,10 +49,9 @@ def has_gradient_hooks(tensor):
     return bool(tensor._backward_hooks)
 
 
-def write_count(tensor):
-    """Return a number that grows with each write into the memory of a tensor."""
-    # The documentation of autograd names _version for this, but it has no public name.
-    return tensor._version
+# A number that grows with each write into the memory of a tensor. The documentation of
+# autograd names it, but it has no public name.
+write_count = attrgetter("_version")
 
 
 def buffers_of(module):

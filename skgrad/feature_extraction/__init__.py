@@ -4,6 +4,7 @@ from ._activations import LayerActivationTransformer
 from ._confounding import ConfoundingGradientTransformer
 from ._cosine import CosineSimilarityMatrixTransformer
 from ._feature_array import FeatureArray
+from ._hold import hold
 from ._predict_logits import predict_logits
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "CosineSimilarityMatrixTransformer",
     "FeatureArray",
     "LayerActivationTransformer",
+    "hold",
     "predict_logits",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._compat import is_dynamo_loaded
 from .._messages import brief, call_it, cut
+from .holding import held_network
 from .network import Network
 from .restoring import SharedSetting, generators_restored, lock_of
 
@@ -175,14 +176,14 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
     Whatever leaves the block, also an exception, finds ``training``, ``requires_grad``,
     buffers and torch's random state as they were. ``.grad`` is never written, because
     the engine calls ``torch.autograd.grad`` only. A user's hooks stay, and run in every
-    pass as they do in the user's own. Other threads on the same model wait.
+    pass as they do in the user's own. Other threads on the same model wait. A model
+    that `holding.held` holds is neither walked through nor checked again.
 
     With ``parameter_gradients`` autograd is enabled inside, also for parameters that
     the user froze; without, it is off. The caller's grad and inference mode do not
     matter, and autocast is off, so that results do not depend on the caller.
     """
-    network = Network(module)
-    network.check_initialised()
+    network = _checked_network(module)
     device = network.device
     with (
         # What belongs to the whole process comes before the lock of the model, so that
@@ -190,13 +191,22 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
         generators_restored(device),
         _differentiable_recurrence(network),
         _nothing_compiled(),
-        lock_of(module),
+        network.lock,
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
         torch.autocast(device.type, enabled=False),
         network.still(requires_grad=parameter_gradients),
     ):
         yield
+
+
+def _checked_network(module: nn.Module) -> Network:
+    known = held_network(module)
+    if known is not None:
+        return known
+    network = Network(module)
+    network.check_initialised()
+    return network
 
 
 _WITHOUT_CUDNN = SharedSetting(lambda: torch.backends.cudnn.flags(enabled=False))
