@@ -349,7 +349,8 @@ def check_matrix(X: Any, *, name: str = "X") -> Any:
 def column_names(X: Any) -> list | None:
     """Return the column names of a FeatureArray or data frame, None if it has none."""
     names = getattr(X, "feature_names", None)
-    names = get_feature_names(X) if names is None else names
+    if names is None and not isinstance(X, np.ndarray):
+        names = get_feature_names(X)
     return None if names is None else list(names)
 
 

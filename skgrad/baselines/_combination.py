@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from .._compat import Interval, StrOptions
-from ..detectors._combined import log_p_values
+from ..detectors._combined import LogPValues
 from ..detectors._decision import split_rows, take
 from ..detectors._scaling import AnyFloatScaler
 from ..torch_engine.samples import count_samples
@@ -80,12 +80,12 @@ class _FisherSum:
     """Sum of the logarithms of p-values among in-distribution samples."""
 
     def fit(self, columns):
-        self.references = [np.sort(column) for column in columns.T]
+        self.p_values = [LogPValues(np.sort(column)) for column in columns.T]
         return self
 
     def score(self, columns):
-        parts = zip(columns.T, self.references, strict=True)
-        return np.sum([log_p_values(c, r) for c, r in parts], axis=0)
+        parts = zip(columns.T, self.p_values, strict=True)
+        return np.sum([p.of(column) for column, p in parts], axis=0)
 
 
 class _LogisticRegression:

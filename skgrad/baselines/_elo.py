@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 
 from .._compat import Interval, StrOptions
-from ..detectors._per_class_svdd import make_svdd
+from ..detectors._svdd import SVDD
 from ..model_selection import MostDiscriminativeLayer
 from ..torch_engine.activations import as_names
 from ..torch_engine.samples import count_samples, join_samples
@@ -143,7 +143,7 @@ class ELO(BaseLayersDetector):
         self._find_layers(module, X, layers)
         (features,), _ = self._gather(module, X)
         # One description for all classes, as in the paper; its own threshold is unused.
-        self._svm = make_svdd(self.nu, self.gamma).fit(features)
+        self._svm = SVDD(self.nu, self.gamma).fit(features)
 
     def _choose(self, module, X, anomalies, random_state):
         """Return the most discriminative layer."""
@@ -167,4 +167,4 @@ class ELO(BaseLayersDetector):
         return self._activations(module, batch, self.layers_)[0]
 
     def _score(self, features):
-        return self._svm.score_samples(features)
+        return self._svm.score(features)

@@ -1,7 +1,5 @@
 """Base class of the novelty detectors over feature matrices."""
 
-import inspect
-import warnings
 from abc import abstractmethod
 
 import numpy as np
@@ -9,9 +7,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import validate_parameters
-from .._unwrap import last_step
 from .._validation import check_matrix, column_names
-from ._conformal import TooFewSamplesWarning
 from ._decision import (
     PER_CLASS,
     BaseDecision,
@@ -19,6 +15,7 @@ from ._decision import (
     in_distribution_rows,
     split_rows,
 )
+from ._features import check_features
 
 
 class BaseNoveltyDetector(BaseDecision):
@@ -51,10 +48,16 @@ class BaseNoveltyDetector(BaseDecision):
         self._per_class = self.threshold == PER_CLASS
         self._calibrate(*self._score_and_classify(X[held_out]))
 
-    def _fit_on_all(self, X):
-        """Fit for scores alone, inside another detector: no sample is held out."""
+    def _fit_on_all(self, X, names=None, *, validated=False):
+        """Fit for scores alone, inside another detector: no sample is held out.
+
+        The names count only if the outer detector has validated X.
+        """
         validate_parameters(self)
-        X, names = self._check_training_data(X, None, fewest=1)
+        if validated:
+            self._column_names, self.n_features_in_ = names, X.shape[1]
+        else:
+            X, names = self._check_training_data(X, None, fewest=1)
         self._fit_scores(X, names, check_random_state(self.random_state))
         # Fitted as after fit, but it rejects nothing.
         self.offset_, self.class_offsets_, self._per_class = -np.inf, None, False
@@ -72,7 +75,7 @@ class BaseNoveltyDetector(BaseDecision):
     def _check_test_data(self, X):
         check_is_fitted(self)
         names = column_names(X)
-        X = validate_data(self, check_matrix(X), dtype=np.float64, reset=False)
+        X = check_features(self, X)
         self._check_names(names)
         return X
 
@@ -82,38 +85,3 @@ class BaseNoveltyDetector(BaseDecision):
     def _score_and_classify(self, X):
         classes = self._predicted_class(X) if self._per_class else None
         return self._score_samples(X), classes
-
-
-def fit_to_score(detector, X, y=None):
-    """Fit a detector inside another one, of which only the scores are used."""
-    fits_on_all = isinstance(detector, BaseNoveltyDetector)
-    _check_unused_parameters(last_step(detector), fits_on_all)
-    if fits_on_all:
-        detector._fit_on_all(X)
-        return detector
-    # At the end of a pipeline a detector of skgrad still holds out rows, which keeps
-    # published numbers. They place a threshold that nobody uses, so few are enough.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TooFewSamplesWarning)
-        # FrozenEstimator requires y.
-        detector.fit(X, y)
-    return detector
-
-
-def _check_unused_parameters(detector, fits_on_all):
-    # One that is fitted comes from a FrozenEstimator; it may decide elsewhere.
-    if not isinstance(detector, BaseDecision) or hasattr(detector, "offset_"):
-        return
-    parameters = inspect.signature(type(detector)).parameters
-    without_effect = ["target_fpr", "threshold"]
-    if fits_on_all:
-        without_effect.append("calibration_fraction")
-    for name in without_effect:
-        value = getattr(detector, name)
-        # Detectors without a parameter threshold have it as a class attribute.
-        if name in parameters and value != parameters[name].default:
-            raise ValueError(
-                f"{name} of {type(detector).__name__} must stay at its default, "
-                f"{parameters[name].default!r}, inside another detector, where it has "
-                f"no effect; got {value!r}. Set {name} of the outer detector."
-            )

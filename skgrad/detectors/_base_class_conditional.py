@@ -6,10 +6,9 @@ import numpy as np
 
 from .._compat import Interval
 from .._messages import brief
-from ._base import BaseNoveltyDetector, fit_to_score
+from ._base import BaseNoveltyDetector
 from ._blocks import block_names, find_blocks
 from ._decision import threshold_options
-from ._scores import in_distribution_scores
 
 
 class BaseClassConditional(BaseNoveltyDetector):
@@ -53,12 +52,12 @@ class BaseClassConditional(BaseNoveltyDetector):
         self.modelled_classes_ = classes[counts >= self.min_class_size]
         return predicted
 
-    def _fit_detectors(self, X, predicted, make_detector, scaling):
-        """Fit an outlier detector per class and group of columns."""
+    def _fit_models(self, X, predicted, make_model, scaling):
+        """Fit a model, which has `fit` and `score`, per class and group of columns."""
 
         def fit(rows):
             return [
-                ScaledScores(make_detector(), scaling).fit(rows[:, columns])
+                ScaledScores(make_model(), scaling).fit(rows[:, columns])
                 for columns in self._columns
             ]
 
@@ -107,22 +106,22 @@ class BaseClassConditional(BaseNoveltyDetector):
 
 
 class ScaledScores:
-    """A detector whose scores may be scaled to [0, 1] on its training samples."""
+    """A model whose scores may be scaled to [0, 1] on its training samples."""
 
-    def __init__(self, detector, scaling):
-        self.detector, self.scaling = detector, scaling
+    def __init__(self, model, scaling):
+        self.model, self.scaling = model, scaling
 
     def fit(self, X):
-        fit_to_score(self.detector, X)
+        self.model.fit(X)
         self.low, self.range = 0.0, 1.0
         if self.scaling is not None:
-            scores = in_distribution_scores(self.detector, X)
+            scores = self.model.score(X)
             # Equal scores have no range; they stay as they are.
             self.low, self.range = scores.min(), np.ptp(scores) or 1.0
         return self
 
     def score(self, X):
-        return (in_distribution_scores(self.detector, X) - self.low) / self.range
+        return (self.model.score(X) - self.low) / self.range
 
 
 def check_weights(weights, n_weights, owner):

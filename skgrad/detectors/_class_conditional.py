@@ -5,6 +5,7 @@ from sklearn.base import clone
 from .._compat import StrOptions
 from .._seeding import seed_estimator
 from ._base_class_conditional import BaseClassConditional
+from ._parts import fit_part, score_part
 from ._scores import as_outlier_detector
 
 
@@ -121,6 +122,19 @@ class ClassConditionalDetector(BaseClassConditional):
         detector = as_outlier_detector(self.detector)
 
         def make():
-            return seed_estimator(clone(detector), random_state)
+            return _Part(seed_estimator(clone(detector), random_state))
 
-        self._fit_detectors(X, predicted, make, self.scaling)
+        self._fit_models(X, predicted, make, self.scaling)
+
+
+class _Part:
+    """The detector of one class and group of columns."""
+
+    def __init__(self, detector):
+        self.detector = detector
+
+    def fit(self, X):
+        fit_part(self.detector, X)
+
+    def score(self, X):
+        return score_part(self.detector, X)

@@ -8,13 +8,13 @@ from sklearn.base import clone
 from .._compat import BaseComposition, Interval
 from .._messages import brief, listed
 from .._seeding import seed_estimator
-from ..feature_extraction import FeatureArray
 from ..torch_engine.activations import LOGITS
-from ._base import BaseNoveltyDetector, fit_to_score
+from ._base import BaseNoveltyDetector
 from ._base_class_conditional import check_weights
 from ._blocks import find_blocks
 from ._decision import PER_CLASS, split_rows, threshold_options
-from ._scores import as_outlier_detector, in_distribution_scores
+from ._parts import fit_part, score_part
+from ._scores import as_outlier_detector
 
 # The tail is extended from this share of the reference scores, the lowest.
 _TAIL = 0.2
@@ -176,21 +176,22 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
 
     def _fit_scores(self, X, names, random_state):
         self._check_detectors()
-        self._both_tails = set(self._two_sided())
+        both_tails = set(self._two_sided())
         self._names, self._logits = self._locate(X.shape[1], names)
-        X = self._with_names(X)
         # Detectors score the samples that they were fitted on too high for a reference.
         # A single sample has to serve for both.
         fit, reference = np.arange(len(X)), np.arange(len(X))
         if len(X) > 1:
             fit, reference = split_rows(fit, self.reference_fraction, random_state)
-        self.detectors_, self.reference_scores_ = {}, {}
+        self.detectors_, self.reference_scores_, self._p_values = {}, {}, {}
         for name, detector in self.detectors:
             detector = as_outlier_detector(detector, f"detectors[{name!r}]")
             detector = seed_estimator(clone(detector), random_state)
-            self.detectors_[name] = fit_to_score(detector, X[fit])
-            scores = in_distribution_scores(detector, X[reference])
-            self.reference_scores_[name] = np.sort(scores)
+            self.detectors_[name] = fit_part(detector, X[fit], self._names)
+            scores = np.sort(score_part(detector, X[reference], self._names))
+            self.reference_scores_[name] = scores
+            two_sided = name in both_tails
+            self._p_values[name] = LogPValues(scores, two_sided=two_sided)
 
     def _check_detectors(self):
         pairs = [p for p in self.detectors if isinstance(p, (tuple, list))]
@@ -227,18 +228,10 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
             ]
         return names, blocks[logits]
 
-    def _with_names(self, X):
-        return X if self._names is None else FeatureArray(X, self._names)
-
     def _log_p_values(self, X):
-        X = self._with_names(X)
         return np.column_stack(
             [
-                log_p_values(
-                    in_distribution_scores(detector, X),
-                    self.reference_scores_[name],
-                    two_sided=name in self._both_tails,
-                )
+                self._p_values[name].of(score_part(detector, X, self._names))
                 for name, detector in self.detectors_.items()
             ]
         )
@@ -251,26 +244,42 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         return X[:, self._logits].argmax(axis=1)
 
 
-def log_p_values(scores, reference, *, two_sided=False):
-    """Return log p-values of scores among sorted reference scores."""
-    lower = _lower_tail(scores, reference)
-    if not two_sided:
-        return lower
-    upper = _lower_tail(-scores, -reference[::-1])
-    return np.minimum(np.log(2) + np.minimum(lower, upper), 0.0)
+class LogPValues:
+    """Log p-values of scores among sorted reference scores."""
+
+    def __init__(self, reference, *, two_sided=False):
+        self.lower = _LowerTail(reference)
+        self.upper = _LowerTail(-reference[::-1]) if two_sided else None
+
+    def of(self, scores):
+        """Return the log p-value of each score."""
+        lower = self.lower.log_p_values(scores)
+        if self.upper is None:
+            return lower
+        upper = self.upper.log_p_values(-scores)
+        return np.minimum(np.log(2) + np.minimum(lower, upper), 0.0)
 
 
-def _lower_tail(scores, reference):
-    n = len(reference)
-    # Two scores at least, for a mean excess over the second.
-    rank = min(max(int(np.ceil(_TAIL * n)), 2), n)
-    start, log_start = reference[rank - 1], np.log(rank / (n + 1))
-    # The i-th of n scores has the p-value i / (n + 1), between 0 and 1.
-    inside = np.interp(scores, reference, np.log(np.arange(1, n + 1) / (n + 1)))
-    with np.errstate(over="ignore"):
-        depth = (start - scores) / _tail_scale(reference, rank)
-    # Clipped, so that sums of several are finite.
-    return np.where(scores < start, log_start - np.clip(depth, 0, 1e200), inside)
+class _LowerTail:
+    """What the p-values of low scores need to know of the reference, computed once."""
+
+    def __init__(self, reference):
+        n = len(reference)
+        # Two scores at least, for a mean excess over the second.
+        rank = min(max(int(np.ceil(_TAIL * n)), 2), n)
+        self.reference, self.start = reference, reference[rank - 1]
+        self.log_start = np.log(rank / (n + 1))
+        # The i-th of n scores has the p-value i / (n + 1), between 0 and 1.
+        self.log_ranks = np.log(np.arange(1, n + 1) / (n + 1))
+        self.scale = _tail_scale(reference, rank)
+
+    def log_p_values(self, scores):
+        inside = np.interp(scores, self.reference, self.log_ranks)
+        with np.errstate(over="ignore"):
+            depth = (self.start - scores) / self.scale
+        # Clipped, so that sums of several are finite.
+        outside = self.log_start - np.clip(depth, 0, 1e200)
+        return np.where(scores < self.start, outside, inside)
 
 
 def _tail_scale(reference, rank):

@@ -119,8 +119,14 @@ def conformal_p_values(scores, calibration_scores):
     >>> conformal_p_values([-1.0, 4.0, 99.0], range(99)).tolist()
     [0.01, 0.06, 1.0]
     """
+    return p_values_among(
+        scores, np.sort(check_scores(calibration_scores, "calibration_scores"))
+    )
+
+
+def p_values_among(scores, calibration_scores):
+    """Return conformal p-values among sorted scores, which are not checked again."""
     scores = check_scores(scores, "scores", empty=True)
-    calibration_scores = np.sort(check_scores(calibration_scores, "calibration_scores"))
     # Equal scores count as lower: a tie never makes an input look anomalous.
     n_lower = np.searchsorted(calibration_scores, scores, side="right")
     return (1 + n_lower) / (len(calibration_scores) + 1)

@@ -14,9 +14,9 @@ from .._validation import DATASETS, to_array
 from ..torch_engine.samples import select_samples
 from ._conformal import (
     TooFewSamplesWarning,
-    conformal_p_values,
     conformal_threshold,
     fewest_scores,
+    p_values_among,
     select_by_fdr,
     threshold_rank,
 )
@@ -172,13 +172,12 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             samples of the same predicted class if that has its own threshold.
         """
         scores, classes = self._score_and_predict(X)
-        p_values = conformal_p_values(scores, self.calibration_scores_)
+        p_values = p_values_among(scores, np.sort(self.calibration_scores_))
         if classes is not None:
             for label in self.class_offsets_ or ():
                 rows = classes == label
-                p_values[rows] = conformal_p_values(
-                    scores[rows], self._scores_of(label)
-                )
+                own = np.sort(self._scores_of(label))
+                p_values[rows] = p_values_among(scores[rows], own)
         return p_values
 
     def select_anomalies(self, X, fdr=0.1):

@@ -163,7 +163,8 @@ class _Gaussian:
         Z = self.scaler.transform(X) - self.mean
         # A sum of squares cannot become a difference of infinities, as the quadratic
         # form with the inverse could.
-        squares = np.square(solve_triangular(self.factor, Z.T, lower=True)).sum(axis=0)
+        scaled = solve_triangular(self.factor, Z.T, lower=True, check_finite=False)
+        squares = np.square(scaled).sum(axis=0)
         # BLAS rounds differently for other numbers of rows. To 40 bits equal rows have
         # equal scores, and so equal ranks among the held-out samples.
         mantissa, exponent = np.frexp(-squares)

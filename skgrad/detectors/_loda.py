@@ -3,7 +3,6 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from .._compat import Interval, StrOptions
 from ._base import BaseNoveltyDetector
@@ -117,9 +116,10 @@ class LODA(BaseNoveltyDetector):
 
     def _projected(self, X):
         """Yield the projections of X, chunk by chunk."""
-        for rows in gen_batches(len(X), self._chunk):
+        for start in range(0, len(X), self._chunk):
+            rows = X[start : start + self._chunk]
             with np.errstate(over="ignore"):
-                part = np.clip(X[rows] / self._size, -1e100, 1e100)
+                part = np.clip(rows / self._size, -1e100, 1e100)
             # Entry by entry, always in the same order: a matrix product would round
             # differently for other numbers of rows.
             projections = np.zeros((len(part), self._weights.shape[1]))

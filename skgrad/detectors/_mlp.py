@@ -18,6 +18,7 @@ from .._validation import check_matrix, to_array, to_numpy
 from ..feature_extraction._saved_state import SavedStateMixin
 from ..torch_engine.restoring import generators_restored
 from ..torch_engine.training import fit_net, seeded_training
+from ._features import check_features
 from ._scaling import AnyFloatScaler
 
 
@@ -166,13 +167,15 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
             Probabilities in the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = validate_data(self, check_matrix(X), dtype=np.float64, reset=False)
+        X = check_features(self, X)
         # Inputs like those of training lie within a few units; clipped to a million, no
         # layer overflows.
-        X = np.clip(self.scaler_.transform(X), -1e6, 1e6)
-        # skorch's data loader draws a seed.
-        with generators_restored(torch.device("cpu")):
-            return self.net_.predict_proba(X)
+        X = np.ascontiguousarray(np.clip(self.scaler_.transform(X), -1e6, 1e6))
+        # skorch's own method sets up a data loader, which takes longer than the net.
+        with torch.inference_mode():
+            batches = torch.from_numpy(X).split(self.net_.batch_size)
+            logits = [self.net_.module_(batch) for batch in batches]
+            return torch.cat(logits).softmax(dim=1).numpy()
 
     def predict(self, X):
         """Predict the more probable label.

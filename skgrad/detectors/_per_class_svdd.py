@@ -3,13 +3,9 @@
 from functools import partial
 from numbers import Real
 
-from sklearn.pipeline import make_pipeline
-from sklearn.svm import OneClassSVM
-
 from .._compat import Interval, StrOptions
-from .._seeding import seed_estimator
 from ._base_class_conditional import BaseClassConditional
-from ._scaling import AnyFloatScaler
+from ._svdd import SVDD
 
 
 class PerClassSVDD(BaseClassConditional):
@@ -114,12 +110,5 @@ class PerClassSVDD(BaseClassConditional):
     def _fit_scores(self, X, names, random_state):
         # The paper scales the distances, so that layers can be added (Eq. 5).
         predicted = self._locate_columns(X, names)
-        make = partial(make_svdd, self.nu, self.gamma)
-        self._fit_detectors(X, predicted, make, "minmax")
-
-
-def make_svdd(nu, gamma="scale"):
-    """Return an unfitted data description of standardised features."""
-    svdd = make_pipeline(AnyFloatScaler(), OneClassSVM(nu=nu, gamma=gamma))
-    # It has no parameter to seed, but the SVM draws from numpy's global generator.
-    return seed_estimator(svdd, 0)
+        make = partial(SVDD, self.nu, self.gamma)
+        self._fit_models(X, predicted, make, "minmax")

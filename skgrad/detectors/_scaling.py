@@ -1,14 +1,15 @@
 """Standardise finite floats of any size."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 
 # Larger than every distance that matters, and small enough for finite sums of squares.
 _FARTHEST = 1e100
 
 
-class AnyFloatScaler(TransformerMixin, BaseEstimator):
+# Without TransformerMixin, whose set_output costs more than to scale a few rows.
+class AnyFloatScaler(BaseEstimator):
     """StandardScaler for finite floats of any size.
 
     Squared gradient norms may be 1e-200, whose squares in a variance would be 0, so
@@ -27,4 +28,7 @@ class AnyFloatScaler(TransformerMixin, BaseEstimator):
         """Return X with mean 0 and standard deviation 1 in training."""
         with np.errstate(over="ignore"):
             X = np.clip(X / self.largest_, -_FARTHEST, _FARTHEST)
-            return np.clip(self.standard_.transform(X), -_FARTHEST, _FARTHEST)
+            # As StandardScaler.transform, which would validate X again.
+            X -= self.standard_.mean_.astype(X.dtype)
+            X /= self.standard_.scale_.astype(X.dtype)
+            return np.clip(X, -_FARTHEST, _FARTHEST)

@@ -10,7 +10,7 @@ from .._compat import num_samples
 from .._seeding import seed_estimator
 from .._validation import DATASETS, check_per_sample, column_names, distinct
 from ..torch_engine.samples import count_samples
-from ._base import fit_to_score
+from ._base import BaseNoveltyDetector
 from ._decision import (
     BaseDecision,
     check_enough,
@@ -18,6 +18,7 @@ from ._decision import (
     split_rows,
     take,
 )
+from ._parts import fit_to_score
 from ._scores import (
     anomaly_index,
     as_outlier_detector,
@@ -66,8 +67,8 @@ class ConformalDetector(BaseDecision):
     labels. Scores are those of ``score_samples``, or else of ``decision_function``; of
     a classifier the log-odds against an anomaly.
 
-    The detectors of skgrad place such a threshold themselves. One at the end of a
-    pipeline also holds out its own samples here.
+    The detectors of skgrad place such a threshold themselves; here they hold out no
+    samples of their own, also at the end of a pipeline.
 
     References
     ----------
@@ -162,6 +163,9 @@ class ConformalDetector(BaseDecision):
 
     def _score_and_predict(self, X):
         check_is_fitted(self)
+        # A detector of features checks the columns itself, which are those of its fit.
+        if isinstance(self.detector_, BaseNoveltyDetector):
+            return self.detector_.score_samples(X), None
         self._check_columns(X, reset=False)
         scores = in_distribution_scores(self.detector_, X)
         return np.asarray(scores, dtype=np.float64), None

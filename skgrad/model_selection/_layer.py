@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from .._compat import Interval
 from .._messages import brief, warn
 from ..detectors._decision import anomaly_labels
-from ..detectors._per_class_svdd import make_svdd
+from ..detectors._svdd import SVDD
 from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._model_estimator import checked_input_shape
 from ..metrics import auroc, detection_accuracy
@@ -299,18 +299,17 @@ def _score_layers(candidates, inputs, half, anomalies, nu):
     features = np.asarray(candidates.transform(inputs))
     columns = {name: candidates.layer_of_ == name for name in candidates.layers_}
     svdds = {
-        name: make_svdd(nu).fit(features[:half, column])
-        for name, column in columns.items()
+        name: SVDD(nu).fit(features[:half, column]) for name, column in columns.items()
     }
     normal = {
-        name: svdds[name].score_samples(features[half:, column])
+        name: svdds[name].score(features[half:, column])
         for name, column in columns.items()
     }
     found: dict[str, list] = {name: [] for name in columns}
     for kind in anomalies:
         features = np.asarray(candidates.transform(kind))
         for name, column in columns.items():
-            anomalous = svdds[name].score_samples(features[:, column])
+            anomalous = svdds[name].score(features[:, column])
             y = np.repeat([1, -1], [len(normal[name]), len(anomalous)])
             scores = np.concatenate([normal[name], anomalous])
             error = 1 - detection_accuracy(y, scores)

@@ -60,7 +60,8 @@ def test_logistic_regression_is_scikit_learns():
 def test_reference_samples_are_used_for_nothing_else(detector, n_reference):
     X = np.random.default_rng(0).normal(size=(200, 6))
     detector.fit(X)
-    assert [len(r) for r in detector._combine.references] == [n_reference] * 2
+    tails = [p_values.lower for p_values in detector._combine.p_values]
+    assert [len(tail.reference) for tail in tails] == [n_reference] * 2
     assert len(detector.calibration_scores_) == 40
 
 

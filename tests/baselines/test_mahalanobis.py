@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from skgrad.baselines import Mahalanobis
-from skgrad.detectors._combined import log_p_values
+from skgrad.detectors._combined import LogPValues
 
 # A threshold for which few samples suffice.
 FEW = {"target_fpr": 0.5, "random_state": 0}
@@ -92,7 +92,7 @@ def test_fisher_adds_the_log_p_values_of_layers():
         # One sample held out of as many copies of the rows.
         one.set_params(calibration_fraction=1e-6).fit(np.concatenate([fit] * 100))
         known = np.sort(one.score_samples(reference))
-        expected = expected + log_p_values(one.score_samples(queries), known)
+        expected = expected + LogPValues(known).of(one.score_samples(queries))
     assert_allclose(both.score_samples(queries), expected, rtol=0.01, atol=0.05)
 
 

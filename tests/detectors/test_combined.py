@@ -20,7 +20,7 @@ from skgrad import (
     Energy,
     MaxSoftmaxProbability,
 )
-from skgrad.detectors._combined import log_p_values
+from skgrad.detectors._combined import LogPValues
 
 PARTS = [
     ("confidence", MaxSoftmaxProbability()),
@@ -67,10 +67,10 @@ def test_log_p_values_by_definition(n):
     generator = np.random.default_rng(0)
     reference, scores = generator.gumbel(size=n), 3 * generator.normal(size=300)
     lower = expected_log_p(scores, reference)
-    assert_allclose(log_p_values(scores, np.sort(reference)), lower, rtol=1e-12)
+    assert_allclose(LogPValues(np.sort(reference)).of(scores), lower, rtol=1e-12)
     upper = expected_log_p(-scores, -reference)
     both = np.minimum(0, np.log(2) + np.minimum(lower, upper))
-    found = log_p_values(scores, np.sort(reference), two_sided=True)
+    found = LogPValues(np.sort(reference), two_sided=True).of(scores)
     assert_allclose(found, both, rtol=1e-12)
 
 
@@ -88,7 +88,7 @@ def test_log_p_values_by_definition(n):
 )
 def test_tails_of_any_reference(reference, two_sided):
     scores = np.array([-1e308, -1e10, -9.0, 0.0, 1.0, 3.0, 9.0, 1e308])
-    values = log_p_values(scores, np.sort(reference), two_sided=two_sided)
+    values = LogPValues(np.sort(reference), two_sided=two_sided).of(scores)
     assert np.isfinite(values).all()
     assert (values <= 0).all()
     if not two_sided:
@@ -112,7 +112,7 @@ def test_score_is_the_weighted_mean_of_log_p_values():
     reference = detector.reference_scores_["energy"]
     assert len(reference) == 80
     assert np.isin(np.round(reference, 9), np.round(energy, 9)).all()
-    expected = log_p_values(logsumexp(X[:, 2:], axis=1), reference, two_sided=True)
+    expected = LogPValues(reference, two_sided=True).of(logsumexp(X[:, 2:], axis=1))
     assert_allclose(logs[:, 1], expected, rtol=1e-12)
 
 

@@ -257,10 +257,13 @@ def test_parameters_without_effect_at_the_end_of_pipelines():
             inner = wrap(make_pipeline(StandardScaler(), detector))
             with pytest.raises(ValueError, match="must stay at its default"):
                 ConformalDetector(inner).fit(draw(200))
-    # There a detector still holds out rows, without a warning if these are few.
+    # A pipeline's last step holds out no rows; that of a search has to decide.
     pipeline = make_pipeline(StandardScaler(), LODA(calibration_fraction=0.1))
-    inner = ConformalDetector(pipeline, random_state=0).fit(draw(100)).detector_[-1]
-    assert len(inner.calibration_scores_) == 8
+    with pytest.raises(ValueError, match="calibration_fraction of LODA must stay"):
+        ConformalDetector(pipeline).fit(draw(200))
+    search = GridSearchCV(pipeline, {}, scoring=lambda *_: 1.0)
+    inner = ConformalDetector(search, random_state=0).fit(draw(100)).detector_
+    assert len(inner.best_estimator_[-1].calibration_scores_) == 8
     # A frozen detector may decide elsewhere.
     frozen = FrozenEstimator(make_pipeline(LODA(target_fpr=0.2)).fit(draw(100)))
     assert ConformalDetector(frozen).fit(draw(100, seed=1)).detector_ is frozen

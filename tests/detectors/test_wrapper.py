@@ -6,7 +6,7 @@ import pytest
 import torch
 from networks import LeNet, images, seeded
 from novelty_detectors import draw
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from pyod.models.knn import KNN
 from scipy.sparse import csr_array
 from sklearn.ensemble import IsolationForest
@@ -14,7 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -50,6 +50,22 @@ def test_frozen_detectors_are_not_fitted():
     combined = CombinedDetector([("f", frozen)], random_state=0).fit(X)
     assert combined.detectors_["f"].estimator is frozen.estimator
     assert np.isfinite(combined.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_last_step_of_a_pipeline_is_fitted_as_alone(memory, tmp_path):
+    X, new = draw(200), draw(20, seed=1)
+    nested = make_pipeline(FunctionTransformer(), LODA())
+    steps = FunctionTransformer(), nested
+    pipeline = make_pipeline(*steps, memory=str(tmp_path) if memory else None)
+    for _ in range(2):  # the second time from the cache
+        detector = ConformalDetector(pipeline, random_state=0).fit(X)
+        alone = ConformalDetector(LODA(), random_state=0).fit(X)
+        assert_array_equal(detector.score_samples(new), alone.score_samples(new))
+        assert isinstance(detector.detector_[-1][-1], LODA)
+    combined = CombinedDetector([("cuts", pipeline)], random_state=0).fit(X)
+    alone = CombinedDetector([("cuts", LODA())], random_state=0).fit(X)
+    assert_array_equal(combined.score_samples(new), alone.score_samples(new))
 
 
 def test_supervised_classifier():
