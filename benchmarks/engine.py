@@ -25,12 +25,13 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F  # noqa: N812
 from torchvision import models
 
-from skgrad.torch_engine.activations import layer_activations
+from skgrad.torch_engine.activations import LayerOutput
+from skgrad.torch_engine.cosines import Maps
 from skgrad.torch_engine.cotangents import label_cotangents
-from skgrad.torch_engine.gradient_routes import parameter_routes
-from skgrad.torch_engine.input_gradients import Maps, class_cosines
+from skgrad.torch_engine.gradient_routes import find_routes
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.parameter_gradients import squared_gradient_norms
+from skgrad.torch_engine.network_pass import NetworkPass, Wanted
+from skgrad.torch_engine.probe import Probe
 
 ALL_ONES = partial(label_cotangents, label="all", loss="bce")
 N_CLASSES = 10
@@ -97,8 +98,10 @@ class Ways:
         """Compute the norms with skgrad, routes known as in ``transform``."""
         with frozen(self.net, parameter_gradients=True):
             if self.routes is None:
-                self.routes = parameter_routes(self.net, self.x, ALL_ONES)
-            return squared_gradient_norms(self.net, self.x, ALL_ONES, self.routes)
+                probe = Probe(self.net, self.x, norms=True)
+                self.routes = find_routes(probe, ALL_ONES)
+            run = NetworkPass(self.net, self.x, Wanted(routes=self.routes))
+            return run.gradient_norms(ALL_ONES, self.routes)
 
     def norms_by_loop(self):
         """Compute the norms with one backward pass per sample."""
@@ -125,7 +128,7 @@ class Ways:
     def cosines(self):
         """Compute the cosine matrices with skgrad."""
         with frozen(self.net):
-            return class_cosines(self.net, self.x, Maps())
+            return NetworkPass(self.net, self.x, Wanted(inputs=True)).cosines(Maps())
 
     def cosines_by_full_passes(self):
         """Compute the saliency maps with full backward passes, one per class."""
@@ -145,7 +148,8 @@ class Ways:
     def activations(self):
         """Compute the pooled outputs of three layers with skgrad."""
         with frozen(self.net):
-            return layer_activations(self.net, self.x, self.layers, pooling="mean")
+            outputs = tuple(LayerOutput(name, "mean") for name in self.layers)
+            return NetworkPass(self.net, self.x, Wanted(outputs)).outputs(outputs)
 
 
 def paired_seconds(ways, names, rounds, clock=time.perf_counter):

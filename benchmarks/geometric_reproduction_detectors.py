@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from skgrad import LODA, ClassConditionalGaussian, CosineSimilarityMatrixTransformer
 from skgrad.detectors import ClassConditionalDetector, PyODDetector
-from skgrad.torch_engine.input_gradients import cosine_statistics
+from skgrad.torch_engine.cosines import cosine_statistics
 
 
 @dataclass

@@ -28,8 +28,8 @@ from skgrad import (
     PerClassSVDD,
 )
 from skgrad.feature_extraction import FeatureArray
-from skgrad.torch_engine.activations import candidate_layers, spread_layers
 from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.probe import Probe, candidate_layers, spread_layers
 
 
 def gaussian(covariance=0.5):
@@ -89,15 +89,10 @@ class Features:
     """Gradients, layers and logits of one setting, computed once."""
 
     def __init__(self, model, fits, x, y, anomalies):
-        with frozen(model) as _:
-            self.spread = {
-                n: spread_layers(model, x[:2], n) for n in (0, 1, 2, 4, 8, 99)
-            }
-            layers = [
-                name
-                for name in candidate_layers(model, x[:2])
-                if name in self.spread[99]
-            ]
+        with frozen(model):
+            probe = Probe(model, x[:3], leaves=True)
+        self.spread = {n: spread_layers(probe, n) for n in (0, 1, 2, 4, 8, 99)}
+        layers = [n for n in candidate_layers(probe) if n in self.spread[99]]
         gradients = ConfoundingGradientTransformer(model, log=True).fit(x)
         layers = LayerActivationTransformer(model, [*layers, "logits"]).fit(x)
         self.fits, self.classes = list(fits), y

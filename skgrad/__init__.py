@@ -23,6 +23,7 @@ _HOMES = {
     "MaxLogit": "detectors",
     "MaxSoftmaxProbability": "detectors",
     "MostDiscriminativeLayer": "model_selection",
+    "NetworkFeatures": "feature_extraction",
     "NoveltyKFold": "model_selection",
     "PerClassSVDD": "detectors",
     "PyODDetector": "detectors",

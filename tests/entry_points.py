@@ -16,6 +16,7 @@ from skgrad import (
     LayerActivationTransformer,
     MLPAnomalyClassifier,
     MostDiscriminativeLayer,
+    NetworkFeatures,
     attacks,
     evaluation,
     inspection,
@@ -34,6 +35,11 @@ from skgrad.baselines import (
     KernelDensityUncertainty,
     Mahalanobis,
     PyTorchOODDetector,
+)
+from skgrad.feature_extraction import (
+    GradientNorms,
+    LayerActivations,
+    SaliencyCosines,
 )
 
 N_SAMPLES = 24
@@ -65,12 +71,18 @@ def _confounding_gradient_detector(model):
     return pipeline
 
 
+FAMILIES = [
+    ("gradients", GradientNorms()),
+    ("cosines", SaliencyCosines(output="upper")),
+    ("activations", LayerActivations(["conv", "logits"])),
+]
 # Estimators and pipelines around a model.
 MODEL_ESTIMATORS = {
     "ConfoundingGradientTransformer": ConfoundingGradientTransformer,
     "CosineSimilarityMatrixTransformer": CosineSimilarityMatrixTransformer,
     "LayerActivationTransformer": LayerActivationTransformer,
     "MostDiscriminativeLayer": partial(MostDiscriminativeLayer, **SEED),
+    "NetworkFeatures": partial(NetworkFeatures, families=FAMILIES),
     "ODIN": partial(ODIN, **HALVES),
     "GradNorm": partial(GradNorm, **HALVES),
     "FeatureSqueezing": partial(FeatureSqueezing, bit_depth=4, **HALVES),

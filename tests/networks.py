@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from skgrad.torch_engine.activations import LayerOutput
 from skgrad.torch_engine.cotangents import label_cotangents
-from skgrad.torch_engine.gradient_routes import parameter_routes
+from skgrad.torch_engine.gradient_routes import find_routes
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.parameter_gradients import (
-    gradient_parameters,
-    squared_gradient_norms,
-)
+from skgrad.torch_engine.network_pass import NetworkPass, Wanted
+from skgrad.torch_engine.parameter_gradients import gradient_parameters
+from skgrad.torch_engine.probe import Probe
 
 
 class AnyWidth(nn.Module):
@@ -181,6 +181,24 @@ class Between(nn.Module):
 
     def forward(self, x):
         return self.run(self, x)
+
+
+def parameter_routes(module, x, cotangents):
+    """Return the routes that fit finds."""
+    return find_routes(Probe(module, x, norms=True), cotangents)
+
+
+def squared_gradient_norms(module, x, cotangents, routes, **options):
+    """Return the squared gradient norms of every parameter, from one pass."""
+    run = NetworkPass(module, x, Wanted(routes=routes, n_backward=1), **options)
+    return run.gradient_norms(cotangents, routes)
+
+
+def layer_activations(module, x, layers, *, pooling, head=None, **options):
+    """Return the pooled outputs of layers, from one pass."""
+    heads = {"penultimate": head}
+    outputs = tuple(LayerOutput(name, pooling, heads.get(name)) for name in layers)
+    return NetworkPass(module, x, Wanted(outputs), **options).outputs(outputs)
 
 
 def gradient_norms(module, x, cotangents, routes=None):

@@ -29,6 +29,7 @@ from skgrad import (
     MaxSoftmaxProbability,
     MLPAnomalyClassifier,
     MostDiscriminativeLayer,
+    NetworkFeatures,
     PerClassSVDD,
     PyODDetector,
 )
@@ -42,6 +43,11 @@ from skgrad.baselines import (
     Mahalanobis,
     PyTorchOODDetector,
 )
+from skgrad.feature_extraction import (
+    GradientNorms,
+    LayerActivations,
+    SaliencyCosines,
+)
 
 # The checks fit on a handful of samples: a threshold at half of them needs no warning
 # that there are too few, and the two logits are the last columns of whatever comes.
@@ -52,6 +58,14 @@ ESTIMATORS = [
     CosineSimilarityMatrixTransformer(AnyWidth()),
     CosineSimilarityMatrixTransformer(AnyWidth(), output="upper", sign=False),
     LayerActivationTransformer(AnyWidth(), ["bend", "logits"]),
+    NetworkFeatures(
+        AnyWidth(),
+        [
+            ("gradients", GradientNorms(log=True)),
+            ("cosines", SaliencyCosines(output="upper")),
+            ("activations", LayerActivations(["bend", "logits"])),
+        ],
+    ),
     MostDiscriminativeLayer(AnyWidth(), ["bend"]),
     LODA(n_cuts=10, **HALVES),
     LODA(n_cuts=10, n_bins=5, **HALVES),

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from ..torch_engine.input_gradients import recorded_logits
 from ..torch_engine.model_state import check_finite, unwrap_model
 from ..torch_engine.scaling import unit
 from ..torch_engine.smooth_relu import SmoothReLU
@@ -192,13 +191,12 @@ class _AdaptiveDescent:
         # ReLU has no second derivative, which features made of gradients need.
         with torch.enable_grad(), SmoothReLU(self.beta):
             leaf = x.clone().requires_grad_(True)
-            features = self.features.recorded(batch.module, leaf)
-            logits = recorded_logits(batch.module, leaf)
+            features, logits = self.features.recorded(batch.module, leaf)
         values = features.detach().cpu().numpy()
         reached = batch.reached(logits)
         best.update(x, reached, self.score(values))
         (direction,) = torch.autograd.grad(
-            logits, leaf, goal_cotangent(batch, logits.detach())
+            logits, leaf, goal_cotangent(batch, logits.detach()), retain_graph=True
         )
         batch.monitor.update(direction)
         direction = unit(check_finite(direction)).to(x)

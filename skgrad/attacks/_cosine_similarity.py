@@ -6,13 +6,9 @@ import torch
 from sklearn.utils import check_random_state
 from torch.nn.functional import cross_entropy
 
-from ..torch_engine.input_gradients import (
-    Maps,
-    cosine_statistics,
-    recorded_cosines,
-    recorded_logits,
-)
+from ..torch_engine.cosines import Maps, cosine_statistics
 from ..torch_engine.model_state import check_finite
+from ..torch_engine.network_pass import NetworkPass, Wanted
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall
 from ._base import SHARE, checked, run_attack
@@ -131,13 +127,15 @@ def _ascent(batch, x, *, weight, beta):
     # Not exact: paper B (Sec. 5.3) computes with Softplus altogether.
     with torch.enable_grad(), SmoothReLU(beta, exact=False):
         leaf = x.clone().requires_grad_(True)
-        logits = recorded_logits(batch.module, leaf)
+        wanted = Wanted(inputs=True, logits=True)
+        run = NetworkPass(batch.module, leaf, wanted, create_graph=True)
+        logits = run.logits
         if logits.shape[1] < 3:
             raise ValueError(
                 "model must have 3 or more classes, so that there are pairs without "
                 f"the predicted one; it has {logits.shape[1]}. Use pgd."
             )
-        matrices, predicted = recorded_cosines(logits, leaf, Maps(sign=False))
+        matrices, predicted = run.cosines(Maps(sign=False))
         # The first statistic is the mean over S_1, the pairs without the predicted one.
         mean_of_others = cosine_statistics(matrices, predicted)[:, 0]
         loss = cross_entropy(logits, batch.classes, reduction="none")

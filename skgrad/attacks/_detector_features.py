@@ -8,15 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._messages import brief
 from .._unwrap import unwrap
 from ..detectors._wrapper import ConformalDetector
-from ..feature_extraction import (
-    ConfoundingGradientTransformer,
-    CosineSimilarityMatrixTransformer,
-    LayerActivationTransformer,
-)
-from ..torch_engine.activations import layer_activations
-from ..torch_engine.input_gradients import Maps, recorded_cosines, recorded_logits
-from ..torch_engine.model_state import at_least_float32, frozen, unwrap_model
-from ..torch_engine.parameter_gradients import squared_gradient_norms
+from ..feature_extraction._base import BaseModelTransformer
+from ..torch_engine.model_state import frozen, unwrap_model
 from ..torch_engine.scaling import widest_float
 
 _VALID_DETECTORS = (
@@ -61,23 +54,31 @@ class DetectorFeatures:
         # Gradient norms need parameter gradients; the other features take no harm.
         with frozen(module, parameter_gradients=True):
             blocks = [
-                weight * part._features(module, x, part.n_classes_).detach()
+                weight * part._features(module, x).detach()
                 for part, weight in self._parts
             ]
         return _side_by_side(blocks)
 
     def recorded(self, module, x):
-        """Compute the features in the graph of x."""
-        blocks = [
-            weight * _recorder(part)(part, module, x) for part, weight in self._parts
-        ]
-        return _side_by_side(blocks)
+        """Compute the features and the logits in the graph of x."""
+        # Frozen again, because norms need parameters that require gradients.
+        with frozen(module, parameter_gradients=True):
+            runs = [
+                part._run(module, x, logits=True, create_graph=True)
+                for part, _ in self._parts
+            ]
+            blocks = [
+                weight * part._columns(run)
+                for (part, weight), run in zip(self._parts, runs, strict=True)
+            ]
+        return _side_by_side(blocks), runs[0].logits
 
     def check(self, module, x):
         """Raise if the model gives other features when autograd records it."""
         values = self.values(module, x)
         with torch.enable_grad():
-            recorded = self.recorded(module, x.clone().requires_grad_(True)).detach()
+            features, _ = self.recorded(module, x.clone().requires_grad_(True))
+            recorded = features.detach()
         size = values.abs()
         margin = 0.05 * (size + size.mean(dim=0)) + 1e-6
         # Not all, because rounding may turn a sign, and some gradients consist of it.
@@ -94,7 +95,7 @@ def _side_by_side(blocks):
 
 
 def _check_part(part, module):
-    if _recorder(part) is None:
+    if not isinstance(part, BaseModelTransformer):
         raise TypeError(f"{_VALID_DETECTORS}; got {brief(part)} in its first step.")
     # The mark of a fitted transformer that has seen the model's logits.
     if not hasattr(part, "n_classes_"):
@@ -107,41 +108,3 @@ def _check_part(part, module):
             f"detector must have the model under attack; its {type(part).__name__} "
             "has another one. Give that one as model."
         )
-
-
-# What these record must equal the transformer's _features, so they share its steps
-# after the gradients: summaries, logarithms and scales.
-
-
-def _record_activations(part, module, x):
-    options = {"pooling": part.pooling, "head": part._head, "gradients": True}
-    blocks = layer_activations(module, x, part.layers_, **options)
-    return torch.cat([at_least_float32(block) for block in blocks], dim=1)
-
-
-def _record_cosines(part, module, x):
-    maps = Maps(part.sign, part.top_n, part.channel_reduction, part.logit_scale)
-    logits = recorded_logits(module, x)
-    return part._summarize(*recorded_cosines(logits, x, maps))
-
-
-def _record_gradient_norms(part, module, x):
-    cotangents = part._cotangents(part.n_classes_)
-    # Frozen again, because the norms need parameters that require gradients.
-    with frozen(module, parameter_gradients=True):
-        norms = squared_gradient_norms(
-            module, x, cotangents, part._routes, create_graph=True
-        )
-    return part._scaled(norms.flatten(1))
-
-
-_RECORDERS: dict = {
-    LayerActivationTransformer: _record_activations,
-    CosineSimilarityMatrixTransformer: _record_cosines,
-    ConfoundingGradientTransformer: _record_gradient_norms,
-}
-
-
-def _recorder(part):
-    """Return the function that records the features of a transformer, or None."""
-    return next((f for cls, f in _RECORDERS.items() if isinstance(part, cls)), None)

@@ -16,9 +16,10 @@ from ..detectors._decision import (
     split_rows,
     take,
 )
-from ..feature_extraction._model_estimator import BaseModelEstimator, probe
+from ..feature_extraction._model_estimator import BaseModelEstimator
 from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, placement
+from ..torch_engine.probe import Probe
 from ..torch_engine.samples import N_COMPARED, count_samples, warn_if_unsteady
 
 
@@ -67,7 +68,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         with frozen(module, parameter_gradients=self._parameter_gradients):
             raw, batch = self._first_samples(module, X, N_COMPARED)
             warn_if_unsteady(X, raw)
-            self.n_classes_ = probe(module, batch)
+            self.n_classes_ = Probe(module, batch).n_classes
             self.input_shape_ = tuple(batch.shape[1:])
             # Held-out rows are checked too: they place the threshold.
             self._check_rows(module, X, rows)

@@ -164,7 +164,7 @@ class ELO(BaseLayersDetector):
         return choice.fit(X, y).layer_
 
     def _features(self, module, batch):
-        return self._activations(module, batch, self.layers_)[0]
+        return self._activations(module, batch, self._outputs)[0]
 
     def _score(self, features):
         return self._svm.score(features)

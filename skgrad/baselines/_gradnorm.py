@@ -126,7 +126,8 @@ class GradNorm(BaseLayersDetector):
         if names != [PENULTIMATE]:
             return
         # Of any other last layer the formula is not the norm of a gradient.
-        head = None if self._head is None else module.get_submodule(self._head)
+        (output,) = self._outputs
+        head = None if output.head is None else module.get_submodule(output.head)
         if not isinstance(head, nn.Linear):
             raise ValueError(
                 "layers='penultimate' needs a model whose logits a torch.nn.Linear "

@@ -183,7 +183,7 @@ class KernelDensityUncertainty(BaseCombination):
         }
 
     def _features(self, module, batch):
-        (features,), logits = self._with_logits(module, batch)
+        (features,), logits = self._with_logits(module, batch.clone())
         columns = [self._log_density(features, logits.argmax(dim=1))]
         if self.n_passes:
             columns.append(-self._uncertainty(module, batch))

@@ -4,14 +4,9 @@ import numpy as np
 import torch
 
 from .._messages import brief
-from ..torch_engine.activations import (
-    LOGITS,
-    PENULTIMATE,
-    as_names,
-    layer_activations,
-    spread_layers,
-)
-from ..torch_engine.head import resolve_penultimate
+from ..torch_engine.activations import PENULTIMATE, as_names
+from ..torch_engine.network_pass import NetworkPass, Wanted
+from ..torch_engine.probe import Probe, find_outputs, spread_layers
 from ._base import BaseModelDetector
 
 ALL = "all"
@@ -28,8 +23,7 @@ def one_layer(layers):
 class BaseLayersDetector(BaseModelDetector):
     """Base of the detectors that use the pooled outputs of layers.
 
-    It sets ``layers_``, their names, and ``_head``, the layer whose input
-    "penultimate" is.
+    `_find_layers` sets ``layers_``, their names, and ``_outputs``, what to keep.
     """
 
     _parameter_constraints: dict = {
@@ -42,23 +36,24 @@ class BaseLayersDetector(BaseModelDetector):
     def _find_layers(self, module, X, layers):
         batch = self._first_samples(module, X)[1]
         every = isinstance(layers, str) and layers == ALL
-        names = _every_layer(module, batch) if every else as_names(layers)
-        self.layers_, self._head = resolve_penultimate(module, batch, names)
-        # One whole pass shows whether a layer is called again further on.
-        self._activations(module, batch, self.layers_, whole=True)
+        names = [] if every else as_names(layers)
+        probe = Probe(module, batch, layers=names, leaves=every or PENULTIMATE in names)
+        names = _every_layer(probe) if every else names
+        self._outputs = find_outputs(probe, names, self.pooling)
+        self.layers_ = [output.layer for output in self._outputs]
+        for output in self._outputs:
+            probe.pooled_output(output)  # raises where transform would
 
-    def _activations(self, module, batch, layers, *, whole=False):
+    def _activations(self, module, batch, outputs):
         """Return a Tensor of float64 (n_samples, n_channels) per layer."""
-        blocks = layer_activations(
-            module, batch, layers, pooling=self.pooling, whole=whole, head=self._head
-        )
-        return [block.double() for block in blocks]
+        run = NetworkPass(module, batch, Wanted(tuple(outputs)))
+        return [block.double() for block in run.outputs(outputs)]
 
     def _with_logits(self, module, batch):
         """Return a Tensor per layer of ``layers_``, and the logits, from one pass."""
-        names = list(dict.fromkeys([*self.layers_, LOGITS]))
-        blocks = self._activations(module, batch, names)
-        return blocks[: len(self.layers_)], blocks[names.index(LOGITS)]
+        run = NetworkPass(module, batch, Wanted(self._outputs, logits=True))
+        blocks = [block.double() for block in run.outputs(self._outputs)]
+        return blocks, run.logits.double()
 
     def _gather(self, module, X):
         """Return an array (n_samples, n_channels) per layer, and predicted classes."""
@@ -74,9 +69,9 @@ class BaseLayersDetector(BaseModelDetector):
         return blocks, logits.argmax(axis=1)
 
 
-def _every_layer(module, batch):
+def _every_layer(probe):
     # A layer of that name could not be distinguished from what the name stands for.
-    names = [n for n in spread_layers(module, batch, None) if n != PENULTIMATE]
+    names = [name for name in spread_layers(probe, None) if name != PENULTIMATE]
     return [*names, PENULTIMATE]
 
 

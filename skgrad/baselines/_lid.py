@@ -165,7 +165,7 @@ class LID(BaseCombination):
         self.n_reference_ = len(rows)
 
     def _features(self, module, batch):
-        blocks = self._activations(module, batch, self.layers_)
+        blocks = self._activations(module, batch, self._outputs)
         # The output of the same sample differs by this much in another batch. Half
         # precision accumulates in float32 and rounds once per layer: with 30 eps, a
         # quarter of the length would count as zero.

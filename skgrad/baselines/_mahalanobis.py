@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import solve_triangular
 
 from .._compat import Interval
-from ..torch_engine.activations import layer_input_gradient
+from ..torch_engine.input_gradients import layer_input_gradient
 from ._combination import BaseCombination
 from ._layers import distances, on_device_of
 
@@ -158,25 +158,19 @@ class Mahalanobis(BaseCombination):
     def _features(self, module, batch):
         # Each layer takes its own step, by the gradient of its own confidence.
         if self.eps:
-            blocks = [self._after_step(module, batch, name) for name in self.layers_]
+            blocks = [self._after_step(module, batch, o) for o in self._outputs]
         else:
-            blocks = self._activations(module, batch, self.layers_)
+            blocks = self._activations(module, batch, self._outputs)
         gaussians = self._gaussians.values()
         columns = [g.confidence(b) for g, b in zip(gaussians, blocks, strict=True)]
         return torch.stack(columns, dim=1)
 
-    def _after_step(self, module, batch, layer):
-        ascent = layer_input_gradient(
-            module,
-            batch,
-            layer,
-            self._gaussians[layer].confidence,
-            pooling=self.pooling,
-            head=self._head,
-        )
+    def _after_step(self, module, batch, output):
+        confidence = self._gaussians[output.layer].confidence
+        ascent = layer_input_gradient(module, batch, output, confidence)
         # Upwards: the step raises the confidence (Sec. 2.2).
         moved = batch + self.eps * ascent.sign()
-        return self._activations(module, moved, [layer])[0]
+        return self._activations(module, moved, [output])[0]
 
 
 class _TiedGaussian:

@@ -15,8 +15,8 @@ from .._optional import import_package
 from .._validation import to_numpy
 from ..detectors._independence import N_ALONE, check_scores_alone
 from ..torch_engine.batching import map_batches
-from ..torch_engine.head import find_head
 from ..torch_engine.model_state import as_logits, frozen, model_device, placement
+from ..torch_engine.probe import Probe, find_head
 from ..torch_engine.restoring import lock_of, torch_seeded
 from ..torch_engine.samples import count_samples, take_samples
 from ._base import BaseModelDetector
@@ -149,7 +149,8 @@ class PyTorchOODDetector(BaseModelDetector):
         # The detector is made again from a pickle, with the parameters of fit.
         self._recipe = self.detector, dict(self.options or {})
         with frozen(self.module_):
-            self._head = find_head(self.module_, self._first_samples(module, X)[1])
+            batch = self._first_samples(module, X)[1]
+            self._head = find_head(Probe(self.module_, batch, leaves=True))
         self.detector_ = self._make()
         if self.detector_.requires_fit:
             self._fit_detector(X)

@@ -1,13 +1,16 @@
 """Recipes: whole pipelines for the three papers and their combination."""
 
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .._messages import brief, listed
 from ..feature_extraction import (
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
+    GradientNorms,
+    LayerActivations,
     LayerActivationTransformer,
+    NetworkFeatures,
 )
 from ..torch_engine.activations import LOGITS, as_names
 from ._combined import CombinedDetector
@@ -250,17 +253,20 @@ def make_recommended_detector(
     >>> list(make_recommended_detector(model).named_steps)
     ['features', 'detect']
     """
-    shared = {
-        "input_shape": input_shape,
-        "batch_size": batch_size,
-        "device": device,
-        "memory": memory,
-        "verbose": verbose,
-    }
-    # Norms span many orders of magnitude; their logarithms are closer to a Gaussian.
-    gradients = ConfoundingGradientTransformer(model, log=True, **shared)
-    activations = LayerActivationTransformer(model, _with_logits(layers), **shared)
-    features = FeatureUnion([("gradients", gradients), ("activations", activations)])
+    features = NetworkFeatures(
+        model,
+        [
+            # Norms span many orders of magnitude; their logarithms are closer to a
+            # Gaussian.
+            ("gradients", GradientNorms(log=True)),
+            ("activations", LayerActivations(_with_logits(layers))),
+        ],
+        input_shape=input_shape,
+        batch_size=batch_size,
+        device=device,
+        memory=memory,
+        verbose=verbose,
+    )
     # The logits are scored by the first two parts, so the density leaves them out. Half
     # a tied covariance is stable with few inputs per class.
     detect = CombinedDetector(

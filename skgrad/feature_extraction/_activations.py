@@ -1,24 +1,7 @@
 """Outputs of the layers of a network (paper C)."""
 
-import numpy as np
-import torch
-
-from .._compat import StrOptions
-from .._messages import warn
-from ..torch_engine.activations import (
-    LOGITS,
-    POOLINGS,
-    as_names,
-    layer_activations,
-    layers_are_hidden,
-    spread_layers,
-)
-from ..torch_engine.head import resolve_penultimate
-from ..torch_engine.model_state import at_least_float32
 from ._base import BaseModelTransformer
-
-# How many layers are taken where none is named.
-N_SPREAD = 4
+from ._layer_activations import LayerActivations
 
 
 class LayerActivationTransformer(BaseModelTransformer):
@@ -68,6 +51,7 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     See Also
     --------
+    NetworkFeatures : Several families of columns from one pass.
     skgrad.PerClassSVDD : The paper's detector over these features.
     skgrad.detectors.make_uniform_detector : The paper's whole pipeline.
 
@@ -99,8 +83,7 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     _parameter_constraints: dict = {
         **BaseModelTransformer._parameter_constraints,
-        "layers": [str, "array-like", None],
-        "pooling": [StrOptions(set(POOLINGS))],
+        **LayerActivations._parameter_constraints,
     }
 
     def __init__(
@@ -124,36 +107,8 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.memory = memory
         self.verbose = verbose
 
-    def _name_features(self, module, batch, n_classes):
-        layers = self._find_layers(module, batch)
-        layers, self._head = resolve_penultimate(module, batch, layers)
-        # The whole pass, once: it would show a layer that is called again later.
-        blocks = self._activations(module, batch, layers, whole=True)
-        names = []
-        for layer, block in zip(layers, blocks, strict=True):
-            width = len(str(block.shape[1] - 1))
-            names += [f"{layer}_{i:0{width}d}" for i in range(block.shape[1])]
-        self.layers_ = layers
-        return np.asarray(names, dtype=object)
+    def _make_families(self):
+        return {"": LayerActivations(self.layers, pooling=self.pooling)}
 
-    def _features(self, module, batch, n_classes):
-        return torch.cat(self._activations(module, batch, self.layers_), dim=1)
-
-    def _find_layers(self, module, batch):
-        if self.layers is None:
-            found = spread_layers(module, batch, N_SPREAD)
-            if not found and layers_are_hidden(module):
-                warn(
-                    "model was made by torch.jit, which hides its layers: the features "
-                    "are its logits alone. Give the module that it was made of.",
-                    UserWarning,
-                )
-            # Last, where detectors look for logits in columns without names.
-            return [*found, LOGITS]
-        return as_names(self.layers)
-
-    def _activations(self, module, batch, layers, *, whole=False):
-        blocks = layer_activations(
-            module, batch, layers, pooling=self.pooling, whole=whole, head=self._head
-        )
-        return [at_least_float32(block) for block in blocks]
+    def _adopt(self, families):
+        self.layers_ = families[""].layers_

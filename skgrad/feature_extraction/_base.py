@@ -1,10 +1,14 @@
-"""What the three transformers share: fit, features, names, memory."""
+"""What the transformers share: fit, features, names, memory."""
 
 import pickle
 from abc import abstractmethod
-from functools import partial
+from functools import reduce
+from itertools import chain
+from operator import or_
 
 import joblib
+import numpy as np
+import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_memory
 
@@ -12,11 +16,14 @@ from .. import __version__
 from .._compat import HasMethods, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
 from .._validation import DATASETS
-from ..torch_engine.batching import map_batches
+from ..torch_engine.batching import batches, map_batches
 from ..torch_engine.model_state import frozen, placement, unwrap_model
-from ..torch_engine.samples import read_array
+from ..torch_engine.network_pass import NetworkPass, Wanted
+from ..torch_engine.probe import N_SAMPLES, Probe
+from ..torch_engine.samples import N_COMPARED, read_array, warn_if_unsteady
+from ._family import merged_options
 from ._feature_array import FeatureArray
-from ._model_estimator import BaseModelEstimator, probe
+from ._model_estimator import BaseModelEstimator
 from ._portable import PortableModel, is_portable
 
 # Parameters that change no feature, or by rounding only.
@@ -28,33 +35,29 @@ _WITHOUT_INFLUENCE = frozenset(
 class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     """Base of the transformers around a torch model.
 
-    A subclass names its columns with `_name_features`, which also checks its own
-    parameters, and computes the features of a batch with `_features`. The model is
-    held still around both.
+    A subclass makes its families of columns with `_make_families`. All of them share
+    the passes through the network, which is held still around them.
     """
 
     _parameter_constraints: dict = {
         **BaseModelEstimator._parameter_constraints,
         "memory": [str, HasMethods("cache"), None],
     }
-    # Whether `_features` needs gradients with respect to parameters.
-    _parameter_gradients = False
 
     @abstractmethod
-    def _name_features(self, module, batch, n_classes):
-        """Return the column names, having checked the parameters on two samples."""
+    def _make_families(self):
+        """Return unfitted families of columns, a dict by the prefix of their names."""
 
-    @abstractmethod
-    def _features(self, module, batch, n_classes):
-        """Return the features of a batch, a tensor (n_samples, n_features_out)."""
+    def _adopt(self, families):
+        """Set attributes that the fitted families have."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Check the model and the inputs, and name the features.
 
-        The model sees the first two samples, which give the shapes; `transform` checks
-        the others. Call fit again after changing the model: with ``memory``, features
-        are stored under the weights that fit saw.
+        The model sees the first three samples, which give the shapes; `transform`
+        checks the others. Call fit again after changing the model: with ``memory``,
+        features are stored under the weights that fit saw.
 
         Parameters
         ----------
@@ -72,24 +75,61 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             self._fit(X, y)
         return self
 
-    def _fit(self, X, y):
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X, y=None):
+        """Fit, and compute the features of the same inputs, each read once.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+            The inputs, finite and scaled as in the training of the model.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        FeatureArray of shape (n_samples, n_features_out)
+            The features, a numpy array that carries its column names.
+        """
+        with restored_on_error(self):
+            return self._fit(X, y, transform=True)
+
+    def _fit(self, X, y, *, transform=False):
+        """Fit; with ``transform`` return the features too."""
+        families = self._make_families()
         module = self._module(renew=True)
         X = self._check_inputs(X, reset=True)
-        with frozen(module, parameter_gradients=self._parameter_gradients):
-            raw, batch = self._first_samples(module, X)
-            self.n_classes_ = probe(module, batch)
-            self.input_shape_ = tuple(batch.shape[1:])
-            self._feature_names = self._name_features(
-                module, batch.clone(), self.n_classes_
-            )
-            # A dry run, so that fit raises what transform would raise.
-            self._features(module, batch.clone(), self.n_classes_)
-        if isinstance(X, DATASETS):
-            self._remember_width(raw)
-        # Hashing takes time, so it is done for a cache alone.
-        self.__dict__.pop("_hashed", None)
-        if self._memory() is not None:
-            self._hashed = unwrap_model(self.model), self._hash_network()
+        if transform and self._memory() is not None:
+            X = read_array(X, "X")
+        with self._held(module, families):
+            raw = batches(X, self.batch_size if transform else N_COMPARED)
+            first = self._first_batch(raw)
+            warn_if_unsteady(X, first)
+            self._learn(module, first, families)
+            if isinstance(X, DATASETS):
+                self._remember_width(first)
+            # Hashing takes time, so it is done for a cache alone.
+            self.__dict__.pop("_hashed", None)
+            if self._memory() is not None:
+                self._hashed = unwrap_model(self.model), self._hash_network()
+            if transform:
+                return self._named_features(X, chain([first], raw))
+        return None
+
+    def _learn(self, module, first, families):
+        """Fit the families on the first samples."""
+        batch = self._prepare(module, first[:N_SAMPLES])
+        probe = Probe(module, batch, **merged_options(families.values()))
+        self.n_classes_ = probe.n_classes
+        self.input_shape_ = tuple(batch.shape[1:])
+        names = [
+            f"{prefix}{name}"
+            for prefix, family in families.items()
+            for name in family._fit(probe)
+        ]
+        self._families = families
+        self._feature_names = np.asarray(names, dtype=object)
+        self._adopt(families)
 
     def transform(self, X):
         """Compute the features.
@@ -105,35 +145,62 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             The features, a numpy array that carries its column names.
         """
         check_is_fitted(self, "n_classes_")
-        X = self._check_inputs(X, reset=False)
+        return self._named_features(self._check_inputs(X, reset=False))
+
+    def _named_features(self, X, raw=None):
         memory = self._memory()
         if memory is None:
-            features = self._compute(X)
+            features = self._compute(X, raw)
         else:
             compute = memory.cache(_compute, ignore=["transformer"])
             features = compute(self, self._content_hash(), read_array(X, "X"))
         return FeatureArray(features, self._feature_names)
 
-    def _compute(self, X):
+    def _compute(self, X, raw=None):
+        """Compute the features of X, or of the batches ``raw`` of it, begun already."""
         module = self._module()
-        with frozen(module, parameter_gradients=self._parameter_gradients):
+        with self._held(module, self._families):
             return map_batches(
-                partial(self._checked_features, module),
+                lambda batch: self._features(module, batch),
                 X,
+                raw=raw,
                 batch_size=self.batch_size,
                 progress=type(self).__name__ if self.verbose else None,
                 input_shape=self.input_shape_,
                 **placement(module),
             ).numpy()
 
-    def _checked_features(self, module, batch):
-        features = self._features(module, batch, self.n_classes_)
+    def _held(self, module, families):
+        """Hold the network still, with the gradients that the families need."""
+        norms = merged_options(families.values())["norms"]
+        return frozen(module, parameter_gradients=norms)
+
+    def _features(self, module, batch):
+        """Return the features of a batch, a tensor (n_samples, n_features_out)."""
+        families = self._families.values()
+        limits = [family._most_samples(batch.shape[1:]) for family in families]
+        size = min([len(batch), *(limit for limit in limits if limit is not None)])
+        parts = [self._columns(self._run(module, one)) for one in batch.split(size)]
+        features = parts[0] if len(parts) == 1 else torch.cat(parts)
         if features.shape[1] != len(self._feature_names):
             raise ValueError(
                 f"model gives {features.shape[1]} features, but the one seen by fit "
                 f"gave {len(self._feature_names)}. Call fit after changing the model."
             )
         return features
+
+    def _run(self, module, x, *, logits=False, create_graph=False):
+        """Return one pass in which all families find what they want.
+
+        With ``logits`` it has the logits in any case.
+        """
+        every = (family._wants() for family in self._families.values())
+        wanted = reduce(or_, every, Wanted(logits=logits))
+        return NetworkPass(module, x, wanted, create_graph=create_graph)
+
+    def _columns(self, run):
+        blocks = [family._columns(run) for family in self._families.values()]
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
     def _memory(self):
         """Return the joblib.Memory to cache with, None if nothing is to be cached."""
@@ -179,7 +246,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             if not is_portable(module):
                 raise TypeError("modules made by torch.jit or torch.fx have no hash.")
             # Held still, because a copy in training mode has the same features.
-            with frozen(module, parameter_gradients=self._parameter_gradients):
+            with self._held(module, self._families):
                 return joblib.hash(PortableModel(module))
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             raise ValueError(

@@ -1,22 +1,7 @@
 """Gradient norms under a confounding label (paper A)."""
 
-from functools import partial
-from numbers import Real
-
-import numpy as np
-
-from .._compat import StrOptions
-from .._messages import brief
-from ..torch_engine.cotangents import LABELS, LOSSES, label_cotangents
-from ..torch_engine.gradient_routes import parameter_routes
-from ..torch_engine.parameter_gradients import (
-    gradient_parameters,
-    squared_gradient_norms,
-)
 from ._base import BaseModelTransformer
-
-# Below every norm of float32 weights. It stands for 0, which has no logarithm.
-_SMALLEST = 1e-30
+from ._gradient_norms import GradientNorms
 
 
 class ConfoundingGradientTransformer(BaseModelTransformer):
@@ -79,6 +64,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
 
     See Also
     --------
+    NetworkFeatures : Several families of columns from one pass.
     CosineSimilarityMatrixTransformer : Gradients at the input instead of parameters.
     skgrad.detectors.make_confounding_gradient_detector : The paper's whole pipeline.
 
@@ -120,11 +106,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
 
     _parameter_constraints: dict = {
         **BaseModelTransformer._parameter_constraints,
-        "label": [StrOptions(set(LABELS)), "array-like"],
-        "loss": [StrOptions(set(LOSSES))],
-        "log": ["boolean"],
+        **GradientNorms._parameter_constraints,
     }
-    _parameter_gradients = True
 
     def __init__(
         self,
@@ -149,52 +132,8 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         self.memory = memory
         self.verbose = verbose
 
-    def _name_features(self, module, batch, n_classes):
-        names = list(gradient_parameters(module))
-        if not names:
-            raise ValueError(
-                "model must have parameters to take gradients of; "
-                f"{type(module).__name__} has none."
-            )
-        self._routes = parameter_routes(module, batch, self._cotangents(n_classes))
-        # A parameter without a route is left to autograd.
-        ways = {name: route.rule for name, route in self._routes.items()}
-        self.routes_ = {name: ways.get(name, "autograd") for name in names}
-        if self._each_class():
-            width = len(str(n_classes - 1))
-            classes = [f"class_{c:0{width}d}" for c in range(n_classes)]
-            names = [f"{name}_{which}" for which in classes for name in names]
-        return np.asarray(names, dtype=object)
+    def _make_families(self):
+        return {"": GradientNorms(label=self.label, loss=self.loss, log=self.log)}
 
-    def _features(self, module, batch, n_classes):
-        norms = squared_gradient_norms(
-            module, batch, self._cotangents(n_classes), self._routes
-        )
-        # (n_samples, n_labels, n_parameters) becomes columns label by label, in the
-        # order of the names.
-        return self._scaled(norms.flatten(1))
-
-    def _scaled(self, norms):
-        return norms.clamp_min(_SMALLEST).log() if self.log else norms
-
-    def _cotangents(self, n_classes):
-        """Check the label; return the function that differentiates the loss."""
-        label = self.label
-        if not isinstance(label, str):
-            label = label.tolist() if hasattr(label, "tolist") else list(label)
-        if not isinstance(label, str) and (
-            len(label) != n_classes or not all(map(_is_share, label))
-        ):
-            raise ValueError(
-                f"label must be one of {', '.join(map(repr, LABELS))}, or {n_classes} "
-                "numbers in [0, 1], one per class of the model; got "
-                f"{brief(self.label)}."
-            )
-        return partial(label_cotangents, label=label, loss=self.loss)
-
-    def _each_class(self):
-        return isinstance(self.label, str) and self.label == "each"
-
-
-def _is_share(entry):
-    return isinstance(entry, Real) and 0 <= float(entry) <= 1
+    def _adopt(self, families):
+        self.routes_ = families[""].routes_

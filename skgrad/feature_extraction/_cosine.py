@@ -1,18 +1,7 @@
 """The geometry of the saliency maps of all classes (paper B)."""
 
-from numbers import Integral, Real
-
-import numpy as np
-
-from .._compat import Interval, StrOptions
-from ..torch_engine.input_gradients import (
-    STATISTICS,
-    Maps,
-    cosine_statistics,
-    summarized_cosines,
-    upper_pairs,
-)
 from ._base import BaseModelTransformer
+from ._saliency_cosines import SaliencyCosines
 
 
 class CosineSimilarityMatrixTransformer(BaseModelTransformer):
@@ -74,6 +63,7 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
 
     See Also
     --------
+    NetworkFeatures : Several families of columns from one pass.
     ConfoundingGradientTransformer : Gradients at the parameters instead of the input.
     skgrad.detectors.make_geometric_gradient_detector : The paper's whole pipeline.
 
@@ -116,11 +106,7 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
 
     _parameter_constraints: dict = {
         **BaseModelTransformer._parameter_constraints,
-        "output": [StrOptions({"statistics", "upper", "matrix"})],
-        "sign": ["boolean"],
-        "top_n": [Interval(Integral, 2, None, closed="left"), None],
-        "channel_reduction": [StrOptions({"max"}), None],
-        "logit_scale": [Interval(Real, 0, None, closed="neither"), None],
+        **SaliencyCosines._parameter_constraints,
     }
 
     def __init__(
@@ -150,50 +136,12 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
         self.memory = memory
         self.verbose = verbose
 
-    def _name_features(self, module, batch, n_classes):
-        if self.top_n is not None and self.top_n > n_classes:
-            raise ValueError(
-                f"top_n must be None or 2 to {n_classes}, the number of classes of the "
-                f"model; got {self.top_n}."
-            )
-        if self.channel_reduction is not None and batch.ndim < 3:
-            raise ValueError(
-                "channel_reduction needs samples with channels, such as (n_channels, "
-                f"height, width); got shape {tuple(batch.shape[1:])}. Use None."
-            )
-        n_maps = self.top_n or n_classes
-        if self.output != "statistics":
-            return np.asarray(self._pair_names(n_maps), dtype=object)
-        # Of two classes there is no pair without the predicted one.
-        if n_maps < 3:
-            raise ValueError(
-                f"output='statistics' needs 3 or more classes; got {n_maps} "
-                f"{'as top_n' if self.top_n else 'in this model'}. Use output='upper'."
-            )
-        # The pairs without the predicted class, and those with it (Sec. 4.2.3).
-        sets = ("others", "predicted")
-        names = [f"{which}_{name}" for which in sets for name in STATISTICS]
-        return np.asarray(names, dtype=object)
-
-    def _pair_names(self, n_maps):
-        width = len(str(n_maps - 1))
-        prefix = "cosine_top" if self.top_n else "cosine"
-        return [
-            f"{prefix}_{i:0{width}d}_{j:0{width}d}"
-            for i in range(n_maps)
-            for j in range(n_maps)
-            if i < j or self.output == "matrix"
-        ]
-
-    def _features(self, module, batch, n_classes):
-        maps = Maps(self.sign, self.top_n, self.channel_reduction, self.logit_scale)
-        return summarized_cosines(module, batch, maps, self._summarize, n_classes)
-
-    def _summarize(self, matrices, predicted):
-        if self.output == "statistics":
-            return cosine_statistics(matrices, predicted)
-        # The matrix is symmetric with ones on its diagonal, so "upper" loses nothing.
-        if self.output == "upper":
-            rows, columns = upper_pairs(matrices)
-            return matrices[:, rows, columns]
-        return matrices.flatten(1)
+    def _make_families(self):
+        family = SaliencyCosines(
+            output=self.output,
+            sign=self.sign,
+            top_n=self.top_n,
+            channel_reduction=self.channel_reduction,
+            logit_scale=self.logit_scale,
+        )
+        return {"": family}

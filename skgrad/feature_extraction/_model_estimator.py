@@ -13,13 +13,13 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from .._compat import Interval
-from .._messages import brief, warn
-from .._validation import DATASETS, check_inputs
+from .._messages import brief
+from .._validation import DATASETS, check_inputs, no_samples
 from ..torch_engine.batching import batches, prepare_batch
-from ..torch_engine.model_state import forward, on_device, placement, unwrap_model
+from ..torch_engine.model_state import on_device, placement, unwrap_model
+from ..torch_engine.probe import N_SAMPLES
 from ._portable import PortableModel, is_portable
 from ._saved_state import SavedStateMixin
-from ._sigmoid import warn_of_sigmoid
 
 
 class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
@@ -33,16 +33,25 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         "verbose": ["verbose"],
     }
 
-    def _first_samples(self, module, X, n_raw=2):
-        """Return ``n_raw`` samples of X as they came, and two as the model takes them.
+    def _first_samples(self, module, X, n_raw=N_SAMPLES):
+        """Return ``n_raw`` samples of X as they came, and some as the model takes them.
 
         A DataLoader gives as many as it makes.
         """
-        raw = next(batches(X, n_raw), None)
-        if raw is None:
-            raise ValueError("X must hold at least one sample; got an empty Dataset.")
+        raw = self._first_batch(batches(X, n_raw))
+        return raw, self._prepare(module, raw[:N_SAMPLES])
+
+    def _first_batch(self, raw):
+        """Return the first of some raw batches."""
+        first = next(raw, None)
+        if first is None:
+            raise ValueError(no_samples())
+        return first
+
+    def _prepare(self, module, raw):
+        """Return samples as the model takes them, before their shape is known."""
         shape = checked_input_shape(self.input_shape)
-        return raw, prepare_batch(raw[:2], input_shape=shape, **placement(module))
+        return prepare_batch(raw, input_shape=shape, **placement(module))
 
     def get_params(self, deep=True):
         """Get the parameters of this estimator.
@@ -170,43 +179,3 @@ def checked_input_shape(input_shape):
             f"such as (1, 28, 28); got {brief(input_shape)}."
         )
     return shape
-
-
-_MIXES = (
-    "model must treat each sample by itself, but it does not: its logits for the first "
-    "sample of X depend on the second. Look for BatchNorm without running statistics, "
-    "squeeze(), or a softmax over the wrong axis."
-)
-
-
-def _close(one, other):
-    """Return True if logits are equal up to rounding, also that of half precision."""
-    size = other.abs().max().item()
-    return torch.allclose(one, other, rtol=0.02, atol=0.02 * size)
-
-
-def probe(module, batch):
-    """Check the model on two samples and return its number of classes."""
-    logits = forward(module, batch)
-    if not _close(forward(module, batch), logits):
-        raise ValueError(
-            "model must give the same logits each time, but two passes over the same "
-            "X differ. Look for dropout that is on in evaluation mode, or added noise."
-        )
-    try:
-        alone = forward(module, batch[:1])
-    except ValueError as error:
-        raise ValueError(f"{_MIXES} It fails on one sample: {error}") from error
-    if not _close(alone, logits[:1]):
-        raise ValueError(_MIXES)
-    normalised = [logits.exp().sum(dim=1)]
-    if (logits >= 0).all():
-        normalised.append(logits.sum(dim=1))
-    if any(torch.allclose(s, torch.ones_like(s), atol=1e-3) for s in normalised):
-        warn(
-            "model returns rows that look like probabilities or their logarithms. "
-            "skgrad needs logits: remove the softmax or log-softmax from its forward.",
-            UserWarning,
-        )
-    warn_of_sigmoid(module, batch, logits)
-    return logits.shape[1]

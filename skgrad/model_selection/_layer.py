@@ -10,17 +10,13 @@ from .._compat import Interval
 from .._messages import brief, warn
 from ..detectors._decision import anomaly_labels
 from ..detectors._svdd import SVDD
-from ..feature_extraction import LayerActivationTransformer
+from ..feature_extraction import LayerActivations, LayerActivationTransformer
 from ..feature_extraction._model_estimator import checked_input_shape
 from ..metrics import auroc, detection_accuracy
-from ..torch_engine.activations import (
-    HIDDEN,
-    LOGITS,
-    candidate_layers,
-    layers_are_hidden,
-)
+from ..torch_engine.activations import HIDDEN, LOGITS, layers_are_hidden
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.model_state import model_dtype, unwrap_model
+from ..torch_engine.probe import candidate_layers
 from ..torch_engine.samples import count_samples, take_samples
 from ._anomalies import generate_anomalies
 
@@ -183,10 +179,10 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         """
         return super().fit(X, y)
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, *, transform=False):
         random_state = check_random_state(self.random_state)
         self._choose(self._check_inputs(X, reset=True), y, random_state)
-        super()._fit(X, y)
+        return super()._fit(X, y, transform=transform)
 
     def _choose(self, X, y, random_state):
         """Set ``layer_`` and the attributes that explain it."""
@@ -256,28 +252,27 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             verbose=self.verbose,
         )
 
-    def _find_layers(self, module, batch):
+    def _make_families(self):
         # Detectors per class expect the logits last.
-        return [self.layer_, LOGITS]
+        return {"": LayerActivations([self.layer_, LOGITS], pooling=self.pooling)}
 
 
 class LayerCandidates(LayerActivationTransformer):
     """The outputs of all candidates from one forward pass."""
 
-    def _find_layers(self, module, batch):
+    def _make_families(self):
+        return {"": _Candidates(self.layers, pooling=self.pooling)}
+
+
+class _Candidates(LayerActivations):
+    def _find_layers(self, probe):
         if self.layers is None:
-            layers = candidate_layers(module, batch)
+            layers = candidate_layers(probe)
         else:
-            layers = super()._find_layers(module, batch)
-        hidden = HIDDEN if layers_are_hidden(module) else ""
+            layers = super()._find_layers(probe)
+        hidden = HIDDEN if layers_are_hidden(probe.module) else ""
         _check_candidates(self.layers, layers, hidden)
         return layers
-
-    def _name_features(self, module, batch, n_classes):
-        names = super()._name_features(module, batch, n_classes)
-        # Names are <layer>_<index>.
-        self.layer_of_ = np.array([name.rpartition("_")[0] for name in names])
-        return names
 
 
 def _check_candidates(layers, found, hidden):
@@ -297,7 +292,10 @@ def _check_candidates(layers, found, hidden):
 def _score_layers(candidates, inputs, half, anomalies, nu):
     """Return detection error and AUROC of each layer, means over kinds of anomalies."""
     features = np.asarray(candidates.transform(inputs))
-    columns = {name: candidates.layer_of_ == name for name in candidates.layers_}
+    # Names are <layer>_<index>.
+    names = candidates.get_feature_names_out()
+    layer_of = np.array([name.rpartition("_")[0] for name in names])
+    columns = {name: layer_of == name for name in candidates.layers_}
     svdds = {
         name: SVDD(nu).fit(features[:half, column]) for name, column in columns.items()
     }

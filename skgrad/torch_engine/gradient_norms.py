@@ -5,7 +5,7 @@ the samples first, and returns the squared norm that each sample's gradient of o
 parameter has. No gradient of a weight is kept, and of most layers none is computed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -21,6 +21,8 @@ CHUNK = 2**24
 _CANCELLED = 3e-3
 # Lengths of float32 vectors whose squares neither underflow nor overflow in float32.
 _SAFE_LENGTHS = 1e-12, 1e18
+# A float32 sum of more numbers than this is made of sums of rows.
+_LONG = 2**16
 
 
 def linear_weight(x: Tensor, gradient: Tensor) -> Tensor:
@@ -76,6 +78,35 @@ def squares(gradients: Tensor) -> Tensor:
     if unsafe.any():
         lengths[unsafe] = torch.linalg.vector_norm(rows[unsafe].to(dtype), dim=1)
     return lengths.square()
+
+
+def whole_squares(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the squared norm (n_gradients,) of each of several tensors, as `squares`.
+
+    They may lie on several devices; the result is on that of the first.
+    """
+    device = gradients[0].device
+    lengths = [_length(gradient).to(device) for gradient in gradients]
+    squared = torch.stack(lengths).square()
+    low, high = (length**2 for length in _SAFE_LENGTHS)
+    # Few calls for many small tensors: they are the price of a single input.
+    for place in ((squared <= low) | (squared >= high)).nonzero().flatten().tolist():
+        squared[place] = squares(gradients[place].reshape(1, -1)).to(device)[0]
+    return squared
+
+
+def _length(gradient: Tensor) -> Tensor:
+    """Return the Euclidean length of a tensor in the widest float, computed in its own.
+
+    Of a large tensor the rows come first, because long sums lose digits.
+    """
+    dtype = widest_float(gradient.device)
+    if gradient.device.type != "cpu" or gradient.dtype != torch.float32:
+        return torch.linalg.vector_norm(gradient, dtype=dtype)
+    if gradient.numel() > _LONG and gradient.ndim > 1:
+        lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        return torch.linalg.vector_norm(lengths.to(dtype))
+    return torch.linalg.vector_norm(gradient).to(dtype)
 
 
 def outer_norms(x: Tensor, gradient: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
 from .gradient_recorder import Recorder, Use, leaves_in_graph
-from .model_state import as_logits, check_recorded
+from .model_state import check_recorded
 from .scaling import widest_float
 
 
@@ -34,40 +34,46 @@ class NoRulesError(Exception):
     """
 
 
-class RuledPass:
-    """A forward pass over a batch, and backward passes that compute gradient norms.
+def recorded_forward(module: nn.Module, x: Tensor, recorder: Recorder) -> Any:
+    """Return the output of a forward pass over x, which the model may overwrite.
+
+    Raises NoRulesError if the model cannot be recorded.
+    """
+    try:
+        # A checkpoint works by hooks on what is saved for the backward pass.
+        with disable_saved_tensors_hooks("not recorded"), recorder:
+            return module(x)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        # An error of the model itself comes again without a recorder.
+        raise NoRulesError from error
+
+
+class RuledGraph:
+    """The graph of a recorded pass, and backward passes that compute gradient norms.
 
     The parameters are given by name. With ``create_graph`` the norms can be
     differentiated by x. ``uses`` holds the parameters that enter the logits through a
     single ruled call, with its uses; ``unused`` those on which the logits do not
     depend; ``reorders`` is True if some operation may have changed the order of the
-    samples. Raises NoRulesError if the model cannot be recorded.
+    samples.
     """
 
     def __init__(
         self,
-        module: nn.Module,
-        x: Tensor,
+        recorder: Recorder,
+        logits: Tensor,
         parameters: Mapping[str, Tensor],
         *,
         create_graph: bool = False,
     ) -> None:
+        check_recorded(logits, "parameters")
+        self.logits = logits
+        self.reorders = recorder.reorders
+        self._recorder = recorder
         self._parameters = parameters
         self._create_graph = create_graph
-        tensors = parameters.values()
-        self._recorder = Recorder(tensors, x.device, create_graph=create_graph)
-        try:
-            # A checkpoint works by hooks on what is saved for the backward pass.
-            with disable_saved_tensors_hooks("not recorded"), self._recorder:
-                output = module(x.clone())
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            # An error of the model itself comes again without a recorder.
-            raise NoRulesError from error
-        self.logits = as_logits(output, len(x))
-        check_recorded(self.logits, "parameters")
-        self.reorders = self._recorder.reorders
         self._sort_parameters()
 
     def _sort_parameters(self) -> None:

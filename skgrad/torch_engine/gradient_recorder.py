@@ -56,7 +56,9 @@ class Recorder(TorchFunctionMode):
     While it is active, a function with a rule runs on its detached parameters, and its
     output passes through a `Tap`. What is left in the graph of the logits are the
     parameters that are used in any other way. With ``create_graph`` the inputs of the
-    calls stay in the graph, so that the norms can be differentiated.
+    calls stay in the graph, so that the norms can be differentiated. With
+    ``with_leaves`` each detached parameter is a leaf of the graph, in ``leaves`` under
+    the identity of the parameter, so that autograd gives its gradient too.
 
     All taps depend on the leaf ``token``. Differentiating with respect to it runs the
     backward pass down to the first tap and computes nothing else; ``on_gradient`` is
@@ -66,12 +68,19 @@ class Recorder(TorchFunctionMode):
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], device: torch.device, *, create_graph: bool
+        self,
+        parameters: Iterable[Tensor],
+        device: torch.device,
+        *,
+        create_graph: bool = False,
+        with_leaves: bool = False,
     ) -> None:
         super().__init__()
         # A user's hook on a parameter may change its gradient, which no rule sees.
         self._known = {id(p) for p in parameters if not has_gradient_hooks(p)}
         self._create_graph = create_graph
+        self._with_leaves = with_leaves
+        self.leaves: dict[int, list[Tensor]] = {}
         self.token = torch.zeros((), device=device, requires_grad=True)
         self.uses: list[Use] = []
         self.reorders = False
@@ -148,7 +157,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
 
         def detached(argument: Any) -> Any:
-            return argument.detach() if id(argument) in use.norms else argument
+            return self._detached(argument) if id(argument) in use.norms else argument
 
         # A parameter that is cut off here has no other use in the graph of the logits,
         # unless the model also uses it where no rule applies.
@@ -208,7 +217,12 @@ class Recorder(TorchFunctionMode):
 
     def _detached(self, tensor: Tensor) -> Tensor:
         """Cut a parameter of the model off the graph."""
-        return tensor.detach() if id(tensor) in self._known else tensor
+        if id(tensor) not in self._known:
+            return tensor
+        cut = tensor.detach()
+        if self._with_leaves:
+            self.leaves.setdefault(id(tensor), []).append(cut.requires_grad_())
+        return cut
 
 
 class Tap(torch.autograd.Function):

@@ -4,126 +4,144 @@ from collections.abc import Sequence
 from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .gradient_pass import NoRulesError, Route, RuledPass
-from .gradient_recorder import Use
-from .model_state import model_dtype
-from .parameter_gradients import (
-    Cotangents,
-    gradient_parameters,
-    scaled_cotangents,
-    squared_gradient_norms,
-)
+from .gradient_norms import whole_squares
+from .gradient_pass import Route, RuledGraph
+from .gradient_recorder import Recorder, Use
+from .model_state import check_finite, check_recorded, model_dtype
+from .parameter_gradients import Cotangents, scaled_cotangents
+from .probe import N_SAMPLES, Probe
 
 
-def parameter_routes(
-    module: nn.Module, x: Tensor, cotangents: Cotangents
-) -> dict[str, Route]:
+def find_routes(probe: Probe, cotangents: Cotangents) -> dict[str, Route]:
     """Find the parameters whose gradient norms a rule computes correctly.
 
     For that, a parameter must enter the logits through one call of one ruled function
-    and in no other way, which the graph of the logits shows. Passes over two and three
-    samples must show by their shapes along which axis of the layer's input the samples
-    lie. With the loss of one of the three samples alone, the norms of the others must
-    be exactly 0, and its own positive for at least two of them: so none is in another's
-    place. And the rules must agree with autograd, up to rounding.
+    and in no other way, which the graph of the logits shows. With the loss of one of
+    the three samples alone, the gradient at the output of that call must be exactly 0
+    but for the rows of this sample along one axis, and the norm positive for at least
+    two of the samples: so none is in another's place. And the rule must agree with
+    autograd, up to rounding.
 
-    The arguments are those of `squared_gradient_norms`; the first three inputs and the
-    first loss are used. Parameters that are not in the result go through autograd
-    sample by sample; those that the logits do not depend on have norm 0 either way.
+    The probe records norms; of the losses that ``cotangents`` gives, see
+    `NetworkPass.gradient_norms`, the first is used. Parameters that are not in the
+    result go through autograd sample by sample; those that the logits do not depend on
+    have norm 0 either way. Raises ValueError if no gradient reaches the parameters, or
+    one is not finite. Cost: three backward passes.
     """
-    parameters = gradient_parameters(module)
-    three = _three_samples(x)
-
+    check_recorded(probe.logits, "parameters")
     # Where a parameter is used does not depend on the loss, so one loss suffices.
-    def first_loss(logits: Tensor) -> list[Tensor]:
-        return list(islice(cotangents(logits), 1))
-
-    try:
-        ruled = RuledPass(module, three, parameters)
-        fewer = RuledPass(module, three[:2], parameters).uses
-        routes = {
-            name: route
-            for name, uses in ruled.uses.items()
-            if name in fewer and (route := _route(uses, fewer[name]))
-        }
-        if not routes:
-            return {}
-        ruled.select(routes)
-        norms = _owned_norms(ruled, first_loss)
-    except NoRulesError:
-        return {}
-    # Without routes, every parameter goes through autograd.
-    exact = squared_gradient_norms(module, three, first_loss, {})[:, 0]
-    by_name = dict(zip(parameters, exact.T, strict=True))
-    size, dtype = exact.amax(dim=1), model_dtype(module)
-    return {
-        name: routes[name]
-        for name, found in norms.items()
-        if _agree(found, by_name[name], size, dtype)
-    }
-
-
-def _three_samples(x: Tensor) -> Tensor:
-    """Return three different samples, as equal ones would hide a change of order."""
-    if len(x) >= 3:
-        return x[:3]
-    rounds = torch.arange(3, device=x.device) // len(x)
-    filled = x[torch.arange(3, device=x.device) % len(x)]
-    if not x.is_floating_point():
-        rolled = zip(filled, rounds.tolist(), strict=True)
-        return torch.stack([one.roll(k, -1) for one, k in rolled])
-    waves = torch.arange(x[0].numel(), device=x.device).cos().view(x[0].shape)
-    shares = rounds.view(-1, *[1] * (x.ndim - 1)) / 10
-    return ((1 - shares) * filled + shares * waves).to(x.dtype)
-
-
-def _route(uses: Sequence[Use], fewer: Sequence[Use]) -> Route | None:
-    """Find the axis of the samples from a pass over three and one over two."""
-    if len(uses) != len(fewer):
-        return None
-    routes = {_route_of_use(*pair) for pair in zip(uses, fewer, strict=True)}
-    return routes.pop() if len(routes) == 1 else None
-
-
-def _route_of_use(use: Use, fewer: Use) -> Route | None:
-    if use.x is None or fewer.x is None:
-        return None
-    claim, shape, short = use.claim, use.x.shape, fewer.x.shape
-    if claim.rule != fewer.claim.rule or len(shape) != len(short):
-        return None
-    # The samples lie along the one axis that is shorter with two samples than with
-    # three, and not along an axis that belongs to the layer itself.
-    axes = [axis for axis in range(len(shape)) if shape[axis] != short[axis]]
-    last = 0 if claim.trailing is None else len(shape) - claim.trailing - 1
-    if len(axes) != 1 or axes[0] > last:
-        return None
-    # Each sample has equally many rows along it, or the axis holds something else too.
-    rows, rest = divmod(shape[axes[0]], 3)
-    if rest or 2 * rows != short[axes[0]] or (rows > 1 and not claim.rows):
-        return None
-    return Route(claim.rule, axes[0], rows)
-
-
-def _owned_norms(ruled: RuledPass, loss: Cotangents) -> dict[str, Tensor]:
-    """Return the norms of the parameters that keep the samples apart."""
-    ((cotangent, size, _),) = scaled_cotangents(loss, ruled.logits)
-    owned: dict[str, list[Tensor]] = {name: [] for name in ruled.uses}
-    for sample in range(3):
+    cotangent, size, _ = next(scaled_cotangents(cotangents, probe.logits))
+    uses: dict[str, list[Use]] = {}
+    if probe.recorder is not None:
+        uses = RuledGraph(probe.recorder, probe.logits, probe.parameters).uses
+    candidates = {id(use): _Candidates(use) for found in uses.values() for use in found}
+    exact = []
+    for sample in range(N_SAMPLES):
         # The loss of one sample alone has no gradient at the rows of the others.
         alone = torch.zeros_like(cotangent)
         alone[sample] = cotangent[sample]
-        shown = ruled.norms(alone, last=sample == 2)
-        for name in list(owned):
-            norms = shown.get(name)
-            if norms is None or norms.count_nonzero() > (norms[sample] != 0):
-                del owned[name]
-            else:
-                owned[name].append(norms[sample] * size[sample].square())
-    stacked = {name: torch.stack(norms) for name, norms in owned.items()}
-    # Where two of three samples are in place, so is the third.
-    return {name: n for name, n in stacked.items() if n.count_nonzero() >= 2}
+        exact.append(_backward(probe, alone, candidates, sample))
+    # (n_samples, n_parameters), as the norms of the rules.
+    norms = check_finite(torch.stack(exact) * size.square()[:, None])
+    routes, dtype = {}, model_dtype(probe.module)
+    by_name = dict(zip(probe.parameters, norms.T, strict=True))
+    for name, found in uses.items():
+        key, shown = id(probe.parameters[name]), [candidates[id(use)] for use in found]
+        for route, squared in _shared_routes(shown, key).items():
+            ruled = squared.to(size.device) * size.square()
+            if _agree(ruled, by_name[name], norms.amax(dim=1), dtype):
+                routes[name] = route
+                break
+    return routes
+
+
+def _backward(
+    probe: Probe, cotangent: Tensor, candidates: "dict[int, _Candidates]", sample: int
+) -> Tensor:
+    """Return the squared norms (n_parameters,) of the loss of one sample.
+
+    They are those of autograd. The candidates take the norms of the rules in passing.
+    """
+    recorder = probe.recorder or Recorder((), probe.x.device)
+    # Every parameter where rules do not apply, and the leaf that stands for it there.
+    places = [[p, *recorder.leaves.get(id(p), [])] for p in probe.parameters.values()]
+
+    def show(use: Use, gradient: Tensor) -> None:
+        if id(use) in candidates:
+            candidates[id(use)].add(gradient, sample)
+
+    recorder.on_gradient = show
+    try:
+        _, *gradients = torch.autograd.grad(
+            probe.logits,
+            [recorder.token, *(tensor for place in places for tensor in place)],
+            cotangent,
+            retain_graph=True,
+            allow_unused=True,
+        )
+    finally:  # else the graph would keep itself alive through its taps
+        recorder.on_gradient = None
+    waiting, sums = iter(gradients), []
+    for place in places:
+        parts = [g for g in islice(waiting, len(place)) if g is not None]
+        sums.append(sum(parts[1:], parts[0]) if parts else cotangent.new_zeros(1))
+    return whole_squares(sums).to(cotangent.device)
+
+
+class _Candidates:
+    """The axes along which the samples may lie in the input of a call.
+
+    ``norms`` holds, for each of them that is still possible, the squared norms of the
+    parameters of the call (by identity), one entry per sample.
+    """
+
+    def __init__(self, use: Use) -> None:
+        self._use = use
+        self.norms: dict[Route, dict[int, list[Tensor]]] = {}
+        if use.x is None or use.overwritten():
+            return
+        self._x = use.x
+        claim, shape = use.claim, use.x.shape
+        last = 0 if claim.trailing is None else len(shape) - claim.trailing - 1
+        for axis in range(last + 1):
+            # Each sample has equally many rows along it.
+            rows, rest = divmod(shape[axis], N_SAMPLES)
+            if rows and not rest and (rows == 1 or claim.rows):
+                route = Route(claim.rule, axis, rows)
+                self.norms[route] = {key: [] for key in use.norms}
+
+    def add(self, gradient: Tensor, sample: int) -> None:
+        """Take the gradient at the output, of the loss of one sample alone."""
+        for route in list(self.norms):
+            if self._use.overwritten() or not _is_alone(gradient, route, sample):
+                del self.norms[route]
+                continue
+            x, rows = self._x.movedim(route.axis, 0), gradient.movedim(route.axis, 0)
+            for key, norms in self._use.norms.items():
+                squared = norms(x, rows, N_SAMPLES)[sample]
+                self.norms[route][key].append(squared)
+
+
+def _is_alone(gradient: Tensor, route: Route, sample: int) -> bool:
+    """Return True if a gradient is 0 but for the rows of a sample."""
+    others = gradient.clone()
+    others.narrow(route.axis, sample * route.rows, route.rows).zero_()
+    return not others.any()
+
+
+def _shared_routes(candidates: Sequence[_Candidates], key: int) -> dict[Route, Tensor]:
+    """Return the routes that all calls of a parameter share, with its squared norms."""
+    routes = {}
+    for route in candidates[0].norms:
+        terms = [c.norms[route][key] for c in candidates if route in c.norms]
+        if len(terms) == len(candidates) and all(len(t) == N_SAMPLES for t in terms):
+            norms = torch.stack([torch.stack(term) for term in terms]).sum(dim=0)
+            # Where two of three samples are in place, so is the third.
+            if norms.count_nonzero() >= 2:
+                routes[route] = norms
+    return routes
 
 
 def _agree(norms: Tensor, exact: Tensor, largest: Tensor, dtype: torch.dtype) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._compat import is_dynamo_loaded
 from .._messages import brief, call_it, cut
+from .._validation import all_finite
 from .holding import held_network
 from .network import Network
 from .restoring import SharedSetting, generators_restored, lock_of
@@ -109,7 +110,7 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
         and logits.is_floating_point()
     ):
         # NaN would pass through softmax and cosines into every feature.
-        if not torch.isfinite(logits).all():
+        if not all_finite(logits):
             raise ValueError(
                 "model returned NaN or infinite logits. Check that X is scaled as in "
                 "training and that the model's weights are finite."
@@ -156,7 +157,7 @@ def check_recorded(logits: Tensor, source: str) -> None:
 
 def check_finite(gradients: Tensor) -> Tensor:
     """Return gradients or their norms; raise if some are NaN or infinite."""
-    if not torch.isfinite(gradients).all():
+    if not all_finite(gradients):
         raise ValueError(
             "model has NaN or infinite gradients at X, such as those of a square root "
             "at 0. Add a small number inside it, or move X away from that point."

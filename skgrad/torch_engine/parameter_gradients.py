@@ -1,12 +1,13 @@
 """Per-sample squared gradient norms of every parameter (paper A)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .gradient_pass import NoRulesError, Route, RuledPass, samples_in_order
-from .model_state import as_logits, check_finite, check_recorded
+from .gradient_norms import whole_squares
+from .gradient_pass import RuledGraph, samples_in_order
+from .model_state import check_recorded
 from .scaling import scale_by_largest, widest_float
 
 # dJ/dz from the logits z, for one or several losses J.
@@ -21,96 +22,59 @@ def gradient_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in module.named_parameters() if p.is_floating_point()}
 
 
-def squared_gradient_norms(
-    module: nn.Module,
-    x: Tensor,
-    cotangents: Cotangents,
-    routes: Mapping[str, Route],
-    *,
-    create_graph: bool = False,
-) -> Tensor:
-    """Compute each sample's squared gradient norm of every parameter.
-
-    The model is held by ``frozen(module, parameter_gradients=True)``. ``cotangents``
-    takes logits (n_samples, n_classes) and returns dJ/dz of that shape for one or
-    several losses J. Returns squared L2 norms (n_samples, n_losses, n_parameters)
-    (paper A, Eq. 2), accumulated in float64 because squares of small gradients
-    underflow in float32. A parameter on which the logits do not depend has norm 0. With
-    ``create_graph``, the norms can be differentiated by x.
-
-    Cost: one forward pass and one backward pass per loss over the whole batch, in which
-    no gradient of a weight is computed, for the parameters that have a rule in
-    ``routes`` and are used accordingly. If there are others, also one forward and one
-    backward pass per sample. Where the order of samples may depend on their values,
-    another backward pass per loss checks that each norm is in its sample's place. With
-    ``create_graph``, differentiating the result costs about twice as much again.
-    """
-    parameters = gradient_parameters(module)
-    found: dict[str, Tensor] = {}
-    if routes:
-        try:
-            ruled = RuledPass(module, x, parameters, create_graph=create_graph)
-            ruled.select(routes)
-            found = _norms_by_rules(ruled, cotangents, create_graph)
-        except NoRulesError:
-            pass
-    # What no rule computed goes through autograd, sample by sample.
-    missing = {name: p for name, p in parameters.items() if name not in found}
-    if missing:
-        rows = [
-            _norms_of_sample(module, one, cotangents, missing, create_graph)
-            for one in x.split(1)
-        ]
-        found |= zip(missing, torch.stack(rows).unbind(dim=2), strict=True)
-    return check_finite(torch.stack([found[name] for name in parameters], dim=2))
-
-
-def _norms_by_rules(
-    ruled: RuledPass, cotangents: Cotangents, create_graph: bool
+def norms_by_rules(
+    graph: RuledGraph, cotangents: Cotangents, *, last: bool, create_graph: bool
 ) -> dict[str, Tensor]:
-    """Return the norms (n_samples, n_losses) that the rules give for a batch."""
-    logits = ruled.logits
+    """Return the squared norms (n_samples, n_losses) that the rules give for a batch.
+
+    Parameters whose norms might stand in the place of another sample are left out.
+    ``last`` frees the graph in the backward pass of the last loss.
+    """
+    logits = graph.logits
     dtype = widest_float(logits.device)
     # Norms that grow by these squares, in this order, are those of their own samples.
     scales = torch.linspace(1, 2, len(logits), dtype=dtype, device=logits.device)
-    names = set(ruled.uses)
+    names = set(graph.uses)
     rows: list[dict[str, Tensor]] = []
-    for cotangent, size, last in scaled_cotangents(cotangents, logits, create_graph):
-        norms = ruled.norms(cotangent, last=last and not ruled.reorders)
-        if ruled.reorders:
+    for cotangent, size, ends in scaled_cotangents(cotangents, logits, create_graph):
+        frees = last and ends
+        norms = graph.norms(cotangent, last=frees and not graph.reorders)
+        if graph.reorders:
             rescaled = (cotangent * scales[:, None]).to(cotangent.dtype)
-            again = ruled.norms(rescaled, last=last)
+            again = graph.norms(rescaled, last=frees)
             names &= samples_in_order(norms, again, scales, cotangent.dtype)
         names &= norms.keys()
         rows.append({name: norms[name] * size.square() for name in names})
     found = {name: torch.stack([row[name] for row in rows], dim=1) for name in names}
     zeros = scales.new_zeros(len(logits), len(rows))
-    return found | dict.fromkeys(ruled.unused, zeros)
+    return found | dict.fromkeys(graph.unused, zeros)
 
 
-def _norms_of_sample(
-    module: nn.Module,
-    x: Tensor,
+def norms_of_sample(
+    logits: Tensor,
     cotangents: Cotangents,
-    parameters: Mapping[str, Tensor],
+    parameters: Sequence[Tensor],
+    *,
+    last: bool,
     create_graph: bool,
 ) -> Tensor:
-    """Return the norms (n_losses, n_parameters) of a single sample by autograd."""
-    logits = as_logits(module(x.clone()), 1)
+    """Return the norms (1, n_losses, n_parameters) of a single sample by autograd.
+
+    ``logits`` (1, n_classes) are in the graph of the parameters, which ``last`` frees.
+    """
     check_recorded(logits, "parameters")
     losses = []
-    for cotangent, size, last in scaled_cotangents(cotangents, logits, create_graph):
+    for cotangent, size, ends in scaled_cotangents(cotangents, logits, create_graph):
         gradients = torch.autograd.grad(
             logits,
-            list(parameters.values()),
+            parameters,
             cotangent,
-            retain_graph=create_graph or not last,
+            retain_graph=create_graph or not (last and ends),
             create_graph=create_graph,
             materialize_grads=True,
         )
-        squares = [g.to(size.dtype).square().sum().to(size.device) for g in gradients]
-        losses.append(torch.stack(squares) * size.square())
-    return torch.stack(losses)
+        losses.append(whole_squares(gradients).to(size.device) * size.square())
+    return torch.stack(losses)[None]
 
 
 def scaled_cotangents(

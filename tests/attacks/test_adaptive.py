@@ -180,11 +180,12 @@ def test_features_equal_transform_and_are_differentiable(make):
         assert_allclose(features.values(net, x), first_step.transform(X[:2]), rtol=1e-6)
         with torch.enable_grad():
             leaf = x.clone().requires_grad_(True)
-            found = features.recorded(net, leaf)
+            found, logits = features.recorded(net, leaf)
+            assert_allclose(logits.detach(), net(x), rtol=1e-12)
             assert_allclose(found.detach(), first_step.transform(x.numpy()), rtol=1e-9)
             if not getattr(first_step, "sign", False):
                 assert torch.autograd.gradcheck(
-                    partial(features.recorded, net), leaf, fast_mode=True
+                    lambda x: features.recorded(net, x)[0], leaf, fast_mode=True
                 )
 
 
@@ -200,8 +201,8 @@ def test_feature_union_weights_its_columns():
     with frozen(net):
         assert_allclose(features.values(net, x), union.transform(x.numpy()), rtol=1e-9)
         with torch.enable_grad():
-            recorded = features.recorded(net, x.requires_grad_()).detach()
-    assert_allclose(recorded, union.transform(X.astype(float)), rtol=1e-9)
+            recorded, _ = features.recorded(net, x.requires_grad_())
+    assert_allclose(recorded.detach(), union.transform(X.astype(float)), rtol=1e-9)
 
 
 class Paraboloid(OutlierMixin, BaseEstimator):

@@ -1,4 +1,4 @@
-"""A small image network, and the three transformers around it."""
+"""A small image network, and the transformers around it."""
 
 from functools import partial
 
@@ -9,24 +9,38 @@ from skgrad import (
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
+    NetworkFeatures,
+)
+from skgrad.feature_extraction import (
+    GradientNorms,
+    LayerActivations,
+    SaliencyCosines,
 )
 
 MAKERS = {
     "confounding": ConfoundingGradientTransformer,
     "cosine": CosineSimilarityMatrixTransformer,
     "activation": partial(LayerActivationTransformer, layers=["conv", "logits"]),
+    "several": partial(
+        NetworkFeatures,
+        families=[
+            ("gradients", GradientNorms(log=True)),
+            ("cosines", SaliencyCosines()),
+            ("activations", LayerActivations(["conv", "logits"])),
+        ],
+    ),
 }
 
 
 @pytest.fixture(params=MAKERS.values(), ids=MAKERS)
 def make(request):
-    """Each of the three transformers."""
+    """Each of the transformers."""
     return request.param
 
 
 @pytest.fixture
 def makers():
-    """All three transformers by name."""
+    """All transformers by name."""
     return MAKERS
 
 

@@ -17,7 +17,12 @@ from skgrad import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
 )
-from skgrad.feature_extraction import FeatureArray, _base, _model_estimator
+from skgrad.feature_extraction import (
+    FeatureArray,
+    LayerActivations,
+    _base,
+    _model_estimator,
+)
 
 # joblib measures how long it takes to write, which says more about the machine.
 pytestmark = pytest.mark.filterwarnings("ignore:Persisting input arguments")
@@ -32,9 +37,9 @@ def n_computed(monkeypatch):
     computed = []
     compute = _base.BaseModelTransformer._compute
 
-    def counted(self, X):
+    def counted(self, X, *raw):
         computed.append(len(X))
-        return compute(self, X)
+        return compute(self, X, *raw)
 
     monkeypatch.setattr(_base.BaseModelTransformer, "_compute", counted)
 
@@ -129,8 +134,13 @@ class ByChannel(torch.nn.Module):
 class BrightnessLayer(LayerActivationTransformer):
     """Chooses its layer by the inputs of fit, as MostDiscriminativeLayer does."""
 
-    def _find_layers(self, module, batch):
-        return ["conv"] if batch.mean() > 1 else ["logits"]
+    def _make_families(self):
+        return {"": BrightnessActivations(["conv", "logits"])}
+
+
+class BrightnessActivations(LayerActivations):
+    def _find_layers(self, probe):
+        return ["conv"] if probe.x.mean() > 1 else ["logits"]
 
 
 def test_columns_chosen_by_fit_are_told_apart(model, tmp_path):

@@ -2,16 +2,13 @@
 
 import pytest
 import torch
-from networks import LeNet, images, lenet_and_images, seeded
+from networks import LeNet, images, layer_activations, lenet_and_images, seeded
 from numpy.testing import assert_allclose
 from torch import nn
 
-from skgrad.torch_engine.activations import (
-    candidate_layers,
-    find_layers,
-    layer_activations,
-)
+from skgrad.torch_engine.activations import check_layers
 from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.probe import Probe, candidate_layers, find_outputs
 
 
 def activations_of(module, x, layers, pooling="mean", **options):
@@ -55,7 +52,7 @@ def test_pass_ends_with_the_deepest_layer():
     early = activations_of(net, x, ["fc1", "conv1"])
     assert called[-1] == "fc1"
     assert {"fc2", "fc3"}.isdisjoint(called)
-    whole = activations_of(net, x, ["fc1", "conv1"], whole=True)
+    *whole, _ = activations_of(net, x, ["fc1", "conv1", "logits"])
     assert called[-1] == "fc3"
     for one, other in zip(early, whole, strict=True):
         assert_allclose(one, other)
@@ -85,7 +82,7 @@ def test_model_that_catches_errors_does_not_catch_the_end_of_the_pass():
 )
 def test_unknown_layers_are_rejected(layers, message):
     with pytest.raises(ValueError, match=message):
-        find_layers(LeNet(), layers)
+        check_layers(LeNet(), layers)
 
 
 class ManyKinds(nn.Module):
@@ -118,19 +115,26 @@ class ManyKinds(nn.Module):
         ("twice", "'twice' is called more than once"),
         ("unused", "'unused' was not called in the forward pass"),
         ("recurrent", "'recurrent' must return .* tensor .* returns a tuple"),
-        ("rows", r"'rows' must return .* one row per sample; for 2 samples"),
+        ("rows", r"'rows' must return .* one row per sample; for 3 samples"),
     ],
 )
 def test_unusable_layers_are_rejected(layer, message):
+    net, x = ManyKinds().eval(), torch.rand(3, 2, 6, 6)
     with pytest.raises(ValueError, match=message):
-        activations_of(ManyKinds(), torch.rand(2, 2, 6, 6), [layer], whole=True)
+        activations_of(net, x, [layer, "logits"])
+    with frozen(net):
+        probe = Probe(net, x, layers=[layer])
+        (output,) = find_outputs(probe, [layer], "mean")
+        with pytest.raises(ValueError, match=message):
+            probe.pooled_output(output)
 
 
 def test_candidates_are_those_that_can_be_taken():
     net = seeded(ManyKinds)
     x = torch.from_numpy(images(2, (2, 6, 6)))
     with frozen(net):
-        assert candidate_layers(net, x) == ["block.0", "block.1"]
+        found = candidate_layers(Probe(net, x, leaves=True))
+    assert found == ["block.0", "block.1"]
     # All of them can be.
     activations_of(net, x, ["block.0", "block.1", "logits"])
     hooks = [part._forward_hooks for part in net.modules()]
@@ -140,5 +144,6 @@ def test_candidates_are_those_that_can_be_taken():
 def test_candidates_come_in_the_order_of_their_calls():
     net = seeded(LeNet)
     with frozen(net):
-        found = candidate_layers(net, torch.from_numpy(images(2, (1, 28, 28))))
+        x = torch.from_numpy(images(2, (1, 28, 28)))
+        found = candidate_layers(Probe(net, x, leaves=True))
     assert found == ["conv1", "conv2", "fc1", "fc2"]

@@ -9,8 +9,10 @@ from networks import (
     check_against_loop,
     gradient_norms,
     looped_norms,
+    parameter_routes,
     routes_of,
     seeded,
+    squared_gradient_norms,
 )
 from numpy.testing import assert_allclose
 from torch import nn
@@ -21,9 +23,7 @@ from skgrad.torch_engine import gradient_rules
 from skgrad.torch_engine.cotangents import label_cotangents
 from skgrad.torch_engine.gradient_norms import linear_weight, outer_norms, squares
 from skgrad.torch_engine.gradient_pass import samples_in_order
-from skgrad.torch_engine.gradient_routes import parameter_routes
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.parameter_gradients import squared_gradient_norms
 
 ALL_ONES = partial(label_cotangents, label="all", loss="bce")
 STEP = ("step.weight", "step.bias")

@@ -10,23 +10,32 @@ from networks import AnyWidth, LeNet, images, lenet_and_images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from skgrad.torch_engine.cotangents import class_cotangent
-from skgrad.torch_engine.input_gradients import (
+from skgrad.torch_engine.cosines import (
+    HELD,
     Maps,
     class_cosines,
     cosine_statistics,
-    input_gradient,
-    recorded_cosines,
-    recorded_logits,
-    summarized_cosines,
+    most_samples,
 )
+from skgrad.torch_engine.cotangents import class_cotangent
+from skgrad.torch_engine.input_gradients import input_gradient
 from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.network_pass import NetworkPass, Wanted
 
 
-def cosines_of(module, x, maps, **settings):
+def run_of(module, x, **options):
+    return NetworkPass(module, x, Wanted(inputs=True, n_backward=1), **options)
+
+
+def cosines_of(module, x, maps):
     with frozen(module):
-        matrices, predicted = class_cosines(module, x, maps, **settings)
+        matrices, predicted = run_of(module, x).cosines(maps)
     return matrices.numpy(), predicted.numpy()
+
+
+def vectorized_cosines(module, x, maps):
+    leaf = x.clone().requires_grad_()
+    return class_cosines(module(leaf.clone()), leaf, maps, vectorized=True)[0]
 
 
 def matrices_of(module, x, **maps):
@@ -176,30 +185,18 @@ def test_rescaled_logits_against_a_network_that_rescales():
     assert abs(scaled - matrices_of(net, x, sign=False)).max() > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("top_n", "held", "largest"), [(None, 1, 1), (None, 10**9, 5), (4, 14_000, 2)]
-)
-def test_groups_of_samples_that_memory_holds(top_n, held, largest):
-    # With 4 maps of 784 entries a sample takes 6,368 entries.
-    net, x = lenet_and_images(5)
-    maps, sizes = Maps(sign=False, top_n=top_n), []
-    whole, _ = cosines_of(net, x, maps)
-    net.register_forward_hook(lambda *args: sizes.append(len(args[2])))
-    with frozen(net):
-        summaries = summarized_cosines(
-            *(net, x, maps, lambda matrices, _: matrices.flatten(1)),
-            n_classes=10,
-            held=held,
-        )
-    assert_allclose(summaries, whole.reshape(5, -1), atol=1e-12)
-    assert max(sizes) == largest
+def test_samples_that_memory_holds():
+    # Four maps of 784 entries, the gradients that they are made of, and matrices.
+    per_sample = 2 * 4 * 784 + 6 * 16
+    assert most_samples((1, 28, 28), Maps(top_n=4), 10) == HELD // per_sample
+    assert most_samples((3, 10_000, 10_000), Maps(), 1000) == 1
 
 
 def test_vectorized_backward_passes_give_the_same():
     net, x = lenet_and_images(3)
     for maps in (Maps(), Maps(sign=False, top_n=4, logit_scale=10.0)):
-        looped, _ = cosines_of(net, x, maps, vectorized=False)
-        assert_allclose(cosines_of(net, x, maps, vectorized=True)[0], looped, atol=1e-9)
+        looped, _ = cosines_of(net, x, maps)
+        assert_allclose(vectorized_cosines(net, x, maps), looped, atol=1e-9)
 
 
 def test_operation_that_cannot_be_vectorized_is_looped_over():
@@ -221,8 +218,8 @@ def test_operation_that_cannot_be_vectorized_is_looped_over():
 
     net = seeded(lambda: Net(4, 3), dtype=torch.float64)
     x = torch.rand(3, 4, dtype=torch.float64)
-    looped, _ = cosines_of(net, x, Maps(), vectorized=False)
-    assert_allclose(cosines_of(net, x, Maps(), vectorized=True)[0], looped, atol=1e-12)
+    looped, _ = cosines_of(net, x, Maps())
+    assert_allclose(vectorized_cosines(net, x, Maps()), looped, atol=1e-12)
 
 
 def test_statistics_pair_by_pair():
@@ -269,7 +266,7 @@ OPTIONS = [{}, {"top_n": 2}, {"channel_reduction": "max"}, {"logit_scale": 10.0}
 
 
 def recorded(net, leaf, **options):
-    return recorded_cosines(recorded_logits(net, leaf), leaf, Maps(**options))
+    return run_of(net, leaf, create_graph=True).cosines(Maps(**options))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -279,7 +276,7 @@ def test_cosines_in_the_graph(options):
     x = torch.from_numpy(images(3, shape)).double()
     with frozen(net):
         for sign in (True, False):
-            exact, position = class_cosines(net, x, Maps(sign=sign, **options))
+            exact, position = run_of(net, x).cosines(Maps(sign=sign, **options))
             with torch.enable_grad():
                 leaf = x.clone().requires_grad_(True)
                 found, predicted = recorded(net, leaf, sign=sign, **options)

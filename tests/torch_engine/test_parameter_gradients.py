@@ -13,20 +13,18 @@ from networks import (
     images,
     lenet_and_images,
     looped_norms,
+    parameter_routes,
     routes_of,
     seeded,
+    squared_gradient_norms,
 )
 from numpy.testing import assert_allclose
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from skgrad.torch_engine.cotangents import label_cotangents
-from skgrad.torch_engine.gradient_routes import parameter_routes
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.parameter_gradients import (
-    gradient_parameters,
-    squared_gradient_norms,
-)
+from skgrad.torch_engine.parameter_gradients import gradient_parameters
 from skgrad.torch_engine.smooth_relu import SmoothReLU
 
 

@@ -1,16 +1,18 @@
 """A check for networks that give an input several labels."""
 
-import torch
+from typing import Any
+
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._messages import warn
-from ..torch_engine.activations import same_values
-from ..torch_engine.model_state import forward
+from .activations import same_values
+from .model_state import forward
 
 _NAMES = {"sigmoid", "sigmoid_", "special_expit"}
 
 
-def warn_of_sigmoid(module, batch, logits):
+def warn_of_sigmoid(module: nn.Module, batch: Tensor, logits: Tensor) -> None:
     """Warn if what a model, held by `frozen`, returned as logits comes from a sigmoid.
 
     The range alone does not tell: small logits may lie in [0, 1] as well.
@@ -35,11 +37,13 @@ def warn_of_sigmoid(module, batch, logits):
 class _Sigmoids(TorchFunctionMode):
     """Keep what torch's sigmoid functions return."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.outputs: list[torch.Tensor] = []
+        self.outputs: list[Tensor] = []
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         output = func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") in _NAMES:
             self.outputs.append(output)

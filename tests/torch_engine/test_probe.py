@@ -2,25 +2,31 @@
 
 import pytest
 import torch
-from networks import AnyWidth, BatchNormNet, LeNet, images, lenet_and_images, seeded
+from networks import (
+    AnyWidth,
+    BatchNormNet,
+    LeNet,
+    images,
+    layer_activations,
+    lenet_and_images,
+    seeded,
+)
 from numpy.testing import assert_allclose
 from torch import nn
 
-from skgrad.torch_engine.activations import (
-    layer_activations,
-    layer_input_gradient,
-    spread_layers,
-)
-from skgrad.torch_engine.head import (
-    find_head,
-    resolve_penultimate,
-)
+from skgrad.torch_engine.activations import LayerOutput
+from skgrad.torch_engine.input_gradients import layer_input_gradient
 from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.probe import Probe, find_head, find_outputs, spread_layers
+
+
+def probed(net, x):
+    with frozen(net):
+        return Probe(net, x, leaves=True)
 
 
 def found(net, x):
-    with frozen(net):
-        return find_head(net, x)
+    return find_head(probed(net, x))
 
 
 @pytest.mark.parametrize(
@@ -33,9 +39,9 @@ def test_layers_of_remade_weights(remake, bias):
         remake(nn.Linear(4, 5, bias=bias)), nn.Tanh(), remake(nn.Linear(5, 3, bias))
     )
     x = torch.randn(2, 4)
-    with frozen(net):
-        assert find_head(net, x) == "2"
-        assert spread_layers(net, x, None) == ["0"]
+    probe = probed(net, x)
+    assert find_head(probe) == "2"
+    assert spread_layers(probe, None) == ["0"]
 
 
 def test_penultimate_is_what_the_head_takes():
@@ -53,21 +59,21 @@ def test_penultimate_is_what_the_head_takes():
 def test_penultimate_is_resolved():
     x = torch.from_numpy(images(2, (1, 28, 28)))
     for net, given, expected in (
-        (LeNet(), ["conv1"], (["conv1"], None)),
-        (LeNet(), ["conv1", "penultimate"], (["conv1", "penultimate"], "fc3")),
-        (nn.Sequential(LeNet(), nn.ReLU()), ["penultimate"], (["0.fc3"], None)),
+        (LeNet(), ["conv1"], [("conv1", None)]),
+        (LeNet(), ["conv1", "penultimate"], [("conv1", None), ("penultimate", "fc3")]),
+        (nn.Sequential(LeNet(), nn.ReLU()), ["penultimate"], [("0.fc3", None)]),
     ):
-        with frozen(net):
-            assert resolve_penultimate(net, x, given) == expected
+        outputs = find_outputs(probed(net, x), given, "mean")
+        assert [(output.layer, output.head) for output in outputs] == expected
     net = nn.Sequential(nn.Flatten(), nn.ReLU())
-    with frozen(net), pytest.raises(ValueError, match="'penultimate' needs a layer"):
-        resolve_penultimate(net, x, ["penultimate"])
+    probe = probed(net, x)
+    with pytest.raises(ValueError, match="'penultimate' needs a layer"):
+        find_outputs(probe, ["penultimate"], "mean")
 
 
 def test_all_layers_with_weights():
     net = seeded(LeNet)
-    with frozen(net):
-        found = spread_layers(net, torch.zeros(2, 1, 28, 28), None)
+    found = spread_layers(probed(net, torch.zeros(2, 1, 28, 28)), None)
     assert found == ["conv1", "conv2", "fc1", "fc2"]
 
 
@@ -84,9 +90,9 @@ def test_gradient_of_a_layer_by_finite_differences(layer):
         return objective(layer_activations(net, x, [layer], **options)[0])
 
     with frozen(net):
-        gradient = layer_input_gradient(
-            net, x, layer, objective, pooling="mean", head="fc3"
-        )
+        head = "fc3" if layer == "penultimate" else None
+        output = LayerOutput(layer, "mean", head)
+        gradient = layer_input_gradient(net, x, output, objective)
         step = 1e-6
         rise = (value(x + step * towards) - value(x - step * towards)) / (2 * step)
     assert_allclose((gradient * towards).sum(dim=(1, 2, 3)), rise, rtol=1e-5)
@@ -98,10 +104,9 @@ def test_layer_out_of_reach_of_autograd():
             return super().forward(x.detach())
 
     net = nn.Sequential(Detached(4, 5), nn.Linear(5, 3))
+    output = LayerOutput("0", "mean")
     with frozen(net), pytest.raises(ValueError, match="must let autograd reach"):
-        layer_input_gradient(
-            net, torch.ones(2, 4), "0", lambda f: f.sum(dim=1), pooling="mean"
-        )
+        layer_input_gradient(net, torch.ones(2, 4), output, lambda f: f.sum(dim=1))
 
 
 class Reversed(nn.Module):
@@ -148,7 +153,7 @@ def test_activations_stay_in_the_graph_where_asked_for():
         with torch.enable_grad():
             leaf = x.clone().requires_grad_(True)
             detached = layer_activations(net, leaf, **layers)
-            recorded = layer_activations(net, leaf, **layers, gradients=True)
+            recorded = layer_activations(net, leaf, **layers, create_graph=True)
     for exact, cut, kept in zip(expected, detached, recorded, strict=True):
         assert torch.equal(exact, kept)
         assert kept.requires_grad

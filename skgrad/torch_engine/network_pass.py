@@ -1,0 +1,244 @@
+"""One forward pass over a batch, recorded, and the backward passes that it feeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .activations import LOGITS, EndOfPass, LayerOutput, OutputHooks
+from .cosines import Maps, class_cosines, recorded_cosines
+from .gradient_pass import NoRulesError, Route, RuledGraph, recorded_forward
+from .gradient_recorder import Recorder
+from .model_state import as_logits, check_finite, check_recorded
+from .parameter_gradients import (
+    Cotangents,
+    gradient_parameters,
+    norms_by_rules,
+    norms_of_sample,
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a pass is asked for. Requests of several families of features add up by |.
+
+    ``outputs`` are kept of layers, and with ``logits`` the pass runs to its end.
+    ``routes`` are those of all parameters whose gradient norms a rule computes, None if
+    no norms are wanted. ``inputs`` asks for gradients at the inputs. ``n_backward``
+    counts the families that run backward passes, the last of which frees the graph.
+    """
+
+    outputs: tuple[LayerOutput, ...] = ()
+    logits: bool = False
+    routes: Mapping[str, Route] | None = None
+    inputs: bool = False
+    n_backward: int = 0
+
+    def __or__(self, other: "Wanted") -> "Wanted":
+        routes = self.routes if other.routes is None else other.routes
+        if self.routes is not None and other.routes is not None:
+            routes = {**self.routes, **other.routes}
+        return Wanted(
+            tuple(dict.fromkeys((*self.outputs, *other.outputs))),
+            self.logits or other.logits,
+            routes,
+            self.inputs or other.inputs,
+            self.n_backward + other.n_backward,
+        )
+
+
+class NetworkPass:
+    """A forward pass over a batch in which everything that was asked for is recorded.
+
+    The model is held by ``frozen``, with parameter gradients if norms are wanted. A
+    model that works in place may write into ``x`` (n_samples, *input_shape), unless
+    gradients are wanted. With ``create_graph`` all results are functions of ``x``,
+    a tensor in a graph, that autograd can differentiate.
+
+    Cost: one forward pass, up to the deepest output if nothing else is wanted; and the
+    backward passes of the methods. Raises ValueError if the model returns no logits, or
+    a layer is not called once, or returns anything but finite floating-point values
+    with one row per sample.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        x: Tensor,
+        wanted: Wanted,
+        *,
+        create_graph: bool = False,
+    ) -> None:
+        self._module = module
+        self._wanted = wanted
+        self._create_graph = create_graph
+        self._n_backward = wanted.n_backward
+        self._graph: RuledGraph | None = None
+        self._parameters: dict[str, nn.Parameter] = {}
+        if wanted.routes is not None:
+            self._parameters = gradient_parameters(module)
+        self._x = x
+        if wanted.inputs and not create_graph:
+            self._x = x.detach().clone().requires_grad_(True)
+        kept = tuple(o for o in wanted.outputs if o.layer != LOGITS)
+        self._needs_logits = len(kept) < len(wanted.outputs) or wanted.logits
+        self._outputs = OutputHooks(kept, len(x), create_graph, self._ends_early())
+        with torch.set_grad_enabled(self._differentiates()):
+            if self._needs_batch():
+                self._run()
+
+    def _differentiates(self) -> bool:
+        norms = self._wanted.routes is not None
+        return norms or self._wanted.inputs or self._create_graph
+
+    def _ends_early(self) -> bool:
+        # Outputs alone need no more than the layers up to the deepest one.
+        norms = self._wanted.routes is not None
+        return not (self._needs_logits or self._wanted.inputs or norms)
+
+    def _needs_batch(self) -> bool:
+        # Norms that no rule computes take a pass for each sample instead.
+        alone = len(self._x) == 1
+        return bool(
+            self._wanted.outputs
+            or self._wanted.logits
+            or self._wanted.inputs
+            or self._wanted.routes
+            or alone
+        )
+
+    def _run(self) -> None:
+        # The gradient of a single sample is that of the batch: autograd needs no rules.
+        if self._wanted.routes and len(self._x) > 1:
+            with suppress(NoRulesError):
+                self._run_recorded(self._wanted.routes)
+                return
+        output = None
+        with suppress(EndOfPass), self._outputs.on(self._module):
+            output = self._module(self._own_copy())
+        self._keep(output)
+
+    def _run_recorded(self, routes: Mapping[str, Route]) -> None:
+        """Run the model under a recorder of the calls that have rules."""
+        recorder = Recorder(
+            self._parameters.values(), self._x.device, create_graph=self._create_graph
+        )
+        with self._outputs.on(self._module):
+            output = recorded_forward(self._module, self._x.clone(), recorder)
+        self._keep(output)
+        self._graph = RuledGraph(
+            recorder, self._logits, self._parameters, create_graph=self._create_graph
+        )
+        self._graph.select(routes)
+
+    def _keep(self, output: Any) -> None:
+        self._outputs.check()
+        if not self._outputs.stop:
+            self._logits = as_logits(output, len(self._x))
+
+    def _own_copy(self) -> Tensor:
+        """Return inputs that the model may overwrite."""
+        return self._x.clone() if self._differentiates() else self._x
+
+    @property
+    def logits(self) -> Tensor:
+        """The logits (n_samples, n_classes), in the graph with ``create_graph``."""
+        return self._logits if self._create_graph else self._logits.detach()
+
+    def outputs(self, outputs: Sequence[LayerOutput]) -> list[Tensor]:
+        """Return pooled outputs (n_samples, n_channels) of layers that were asked for.
+
+        `LOGITS` names the logits.
+        """
+        found = self._outputs.found
+        return [self.logits if o.layer == LOGITS else found[o] for o in outputs]
+
+    def gradient_norms(
+        self, cotangents: Cotangents, routes: Mapping[str, Route]
+    ) -> Tensor:
+        """Compute each sample's squared gradient norm of every parameter.
+
+        ``cotangents`` takes logits (n_samples, n_classes) and returns dJ/dz of that
+        shape for one or several losses J; ``routes`` are among those that were asked
+        for. Returns squared L2 norms (n_samples, n_losses, n_parameters) (paper A, Eq.
+        2), in float64 because squares of small gradients underflow in float32. A
+        parameter on which the logits do not depend has norm 0.
+
+        Cost: one backward pass per loss over the whole batch, in which no gradient of a
+        weight is computed, for the parameters that have a rule in ``routes`` and are
+        used accordingly. If there are others, also one forward and one backward pass
+        per sample. Where the order of samples may depend on their values, another
+        backward pass per loss checks that each norm is in its sample's place. With
+        ``create_graph``, differentiating the result costs about twice as much again.
+        """
+        last, found = self._is_last(), {}
+        if self._graph is not None and routes:
+            by_rules = norms_by_rules(
+                self._graph, cotangents, last=last, create_graph=self._create_graph
+            )
+            ruled = {*routes, *self._graph.unused}
+            found = {name: by_rules[name] for name in by_rules.keys() & ruled}
+        # What no rule computed goes through autograd, sample by sample.
+        missing = {n: p for n, p in self._parameters.items() if n not in found}
+        if missing:
+            norms = self._norms_by_samples(cotangents, list(missing.values()), last)
+            found |= zip(missing, norms.unbind(dim=2), strict=True)
+        return check_finite(
+            torch.stack([found[name] for name in self._parameters], dim=2)
+        )
+
+    def _norms_by_samples(
+        self, cotangents: Cotangents, parameters: list[Tensor], last: bool
+    ) -> Tensor:
+        def norms(logits: Tensor, last: bool) -> Tensor:
+            return norms_of_sample(
+                logits,
+                cotangents,
+                parameters,
+                last=last,
+                create_graph=self._create_graph,
+            )
+
+        if len(self._x) == 1:
+            return norms(self._logits, last)
+        rows = [norms(self._logits_of(one), True) for one in self._x.split(1)]
+        return torch.cat(rows)
+
+    def _logits_of(self, sample: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return as_logits(self._module(sample.clone()), 1)
+
+    def cosines(self, maps: Maps) -> tuple[Tensor, Tensor]:
+        """Compute the cosine similarities between the maps of all classes.
+
+        See `class_cosines`; with ``create_graph``, `recorded_cosines`.
+        """
+        self._is_last()
+        check_recorded(self._logits, "input")
+        compute = recorded_cosines if self._create_graph else class_cosines
+        return compute(self._logits, self._x, maps)
+
+    def input_gradient(self, cotangent: Callable[[Tensor], Tensor]) -> Tensor:
+        """Pull a cotangent at the logits back to the inputs, at one backward pass.
+
+        ``cotangent`` takes the detached logits (n_samples, n_classes) and returns the
+        gradient of each sample's objective at them. Returns the gradients at the inputs
+        (n_samples, *input_shape).
+        """
+        check_recorded(self._logits, "input")
+        (gradient,) = torch.autograd.grad(
+            self._logits,
+            self._x,
+            cotangent(self._logits.detach()),
+            retain_graph=not self._is_last(),
+            materialize_grads=True,
+        )
+        return check_finite(gradient)
+
+    def _is_last(self) -> bool:
+        """Return True if no other family runs a backward pass after this one."""
+        self._n_backward -= 1
+        return self._n_backward <= 0
