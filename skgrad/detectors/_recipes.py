@@ -27,6 +27,7 @@ def make_confounding_gradient_detector(
     log=False,
     input_shape=None,
     batch_size=128,
+    num_workers=0,
     device=None,
     memory=None,
     verbose=False,
@@ -40,7 +41,7 @@ def make_confounding_gradient_detector(
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     log : bool, default=False
         Whether the MLP gets the logarithms of the norms; the paper's gets the norms.
-    input_shape, batch_size, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws what the MLP draws.
@@ -64,6 +65,7 @@ def make_confounding_gradient_detector(
         log=log,
         input_shape=input_shape,
         batch_size=batch_size,
+        num_workers=num_workers,
         device=device,
         memory=memory,
         verbose=verbose,
@@ -87,6 +89,7 @@ def make_geometric_gradient_detector(
     target_fpr=0.05,
     input_shape=None,
     batch_size=128,
+    num_workers=0,
     device=None,
     memory=None,
     verbose=False,
@@ -107,7 +110,7 @@ def make_geometric_gradient_detector(
         Compare signs of gradients (the paper's) or the gradients themselves.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape, batch_size, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the cuts of LODA and the samples held out for the threshold.
@@ -134,6 +137,7 @@ def make_geometric_gradient_detector(
         sign=sign,
         input_shape=input_shape,
         batch_size=batch_size,
+        num_workers=num_workers,
         device=device,
         memory=memory,
         verbose=verbose,
@@ -156,6 +160,7 @@ def make_uniform_detector(
     target_fpr=0.05,
     input_shape=None,
     batch_size=128,
+    num_workers=0,
     device=None,
     memory=None,
     verbose=False,
@@ -177,7 +182,7 @@ def make_uniform_detector(
         Bound on the share of training samples outside each description.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape, batch_size, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the threshold.
@@ -200,6 +205,7 @@ def make_uniform_detector(
         _with_logits(layers),
         input_shape=input_shape,
         batch_size=batch_size,
+        num_workers=num_workers,
         device=device,
         memory=memory,
         verbose=verbose,
@@ -215,6 +221,7 @@ def make_recommended_detector(
     target_fpr=0.05,
     input_shape=None,
     batch_size=128,
+    num_workers=0,
     device=None,
     memory=None,
     verbose=False,
@@ -235,7 +242,7 @@ def make_recommended_detector(
         Names of layers, or "penultimate". None takes four, spread over the depth.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape, batch_size, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the p-values and for the threshold.
@@ -263,6 +270,7 @@ def make_recommended_detector(
         ],
         input_shape=input_shape,
         batch_size=batch_size,
+        num_workers=num_workers,
         device=device,
         memory=memory,
         verbose=verbose,

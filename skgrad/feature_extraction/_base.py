@@ -4,6 +4,7 @@ import pickle
 from abc import abstractmethod
 from functools import reduce
 from itertools import chain
+from numbers import Integral
 from operator import or_
 
 import joblib
@@ -13,7 +14,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from .. import __version__
-from .._compat import HasMethods, check_feature_names_in, fit_context
+from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
 from .._validation import DATASETS
 from ..torch_engine.batching import batches, map_batches
@@ -28,7 +29,10 @@ from ._portable import PortableModel, is_portable
 
 # Parameters that change no feature, or by rounding only.
 _WITHOUT_INFLUENCE = frozenset(
-    {"model", "input_shape", "batch_size", "device", "memory", "verbose"}
+    {
+        *("model", "input_shape", "batch_size", "num_workers", "device", "memory"),
+        "verbose",
+    }
 )
 
 
@@ -41,6 +45,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
 
     _parameter_constraints: dict = {
         **BaseModelEstimator._parameter_constraints,
+        "num_workers": [Interval(Integral, 0, None, closed="left")],
         "memory": [str, HasMethods("cache"), None],
     }
 
@@ -81,7 +86,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *input_shape), Tensor or Dataset
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
             The inputs, finite and scaled as in the training of the model.
         y : Ignored
             Not used, present for API consistency by convention.
@@ -100,11 +105,12 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         module = self._module(renew=True)
         X = self._check_inputs(X, reset=True)
         if transform and self._memory() is not None:
-            X = read_array(X, "X")
+            X = read_array(X, "X", num_workers=self.num_workers)
         with self._held(module, families):
-            raw = batches(X, self.batch_size if transform else N_COMPARED)
+            size = self.batch_size if transform else N_COMPARED
+            raw = batches(X, size, num_workers=self.num_workers)
             first = self._first_batch(raw)
-            warn_if_unsteady(X, first)
+            warn_if_unsteady(X, first, num_workers=self.num_workers)
             self._learn(module, first, families)
             if isinstance(X, DATASETS):
                 self._remember_width(first)
@@ -153,7 +159,11 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             features = self._compute(X, raw)
         else:
             compute = memory.cache(_compute, ignore=["transformer"])
-            features = compute(self, self._content_hash(), read_array(X, "X"))
+            features = compute(
+                self,
+                self._content_hash(),
+                read_array(X, "X", num_workers=self.num_workers),
+            )
         return FeatureArray(features, self._feature_names)
 
     def _compute(self, X, raw=None):
@@ -165,6 +175,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 X,
                 raw=raw,
                 batch_size=self.batch_size,
+                num_workers=self.num_workers,
                 progress=type(self).__name__ if self.verbose else None,
                 input_shape=self.input_shape_,
                 **placement(module),

@@ -27,6 +27,8 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
+    num_workers : int, default=0
+        Processes that read the samples of a Dataset; 0 reads them in this one.
     device : str or torch.device, default=None
         Where to compute; None is the model's own device.
     memory : str or joblib.Memory, default=None
@@ -89,6 +91,7 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
         *,
         input_shape=None,
         batch_size=128,
+        num_workers=0,
         device=None,
         memory=None,
         verbose=False,
@@ -97,6 +100,7 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
         self.families = families
         self.input_shape = input_shape
         self.batch_size = batch_size
+        self.num_workers = num_workers
         self.device = device
         self.memory = memory
         self.verbose = verbose

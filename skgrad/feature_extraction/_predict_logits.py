@@ -6,7 +6,14 @@ from ._activations import LayerActivationTransformer
 
 
 def predict_logits(
-    model, X, *, input_shape=None, batch_size=128, device=None, verbose=False
+    model,
+    X,
+    *,
+    input_shape=None,
+    batch_size=128,
+    num_workers=0,
+    device=None,
+    verbose=False,
 ):
     """Compute the logits of a network in evaluation mode, batch by batch.
 
@@ -20,6 +27,8 @@ def predict_logits(
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
+    num_workers : int, default=0
+        Processes that read the samples of a Dataset; 0 reads them in this one.
     device : str or torch.device, default=None
         Where to compute; None is the model's own device.
     verbose : bool or int, default=False
@@ -42,6 +51,7 @@ def predict_logits(
         "logits",
         input_shape=input_shape,
         batch_size=batch_size,
+        num_workers=num_workers,
         device=device,
         verbose=verbose,
     )

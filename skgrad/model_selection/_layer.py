@@ -55,6 +55,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         Shape of one sample, if X comes as 2-D rows.
     batch_size : int, default=128
         Samples per pass.
+    num_workers : int, default=0
+        Processes that read the samples of a Dataset; 0 reads them in this one.
     device : str or torch.device, default=None
         Where to compute; None is the model's own device. Another one takes a copy.
     memory : str or joblib.Memory, default=None
@@ -141,6 +143,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         pooling="mean",
         input_shape=None,
         batch_size=128,
+        num_workers=0,
         device=None,
         memory=None,
         verbose=False,
@@ -152,6 +155,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             pooling=pooling,
             input_shape=input_shape,
             batch_size=batch_size,
+            num_workers=num_workers,
             device=device,
             memory=memory,
             verbose=verbose,
@@ -234,7 +238,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             model_dtype(unwrap_model(self.model)), torch.float32
         )
         return prepare_batch(
-            take_samples(X, rows),
+            take_samples(X, rows, num_workers=self.num_workers),
             input_shape=checked_input_shape(self.input_shape),
             device=torch.device("cpu"),
             dtype=dtype,

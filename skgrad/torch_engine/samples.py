@@ -34,14 +34,20 @@ def is_stream(X: Data) -> bool:
     return isinstance(X, IterableDataset)
 
 
-def take_samples(X: Data, rows: np.ndarray) -> np.ndarray | Tensor:
-    """Return some rows of X. Unless it is a stream, no other samples are read."""
+def take_samples(
+    X: Data, rows: np.ndarray, *, num_workers: int = 0
+) -> np.ndarray | Tensor:
+    """Return some rows of X. Unless it is a stream, no other samples are read.
+
+    ``num_workers`` is that of `batches`.
+    """
     if not isinstance(X, DATASETS):
         return X[rows]
     with generators_restored(_CPU):
         if is_stream(X):
             return _take_from_stream(X, rows)
-        return torch.cat(list(batches(select_samples(X, rows), batch_size=128)))
+        part = select_samples(X, rows)
+        return torch.cat(list(batches(part, batch_size=128, num_workers=num_workers)))
 
 
 def select_samples(X: Dataset | DataLoader, rows: np.ndarray) -> Any:
@@ -83,16 +89,17 @@ def _reordered(loader: DataLoader, order: list[int], **options: Any) -> DataLoad
     return DataLoader(loader.dataset, batch_size, sampler=order, **kept)
 
 
-def read_array(X: Any, name: str) -> np.ndarray:
+def read_array(X: Any, name: str, *, num_workers: int = 0) -> np.ndarray:
     """Return inputs as one array (n_samples, *input_shape); a Dataset is read whole.
 
-    An array without samples is returned as it is. ``name`` is that of the parameter.
+    An array without samples is returned as it is. ``name`` is that of the parameter,
+    ``num_workers`` that of `batches`.
     """
     if getattr(X, "shape", (1,))[:1] != (0,):
         X = check_inputs(X, name=name)
     if isinstance(X, DATASETS):
         with naming(name), generators_restored(_CPU):
-            parts = list(batches(X, batch_size=128))
+            parts = list(batches(X, batch_size=128, num_workers=num_workers))
             if not parts:
                 raise ValueError(no_samples())
             X = torch.cat(parts)

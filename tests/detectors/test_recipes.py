@@ -52,6 +52,7 @@ def test_shared_parameters_reach_the_transformers(make, model, tmp_path):
     shared = {
         "input_shape": SHAPE,
         "batch_size": 7,
+        "num_workers": 1,
         "device": "cpu",
         "memory": str(tmp_path),
         "verbose": True,

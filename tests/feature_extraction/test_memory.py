@@ -77,6 +77,7 @@ def test_copies_and_settings_without_influence_find_it(
             copy.deepcopy(model).eval(), memory=joblib.Memory(str(tmp_path), verbose=0)
         ),
         make(model, memory=str(tmp_path), batch_size=3, device="cpu", verbose=True),
+        make(model, memory=str(tmp_path), num_workers=1),
         make(model).fit(X).set_params(memory=str(tmp_path)),
     ]
     for twin in twins:

@@ -112,6 +112,26 @@ def test_predict_logits(model):
     assert model.training
 
 
+class Reader(TensorDataset):
+    """Counts the samples that this process reads."""
+
+    n_read = 0
+
+    def __getitem__(self, index):
+        type(self).n_read += 1
+        return super().__getitem__(index)
+
+
+def test_workers_read_the_same(make, model, monkeypatch, tmp_path):
+    monkeypatch.setattr(Reader, "n_read", 0)
+    data, expected = Reader(torch.from_numpy(X)), make(model).fit_transform(X)
+    for memory in (None, str(tmp_path)):
+        busy = make(model, num_workers=2, batch_size=3, memory=memory)
+        assert_allclose(busy.fit(data).transform(data), expected, rtol=1e-4, atol=1e-6)
+        assert Reader.n_read == 0
+    assert_array_equal(busy.fit_transform(data), busy.transform(X))
+
+
 class Noisy(Dataset):
     """Draws from the global generator, as augmentations do."""
 
