@@ -5,6 +5,7 @@ import math
 from abc import ABCMeta
 from numbers import Integral
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
@@ -95,7 +96,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         shape = tuple(X.shape[1:])
         if not reset:
             self._check_shape(shape)
-        if not isinstance(X, torch.Tensor):
+        if not (isinstance(X, torch.Tensor) or self._is_plain(X)):
             if len(shape) == 1 and (reset or shape[0] == self.n_features_in_):
                 # For data frames and feature names.
                 return validate_data(self, X, reset=reset, ensure_all_finite=False)
@@ -103,6 +104,15 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         if reset:
             self._remember_width(X)
         return X
+
+    def _is_plain(self, X):
+        """Return True for arrays of numbers, if no column names have to be compared.
+
+        scikit-learn would return them as they are, after checks that take longer than a
+        small network.
+        """
+        array = type(X) in (np.ndarray, np.memmap) and X.dtype.kind in "biuf"
+        return array and not hasattr(self, "feature_names_in_")
 
     def _check_shape(self, shape):
         """Compare the shape of a sample with those seen by fit."""
