@@ -46,13 +46,10 @@ model = Counted(net.module_).eval()
 # in-distribution inputs. Half of them are also there with noise, as anomalies, and
 # ``groups`` keeps both on one side of every split.
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 
-from skgrad import (
-    ClassConditionalGaussian,
-    ConfoundingGradientTransformer,
-    LayerActivationTransformer,
-)
+from skgrad import ClassConditionalGaussian, NetworkFeatures
+from skgrad.feature_extraction import GradientNorms, LayerActivations
 from skgrad.metrics import auroc_scorer
 from skgrad.model_selection import NoveltyKFold
 
@@ -69,9 +66,9 @@ def search(
     X=X, y=y, groups=source, *, of=model, n_folds=3, label="all", pipeline=None, **kept
 ):
     """Return how many images the search passes through the network, and the search."""
-    gradients = ConfoundingGradientTransformer(of, log=True, label=label, **kept)
-    logits = LayerActivationTransformer(of, "logits", **kept)
-    features = FeatureUnion([("gradients", gradients), ("logits", logits)])
+    gradients = GradientNorms(log=True, label=label)
+    families = [("gradients", gradients), ("logits", LayerActivations("logits"))]
+    features = NetworkFeatures(of, families, **kept)
     detect = ClassConditionalGaussian(random_state=0)
     found = GridSearchCV(
         Pipeline([("features", features), ("detect", detect)], memory=pipeline),
@@ -95,7 +92,7 @@ def search(
 # ``memory=`` of a transformer caches what `transform` returns, one entry for each array
 # that it gets: here the training and the test part of each fold.
 #
-# The plainest way is the fourth: the transformers learn nothing from data, so compute
+# The plainest way is the fourth: the features learn nothing from data, so compute
 # the features once and search over the detector alone.
 from tempfile import TemporaryDirectory
 
@@ -106,11 +103,11 @@ images["Pipeline(memory=)"], other = search(pipeline=theirs.name)
 images["memory="], cached = search(memory=ours.name)
 
 seen["images"] = 0
-transformers = [
-    ("gradients", ConfoundingGradientTransformer(model, log=True)),
-    ("logits", LayerActivationTransformer(model, "logits")),
+families = [
+    ("gradients", GradientNorms(log=True)),
+    ("logits", LayerActivations("logits")),
 ]
-features = FeatureUnion(transformers).fit_transform(X)
+features = NetworkFeatures(model, families).fit_transform(X)
 once = GridSearchCV(
     ClassConditionalGaussian(random_state=0),
     {"covariance": COVARIANCES, "include_logits": LOGITS},
@@ -131,9 +128,9 @@ same = [
 print("the same scores:", same)
 
 # %%
-# Two transformers ask the network, so each image passes twice at least. The other
-# passes come from `fit`, which takes two images a few times to learn names and shapes
-# and to check the model: once for each candidate and fold.
+# Gradients and logits come from the same pass, so each image passes once at least. The
+# other passes come from `fit`, which takes three images, and the first of them alone, to
+# learn names and shapes and to check the model: once for each candidate and fold.
 #
 # What is computed again?
 # -----------------------
@@ -182,9 +179,9 @@ for ax, counts, title in zip(
 plt.show()
 
 # %%
-# What the same search still passes are the two images of each `fit`. Another label asks
-# for other gradients, but not for other logits. A network that was trained further is
-# another network. What else to know about searches is in :doc:`/guide/searching`.
+# What the same search still passes are the images that each `fit` probes. Another label
+# asks for other gradients. A network that was trained further is another network. What
+# else to know about searches is in :doc:`/guide/searching`.
 #
 # What it found
 # -------------
