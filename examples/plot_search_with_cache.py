@@ -129,8 +129,8 @@ print("the same scores:", same)
 
 # %%
 # Gradients and logits come from the same pass, so each image passes once at least. The
-# other passes come from `fit`, which takes three images, and the first of them alone, to
-# learn names and shapes and to check the model: once for each candidate and fold.
+# other passes come from `fit`, which takes three images, and the first of them alone,
+# to learn names and shapes and to check the model: once for each candidate and fold.
 #
 # What is computed again?
 # -----------------------
