@@ -185,11 +185,9 @@ def holding_table(requests, rounds):
     """Yield the rows of the table of the fixed price of a call."""
     yield from head(["network", "holding it once", "goal in ms", "within `hold`"])
     for network, asked in requests.items():
-        cells = [network, held_for(asked, rounds), goal(HOLDING_GOALS, network), "-"]
-        if hasattr(skgrad, "hold"):
-            with skgrad.hold(asked.net):
-                cells[-1] = held_for(asked, rounds)
-        yield row(cells)
+        cells = [network, held_for(asked, rounds), goal(HOLDING_GOALS, network)]
+        with skgrad.hold(asked.net):
+            yield row([*cells, held_for(asked, rounds)])
 
 
 def held_for(asked, rounds):

@@ -103,16 +103,16 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         """Fit; with ``transform`` return the features too."""
         families = self._make_families()
         module = self._module(renew=True)
-        X = self._check_inputs(X, reset=True)
+        X = given = self._check_inputs(X, reset=True)
         if transform and self._memory() is not None:
             X = read_array(X, "X", num_workers=self.num_workers)
         with self._held(module, families):
             size = self.batch_size if transform else N_COMPARED
             raw = batches(X, size, num_workers=self.num_workers)
             first = self._first_batch(raw)
-            warn_if_unsteady(X, first, num_workers=self.num_workers)
+            warn_if_unsteady(given, first, num_workers=self.num_workers)
             self._learn(module, first, families)
-            if isinstance(X, DATASETS):
+            if isinstance(given, DATASETS):
                 self._remember_width(first)
             # Hashing takes time, so it is done for a cache alone.
             self.__dict__.pop("_hashed", None)

@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 from .._messages import naming, warn
-from .._validation import DATASETS, Data, check_inputs, no_samples, to_numpy
+from .._validation import (
+    DATASETS,
+    Data,
+    as_tensor,
+    check_inputs,
+    no_samples,
+    to_numpy,
+)
 from .batching import batches, known_length, loader_of, reading_order
 from .restoring import generators_restored
 
@@ -138,7 +145,7 @@ def warn_if_unsteady(X: Data, first: Any, *, num_workers: int = 0) -> None:
         # Torch's generator may have been set back since, and would repeat its numbers.
         torch.rand(1)
         again = next(batches(_first_again(X, len(first), num_workers), len(first)))
-    first, again = to_numpy(first), to_numpy(again[: len(first)])
+    first, again = to_numpy(as_tensor(first)), to_numpy(again[: len(first)])
     if first.shape == again.shape and not np.array_equal(first, again, equal_nan=True):
         warn(
             "X gives different values each time it is read, as with random "

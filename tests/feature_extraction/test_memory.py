@@ -87,6 +87,21 @@ def test_copies_and_settings_without_influence_find_it(
     assert n_computed() == 1
 
 
+class Augmented(TensorDataset):
+    def __getitem__(self, index):
+        (x,) = super().__getitem__(index)
+        return x + torch.rand(())
+
+
+def test_a_dataset_is_checked_before_it_is_cached(make, model, tmp_path):
+    memory = {"memory": str(tmp_path)}
+    transformer = make(model, **memory)
+    transformer.fit_transform(TensorDataset(torch.from_numpy(X)))
+    assert transformer.n_features_in_ == X.shape[1]
+    with pytest.warns(UserWarning, match="X gives different values each time"):
+        make(model, **memory).fit_transform(Augmented(torch.from_numpy(X)))
+
+
 def test_other_inputs_networks_and_parameters_are_computed(
     make, model, tmp_path, n_computed
 ):
