@@ -27,14 +27,17 @@ class Wanted:
 
     ``outputs`` are kept of layers, and with ``logits`` the pass runs to its end.
     ``routes`` are those of all parameters whose gradient norms a rule computes, None if
-    no norms are wanted. ``inputs`` asks for gradients at the inputs. ``n_backward``
-    counts the families that run backward passes, the last of which frees the graph.
+    no norms are wanted. ``inputs`` asks for gradients at the inputs, ``changes`` for
+    the inputs as they came, of which a family passes changed copies by `logits_at`.
+    ``n_backward`` counts the families that run backward passes, the last of which frees
+    the graph.
     """
 
     outputs: tuple[LayerOutput, ...] = ()
     logits: bool = False
     routes: Mapping[str, Route] | None = None
     inputs: bool = False
+    changes: bool = False
     n_backward: int = 0
 
     def __or__(self, other: "Wanted") -> "Wanted":
@@ -46,6 +49,7 @@ class Wanted:
             self.logits or other.logits,
             routes,
             self.inputs or other.inputs,
+            self.changes or other.changes,
             self.n_backward + other.n_backward,
         )
 
@@ -141,7 +145,21 @@ class NetworkPass:
 
     def _own_copy(self) -> Tensor:
         """Return inputs that the model may overwrite."""
-        return self._x.clone() if self._differentiates() else self._x
+        again = self._differentiates() or self._wanted.changes
+        return self._x.clone() if again else self._x
+
+    @property
+    def x(self) -> Tensor:
+        """The inputs (n_samples, *input_shape), for families that ask for changes."""
+        return self._x if self._create_graph else self._x.detach()
+
+    def logits_at(self, x: Tensor) -> Tensor:
+        """Return the logits of other inputs, at one forward pass.
+
+        Gradients reach the inputs and the parameters with ``create_graph``.
+        """
+        with torch.set_grad_enabled(self._create_graph):
+            return as_logits(self._module(x.clone()), len(x))
 
     @property
     def logits(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from networks import images, lenet_and_images
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
@@ -18,6 +19,8 @@ from skgrad.feature_extraction import (
     LayerActivations,
     SaliencyCosines,
 )
+from skgrad.feature_extraction._family import BaseFamily
+from skgrad.torch_engine.network_pass import Wanted
 
 FAMILIES = {
     "early": (LayerActivations, LayerActivationTransformer, {"layers": ["conv1"]}),
@@ -93,3 +96,28 @@ def test_a_family_that_is_not_served_stops_all():
         several.fit(x)
     # As the fit before left it.
     assert several.transform(x).shape == (3, len(several.get_feature_names_out()))
+
+
+class Darker(BaseFamily):
+    """How the logits change when an input gets darker: a family in one class."""
+
+    def _fit(self, probe):
+        return [f"change_{i}" for i in range(probe.n_classes)]
+
+    def _wants(self):
+        return Wanted(logits=True, changes=True)
+
+    def _columns(self, run):
+        return run.logits_at(0.5 * run.x) - run.logits
+
+
+@pytest.mark.parametrize("others", [[], [("norms", GradientNorms())]])
+def test_a_family_of_changed_inputs_is_one_class(others):
+    net, x = lenet_and_images(5)
+    # It works in place on its inputs, which the family must not see.
+    net = torch.nn.Sequential(torch.nn.ReLU(inplace=True), net)
+    x = x - 0.3
+    features = NetworkFeatures(net, [*others, ("darker", Darker())]).fit(x)
+    logits = LayerActivationTransformer(net, "logits").fit(x)
+    expected = logits.transform(0.5 * x) - logits.transform(x)
+    assert_array_equal(features.transform(x)[:, -10:], expected)
