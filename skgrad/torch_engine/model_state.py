@@ -191,6 +191,7 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
         # a thread that holds a model does not wait for one that seeds.
         generators_restored(device),
         _differentiable_recurrence(network),
+        _ordinary_attention(network),
         _nothing_compiled(),
         network.lock,
         torch.inference_mode(False),
@@ -210,7 +211,18 @@ def _checked_network(module: nn.Module) -> Network:
     return network
 
 
+@contextmanager
+def _fast_attention_off() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 _WITHOUT_CUDNN = SharedSetting(lambda: torch.backends.cudnn.flags(enabled=False))
+_WITHOUT_FAST_ATTENTION = SharedSetting(_fast_attention_off)
 _EAGER = SharedSetting(lambda: torch.compiler.set_stance("force_eager"))
 
 
@@ -221,6 +233,17 @@ def _differentiable_recurrence(network: Network) -> AbstractContextManager:
     """
     if any(isinstance(part, nn.RNNBase) for part in network.parts):
         return _WITHOUT_CUDNN
+    return nullcontext()
+
+
+def _ordinary_attention(network: Network) -> AbstractContextManager:
+    """Let torch's attention compute in evaluation mode what it does in training.
+
+    Without gradients it takes a fast path, in which an encoder with a padding mask
+    hands on nested tensors: they cannot be pooled, and lose what stands at the padding.
+    """
+    if any(isinstance(part, nn.MultiheadAttention) for part in network.parts):
+        return _WITHOUT_FAST_ATTENTION
     return nullcontext()
 
 

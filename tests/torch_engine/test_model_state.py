@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from networks import BatchNormNet
+from networks import BatchNormNet, layer_activations, seeded
 from torch import nn
 
 from skgrad.torch_engine import model_state
@@ -235,3 +235,33 @@ def test_settings_of_the_process_end_with_their_last_user():
     assert made == ["on"]
     setting.__exit__()
     assert made == ["on", "off"]
+
+
+class Padded(nn.Module):
+    """A transformer's encoder over series in which 0 is padding."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        padding = (x == 0).all(dim=2)
+        return self.head(self.encoder(x, src_key_padding_mask=padding)[:, 0])
+
+
+def test_encoder_with_a_padding_mask():
+    net, x = seeded(Padded), torch.rand(4, 5, 4)
+    x[1, 3:] = x[2, 1:] = 0
+    layers = [
+        f"encoder.layers.{n}.{part}" for n in "01" for part in ("linear2", "norm2")
+    ]
+    found = []
+    for gradients in (False, True):
+        with frozen(net, parameter_gradients=gradients):
+            assert not torch.backends.mha.get_fastpath_enabled()
+            found.append(layer_activations(net, x, [*layers, "head"], pooling="mean"))
+    assert torch.backends.mha.get_fastpath_enabled()
+    for without, with_gradients in zip(*found, strict=True):
+        torch.testing.assert_close(without, with_gradients)
