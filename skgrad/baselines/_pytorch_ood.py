@@ -15,7 +15,13 @@ from .._optional import import_package
 from .._validation import to_numpy
 from ..detectors._independence import N_ALONE, check_scores_alone
 from ..torch_engine.batching import map_batches
-from ..torch_engine.model_state import as_logits, frozen, model_device, placement
+from ..torch_engine.model_state import (
+    as_logits,
+    as_returned,
+    frozen,
+    model_device,
+    placement,
+)
 from ..torch_engine.probe import Probe, find_head
 from ..torch_engine.restoring import lock_of, torch_seeded
 from ..torch_engine.samples import count_samples, take_samples
@@ -150,7 +156,14 @@ class PyTorchOODDetector(BaseModelDetector):
         self._recipe = self.detector, dict(self.options or {})
         with frozen(self.module_):
             batch = self._first_samples(module, X)[1]
-            self._head = find_head(Probe(self.module_, batch, leaves=True))
+            probe = Probe(self.module_, batch, leaves=True)
+        if as_returned(probe.logits).shape[1] < 2:
+            raise ValueError(
+                "model must return two logits or more for pytorch-ood, which takes its "
+                "output as it is; got one per sample, z. Wrap the model in a "
+                "torch.nn.Module that returns torch.cat([-z / 2, z / 2], dim=1)."
+            )
+        self._head = find_head(probe)
         self.detector_ = self._make()
         if self.detector_.requires_fit:
             self._fit_detector(X)

@@ -94,8 +94,9 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
     """Return the logits (n_samples, n_classes) in the output of a forward pass.
 
     The output is that tensor, a tuple or list with it in the first place, or an object
-    with ``logits``. Raises ValueError if there is no such tensor, there is one class
-    only, or a logit is NaN or infinite.
+    with ``logits``. A single logit per sample, (n_samples,) or (n_samples, 1), becomes
+    two by `two_logits`. Raises ValueError if there is no such tensor, or a logit is NaN
+    or infinite.
     """
     # The name comes first: a named tuple may have its logits in any place.
     logits = getattr(output, "logits", output)
@@ -104,9 +105,9 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
     if not isinstance(logits, Tensor):
         came = f"a {type(output).__name__}"
     elif (
-        logits.ndim == 2
+        logits.ndim in (1, 2)
         and logits.shape[0] == n_samples
-        and logits.shape[1] >= 2
+        and logits.numel() >= n_samples
         and logits.is_floating_point()
     ):
         # NaN would pass through softmax and cosines into every feature.
@@ -115,15 +116,34 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
                 "model returned NaN or infinite logits. Check that X is scaled as in "
                 "training and that the model's weights are finite."
             )
-        return logits
+        return two_logits(logits) if logits.numel() == n_samples else logits
     else:
         came = f"a {logits.dtype} tensor of shape {tuple(logits.shape)}"
     raise ValueError(
         "model must return logits: a floating-point tensor of shape "
-        "(n_samples, n_classes) with n_classes >= 2, a tuple whose first entry is "
-        f"that, or an object with .logits; for {n_samples} inputs it returned {came}. "
-        "Wrap the model in a torch.nn.Module whose forward returns its logits."
+        "(n_samples, n_classes), or (n_samples,) or (n_samples, 1) for two classes, a "
+        "tuple whose first entry is that, or an object with .logits; for "
+        f"{n_samples} inputs it returned {came}. Wrap the model in a torch.nn.Module "
+        "whose forward returns its logits."
     )
+
+
+def two_logits(logit: Tensor) -> Tensor:
+    """Return the logits (n_samples, 2) of a network that has one, z, for class 1.
+
+    They are -z/2 and z/2, whose softmax is sigmoid(z) as that of 0 and z is. But
+    neither class is at a constant, so that the energy of a certain input is low for
+    both alike, and both logits have a gradient.
+    """
+    half = logit.reshape(-1) / 2
+    return torch.stack([-half, half], dim=1)
+
+
+def as_returned(logits: Tensor) -> Tensor:
+    """Return what the model returned: of the logits of `two_logits`, the one."""
+    one = logits[:, 1:] * 2
+    made = logits.shape[1] == 2 and torch.equal(two_logits(one), logits)
+    return one if made else logits
 
 
 def forward(module: nn.Module, x: Tensor) -> Tensor:

@@ -27,7 +27,13 @@ from .activations import (
 )
 from .gradient_pass import NoRulesError, recorded_forward
 from .gradient_recorder import Recorder, leaves_in_graph
-from .model_state import as_logits, check_finite, check_recorded, forward
+from .model_state import (
+    as_logits,
+    check_finite,
+    check_recorded,
+    forward,
+    two_logits,
+)
 from .parameter_gradients import gradient_parameters
 from .sigmoid import warn_of_sigmoid
 
@@ -229,7 +235,7 @@ def candidate_layers(probe: Probe) -> list[str]:
         and names.count(name) == 1
         and has_rows(output, len(probe.x))
         and bool(torch.isfinite(output).all())
-        and not same_values(output.flatten(1), probe.logits)
+        and not _gives_logits(output.flatten(1), probe.logits)
     ]
 
 
@@ -265,9 +271,15 @@ def find_head(probe: Probe) -> str | None:
         for name, inputs, output in probe.calls
         if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)
     }
-    found = [n for n, output in outputs.items() if same_values(output, probe.logits)]
+    found = [n for n, output in outputs.items() if _gives_logits(output, probe.logits)]
     # Layers in a row may return the same values. The last one is the head.
     return found[-1] if found else None
+
+
+def _gives_logits(output: Tensor, logits: Tensor) -> bool:
+    """Return True if an output is the logits, or the one that two were made of."""
+    single = output.numel() == len(logits)
+    return same_values(two_logits(output) if single else output, logits)
 
 
 def find_outputs(

@@ -1,4 +1,4 @@
-"""A check for networks that give an input several labels."""
+"""A check for networks that end in a sigmoid."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch.overrides import TorchFunctionMode
 
 from .._messages import warn
 from .activations import same_values
-from .model_state import forward
+from .model_state import as_returned, forward
 
 _NAMES = {"sigmoid", "sigmoid_", "special_expit"}
 
@@ -17,21 +17,27 @@ def warn_of_sigmoid(module: nn.Module, batch: Tensor, logits: Tensor) -> None:
 
     The range alone does not tell: small logits may lie in [0, 1] as well.
     """
-    if not ((logits >= 0) & (logits <= 1)).all():
+    returned = as_returned(logits)
+    if not ((returned >= 0) & (returned <= 1)).all():
         return
     with _Sigmoids() as calls:
-        again = forward(module, batch)
+        again = as_returned(forward(module, batch))
     # The shape may have been changed in between.
     flat = [output.flatten() for output in calls.outputs]
     if any(same_values(output, again.flatten()) for output in flat):
         warn(
-            "model returns outputs of a sigmoid, as networks do that give an input "
-            "several labels. skgrad needs logits, of classes that exclude one another: "
-            "remove the sigmoid from its forward. Of a network for several labels, "
-            "gradient norms and layer outputs are meaningful then; softmax and energy "
-            "scores, cosines and whatever goes by the predicted class are not.",
+            "model returns outputs of a sigmoid. skgrad needs logits: remove the "
+            "sigmoid from its forward."
+            + (_SEVERAL_LABELS if returned.shape[1] > 1 else ""),
             UserWarning,
         )
+
+
+_SEVERAL_LABELS = (
+    " If it gives an input several labels, gradient norms and layer outputs are "
+    "meaningful then; softmax and energy scores, cosines and whatever goes by the "
+    "predicted class are not, as they need classes that exclude one another."
+)
 
 
 class _Sigmoids(TorchFunctionMode):

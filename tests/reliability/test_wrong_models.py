@@ -4,15 +4,19 @@ import re
 import warnings
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from entry_points import ENTRY_POINTS, IMAGES, LIBRARY_ENTRY_POINTS, network
 from model_state import assert_same_state, state_of
 from networks import BatchNormNet, seeded
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
+
+from skgrad import predict_logits
 
 LOGITS = r"model must return logits: .*returned "
 
@@ -73,8 +77,9 @@ NO_MODELS = {
 }
 # What a model returns in place of logits z, and how a message calls it.
 NO_LOGITS = {
-    "one axis": (lambda z: z[:, 0], ""),
-    "one class": (lambda z: z[:, :1], ""),
+    "one number": (lambda z: z.sum(), ""),
+    "one axis, of classes": (lambda z: z.mean(0), ""),
+    "no class": (lambda z: z[:, :0], ""),
     "three axes": (lambda z: z[:, :, None], ""),
     "a dict": (lambda z: {"out": z}, "a dict"),
     "None": (lambda z: None, "a NoneType"),
@@ -217,5 +222,49 @@ def test_sigmoids_are_noticed(name, case):
 
 
 def test_small_logits_and_sigmoids_inside_are_none():
-    logits = Returns(lambda z: 0.5 + 0.01 * torch.sigmoid(z))
-    ENTRY_POINTS["LayerActivationTransformer"](logits, IMAGES)
+    for function in (lambda z: z, lambda z: z[:, 0]):
+        logits = Returns(lambda z, f=function: f(0.5 + 0.01 * torch.sigmoid(z)))
+        ENTRY_POINTS["LayerActivationTransformer"](logits, IMAGES)
+
+
+# One logit
+
+
+ONE_LOGIT = (
+    *("ConfoundingGradientTransformer", "LayerActivationTransformer", "Mahalanobis"),
+    *("MostDiscriminativeLayer", "make_recommended_detector", "fgsm", "jsma"),
+)
+
+
+def of_one_logit(form):
+    net = seeded(BatchNormNet)
+    net.head = nn.Linear(net.head.in_features, 1)
+    return Returns(form, base=net)
+
+
+@pytest.mark.parametrize("form", [lambda z: z, lambda z: z[:, 0]], ids=["n, 1", "n"])
+@pytest.mark.parametrize("name", ONE_LOGIT)
+def test_one_logit_is_two_classes(name, form):
+    model = of_one_logit(form)
+    both = Returns(lambda z: torch.cat([-z / 2, z / 2], dim=1), base=model.base)
+    expected = ENTRY_POINTS[name](both, IMAGES)
+    assert_allclose(ENTRY_POINTS[name](model, IMAGES), expected, rtol=1e-5)
+
+
+def test_classes_of_a_binary_skorch_net():
+    X = IMAGES.astype("float32")
+    net = NeuralNetBinaryClassifier(of_one_logit(lambda z: z[:, 0]), max_epochs=0)
+    net.fit(X, np.tile([0.0, 1.0], len(X) // 2).astype("float32"))
+    logits = predict_logits(net, X)
+    assert_array_equal(logits.argmax(axis=1), net.predict(X))
+    assert_allclose(softmax(logits, axis=1), net.predict_proba(X), rtol=1e-5)
+
+
+def test_one_probability_is_noticed():
+    with pytest.warns(UserWarning, match="remove the sigmoid from its forward.$"):
+        predict_logits(Returns(lambda z: torch.sigmoid(z[:, 0])), IMAGES)
+
+
+def test_pytorch_ood_gets_no_single_logit():
+    message = error_of("PyTorchOODDetector", of_one_logit(lambda z: z))
+    assert "model must return two logits or more for pytorch-ood" in message
