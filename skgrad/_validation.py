@@ -4,6 +4,7 @@ Each check takes the name of the parameter, so that a message speaks of what the
 wrote, and returns the value in the form in which the package uses it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -263,9 +264,8 @@ def all_finite(values: Tensor) -> bool:
     """Return True if no value is NaN or infinite."""
     # The sum is finite only if all values are, and takes a fraction of the time. It may
     # overflow where they are, so then each value decides.
-    values = values.detach()
     total = values.sum(dtype=torch.float32 if values.dtype == torch.half else None)
-    return bool(torch.isfinite(total)) or bool(torch.isfinite(values).all())
+    return math.isfinite(total.item()) or bool(torch.isfinite(values).all())
 
 
 def check_finite(X: np.ndarray, name: str) -> None:
