@@ -156,7 +156,7 @@ def test_fit_costs_one_pass_and_a_probe(recipe):
 def test_samples_of_a_dataset_are_read_once(recipe):
     data = Counting(X_FIT)
     detector = fitted(recipe, data)
-    # Those that come first tell whether a second read gives the same.
+    # A second read of those that come first shows whether they stay the same.
     assert {data.reads[i] for i in range(8, len(data))} == {1}
     assert {data.reads[i] for i in range(8)} <= {1, 2}
     unseen = Counting(X_TEST)

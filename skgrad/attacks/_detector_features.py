@@ -15,8 +15,8 @@ from ..torch_engine.scaling import widest_float
 _VALID_DETECTORS = (
     "detector must be a fitted Pipeline whose first step is LayerActivationTransformer,"
     " MostDiscriminativeLayer, ConfoundingGradientTransformer, "
-    "CosineSimilarityMatrixTransformer or a FeatureUnion of them, and whose others "
-    "score their features"
+    "CosineSimilarityMatrixTransformer, NetworkFeatures or a FeatureUnion of them, and "
+    "whose others score their features"
 )
 
 

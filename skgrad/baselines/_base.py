@@ -49,10 +49,15 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
     def _check_rows(self, module, X, rows):
         """Check the in-distribution rows of X, including those held out."""
 
-    def _learn(self, module, X, anomalies, random_state):
+    def _asks(self):
+        """Return the options of the `Probe` that `_learn` gets."""
+        return {}
+
+    def _learn(self, probe, X, anomalies, random_state):
         """Learn from in-distribution inputs, and from anomalies if there are any.
 
-        Both come in the container of X; ``anomalies`` is None if y labels none.
+        Both come in the container of X; ``anomalies`` is None if y labels none. The
+        network is that of the probe.
         """
 
     def _fit(self, X, y):
@@ -66,17 +71,19 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         random_state = check_random_state(self.random_state)
         fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
         with frozen(module, parameter_gradients=self._parameter_gradients):
-            raw, batch = self._first_samples(module, X, N_COMPARED)
-            warn_if_unsteady(X, raw)
-            self.n_classes_ = Probe(module, batch).n_classes
+            first, _ = self._begin(X, N_COMPARED)
+            warn_if_unsteady(X, first)
+            batch = self._prepare(module, first)
+            probe = Probe(module, batch, **self._asks())
+            self.n_classes_ = probe.n_classes
             self.input_shape_ = tuple(batch.shape[1:])
             # Held-out rows are checked too: they place the threshold.
             self._check_rows(module, X, rows)
             anomalies = take(X, anomalous) if len(anomalous) else None
-            self._learn(module, take(X, fit), anomalies, random_state)
+            self._learn(probe, take(X, fit), anomalies, random_state)
             scores = self._scores(module, take(X, held_out))
         if isinstance(X, DATASETS):
-            self._remember_width(raw)
+            self._remember_width(first)
         self._calibrate(scores, None)
 
     def _score_and_predict(self, X):

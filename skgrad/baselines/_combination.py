@@ -36,17 +36,18 @@ class BaseCombination(BaseLayersDetector):
         tags.target_tags.required = self.combination == LOGISTIC
         return tags
 
-    def _count_columns(self, module, X):
+    def _count_columns(self, probe):
         """Check the parameters and return the number of columns."""
-        self._find_layers(module, X, self.layers)
+        self._find_layers(probe, self.layers)
         return len(self.layers_)
 
     @abstractmethod
     def _learn_columns(self, module, X, random_state):
         """Learn what the columns need from in-distribution inputs."""
 
-    def _learn(self, module, X, anomalies, random_state):
-        n_columns = self._count_columns(module, X)
+    def _learn(self, probe, X, anomalies, random_state):
+        module = probe.module
+        n_columns = self._count_columns(probe)
         if self.combination == LOGISTIC and anomalies is None:
             raise ValueError(
                 "combination='logistic' needs known anomalies, and y labels none. "

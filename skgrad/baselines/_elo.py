@@ -135,12 +135,13 @@ class ELO(BaseLayersDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def _learn(self, module, X, anomalies, random_state):
+    def _learn(self, probe, X, anomalies, random_state):
+        module = probe.module
         layers = None if self.layers is None else as_names(self.layers)
         # Without a choice of layers no anomalies are needed.
         if layers is None or len(layers) > 1:
             layers = [self._choose(module, X, anomalies, random_state)]
-        self._find_layers(module, X, layers)
+        self._find_layers(probe, layers)
         (features,), _ = self._gather(module, X)
         # One description for all classes, as in the paper; its own threshold is unused.
         self._svm = SVDD(self.nu, self.gamma).fit(features)

@@ -120,14 +120,14 @@ class GradNorm(BaseLayersDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def _learn(self, module, X, anomalies, random_state):
+    def _learn(self, probe, X, anomalies, random_state):
         names = one_layer(self.layers)
-        self._find_layers(module, X, names)
+        self._find_layers(probe, names)
         if names != [PENULTIMATE]:
             return
         # Of any other last layer the formula is not the norm of a gradient.
         (output,) = self._outputs
-        head = None if output.head is None else module.get_submodule(output.head)
+        head = None if output.head is None else probe.module.get_submodule(output.head)
         if not isinstance(head, nn.Linear):
             raise ValueError(
                 "layers='penultimate' needs a model whose logits a torch.nn.Linear "

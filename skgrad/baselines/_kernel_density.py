@@ -156,16 +156,16 @@ class KernelDensityUncertainty(BaseCombination):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def _count_columns(self, module, X):
+    def _count_columns(self, probe):
         if self.n_passes == 1:
             raise ValueError("n_passes must be 0 or at least 2: one has no variance.")
-        if self.n_passes and not dropout_layers(module):
+        if self.n_passes and not dropout_layers(probe.module):
             raise ValueError(
                 "model must have dropout modules, such as torch.nn.Dropout, for the "
                 "uncertainty; it has none with a probability above 0. Set n_passes=0 "
                 "for the density alone."
             )
-        self._find_layers(module, X, one_layer(self.layers))
+        self._find_layers(probe, one_layer(self.layers))
         return 2 if self.n_passes else 1
 
     def _learn_columns(self, module, X, random_state):

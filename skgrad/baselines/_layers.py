@@ -6,7 +6,7 @@ import torch
 from .._messages import brief
 from ..torch_engine.activations import PENULTIMATE, as_names
 from ..torch_engine.network_pass import NetworkPass, Wanted
-from ..torch_engine.probe import Probe, find_outputs, spread_layers
+from ..torch_engine.probe import find_outputs, spread_layers
 from ._base import BaseModelDetector
 
 ALL = "all"
@@ -33,12 +33,14 @@ class BaseLayersDetector(BaseModelDetector):
     # For subclasses without that parameter.
     pooling = "mean"
 
-    def _find_layers(self, module, X, layers):
-        batch = self._first_samples(module, X)[1]
+    def _asks(self):
+        # "all" stands for leaves, and so does what is chosen where none is named.
+        names = [] if self.layers is None else as_names(self.layers)
+        return {"layers": names, "leaves": True}
+
+    def _find_layers(self, probe, layers):
         every = isinstance(layers, str) and layers == ALL
-        names = [] if every else as_names(layers)
-        probe = Probe(module, batch, layers=names, leaves=every or PENULTIMATE in names)
-        names = _every_layer(probe) if every else names
+        names = _every_layer(probe) if every else as_names(layers)
         self._outputs = find_outputs(probe, names, self.pooling)
         self.layers_ = [output.layer for output in self._outputs]
         for output in self._outputs:

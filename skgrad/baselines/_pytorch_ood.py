@@ -22,7 +22,7 @@ from ..torch_engine.model_state import (
     model_device,
     placement,
 )
-from ..torch_engine.probe import Probe, find_head
+from ..torch_engine.probe import find_head
 from ..torch_engine.restoring import lock_of, torch_seeded
 from ..torch_engine.samples import count_samples, take_samples
 from ._base import BaseModelDetector
@@ -149,14 +149,14 @@ class PyTorchOODDetector(BaseModelDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
-    def _learn(self, module, X, anomalies, random_state):
-        self._copy(module)
+    def _asks(self):
+        return {"leaves": True}
+
+    def _learn(self, probe, X, anomalies, random_state):
+        self._copy(probe.module)
         self._seed = random_state.randint(np.iinfo(np.int32).max)
         # The detector is made again from a pickle, with the parameters of fit.
         self._recipe = self.detector, dict(self.options or {})
-        with frozen(self.module_):
-            batch = self._first_samples(module, X)[1]
-            probe = Probe(self.module_, batch, leaves=True)
         if as_returned(probe.logits).shape[1] < 2:
             raise ValueError(
                 "model must return two logits or more for pytorch-ood, which takes its "
@@ -167,7 +167,7 @@ class PyTorchOODDetector(BaseModelDetector):
         self.detector_ = self._make()
         if self.detector_.requires_fit:
             self._fit_detector(X)
-        self._check_alone(module, X)
+        self._check_alone(probe.module, X)
 
     def _check_alone(self, module, X):
         """Raise if the score of an input depends on the others."""

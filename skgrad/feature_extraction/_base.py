@@ -3,7 +3,6 @@
 import pickle
 from abc import abstractmethod
 from functools import reduce
-from itertools import chain
 from numbers import Integral
 from operator import or_
 
@@ -17,10 +16,10 @@ from .. import __version__
 from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
 from .._validation import DATASETS
-from ..torch_engine.batching import batches, map_batches
+from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
-from ..torch_engine.probe import N_SAMPLES, Probe
+from ..torch_engine.probe import Probe
 from ..torch_engine.samples import N_COMPARED, read_array, warn_if_unsteady
 from ._family import merged_options
 from ._feature_array import FeatureArray
@@ -108,8 +107,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             X = read_array(X, "X", num_workers=self.num_workers)
         with self._held(module, families):
             size = self.batch_size if transform else N_COMPARED
-            raw = batches(X, size, num_workers=self.num_workers)
-            first = self._first_batch(raw)
+            first, raw = self._begin(X, size, num_workers=self.num_workers)
             warn_if_unsteady(given, first, num_workers=self.num_workers)
             self._learn(module, first, families)
             if isinstance(given, DATASETS):
@@ -119,12 +117,12 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             if self._memory() is not None:
                 self._hashed = unwrap_model(self.model), self._hash_network()
             if transform:
-                return self._named_features(X, chain([first], raw))
+                return self._named_features(X, raw)
         return None
 
     def _learn(self, module, first, families):
         """Fit the families on the first samples."""
-        batch = self._prepare(module, first[:N_SAMPLES])
+        batch = self._prepare(module, first)
         probe = Probe(module, batch, **merged_options(families.values()))
         self.n_classes_ = probe.n_classes
         self.input_shape_ = tuple(batch.shape[1:])

@@ -3,6 +3,8 @@
 import copy
 import math
 from abc import ABCMeta
+from functools import reduce
+from itertools import chain
 from numbers import Integral
 
 import numpy as np
@@ -19,6 +21,7 @@ from .._validation import DATASETS, check_inputs, no_samples
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import on_device, placement, unwrap_model
 from ..torch_engine.probe import N_SAMPLES
+from ..torch_engine.samples import N_COMPARED, join_samples
 from ._portable import PortableModel, is_portable
 from ._saved_state import SavedStateMixin
 
@@ -34,25 +37,28 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         "verbose": ["verbose"],
     }
 
-    def _first_samples(self, module, X, n_raw=N_SAMPLES):
-        """Return ``n_raw`` samples of X as they came, and some as the model takes them.
+    def _begin(self, X, batch_size, *, num_workers=0):
+        """Begin to read X; return its first samples, and all batches, those included.
 
-        A DataLoader gives as many as it makes.
+        The samples, some more than a probe takes, are as they came.
         """
-        raw = self._first_batch(batches(X, n_raw))
-        return raw, self._prepare(module, raw[:N_SAMPLES])
-
-    def _first_batch(self, raw):
-        """Return the first of some raw batches."""
-        first = next(raw, None)
-        if first is None:
+        reader = batches(X, batch_size, num_workers=num_workers)
+        read = []
+        for raw in reader:
+            read.append(raw)
+            if sum(map(len, read)) >= N_COMPARED:
+                break
+        if not read:
             raise ValueError(no_samples())
-        return first
+        # Batches of other shapes raise where they are computed.
+        alike = [raw for raw in read if raw.shape[1:] == read[0].shape[1:]]
+        first = reduce(join_samples, alike)
+        return first[:N_COMPARED], chain(read, reader)
 
     def _prepare(self, module, raw):
-        """Return samples as the model takes them, before their shape is known."""
+        """Return samples for a probe as the model takes them."""
         shape = checked_input_shape(self.input_shape)
-        return prepare_batch(raw, input_shape=shape, **placement(module))
+        return prepare_batch(raw[:N_SAMPLES], input_shape=shape, **placement(module))
 
     def get_params(self, deep=True):
         """Get the parameters of this estimator.

@@ -57,7 +57,9 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
     -----
     Cost: one forward pass per batch, up to the deepest layer if there are no gradients;
     and the backward passes of the families, see `ConfoundingGradientTransformer` and
-    `CosineSimilarityMatrixTransformer`. Columns are named ``<name>__<column>``, the
+    `CosineSimilarityMatrixTransformer`. Features equal those of separate transformers,
+    those of recurrent layers up to rounding: torch has other kernels for them where
+    gradients are wanted. Columns are named ``<name>__<column>``, the
     columns as by those transformers and `LayerActivationTransformer`.
 
     In a search, ``<name>__<parameter>`` is a parameter of a family and ``<name>`` the
@@ -137,7 +139,13 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
 
     def _make_families(self):
         pairs = [p for p in self.families if isinstance(p, (tuple, list))]
-        valid = [p for p in pairs if len(p) == 2 and isinstance(p[1], BaseFamily)]
+        valid = [
+            pair
+            for pair in pairs
+            if len(pair) == 2
+            and isinstance(pair[0], str)
+            and isinstance(pair[1], BaseFamily)
+        ]
         if not valid or len(valid) != len(self.families):
             raise ValueError(
                 "families must be a list of one or more pairs (name, family), such as "

@@ -15,7 +15,7 @@ from .restoring import lock_of
 class Network:
     """The modules of a network, its parameters and its buffers.
 
-    torch walks through all modules anew for each question about a network. Here one
+    torch walks through all modules again for each question about a network. Here one
     walk answers all questions of a call.
     """
 

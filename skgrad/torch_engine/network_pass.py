@@ -64,8 +64,8 @@ class NetworkPass:
 
     Cost: one forward pass, up to the deepest output if nothing else is wanted; and the
     backward passes of the methods. Raises ValueError if the model returns no logits, or
-    a layer is not called once, or returns anything but finite floating-point values
-    with one row per sample.
+    a layer is not called once up to the end of the pass, or returns anything but finite
+    floating-point values with one row per sample.
     """
 
     def __init__(
@@ -88,30 +88,28 @@ class NetworkPass:
         if wanted.inputs and not create_graph:
             self._x = x.detach().clone().requires_grad_(True)
         kept = tuple(o for o in wanted.outputs if o.layer != LOGITS)
-        self._needs_logits = len(kept) < len(wanted.outputs) or wanted.logits
+        logits = wanted.logits or wanted.changes
+        self._needs_logits = len(kept) < len(wanted.outputs) or logits
         self._outputs = OutputHooks(kept, len(x), create_graph, self._ends_early())
         with torch.set_grad_enabled(self._differentiates()):
             if self._needs_batch():
                 self._run()
 
+    def _has_norms(self) -> bool:
+        """Return True if norms come from this pass, not from passes of each sample."""
+        routes = self._wanted.routes
+        return routes is not None and (bool(routes) or len(self._x) == 1)
+
     def _differentiates(self) -> bool:
-        norms = self._wanted.routes is not None
-        return norms or self._wanted.inputs or self._create_graph
+        return self._has_norms() or self._wanted.inputs or self._create_graph
 
     def _ends_early(self) -> bool:
         # Outputs alone need no more than the layers up to the deepest one.
-        norms = self._wanted.routes is not None
-        return not (self._needs_logits or self._wanted.inputs or norms)
+        return not (self._needs_logits or self._wanted.inputs or self._has_norms())
 
     def _needs_batch(self) -> bool:
-        # Norms that no rule computes take a pass for each sample instead.
-        alone = len(self._x) == 1
         return bool(
-            self._wanted.outputs
-            or self._wanted.logits
-            or self._wanted.inputs
-            or self._wanted.routes
-            or alone
+            self._wanted.outputs or self._needs_logits or self._differentiates()
         )
 
     def _run(self) -> None:

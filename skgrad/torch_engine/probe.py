@@ -25,7 +25,7 @@ from .activations import (
     pooled,
     same_values,
 )
-from .gradient_pass import NoRulesError, recorded_forward
+from .gradient_pass import recorded_forward
 from .gradient_recorder import Recorder, leaves_in_graph
 from .model_state import (
     as_logits,
@@ -98,7 +98,9 @@ class Probe:
         try:
             with self._noting():
                 output = recorded_forward(self.module, self.x.clone(), recorder)
-        except NoRulesError:
+        except torch.OutOfMemoryError:  # says nothing about X
+            raise
+        except Exception:  # no rules, or an error of the model, which comes again
             return self._run()
         self.recorder = recorder
         return as_logits(output, len(self.x))
@@ -186,9 +188,9 @@ def three_samples(x: Tensor) -> Tensor:
     if not x.is_floating_point():
         rolled = zip(filled, rounds.tolist(), strict=True)
         return torch.stack([one.roll(k, -1) for one, k in rolled])
-    waves = torch.arange(x[0].numel(), device=x.device).cos().view(x[0].shape)
+    # Within the range of the real ones, as a logarithm in the model may need.
     shares = rounds.view(-1, *[1] * (x.ndim - 1)) / 10
-    return ((1 - shares) * filled + shares * waves).to(x.dtype)
+    return ((1 - shares) * filled + shares * x.mean()).to(x.dtype)
 
 
 _MIXES = (

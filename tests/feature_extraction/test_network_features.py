@@ -76,6 +76,7 @@ def test_parameters_of_families():
         ([GradientNorms()], "families must be a list of one or more pairs"),
         ([("a", LayerActivationTransformer(None))], "families must be a list"),
         ([PAIRS[2], ("b",)], "families must be a list"),
+        ([(1, GradientNorms())], "families must be a list"),
         ([PAIRS[0], PAIRS[0]], "Names provided are not unique"),
         ([("model", GradientNorms())], "conflict with constructor arguments"),
         ([("a", GradientNorms(loss="l2"))], "'loss' parameter of GradientNorms must"),

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from skgrad import (
     ConfoundingGradientTransformer,
@@ -232,19 +232,63 @@ def test_out_of_memory_halves_the_batch(model):
     assert_allclose(features, exact, rtol=1e-4, atol=1e-6)
 
 
+class Leaky(nn.Linear):
+    """Adds a little of the mean over the batch."""
+
+    def __init__(self):
+        super().__init__(4, 3)
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y + 0.05 * y.mean(dim=0)
+
+
 @pytest.mark.parametrize(
     "mixing",
     [
         nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False)),
         nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=0)),
+        Leaky(),
     ],
-    ids=["BatchNorm", "softmax"],
+    ids=["BatchNorm", "softmax", "little"],
 )
-def test_model_whose_samples_mix_is_rejected(mixing):
-    net = nn.Sequential()
-    net.conv = mixing
-    with pytest.raises(ValueError, match="model must treat each sample by itself"):
-        LayerActivationTransformer(net, "logits").fit(images(5, (4,)))
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_model_whose_samples_mix_is_rejected(mixing, batch_size):
+    data = images(9, (4,))
+    transformer = LayerActivationTransformer(mixing, "logits", batch_size=batch_size)
+    loader = DataLoader(TensorDataset(torch.from_numpy(data)), batch_size=batch_size)
+    for read in (transformer.fit, transformer.fit_transform):
+        for given in (data, loader):
+            with pytest.raises(ValueError, match="must treat each sample by itself"):
+                read(given)
+
+
+class Demanding(nn.Linear):
+    """Raises an error that says nothing about X."""
+
+    def forward(self, x):
+        if x.shape[1] != 4:
+            raise TypeError("need 4")
+        return super().forward(x)
+
+
+def test_errors_of_the_model_become_errors_of_x(make):
+    with pytest.raises(ValueError, match=r"model cannot take X.*TypeError: need 4"):
+        make(Demanding(4, 3)).fit(images(5, (5,)))
+
+
+def test_few_samples_are_filled_up_within_their_range(make):
+    class Log(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Linear(4, 3), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.head(self.conv(x.log()).tanh())
+
+    data = 0.1 + images(2, (4,))
+    assert make(seeded(Log)).fit_transform(data[:1]).shape[0] == 1
+    assert make(seeded(Log)).fit_transform(data).shape[0] == 2
 
 
 def test_model_that_draws_is_rejected(model):
