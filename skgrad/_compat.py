@@ -71,6 +71,11 @@ def parameters_of(module):
     return module._parameters
 
 
+def children_of(module):
+    """Return the dict of a module's own submodules; its methods walk through all."""
+    return module._modules
+
+
 def is_dynamo_loaded():
     """Return True if anything may have been compiled by torch.compile.
 
@@ -93,6 +98,7 @@ __all__ = [
     "StrOptions",
     "buffers_of",
     "check_feature_names_in",
+    "children_of",
     "fit_context",
     "get_feature_names",
     "has_gradient_hooks",

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._compat import parameters_of, write_count
+from .._compat import children_of, parameters_of, write_count
 from .._messages import warn
 from .buffers import Buffers
-from .network import Network
+from .network import Network, set_mode
 from .restoring import lock_of
 
 # Each entry lives as long as a block that holds its network.
@@ -67,15 +67,22 @@ class HeldNetwork(Network):
     """
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__(module)
-        self.check_initialised()
         self.n_blocks = 0
-        self._names = [name for name, _ in module.named_modules()]
         self._facts = _facts(module)
-        self._buffers = Buffers(self.parts)
         self._noticed: dict[str, dict[str, None]] = {}
         self._in_call = False
-        self._modes_before = self._modes()
+        self._modes_before: dict[nn.Module, bool] = {}
+        self._walk(module)
+
+    def _walk(self, module: nn.Module) -> None:
+        """Take in the layers that are there now, and set evaluation mode."""
+        super().__init__(module)
+        self.check_initialised()
+        self._names = [name for name, _ in module.named_modules()]
+        self._children = [list(children_of(part).values()) for part in self.parts]
+        self._buffers = Buffers(self.parts)
+        for part in self.parts:
+            self._modes_before.setdefault(part, part.training)
         self._set_modes([False] * len(self.parts))
 
     @contextmanager
@@ -95,7 +102,10 @@ class HeldNetwork(Network):
         return self._buffers if self._buffers.is_current() else Buffers(self.parts)
 
     def _notice(self) -> None:
-        """Notice what others did to modes and buffers since the last call."""
+        """Notice what others did to layers, modes and buffers since the last call."""
+        pairs = zip(self._children, self.parts, strict=True)
+        if any(kept != list(children_of(part).values()) for kept, part in pairs):
+            self._walk(self.module)
         for path, part in zip(self._names, self.parts, strict=True):
             if part.training:
                 self._add("mode of", path)
@@ -112,7 +122,9 @@ class HeldNetwork(Network):
     def release(self) -> list[str]:
         """Restore the modes; return what changed while the network was held."""
         self._notice()
-        self._set_modes(self._modes_before)
+        # Layers that were replaced get back their modes as well.
+        for part, training in self._modes_before.items():
+            set_mode(part, training)
         facts = _facts(self.module)
         for kind, path in {**self._facts, **facts}:
             before, now = self._facts.get((kind, path)), facts.get((kind, path))

@@ -97,7 +97,7 @@ class Network:
         if now != modes:
             for part, old, new in zip(self.parts, now, modes, strict=True):
                 if old is not new:
-                    _set_mode(part, new)
+                    set_mode(part, new)
 
     def _set_flags(self, flags: list[bool]) -> None:
         now = self._flags()
@@ -110,7 +110,8 @@ class Network:
         return Buffers(self.parts)
 
 
-def _set_mode(part: nn.Module, training: bool) -> None:
+def set_mode(part: nn.Module, training: bool) -> None:
+    """Set the mode of a module, not of those inside of it."""
     # Set directly: a user's own train method may do more than set the mode.
     own = vars(part)
     if "training" in own:

@@ -226,6 +226,10 @@ CHANGES = {
         r"buffer 'conv\.new'",
     ),
     "layer added": (lambda net: net.add_module("new", nn.ReLU()), "module 'new'"),
+    "normalisation replaced": (
+        lambda net: setattr(net, "norm", nn.BatchNorm2d(4).double()),
+        "module 'norm'",
+    ),
     "layer replaced": (replace_layer, r"module 'head'; parameter 'head\.weight'"),
     "parameter replaced": (replace_parameter, r"held it: parameter 'head\.bias'\. "),
     "parameter removed": (lambda net: delattr(net.head, "bias"), r"'head\.bias'"),
