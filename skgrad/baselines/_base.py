@@ -70,7 +70,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         anomalous = np.flatnonzero(labels == -1)
         random_state = check_random_state(self.random_state)
         fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
-        with frozen(module, parameter_gradients=self._parameter_gradients):
+        gradients = self._parameter_gradients
+        with frozen(module, parameter_gradients=gradients) as network:
+            version = self._version(network)
             first, _ = self._begin(X, N_COMPARED)
             warn_if_unsteady(X, first)
             batch = self._prepare(module, first)
@@ -82,6 +84,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             anomalies = take(X, anomalous) if len(anomalous) else None
             self._learn(probe, take(X, fit), anomalies, random_state)
             scores = self._scores(module, take(X, held_out))
+            self._remember_network(network, version)
         if isinstance(X, DATASETS):
             self._remember_width(first)
         self._calibrate(scores, None)
@@ -90,7 +93,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         check_is_fitted(self)
         module = self._module()
         X = self._check_inputs(X, reset=False)
-        with frozen(module, parameter_gradients=self._parameter_gradients):
+        gradients = self._parameter_gradients
+        with frozen(module, parameter_gradients=gradients) as network:
+            self._check_network(network)
             # No classes: the baselines have one threshold for all.
             return self._scores(module, X), None
 

@@ -105,7 +105,8 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         X = given = self._check_inputs(X, reset=True)
         if transform and self._memory() is not None:
             X = read_array(X, "X", num_workers=self.num_workers)
-        with self._held(module, families):
+        with self._held(module, families) as network:
+            version = self._version(network)
             size = self.batch_size if transform else N_COMPARED
             first, raw = self._begin(X, size, num_workers=self.num_workers)
             warn_if_unsteady(given, first, num_workers=self.num_workers)
@@ -116,6 +117,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             self.__dict__.pop("_hashed", None)
             if self._memory() is not None:
                 self._hashed = unwrap_model(self.model), self._hash_network()
+            self._remember_network(network, version)
             if transform:
                 return self._named_features(X, raw)
         return None
@@ -167,7 +169,8 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     def _compute(self, X, raw=None):
         """Compute the features of X, or of the batches ``raw`` of it, begun already."""
         module = self._module()
-        with self._held(module, self._families):
+        with self._held(module, self._families) as network:
+            self._check_network(network)
             return map_batches(
                 lambda batch: self._features(module, batch),
                 X,

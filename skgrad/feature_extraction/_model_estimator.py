@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 from abc import ABCMeta
 from functools import reduce
 from itertools import chain
@@ -16,10 +17,11 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from .._compat import Interval
-from .._messages import brief
+from .._messages import brief, warn
 from .._validation import DATASETS, check_inputs, no_samples
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import on_device, placement, unwrap_model
+from ..torch_engine.network import Network
 from ..torch_engine.probe import N_SAMPLES
 from ..torch_engine.samples import N_COMPARED, join_samples
 from ._portable import PortableModel, is_portable
@@ -91,6 +93,41 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
             self._device_copy = module, self.device, placed
         return placed
 
+    def _remember_network(self, network, version):
+        """Note the state of the network, held still, for `_check_network`.
+
+        ``version`` is that before the first pass: a network that writes to its own
+        parameters, as embeddings with a ``max_norm`` do, is not checked.
+        """
+        self.__dict__.pop("_seen", None)
+        if version == self._version(network):
+            self._seen = weakref.ref(unwrap_model(self.model)), version
+
+    def _check_network(self, network):
+        """Warn once if the network was changed since fit.
+
+        Only writes that torch counts are noticed, as those of optimisers and
+        ``load_state_dict`` are.
+        """
+        # What was unpickled or loaded has no count of the past.
+        if "_seen" not in vars(self):
+            return
+        seen = weakref.ref(unwrap_model(self.model)), self._version(network)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        warn(
+            "model has changed since fit: it was trained, loaded or replaced. The "
+            "detector knows the one before, so its threshold may not hold. Call fit "
+            "again.",
+            UserWarning,
+        )
+
+    def _version(self, network):
+        module = unwrap_model(self.model)
+        # The copy on another device does not change with the model of the user.
+        return (network if network.module is module else Network(module)).version()
+
     def _check_inputs(self, X, *, reset):
         """Check what can be checked without reading all of a memmap or Dataset.
 
@@ -161,7 +198,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def __getstate__(self):
         state = super().__getstate__()
-        for name in ("_device_copy", "_hashed"):  # they hold networks
+        for name in ("_device_copy", "_hashed", "_seen"):  # they hold networks
             state.pop(name, None)
         # Anything else is no model, which fit reports.
         module = getattr(state["model"], "module_", state["model"])

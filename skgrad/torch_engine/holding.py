@@ -107,7 +107,7 @@ class HeldNetwork(Network):
         if any(kept != list(children_of(part).values()) for kept, part in pairs):
             self._walk(self.module)
         for path, part in zip(self._names, self.parts, strict=True):
-            if part.training:
+            if getattr(part, "training", False):
                 self._add("mode of", path)
         if not self._buffers.is_current():
             for place, name in self._buffers.changes():

@@ -171,7 +171,8 @@ def check_recorded(logits: Tensor, source: str) -> None:
         raise ValueError(
             f"model must let autograd reach its {source}, but its logits carry no "
             "gradient. Remove torch.no_grad(), .detach(), .data, argmax or other whole "
-            "numbers from its forward."
+            "numbers from its forward; of quantised layers, give the ones that they "
+            "were made of."
         )
 
 
@@ -191,8 +192,12 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[None]:
+def frozen(
+    module: nn.Module, *, parameter_gradients: bool = False
+) -> Iterator[Network]:
     """Hold a model still: evaluation mode inside, everything restored after.
+
+    Yields what one walk over its modules found.
 
     Whatever leaves the block, also an exception, finds ``training``, ``requires_grad``,
     buffers and torch's random state as they were. ``.grad`` is never written, because
@@ -219,7 +224,7 @@ def frozen(module: nn.Module, *, parameter_gradients: bool = False) -> Iterator[
         torch.autocast(device.type, enabled=False),
         network.still(requires_grad=parameter_gradients),
     ):
-        yield
+        yield network
 
 
 def _checked_network(module: nn.Module) -> Network:

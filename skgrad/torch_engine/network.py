@@ -7,7 +7,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from .._compat import buffers_of, parameters_of
+from .._compat import buffers_of, parameters_of, write_count
 from .buffers import Buffers, tensors_of
 from .restoring import lock_of
 
@@ -86,7 +86,8 @@ class Network:
             buffers.restore()
 
     def _modes(self) -> list[bool]:
-        return [part.training for part in self.parts]
+        # What torch.jit.freeze made has no mode: it is in evaluation mode for good.
+        return [getattr(part, "training", False) for part in self.parts]
 
     def _flags(self) -> list[bool]:
         return [parameter.requires_grad for parameter in self.parameters]
@@ -105,6 +106,14 @@ class Network:
             for parameter, old, new in zip(self.parameters, now, flags, strict=True):
                 if old is not new and parameter.is_floating_point():
                     parameter.requires_grad_(new)
+
+    def version(self) -> tuple[int, int]:
+        """Return what a write to a parameter changes, as in training, or another one.
+
+        Writes that torch does not count, as those through ``.data``, leave it.
+        """
+        which = hash(tuple(map(id, self.parameters)))
+        return which, sum(map(write_count, self.parameters))
 
     def _copied_buffers(self) -> Buffers:
         return Buffers(self.parts)

@@ -320,8 +320,9 @@ def test_changed_model_needs_a_new_fit(model):
     transformer.set_params(
         model=seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 5)))
     )
-    with pytest.raises(
-        ValueError, match=r"5 features.*gave 3\. Call fit after changing"
+    with (
+        pytest.warns(UserWarning, match="model has changed since fit"),
+        pytest.raises(ValueError, match=r"5 features.*gave 3\. Call fit after"),
     ):
         transformer.transform(X)
 

@@ -1,0 +1,83 @@
+"""A network that is changed after fit."""
+
+import pickle
+import warnings
+
+import pytest
+import torch
+from networks import BatchNormNet, images, seeded
+from torch import nn
+
+import skgrad
+from skgrad.baselines import ODIN
+
+X = images(12, (2, 6, 6))
+
+
+def trained(net):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    net(torch.as_tensor(X)).square().sum().backward()
+    optimizer.step()
+
+
+def loaded(net):
+    net.load_state_dict(seeded(BatchNormNet, seed=1).state_dict())
+
+
+def another_layer(net):
+    net.head = nn.Linear(net.head.in_features, net.head.out_features)
+
+
+def odin(net, **options):
+    options |= {"target_fpr": 0.5, "calibration_fraction": 0.5, "random_state": 0}
+    return ODIN(net, **options)
+
+
+def answers(estimator):
+    """Return whether answers come with the warning; any other is raised."""
+    answer = estimator.score_samples if isinstance(estimator, ODIN) else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (answer or estimator.transform)(X)
+    assert all("model has changed since fit" in str(w.message) for w in caught)
+    return len(caught) == 1
+
+
+@pytest.mark.parametrize("change", [trained, loaded, another_layer])
+def test_a_change_since_fit_is_noticed_once(make, model, change):
+    for estimator in (make(model), make(model, device="cpu"), odin(model)):
+        estimator.fit(X)
+        copied = pickle.loads(pickle.dumps(estimator))
+        assert not answers(estimator)
+        change(model)
+        assert answers(estimator)
+        assert not answers(estimator)
+        # It has a network of its own.
+        assert not answers(copied)
+        assert not answers(estimator.fit(X))
+
+
+def test_a_change_before_a_block_that_holds(make, model):
+    estimator = make(model).fit(X)
+    loaded(model)
+    with skgrad.hold(model):
+        assert answers(estimator)
+        assert not answers(estimator)
+
+
+class LooksUp(nn.Module):
+    """A network that writes to its own parameters, as a ``max_norm`` does."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(9, 4, max_norm=1.0)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.embedding(x.flatten(1).abs().long() % 9).mean(1))
+
+
+def test_a_network_that_writes_to_itself_is_not_checked():
+    transformer = skgrad.LayerActivationTransformer(LooksUp(), "logits").fit(9 * X)
+    assert not answers(transformer)
+    assert not answers(transformer)
