@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils.validation import check_memory
 
-from ._pixels import read_pixels
+from ._pixels import DamagedImageError, read_pixels
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # Fewer images are read about as fast as their cache.
@@ -47,29 +47,39 @@ def _inner(folder):
         folder = entries[0]
 
 
-def read_images(paths, *, mode=None, size=None, memory=None):
-    """Read images (n_samples, n_channels, height, width).
+def read_images(paths, *, mode=None, size=None, memory=None, skip=False):
+    """Read images (n_samples, n_channels, height, width), and where damaged ones are.
 
     ``mode`` is "L" or "RGB", None for grey unless one of them has colours; ``size`` is
     (height, width), None for their own. Pixels are uint8 or, of deeper images, float32
-    in [0, 1]. ``memory`` caches those of 5,000 images or more.
+    in [0, 1]. ``memory`` caches those of 5,000 images or more. With ``skip`` damaged
+    images are left out, and their places in ``paths`` are the second result; without,
+    the first of them raises ValueError.
     """
     if memory is None or len(paths) < _WORTH_CACHING:
-        return _decode(paths, mode, size, None)
+        return _decode(paths, mode, size, None, skip)
     # An image that was replaced has another size or time.
     stats = [path.stat() for path in paths]
     versions = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
     return check_memory(memory).cache(_decode)(
-        [str(path.resolve()) for path in paths], mode, size, versions
+        [str(path.resolve()) for path in paths], mode, size, versions, skip
     )
 
 
-def _decode(paths, mode, size, versions):
+def _decode(paths, mode, size, versions, skip):
     """Read images; ``versions`` makes another cache entry of changed files."""
     images: list[np.ndarray] = []
+    damaged: list[int] = []
     first_of: dict[str, Path] = {}
-    for path in paths:
-        pixels, depth = read_pixels(path, mode, size)
+    for place, path in enumerate(paths):
+        try:
+            pixels, depth = read_pixels(path, mode, size)
+        except DamagedImageError:
+            # Without any image there is nothing to return.
+            if not skip or len(damaged) == len(paths) - 1:
+                raise
+            damaged.append(place)
+            continue
         images.append(pixels)
         first_of.setdefault(depth, path)
         if len(first_of) > 1:
@@ -82,8 +92,8 @@ def _decode(paths, mode, size, versions):
         )
     if any(image.ndim == 3 for image in images):
         images = [i if i.ndim == 3 else np.stack([i] * 3, axis=-1) for i in images]
-        return np.stack(images).transpose(0, 3, 1, 2).copy()
-    return np.stack(images)[:, None]
+        return np.stack(images).transpose(0, 3, 1, 2).copy(), damaged
+    return np.stack(images)[:, None], damaged
 
 
 def _several_depths(first_of):

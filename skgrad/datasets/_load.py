@@ -37,6 +37,7 @@ ONE_PART = {"omniglot", *_MADE}
         "random_state": ["random_state"],
         "download": ["boolean"],
         "memory": [str, joblib.Memory, None],
+        "damaged": [StrOptions({"raise", "skip"})],
     },
     prefer_skip_nested_validation=True,
 )
@@ -50,6 +51,7 @@ def load_dataset(
     random_state=None,
     download=False,
     memory=None,
+    damaged="raise",
 ):
     """Load images or series by name, or from a folder or file of your own.
 
@@ -78,19 +80,23 @@ def load_dataset(
         Whether torchvision downloads into ``data_dir`` what is missing there.
     memory : str or joblib.Memory, default=None
         Cache of the pixels of large image folders, as in scikit-learn's Pipeline.
+    damaged : {"raise", "skip"}, default="raise"
+        What becomes of image files that cannot be read: an error that names the first,
+        or they are left out and listed in ``skipped``.
 
     Returns
     -------
     Bunch
         With ``X``, float32 of shape (n_samples, *shape), images in [0, 1], series as
         they are; ``y``, int64 class numbers, or None if there are no classes;
-        ``classes``, their names; and ``name``.
+        ``classes``, their names; ``name``; and ``skipped``, the paths of damaged images
+        that were left out.
 
     Raises
     ------
     ValueError
-        If there is no such name or path, if the data are not in ``data_dir``, or if
-        they cannot be brought to the shape.
+        If there is no such name or path, if the data are not in ``data_dir``, if they
+        cannot be brought to the shape, or if an image is damaged and not skipped.
 
     Notes
     -----
@@ -136,7 +142,7 @@ def load_dataset(
     if name in _MADE:
         make, usual = _MADE[name]
         X = make(n_samples or 1000, shape or usual, random_state=random_state)
-        return Bunch(X=X, y=None, classes=[], name=name)
+        return Bunch(X=X, y=None, classes=[], name=name, skipped=[])
     if name is None:
         path = _check_path(str(name_or_path))
         name, source = path.stem, _open_path(path, memory)
@@ -144,11 +150,14 @@ def load_dataset(
         folder = None if name == "digits" else _check_folder(data_dir, name, download)
         source = find_source(name, folder, split, download, memory)
     rows = _draw(len(source), n_samples, random_state)
+    X, skipped = source.read(rows, shape, skip=damaged == "skip")
+    kept = np.delete(rows, skipped)
     return Bunch(
-        X=fit_shape(source.read(rows, shape), shape),
-        y=None if source.y is None else source.y[rows],
+        X=fit_shape(X, shape),
+        y=None if source.y is None else source.y[kept],
         classes=source.classes,
         name=name,
+        skipped=[str(source.paths[row]) for row in rows[skipped]],
     )
 
 

@@ -1,7 +1,11 @@
 """Pixels of one image file, of any mode and depth that Pillow reads."""
 
+import struct
+import zlib
+from contextlib import contextmanager
+
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 # Pillow cuts these off at 255 where it converts them.
 _DEEP = ("I", "F")
@@ -10,14 +14,19 @@ _GREY = ("1", "L", "LA", "La")
 _BITS, _FORMAT, _SIGNED = 258, 339, 2
 
 
+class DamagedImageError(ValueError):
+    """The content of a file is no image that can be read."""
+
+
 def read_pixels(path, mode, size):
     """Read an image (height, width), or with a last axis of three colours.
 
     ``mode`` is "L" or "RGB", None for its own; ``size`` is (height, width), None for
     its own. Transparency is dropped. Returns the pixels, uint8 or, of deeper images,
-    float32 in [0, 1], and the depth for messages.
+    float32 in [0, 1], and the depth for messages. Raises DamagedImageError if the file
+    cannot be read as an image.
     """
-    with _open(path) as image:
+    with _damage_named(path), Image.open(path) as image:
         deep = image.mode.startswith(_DEEP)
         mode = mode or ("L" if deep or image.mode in _GREY else "RGB")
         if not deep:
@@ -34,11 +43,19 @@ def read_pixels(path, mode, size):
     return grey if mode == "L" else np.stack([grey] * 3, axis=-1), depth
 
 
-def _open(path):
+@contextmanager
+def _damage_named(path):
     try:
-        return Image.open(path)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{str(path)!r} must be an image: {error}") from error
+        yield
+    # What Pillow's readers of the various formats raise.
+    except (OSError, SyntaxError, EOFError, struct.error, zlib.error) as error:
+        # A number means that the file system failed, as where access is denied.
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise DamagedImageError(
+            f"{str(path)!r} must be an image: {error}. Replace or remove it, or leave "
+            "such files out with damaged='skip'."
+        ) from error
 
 
 def _without_alpha(image):

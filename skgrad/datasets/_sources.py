@@ -49,8 +49,13 @@ class Source:
     def __len__(self):
         return len(self.paths or self.values)
 
-    def read(self, rows, shape):
-        """Return the given rows; images may come in the shape already."""
+    def read(self, rows, shape, skip=False):
+        """Return the given rows; images may come in the shape already.
+
+        With ``skip`` damaged images are left out. Returns the inputs, and the places
+        in ``rows`` of those that were.
+        """
+        damaged: list[int] = []
         images_wanted = shape is not None and len(shape) == 3 and shape[0] in (1, 3)
         how = {
             "mode": {1: "L", 3: "RGB"}[shape[0]] if images_wanted else None,
@@ -58,14 +63,14 @@ class Source:
         }
         if self.paths:
             paths = [self.paths[i] for i in rows]
-            X = read_images(paths, memory=self.memory, **how)
+            X, damaged = read_images(paths, memory=self.memory, skip=skip, **how)
         else:
             X = self.values[rows]
         # Images by the range of their type, series as they are.
         scaled = X.ndim == 4 and X.dtype.kind == "u"
         scale = np.iinfo(X.dtype).max if scaled else 1
         X = X.astype(np.float32) / scale
-        return 1 - X if self.inverted else X
+        return 1 - X if self.inverted else X, damaged
 
 
 def find_source(name, folder, split, download, memory):

@@ -110,6 +110,26 @@ def test_images_that_cannot_be_read(tmp_path):
         load_dataset(tmp_path)
 
 
+def test_damaged_images_are_named_or_skipped(folder):
+    whole = load_dataset(folder)
+    broken = {"c/05.png": b"", "b/03.png": b"no picture"}
+    broken["a/01.png"] = (folder / "a" / "01.png").read_bytes()[:150]
+    # The last is the first of the folder.
+    for name, content in broken.items():
+        (folder / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}' must be an image.*damaged="):
+            load_dataset(folder)
+    data = load_dataset(folder, damaged="skip")
+    assert data.skipped == [str(folder / name) for name in sorted(broken)]
+    left = np.delete(np.arange(12), [0, 5, 9])
+    assert_array_equal(data.X, whole.X[left])
+    assert_array_equal(data.y, whole.y[left])
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="must be an image"):
+        load_dataset(folder, damaged="skip")
+
+
 STEPS = np.array([[0, 1, 256], [4_369, 40_000, 65_535]], dtype=np.uint16)
 # How an image of these steps is saved, and what its largest value is.
 DEEP = {
