@@ -55,7 +55,10 @@ def check_inputs(X: Any, *, name: str = "X") -> Any:
     if isinstance(X, Dataset):
         return _check_dataset(X, name)
     if issparse(X):
-        raise TypeError(f"{name} must be dense; got sparse data. Use {name}.toarray().")
+        raise TypeError(
+            f"{name} must be dense; got sparse data. Use {name}.toarray(), or "
+            "sparse_output=False of an encoder."
+        )
     if not hasattr(X, "shape"):
         X = _from_list(X, name)
     _check_numeric(X, name)
