@@ -89,6 +89,15 @@ def uncompiled(module):
     return getattr(module, "_orig_mod", None)
 
 
+def is_quantised(module):
+    """Return True for a layer of torch.ao whose weights are packed, no parameters."""
+    theirs = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+    inside = type(module).__module__.startswith(theirs)
+    # What holds the packed weights of a layer is a module too, without these methods.
+    weight = getattr(module, "get_weight", getattr(module, "weight", None))
+    return inside and callable(weight)
+
+
 __all__ = [
     "CONVOLUTIONS",
     "DROPOUTS",
@@ -103,6 +112,7 @@ __all__ = [
     "get_feature_names",
     "has_gradient_hooks",
     "is_dynamo_loaded",
+    "is_quantised",
     "num_samples",
     "parameters_of",
     "safe_indexing",

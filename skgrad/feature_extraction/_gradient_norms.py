@@ -8,6 +8,7 @@ from .._messages import brief
 from ..torch_engine.cotangents import LABELS, LOSSES, label_cotangents
 from ..torch_engine.gradient_routes import find_routes
 from ..torch_engine.network_pass import Wanted
+from ..torch_engine.reach import check_reach, warn_of_slow
 from ._family import BaseFamily
 
 # Below every norm of float32 weights. It stands for 0, which has no logarithm.
@@ -53,10 +54,13 @@ class GradientNorms(BaseFamily):
         if not names:
             raise ValueError(
                 "model must have parameters to take gradients of; "
-                f"{type(probe.module).__name__} has none."
+                f"{type(probe.module).__name__} has none. Where torch.jit.freeze made "
+                "constants of them, give the module that it was made of."
             )
         self._check_label(probe.n_classes)
+        check_reach(probe)
         self._routes = find_routes(probe, self._cotangents())
+        warn_of_slow(probe, self._routes)
         # A parameter without a route is left to autograd.
         ways = {name: route.rule for name, route in self._routes.items()}
         self.routes_ = {name: ways.get(name, "autograd") for name in names}

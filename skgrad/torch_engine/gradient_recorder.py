@@ -251,6 +251,9 @@ def leaves_in_graph(logits: Tensor) -> set[int]:
         if node is None or node in seen:
             continue
         seen.add(node)
+        # torch's stand-in for an operator without derivative, as of quantised layers.
+        if node.name() == "torch::autograd::WarnNotImplemented":
+            continue
         if hasattr(node, "variable"):
             found.add(id(node.variable))
         waiting += [parent for parent, _ in node.next_functions]

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from .._compat import is_dynamo_loaded
@@ -33,8 +34,22 @@ def unwrap_model(model: Any) -> nn.Module:
         )
     raise TypeError(
         "model must be a torch.nn.Module that returns logits, or a fitted skorch "
-        f"net; got {type(model).__name__}: {brief(model)}.{call_it(model)}"
+        f"net; got {type(model).__name__}: {brief(model)}."
+        f"{_OF_PIPELINE if _ends_in_net(model) else call_it(model)}"
     )
+
+
+# X of skgrad is what the network gets, so what came before it stays outside.
+_OF_PIPELINE = (
+    " Give its last step, and put the others before the detector, frozen: "
+    "make_pipeline(FrozenEstimator(model[:-1]), make_recommended_detector(model[-1]))."
+)
+
+
+def _ends_in_net(model: Any) -> bool:
+    """Return True for a pipeline whose last step is a fitted skorch net."""
+    steps = getattr(model, "steps", None)
+    return isinstance(steps, list) and hasattr(steps[-1][-1], "module_")
 
 
 def model_device(module: nn.Module) -> torch.device:
@@ -160,9 +175,13 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
             f"model cannot take X: it failed on {len(x)} sample(s) of shape "
             f"{tuple(x.shape[1:])}. Give X the shape of the training data (channels "
             "first; input_shape for 2-D rows), and a model that takes floats. "
+            f"{_EXPORTED if isinstance(module, torch.fx.GraphModule) else ''}"
             f"The model says: {type(error).__name__}: {cut(str(error), 300)}"
         ) from error
     return as_logits(output, len(x))
+
+
+_EXPORTED = "Export it for any number of samples (dynamic_shapes). "
 
 
 def check_recorded(logits: Tensor, source: str) -> None:

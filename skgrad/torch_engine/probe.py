@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from .._compat import is_quantised
 from .._messages import warn
 from .activations import (
     HIDDEN,
@@ -252,7 +253,8 @@ def spread_layers(probe: Probe, n_layers: int | None) -> list[str]:
     names = [
         name
         for name in candidate_layers(probe)
-        if any(p.ndim >= 2 for p in probe.module.get_submodule(name).parameters())
+        if is_quantised(layer := probe.module.get_submodule(name))
+        or any(p.ndim >= 2 for p in layer.parameters())
     ]
     if n_layers is None:
         return names
@@ -319,11 +321,13 @@ def find_outputs(
 
 
 def is_leaf(layer: nn.Module) -> bool:
-    """Return True if a module has parameters and no children.
+    """Return True if a module has parameters and no children, or is quantised.
 
     A weight that `torch.nn.utils.parametrize` computes from others, as weight and
     spectral normalisation do, keeps those in a child that is no layer.
     """
+    if is_quantised(layer):
+        return True
     made = is_parametrized(layer)
     inside = [name for name, _ in layer.named_children() if name != "parametrizations"]
     return not inside and (made or any(True for _ in layer.parameters(recurse=False)))

@@ -7,16 +7,26 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from entry_points import ENTRY_POINTS, IMAGES, LIBRARY_ENTRY_POINTS, network
+from entry_points import (
+    CLASSES,
+    ENTRY_POINTS,
+    IMAGES,
+    LIBRARY_ENTRY_POINTS,
+    ROWS,
+    network,
+)
 from model_state import assert_same_state, state_of
 from networks import BatchNormNet, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
 
-from skgrad import predict_logits
+from skgrad import LayerActivationTransformer, predict_logits
 
 LOGITS = r"model must return logits: .*returned "
 
@@ -225,6 +235,25 @@ def test_small_logits_and_sigmoids_inside_are_none():
     for function in (lambda z: z, lambda z: z[:, 0]):
         logits = Returns(lambda z, f=function: f(0.5 + 0.01 * torch.sigmoid(z)))
         ENTRY_POINTS["LayerActivationTransformer"](logits, IMAGES)
+
+
+def test_a_pipeline_that_ends_in_a_net():
+    X, y = ROWS.astype("float32"), CLASSES
+    net = NeuralNetClassifier(nn.Linear(5, 3), criterion=nn.CrossEntropyLoss)
+    net.set_params(max_epochs=1, verbose=0, train_split=None)
+    model = make_pipeline(StandardScaler(), net).fit(X, y)
+    with pytest.raises(TypeError, match="Give its last step") as caught:
+        predict_logits(model, X)
+    # The line of the message, with a transformer whose features are known.
+    assert str(caught.value).endswith(
+        "make_pipeline(FrozenEstimator(model[:-1]), "
+        "make_recommended_detector(model[-1]))."
+    )
+    features = make_pipeline(
+        FrozenEstimator(model[:-1]), LayerActivationTransformer(model[-1], "logits")
+    ).fit(X)
+    probabilities = softmax(features.transform(X), axis=1)
+    assert_allclose(probabilities, model.predict_proba(X), rtol=1e-5)
 
 
 # One logit

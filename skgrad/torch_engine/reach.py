@@ -1,0 +1,102 @@
+"""Which parameters autograd reaches, and at what price."""
+
+from collections import Counter
+
+import torch
+from sklearn.exceptions import EfficiencyWarning
+from torch import nn
+from torch.func import functional_call
+
+from .._compat import is_quantised
+from .._messages import listed, warn
+from .gradient_pass import Route
+from .gradient_recorder import leaves_in_graph
+from .model_state import as_logits, check_recorded
+from .probe import Probe
+
+# Smaller networks take no time worth a word.
+_TINY = 100_000
+
+
+def check_reach(probe: Probe) -> None:
+    """Warn of weights that matter though no gradient reaches them, raise if none does.
+
+    Norms of exactly 0 look like features. A dead ReLU lets no warning arise: it passes
+    a gradient, of zeros. Nor does a parameter without influence, as of a layer that is
+    not used. The probe records norms. Cost: a forward pass if a parameter is not
+    reached.
+    """
+    check_recorded(probe.logits, "parameters")
+    reached = reached_parameters(probe)
+    if not reached:
+        check_recorded(probe.logits.detach(), "parameters")
+    cut_off = [name for name in probe.parameters if name not in reached]
+    if cut_off and _matter(probe, cut_off):
+        warn(
+            f"model lets no gradient reach {len(cut_off)} of its "
+            f"{len(probe.parameters)} parameters, though its logits depend on them: "
+            f"{listed(cut_off, 3)}. Their gradient norms are 0, as behind "
+            "torch.no_grad(), .detach(), whole numbers or quantised layers.",
+            UserWarning,
+        )
+    quantised = [n for n, part in probe.module.named_modules() if is_quantised(part)]
+    if quantised:
+        warn(
+            f"model has quantised layers, {listed(quantised, 3)}, whose weights have "
+            "no gradient and no column. Give the module that it was made of.",
+            UserWarning,
+        )
+
+
+def reached_parameters(probe: Probe) -> set[str]:
+    """Return the names of the parameters in the graph of the logits."""
+    graph = leaves_in_graph(probe.logits)
+    # Where rules apply, detached leaves stand for a parameter.
+    leaves = {} if probe.recorder is None else probe.recorder.leaves
+    return {
+        name
+        for name, parameter in probe.parameters.items()
+        if any(id(t) in graph for t in (parameter, *leaves.get(id(parameter), [])))
+    }
+
+
+def _matter(probe: Probe, names: list[str]) -> bool:
+    """Return True if the logits change with other values of some parameters."""
+    others = {name: _other(probe.parameters[name]) for name in names}
+    try:
+        output = functional_call(probe.module, others, (probe.x.detach().clone(),))
+    except RuntimeError:  # a module of torch.jit, which keeps its parameters
+        return False
+    changed = as_logits(output, len(probe.x)).detach()
+    return not torch.equal(changed, probe.logits.detach())
+
+
+def _other(parameter: nn.Parameter) -> torch.Tensor:
+    # A shift by one number alone could be without effect, as before a softmax.
+    values = parameter.detach()
+    waves = torch.arange(values.numel(), device=values.device).cos().view_as(values)
+    return values + (values.abs().mean() + 0.1) * waves.to(values.dtype)
+
+
+def warn_of_slow(probe: Probe, routes: dict[str, Route]) -> None:
+    """Warn of parameters without a route, which take passes for each sample.
+
+    These passes together cost more than the batched one, however few they are for.
+    """
+    reached = reached_parameters(probe)
+    slow = [name for name in probe.parameters if name in reached - set(routes)]
+    if not slow or sum(p.numel() for p in probe.parameters.values()) < _TINY:
+        return
+    kinds = Counter(_owner(probe.module, name) for name in slow)
+    shown = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(3))
+    more = f" and {len(kinds) - 3} more classes" if len(kinds) > 3 else ""
+    warn(
+        f"{len(slow)} of {len(probe.parameters)} parameters have no rule for gradient "
+        "norms and take a forward and a backward pass for each sample, most of the "
+        f"time: those of {shown}{more}. routes_ names them.",
+        EfficiencyWarning,
+    )
+
+
+def _owner(module: nn.Module, name: str) -> str:
+    return type(module.get_submodule(name.rpartition(".")[0])).__name__

@@ -1,0 +1,140 @@
+"""Parameters that no gradient reaches, and those that take time."""
+
+import warnings
+
+import pytest
+import torch
+from networks import images
+from numpy.testing import assert_allclose
+from sklearn.exceptions import EfficiencyWarning
+from torch import nn
+
+from skgrad import (
+    ConfoundingGradientTransformer,
+    CosineSimilarityMatrixTransformer,
+    LayerActivationTransformer,
+    predict_logits,
+)
+
+X = images(12, (1, 6, 6))
+GRADIENTS = ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer
+UNREACHED = "model lets no gradient reach 2 of its 6 parameters"
+
+
+class Net(nn.Module):
+    """A network whose first half passes through a function."""
+
+    def __init__(self, between=lambda h: h, n_hidden=4):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(4, n_hidden)
+        self.head = nn.Linear(n_hidden, 3)
+        self.between = between
+        self.unused = None
+
+    def forward(self, x):
+        h = self.between(self.conv(x).relu().mean((2, 3)))
+        return self.head(self.fc(h).relu())
+
+
+def quantised(*names):
+    """Return a network with some layers quantised, and without warnings of torch."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kinds = dict.fromkeys(names, torch.ao.quantization.default_dynamic_qconfig)
+        return torch.ao.quantization.quantize_dynamic(Net().eval(), kinds)
+
+
+def made_by_jit(net):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.freeze(torch.jit.trace(net.eval(), torch.as_tensor(X)))
+
+
+# The layer before is called, but matters to nothing.
+def replaced(h):
+    return torch.ones_like(h) + 0 * h.detach()
+
+
+def test_weights_behind_a_cut_are_reported():
+    with pytest.warns(UserWarning, match=UNREACHED) as caught:
+        norms = ConfoundingGradientTransformer(Net(torch.Tensor.detach)).fit_transform(
+            X
+        )
+    assert "'conv.weight', 'conv.bias'" in str(caught[0].message)
+    assert not norms[:, :2].any()
+    assert norms[:, 2:].all(axis=0).any()
+
+
+def test_zero_norms_for_other_reasons_are_not():
+    dead = Net()
+    with torch.no_grad():
+        dead.conv.bias -= 100
+    plus = Net()
+    plus.unused = nn.Linear(2, 2)
+    for net in (dead, plus, Net(replaced)):
+        ConfoundingGradientTransformer(net).fit(X)
+
+
+def test_quantised_layers():
+    model = quantised("fc", "head")
+    for transformer in GRADIENTS:
+        with pytest.raises(ValueError, match=r"must let autograd.*quantised layers"):
+            transformer(model).fit(X)
+    logits = model(torch.as_tensor(X)).detach()
+    assert_allclose(predict_logits(model, X), logits)
+    # Layers can be watched all the same.
+    features = LayerActivationTransformer(model).fit(X)
+    assert features.layers_ == ["conv", "fc", "logits"]
+    penultimate = LayerActivationTransformer(model, "penultimate").fit_transform(X)
+    assert penultimate.shape == (12, 4)
+
+
+@pytest.mark.filterwarnings("ignore:quantized..linear_dynamic")
+def test_one_quantised_layer_cuts_off_what_lies_before():
+    with (
+        pytest.warns(UserWarning, match="no gradient reach 2 of its 4 parameters"),
+        pytest.warns(UserWarning, match="quantised layers, 'fc', whose"),
+    ):
+        ConfoundingGradientTransformer(quantised("fc")).fit(X)
+
+
+def test_frozen_models_of_jit_have_logits():
+    model = made_by_jit(Net())
+    logits = predict_logits(model, X)
+    assert_allclose(logits, model(torch.as_tensor(X)).detach())
+    with pytest.raises(ValueError, match=r"torch\.jit\.freeze"):
+        ConfoundingGradientTransformer(model).fit(X)
+
+
+def test_exported_models():
+    net, x = Net().eval(), torch.as_tensor(X)
+    any_number = ({0: torch.export.Dim("n")},)
+    model = torch.export.export(net, (x,), dynamic_shapes=any_number).module()
+    for transformer in GRADIENTS:
+        expected = transformer(net).fit_transform(X)
+        assert_allclose(transformer(model).fit_transform(X), expected, rtol=1e-4)
+    fixed = torch.export.export(net, (x,)).module()
+    for estimator in (ConfoundingGradientTransformer, LayerActivationTransformer):
+        with pytest.raises(ValueError, match="for any number of samples"):
+            estimator(fixed).fit(X)
+
+
+class Shared(nn.Module):
+    """A network that uses a layer twice, for which there is no rule."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x):
+        h = x.flatten(1).repeat(1, 9)[:, : self.fc.in_features]
+        return self.head(self.fc(self.fc(h).relu()))
+
+
+def test_what_takes_time_is_reported_once():
+    ConfoundingGradientTransformer(Shared(8)).fit(X)
+    with pytest.warns(EfficiencyWarning, match="2 of 4 param.*those of Linear \\(2\\)"):
+        ConfoundingGradientTransformer(Shared(320)).fit_transform(X)
