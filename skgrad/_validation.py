@@ -5,8 +5,8 @@ wrote, and returns the value in the form in which the package uses it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -269,6 +269,40 @@ def all_finite(values: Tensor) -> bool:
     # overflow where they are, so then each value decides.
     total = values.sum(dtype=torch.float32 if values.dtype == torch.half else None)
     return math.isfinite(total.item()) or bool(torch.isfinite(values).all())
+
+
+class NotFiniteError(ValueError):
+    """Inputs hold NaN or infinity: those in ``rows`` of the X that was given."""
+
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+def check_batch_finite(batch: Tensor, name: str) -> None:
+    """Raise NotFiniteError, with rows of the batch, if a value is NaN or infinite."""
+    if not all_finite(batch):
+        finite = torch.isfinite(batch.reshape(len(batch), -1)).all(dim=1)
+        raise NotFiniteError(
+            f"{name} must be finite in the model's {batch.dtype}; it contains NaN, "
+            "infinity or a value too large for that type. Impute, remove or rescale "
+            "them.",
+            (~finite).nonzero().flatten().tolist(),
+        )
+
+
+@contextmanager
+def rows_named() -> Iterator[None]:
+    """Add the rows to the message of a NotFiniteError, where X is the user's own."""
+    try:
+        yield
+    except NotFiniteError as error:
+        rows = error.rows
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        raise ValueError(
+            f"{error} The first are in row{'s' * (len(rows) > 1)} "
+            f"{', '.join(map(str, rows[:5]))}{more} of X."
+        ) from error
 
 
 def check_finite(X: np.ndarray, name: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import DATASETS
+from .._validation import DATASETS, rows_named
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,
@@ -96,8 +96,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         gradients = self._parameter_gradients
         with frozen(module, parameter_gradients=gradients) as network:
             self._check_network(network)
-            # No classes: the baselines have one threshold for all.
-            return self._scores(module, X), None
+            with rows_named():
+                # No classes: the baselines have one threshold for all.
+                return self._scores(module, X), None
 
     def _scores(self, module, X):
         features = self._map_features(module, X)

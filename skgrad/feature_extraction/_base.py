@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from .. import __version__
 from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
-from .._validation import DATASETS
+from .._validation import DATASETS, rows_named
 from ..torch_engine.batching import map_batches
 from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
@@ -169,7 +169,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     def _compute(self, X, raw=None):
         """Compute the features of X, or of the batches ``raw`` of it, begun already."""
         module = self._module()
-        with self._held(module, self._families) as network:
+        with self._held(module, self._families) as network, rows_named():
             self._check_network(network)
             return map_batches(
                 lambda batch: self._features(module, batch),

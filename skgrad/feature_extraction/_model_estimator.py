@@ -18,7 +18,7 @@ from torch import nn
 
 from .._compat import Interval
 from .._messages import brief, warn
-from .._validation import DATASETS, check_inputs, no_samples
+from .._validation import DATASETS, check_inputs, no_samples, rows_named
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import on_device, placement, unwrap_model
 from ..torch_engine.network import Network
@@ -60,7 +60,9 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
     def _prepare(self, module, raw):
         """Return samples for a probe as the model takes them."""
         shape = checked_input_shape(self.input_shape)
-        return prepare_batch(raw[:N_SAMPLES], input_shape=shape, **placement(module))
+        first = raw[:N_SAMPLES]
+        with rows_named():
+            return prepare_batch(first, input_shape=shape, **placement(module))
 
     def get_params(self, deep=True):
         """Get the parameters of this estimator.

@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 from .._messages import warn
 from .._validation import (
     Data,
-    all_finite,
+    NotFiniteError,
+    check_batch_finite,
     first_entry,
     inputs_of_batch,
     no_samples,
@@ -69,7 +70,11 @@ def map_batches(
             start = 0
             while start < len(whole):
                 piece = whole[start : start + most]
-                result = _unless_out_of_memory(compute, piece)
+                try:
+                    result = _unless_out_of_memory(compute, piece)
+                except NotFiniteError as error:
+                    error.rows = [results.n_filled + row for row in error.rows]
+                    raise
                 if result is None:
                     most = (len(piece) + 1) // 2
                     warn(
@@ -116,27 +121,27 @@ class _Rows:
     def __init__(self, n_samples: int | None) -> None:
         self._n_samples = n_samples
         self._array: Tensor | None = None
-        self._n_filled = 0
+        self.n_filled = 0
 
     def append(self, rows: Tensor) -> None:
         """Copy the results of a batch behind those before it."""
-        end = self._n_filled + len(rows)
+        end = self.n_filled + len(rows)
         if self._array is None:
             self._array = self._new(rows, self._n_samples or end)
         elif end > len(self._array):
             larger = self._new(rows, max(end, 2 * len(self._array)))
-            larger[: self._n_filled] = self._array[: self._n_filled]
+            larger[: self.n_filled] = self._array[: self.n_filled]
             self._array = larger
-        self._array[self._n_filled : end] = rows
-        self._n_filled = end
+        self._array[self.n_filled : end] = rows
+        self.n_filled = end
 
     def gathered(self) -> Tensor:
         """Return all results, in an array that has no room for more."""
         if self._array is None:
             raise ValueError(no_samples())
-        if self._n_filled == len(self._array):
+        if self.n_filled == len(self._array):
             return self._array
-        return self._array[: self._n_filled].clone()
+        return self._array[: self.n_filled].clone()
 
     @staticmethod
     def _new(rows: Tensor, length: int) -> Tensor:
@@ -264,9 +269,5 @@ def prepare_batch(
             f"{name} must hold samples with at least one axis; got single numbers. "
             "Give each sample the shape that the model takes."
         )
-    if not all_finite(batch):
-        raise ValueError(
-            f"{name} must be finite in the model's {dtype}; it contains NaN, infinity "
-            "or a value too large for that type. Impute, remove or rescale them."
-        )
+    check_batch_finite(batch, name)
     return batch

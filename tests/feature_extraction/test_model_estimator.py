@@ -1,12 +1,14 @@
-"""A network that is changed after fit."""
+"""A network that is changed after fit, and rows of X that are not finite."""
 
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from networks import BatchNormNet, images, seeded
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import skgrad
 from skgrad.baselines import ODIN
@@ -81,3 +83,21 @@ def test_a_network_that_writes_to_itself_is_not_checked():
     transformer = skgrad.LayerActivationTransformer(LooksUp(), "logits").fit(9 * X)
     assert not answers(transformer)
     assert not answers(transformer)
+
+
+def test_rows_that_are_not_finite_are_named(make, model):
+    rows = np.concatenate([X] * 3).astype(np.float64)
+    rows[3, 0, 1], rows[17], rows[19, 1] = np.nan, np.inf, 1e200
+    for estimator in (make(model, batch_size=8), odin(model, batch_size=8)):
+        estimator.fit(X)
+        scored = getattr(estimator, "score_samples", None) or estimator.transform
+        for given, named in (
+            (rows, "are in row 3 of X"),
+            (rows[4:], "are in rows 13, 15 of X"),
+            (TensorDataset(torch.as_tensor(rows[4:])), "are in rows 13, 15 of X"),
+            (np.full_like(rows, np.nan), "rows 0, 1, 2, 3, 4 and 3 more of X"),
+        ):
+            with pytest.raises(ValueError, match=f"X must be finite.*{named}"):
+                scored(given)
+        with pytest.raises(ValueError, match="are in row 1 of X"):
+            estimator.fit(rows[2:])
