@@ -75,11 +75,13 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     Cost: one forward and one backward pass per batch, and one more backward pass for
     each further class of ``label="each"``. No gradient of a weight is kept per sample
     for linear, convolution, normalisation, embedding, PReLU and attention layers, nor
-    for parameters that are added to, multiplied with or expanded along a batch. A
-    parameter that enters the logits in another way, or in two ways, goes through
-    autograd one sample at a time, which then is the cost: see ``routes_``. Where values
-    may decide on the order of samples, checking the order costs one more backward pass
-    per loss. ``batch_size`` changes norms by rounding only.
+    for parameters that are added to, multiplied with or expanded along a batch. Of a
+    tensor that is made of parameters alone, such as a table looked up once for all
+    samples or a weight with an adapter, the gradients are kept for one sample at a
+    time. A parameter that enters the logits in another way, or in two ways, goes
+    through autograd one sample at a time, which then is the cost: see ``routes_``.
+    Where values of several samples may decide on their order, checking it costs one
+    more backward pass per loss. ``batch_size`` changes norms by rounding only.
 
     The columns have the names and the order of ``model.named_parameters()``. A
     parameter shared between layers is one column, with the norm of its whole gradient.

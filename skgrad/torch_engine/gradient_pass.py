@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
-from .gradient_recorder import Recorder, Use, leaves_in_graph
+from .gradient_recorder import Recorder
+from .gradient_uses import Use, leaves_in_graph
 from .model_state import check_recorded
 from .scaling import widest_float
 
@@ -39,6 +40,8 @@ def recorded_forward(module: nn.Module, x: Tensor, recorder: Recorder) -> Any:
 
     Raises NoRulesError if the model cannot be recorded.
     """
+    # Inputs of several tensors have entries.
+    recorder.expect(module, getattr(x, "entries", {0: x}).values())
     try:
         # A checkpoint works by hooks on what is saved for the backward pass.
         with disable_saved_tensors_hooks("not recorded"), recorder:
@@ -80,10 +83,10 @@ class RuledGraph:
         """Find the parameters with one ruled call, and those without effect."""
         self.uses: dict[str, list[Use]] = {}
         self.unused: list[str] = []
-        elsewhere = leaves_in_graph(self.logits)
+        elsewhere = leaves_in_graph(self.logits, self._recorder.cuts)
         for name, parameter in self._parameters.items():
             key = id(parameter)
-            uses = [use for use in self._recorder.uses if key in use.norms]
+            uses = [use for use in self._recorder.uses if key in use.keys]
             # Its gradient has a part beside that of the recorded calls.
             if key in elsewhere:
                 continue
@@ -104,9 +107,7 @@ class RuledGraph:
         # The inputs of all other calls need not be held in memory.
         kept = {id(self._parameters[name]) for name in self.uses}
         for use in self._recorder.uses:
-            use.norms = {key: use.norms[key] for key in use.norms.keys() & kept}
-            if not use.norms:
-                use.x = None
+            use.keep(kept)
         for name, uses in self.uses.items():
             for use in uses:
                 use.axis = routes[name].axis
@@ -153,13 +154,11 @@ class RuledGraph:
         if use.x is None:
             return
         if use.overwritten():
-            overwritten.update(use.norms)
+            overwritten.update(use.keys)
             return
-        n, device = len(self.logits), self.logits.device
-        rows, gradients = (t.movedim(use.axis, 0) for t in (use.x, gradient))
-        for key, norms in use.norms.items():
+        for key, norms in use.norms(gradient, use.axis, len(self.logits)).items():
             # Layers may lie on several devices.
-            term = norms(rows, gradients, n).to(device)
+            term = norms.to(self.logits.device)
             sums[key] = sums[key] + term if key in sums else term
         if last:
             use.x = None
@@ -185,16 +184,22 @@ def samples_in_order(
 
     Those are the parameters whose squared norms (n_samples,) grew by the squares of the
     ``scales``, different numbers in rising order, in a pass with cotangents that were
-    multiplied by them. Rounding of gradients of type ``dtype`` is tolerated.
+    multiplied by them. Rounding of gradients of type ``dtype`` is tolerated, and so is
+    any order of norms that are nothing but rounding beside their sample's largest, as
+    those of a bias before a softmax.
     """
-    squares = scales.square()
-    margin = torch.finfo(dtype).eps ** 0.5
+    squares, rounding = scales.square(), torch.finfo(dtype).eps
+    margin = rounding**0.5
     if len(squares) > 1:
         # Far less than the step from one sample's factor to the next.
         margin = min(margin, torch.diff(squares).amin().item() / 50)
     grown = {name: squares * norms[name] for name in norms.keys() & rescaled.keys()}
+    if not grown:
+        return set()
+    largest = torch.stack(list(grown.values())).amax(dim=0)
+    noise = min(1e-8, 100 * rounding**2) * largest
     return {
         name
         for name, expected in grown.items()
-        if bool(((rescaled[name] - expected).abs() <= margin * expected).all())
+        if bool(((rescaled[name] - expected).abs() <= margin * expected + noise).all())
     }

@@ -3,62 +3,40 @@
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
-from .._compat import has_gradient_hooks, write_count
+from .._compat import buffers_of, has_gradient_hooks, parameters_of
+from .buffers import tensors_of
 from .gradient_rules import (
     BROADCASTS,
+    EXPANSIONS,
     RULES,
     Claim,
-    Norms,
     Rule,
     broadcast,
     linear,
     linear_block,
 )
-
-
-class Use:
-    """One recorded call: its input ``x`` (None once it is no longer wanted) and claim.
-
-    ``call`` is its number, which the uses of one attention share; ``norms`` holds those
-    of its parameters that have a rule, by identity; ``axis`` is that of x along which
-    the samples lie, set when it is known. It is not ``certain`` if a gradient passed
-    through while it was being recorded: the model differentiates itself, and the logits
-    depend on the call in a second way.
-    """
-
-    def __init__(self, x: Tensor, claim: Claim, call: int, known: set[int]) -> None:
-        self.x: Tensor | None = x
-        self.claim = claim
-        self.call = call
-        self.norms: dict[int, Norms] = {
-            id(tensor): norms for tensor, norms in claim.parts if id(tensor) in known
-        }
-        self.axis = 0
-        self.certain = True
-        self._writes = write_count(x)
-
-    def overwritten(self) -> bool:
-        """Return True if something wrote into the input after the call."""
-        return self.x is not None and write_count(self.x) != self._writes
+from .gradient_uses import Use, leaves_in_graph
+from .provenance import Provenance
 
 
 class Recorder(TorchFunctionMode):
     """Record the calls of ruled functions, and cut their parameters off the graph.
 
     While it is active, a function with a rule runs on its detached parameters, and its
-    output passes through a `Tap`. What is left in the graph of the logits are the
-    parameters that are used in any other way. With ``create_graph`` the inputs of the
-    calls stay in the graph, so that the norms can be differentiated. With
-    ``with_leaves`` each detached parameter is a leaf of the graph, in ``leaves`` under
-    the identity of the parameter, so that autograd gives its gradient too.
+    output passes through a `Tap`. So does what was made of parameters alone, such as a
+    table looked up for all samples or a weight times a scale, where it meets the
+    samples. What is left in the graph of the logits are the parameters that are used in
+    any other way. With ``create_graph`` the inputs of the calls stay in the graph, so
+    that the norms can be differentiated. With ``with_leaves`` the parameters stay in
+    the graph too, beyond the nodes ``cuts``, so that autograd gives their gradients.
 
     All taps depend on the leaf ``token``. Differentiating with respect to it runs the
     backward pass down to the first tap and computes nothing else; ``on_gradient`` is
@@ -80,13 +58,21 @@ class Recorder(TorchFunctionMode):
         self._known = {id(p) for p in parameters if not has_gradient_hooks(p)}
         self._create_graph = create_graph
         self._with_leaves = with_leaves
-        self.leaves: dict[int, list[Tensor]] = {}
+        self._provenance = Provenance()
+        self.cuts: set[Any] = set()
         self.token = torch.zeros((), device=device, requires_grad=True)
         self.uses: list[Use] = []
         self.reorders = False
         self._calls = 0
         self._recording = False
+        self._has_tapped = False
         self.on_gradient: Callable[[Use, Tensor], None] | None = None
+
+    def expect(self, module: nn.Module, inputs: Iterable[Any]) -> None:
+        """Take the tensors of the batch that the module is about to get."""
+        parts = list(module.modules())
+        own = chain(map(parameters_of, parts), map(buffers_of, parts))
+        self._provenance = Provenance(tensors_of(own), inputs)
 
     def __enter__(self) -> "Recorder":
         self._recording = True
@@ -94,15 +80,18 @@ class Recorder(TorchFunctionMode):
 
     def __exit__(self, *exception: Any) -> None:
         self._recording = False
+        self._provenance.forget()
         super().__exit__(*exception)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        result = self._run(func, args, kwargs or {})
-        # Looking up in a parameter, as in a table, moves no sample.
-        if not self.reorders and not (args and id(args[0]) in self._known):
-            self.reorders = _may_reorder(func, args, result)
+        kwargs = kwargs or {}
+        self._has_tapped = False
+        result = self._run(func, args, kwargs)
+        # Beyond a tap the samples are in it.
+        if not self._has_tapped and self._provenance.follow(func, args, kwargs, result):
+            self.reorders = True
         return result
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -113,51 +102,133 @@ class Recorder(TorchFunctionMode):
             return self._call(func, RULES[func], *args, **kwargs)
         if func in BROADCASTS:
             return self._broadcast(func, BROADCASTS[func], *args, **kwargs)
-        if func is Tensor.expand:
-            return self._expand(*args, **kwargs)
+        if func in (torch.addmm, Tensor.addmm) and len(args) == 3 and not kwargs:
+            return self._added_product(func, *args)
+        if func in EXPANSIONS and self._is_own(args[0]):
+            return self._expand(func, *args, **kwargs)
         if func is F.multi_head_attention_forward:
             return self._attention(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            return self._dot_product(*args, **kwargs)
         return func(*args, **kwargs)
+
+    def _is_own(self, tensor: Any) -> bool:
+        """Return True for a parameter, and for what was made of parameters alone."""
+        return id(tensor) in self._known or self._is_made(tensor)
+
+    def _is_made(self, tensor: Any) -> bool:
+        fixed = isinstance(tensor, Tensor) and self._provenance.is_fixed(tensor)
+        return fixed and tensor.grad_fn is not None
+
+    def _made_of(self, tensor: Tensor) -> dict[int, Tensor] | None:
+        """Return the parameters that a tensor was made of; None if others are in it."""
+        if not self._is_made(tensor):
+            return {}
+        leaves = leaves_in_graph(tensor)
+        whole = leaves.keys() <= self._known and not has_gradient_hooks(tensor)
+        return leaves if whole else None
 
     def _call(self, func: Callable, rule: Rule, *args: Any, **kwargs: Any) -> Any:
         # All functions with a rule take their input first, under this name.
         x = args[0] if args else kwargs["input"]
-        return self._tapped(func, rule(*args, **kwargs), x, args, kwargs)
+        claim = rule(*args, **kwargs)
+
+        def replay(part: Tensor) -> Tensor:
+            if not args:
+                return func(**{**kwargs, "input": part})
+            return func(part, *args[1:], **kwargs)
+
+        if claim is not None and self._is_for_all(x, claim):
+            return func(*args, **kwargs)
+        return self._tapped(func, claim, x, args, kwargs, replay)
+
+    def _added_product(
+        self, func: Callable, bias: Tensor, x: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Run a linear layer that is written as bias + x @ weight."""
+        if bias.ndim != 1 or self._provenance.is_fixed(x):
+            return func(bias, x, weight)
+        claim = linear_block(weight, bias, x, weight, bias)
+        return self._tapped(
+            func, claim, x, (bias, x, weight), {}, lambda part: func(bias, part, weight)
+        )
+
+    def _is_for_all(self, x: Tensor, claim: Claim) -> bool:
+        """Return True if a call is made once for all samples, as for their positions.
+
+        Its input is fixed then. If it has the length of the batch it may have been
+        repeated for each sample, and is taken for that.
+        """
+        if self._is_own(x):
+            return True
+        n_axes = x.ndim - claim.trailing if claim.trailing else 1
+        sizes = x.shape[:n_axes] if x.ndim > 1 else ()
+        return self._provenance.is_fixed(x) and self._provenance.n_samples not in sizes
 
     def _broadcast(self, func: Callable, rule: str, *args: Any, **kwargs: Any) -> Any:
-        own = [i for i, argument in enumerate(args) if id(argument) in self._known]
-        if len(args) != 2 or kwargs or len(own) != 1:
+        own = [i for i, argument in enumerate(args) if self._is_own(argument)]
+        tensors = [one for one in args if isinstance(one, Tensor)]
+        if not own or all(map(self._provenance.is_fixed, tensors)):
             return func(*args, **kwargs)
-        parameter, other = args[own[0]], args[1 - own[0]]
-        return self._tapped(func, broadcast(parameter, other, rule), other, args, {})
+        parameter, other = args[own[0]], args[own[0] - 1]
+        if rule and not kwargs and len(args) == 2 and id(parameter) in self._known:
+            claim = broadcast(parameter, other, rule)
+            return self._tapped(func, claim, other, args, {}, _not_made)
+        if own[0] == 0 and func.__name__.endswith("_"):  # the call writes into it
+            return func(*args, **kwargs)
+        shape = torch.broadcast_shapes(*(one.shape for one in tensors))
+        spread = [self._spread(a, shape) if i in own else a for i, a in enumerate(args)]
+        return func(*spread, **kwargs)
 
-    def _expand(self, parameter: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if id(parameter) not in self._known:
-            return parameter.expand(*args, **kwargs)
+    def _spread(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """Expand a tensor of parameters to the shape of what it meets, with a tap."""
+        spread = tensor.detach().expand(shape)
+        claim = broadcast(tensor, spread, "expand")
+        return self._tapped(
+            Tensor.expand, claim, spread, (tensor, shape), {}, tensor.expand_as
+        )
 
-        def expanded(parameter: Tensor) -> Tensor:
+    def _expand(self, func: Callable, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        def expanded(tensor: Tensor) -> Tensor:
             # A copy, as the model may write into the result.
-            return parameter.expand(*args, **kwargs).clone()
+            return func(tensor, *args, **kwargs).clone()
 
-        shape_only = parameter.detach().expand(*args, **kwargs)
-        claim = broadcast(parameter, shape_only, "expand")
-        return self._tapped(expanded, claim, shape_only, (parameter,), {})
+        result = func(tensor.detach(), *args, **kwargs)
+        n, before = self._provenance.n_samples, [1] * result.ndim
+        before[result.ndim - tensor.ndim :] = tensor.shape
+        sizes = list(zip(result.shape, before, strict=True))
+        repeats = all(new == old or old == 1 for new, old in sizes)
+        # Where no axis can be that of the samples, it is for all of them.
+        if not repeats or all(new == old or new % n for new, old in sizes):
+            return func(tensor, *args, **kwargs)
+        claim = broadcast(tensor, result, "expand")
+        return self._tapped(expanded, claim, result, (tensor,), {}, tensor.expand_as)
 
     def _tapped(
-        self, func: Callable, claim: Claim | None, x: Tensor, args: Any, kwargs: Any
+        self,
+        func: Callable,
+        claim: Claim | None,
+        x: Tensor,
+        args: Any,
+        kwargs: Any,
+        replay: Callable[[Tensor], Tensor],
     ) -> Any:
         """Run a call on detached parameters, with a tap behind it."""
         plain = type(x) in (Tensor, nn.Parameter) and x.layout == torch.strided
         if claim is None or not plain or x.is_nested:
             return func(*args, **kwargs)
         kept = x if self._create_graph else x.detach()
-        use = Use(kept, claim, self._calls, self._known)
-        empty = any(not t.numel() for t, _ in claim.parts if t is not None)
-        if empty or not use.norms:
+        tensors = [tensor for tensor, _ in claim.parts if tensor is not None]
+        leaves = [self._made_of(tensor) for tensor in tensors]
+        made = {key: leaf for one in leaves for key, leaf in (one or {}).items()}
+        use = Use(kept, claim, self._calls, self._known, made, replay)
+        empty = any(not tensor.numel() for tensor in tensors)
+        if empty or None in leaves or not use.keys:
             return func(*args, **kwargs)
+        cut = set(map(id, tensors))
 
         def detached(argument: Any) -> Any:
-            return self._detached(argument) if id(argument) in use.norms else argument
+            return self._detached(argument) if id(argument) in cut else argument
 
         # A parameter that is cut off here has no other use in the graph of the logits,
         # unless the model also uses it where no rule applies.
@@ -167,6 +238,7 @@ class Recorder(TorchFunctionMode):
         if output.is_complex():
             return func(*args, **kwargs)
         self.uses.append(use)
+        self._has_tapped = True
         return Tap.apply(output, self.token, partial(self._on_backward, use))
 
     def _on_backward(self, use: Use, gradient: Tensor) -> None:
@@ -174,6 +246,23 @@ class Recorder(TorchFunctionMode):
             use.certain = False
         elif self.on_gradient is not None:
             self.on_gradient(use, gradient)
+
+    def _dot_product(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Run torch's dot products with a tap at a mask that is made of parameters."""
+        sampled = not self._provenance.is_fixed(query)
+        if sampled and attn_mask is not None and self._is_own(attn_mask):
+            attn_mask = self._spread(attn_mask, (*query.shape[:-1], key.shape[-2]))
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask, *args, **kwargs
+        )
 
     def _attention(self, *args: Any, **kwargs: Any) -> Any:
         """Run torch's attention between projections that are separate calls.
@@ -185,6 +274,9 @@ class Recorder(TorchFunctionMode):
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
+        # What is made of parameters would lose them here.
+        if any(map(self._is_made, given.values())):
+            return function(*args, **kwargs)
         out_weight, out_bias = given["out_proj_weight"], given["out_proj_bias"]
         query, key, value = self._projected(given)
         identity = torch.eye(query.shape[-1], dtype=query.dtype, device=query.device)
@@ -216,13 +308,18 @@ class Recorder(TorchFunctionMode):
         ]
 
     def _detached(self, tensor: Tensor) -> Tensor:
-        """Cut a parameter of the model off the graph."""
-        if id(tensor) not in self._known:
+        """Cut a tensor of parameters off the graph."""
+        if not self._is_own(tensor):
             return tensor
-        cut = tensor.detach()
-        if self._with_leaves:
-            self.leaves.setdefault(id(tensor), []).append(cut.requires_grad_())
+        if not self._with_leaves:
+            return tensor.detach()
+        cut = tensor.view_as(tensor)
+        self.cuts.add(cut.grad_fn)
         return cut
+
+
+def _not_made(part: Tensor) -> Tensor:
+    raise AssertionError("A parameter itself has a rule.")  # pragma: no cover
 
 
 class Tap(torch.autograd.Function):
@@ -241,50 +338,3 @@ class Tap(torch.autograd.Function):
         """Hand over the gradient and pass it on."""
         ctx.show(gradient)
         return gradient, None, None
-
-
-def leaves_in_graph(logits: Tensor) -> set[int]:
-    """Return the identities of all leaf tensors on which the logits depend."""
-    found, seen, waiting = set(), set(), [logits.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        # torch's stand-in for an operator without derivative, as of quantised layers.
-        if node.name() == "torch::autograd::WarnNotImplemented":
-            continue
-        if hasattr(node, "variable"):
-            found.add(id(node.variable))
-        waiting += [parent for parent, _ in node.next_functions]
-    return found
-
-
-# Values that leave torch this way may decide on an order outside of it.
-_READ = frozenset(
-    {
-        *(Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__),
-        *(Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__),
-    }
-)
-
-
-def _may_reorder(func: Any, args: Any, result: Any) -> bool:
-    """Return True if the order of samples may depend on values from here on.
-
-    For that a value must become a whole number, a truth or an index first, or the input
-    must hold some that are used to look up others.
-    """
-    if func in _READ:
-        return True
-    if func in (Tensor.__getitem__, Tensor.__setitem__):
-        index = args[1] if isinstance(args[1], tuple) else (args[1],)
-        return any(isinstance(part, (Tensor, list, np.ndarray)) for part in index)
-    # A result that was made of no tensor depends on no value.
-    if not any(isinstance(argument, Tensor) for argument in args):
-        return False
-    results = result if isinstance(result, (tuple, list)) else (result,)
-    return any(
-        isinstance(r, Tensor) and not (r.is_floating_point() or r.is_complex())
-        for r in results
-    )

@@ -1,14 +1,14 @@
 """Which parameters have their gradient norms by a rule, and which by autograd."""
 
 from collections.abc import Sequence
-from itertools import islice
 
 import torch
 from torch import Tensor
 
 from .gradient_norms import whole_squares
 from .gradient_pass import Route, RuledGraph
-from .gradient_recorder import Recorder, Use
+from .gradient_recorder import Recorder
+from .gradient_uses import Use
 from .model_state import check_finite, check_recorded, model_dtype
 from .parameter_gradients import Cotangents, scaled_cotangents
 from .probe import N_SAMPLES, Probe
@@ -65,8 +65,6 @@ def _backward(
     They are those of autograd. The candidates take the norms of the rules in passing.
     """
     recorder = probe.recorder or Recorder((), probe.x.device)
-    # Every parameter where rules do not apply, and the leaf that stands for it there.
-    places = [[p, *recorder.leaves.get(id(p), [])] for p in probe.parameters.values()]
 
     def show(use: Use, gradient: Tensor) -> None:
         if id(use) in candidates:
@@ -76,18 +74,14 @@ def _backward(
     try:
         _, *gradients = torch.autograd.grad(
             probe.logits,
-            [recorder.token, *(tensor for place in places for tensor in place)],
+            [recorder.token, *probe.parameters.values()],
             cotangent,
             retain_graph=True,
-            allow_unused=True,
+            materialize_grads=True,
         )
     finally:  # else the graph would keep itself alive through its taps
         recorder.on_gradient = None
-    waiting, sums = iter(gradients), []
-    for place in places:
-        parts = [g for g in islice(waiting, len(place)) if g is not None]
-        sums.append(sum(parts[1:], parts[0]) if parts else cotangent.new_zeros(1))
-    return whole_squares(sums).to(cotangent.device)
+    return whole_squares(gradients).to(cotangent.device)
 
 
 class _Candidates:
@@ -102,7 +96,6 @@ class _Candidates:
         self.norms: dict[Route, dict[int, list[Tensor]]] = {}
         if use.x is None or use.overwritten():
             return
-        self._x = use.x
         claim, shape = use.claim, use.x.shape
         last = 0 if claim.trailing is None else len(shape) - claim.trailing - 1
         for axis in range(last + 1):
@@ -110,7 +103,7 @@ class _Candidates:
             rows, rest = divmod(shape[axis], N_SAMPLES)
             if rows and not rest and (rows == 1 or claim.rows):
                 route = Route(claim.rule, axis, rows)
-                self.norms[route] = {key: [] for key in use.norms}
+                self.norms[route] = {key: [] for key in use.keys}
 
     def add(self, gradient: Tensor, sample: int) -> None:
         """Take the gradient at the output, of the loss of one sample alone."""
@@ -118,10 +111,9 @@ class _Candidates:
             if self._use.overwritten() or not _is_alone(gradient, route, sample):
                 del self.norms[route]
                 continue
-            x, rows = self._x.movedim(route.axis, 0), gradient.movedim(route.axis, 0)
-            for key, norms in self._use.norms.items():
-                squared = norms(x, rows, N_SAMPLES)[sample]
-                self.norms[route][key].append(squared)
+            norms = self._use.norms(gradient, route.axis, N_SAMPLES)
+            for key, squared in norms.items():
+                self.norms[route][key].append(squared[sample])
 
 
 def _is_alone(gradient: Tensor, route: Route, sample: int) -> bool:

@@ -68,6 +68,11 @@ def linear_block(
     return Claim("linear", parts, trailing=1)
 
 
+def _product(input: Tensor, other: Tensor) -> Claim | None:
+    # The norm of a weight is that of its transpose.
+    return linear_block(other, None, input, other)
+
+
 def _summed_rows(n_axes: int) -> Norms:
     """Make the norms of a parameter that is added to the last axes of each row."""
 
@@ -285,6 +290,8 @@ def _prelu(input: Tensor, weight: Tensor) -> Claim:
 
 RULES: dict[Callable, Rule] = {
     F.linear: linear,
+    torch.matmul: _product,
+    Tensor.matmul: _product,
     F.conv1d: _convolution,
     F.conv2d: _convolution,
     F.conv3d: _convolution,
@@ -324,6 +331,8 @@ def broadcast(parameter: Tensor, other: Any, rule: str) -> Claim | None:
     return Claim(rule, ((parameter, norms),), trailing=len(shape))
 
 
+# How a parameter enters the results of these functions. Where no rule is named, it is
+# expanded to the shape of the result.
 BROADCASTS: dict[Callable, str] = {
     torch.add: "sum",
     torch.sub: "sum",
@@ -331,4 +340,12 @@ BROADCASTS: dict[Callable, str] = {
     Tensor.add: "sum",
     Tensor.sub: "sum",
     Tensor.mul: "product",
+    **dict.fromkeys((torch.div, Tensor.div, torch.pow, Tensor.pow, torch.where), ""),
+    **dict.fromkeys((torch.maximum, torch.minimum, torch.addcmul), ""),
+    **dict.fromkeys((Tensor.add_, Tensor.sub_, Tensor.mul_, Tensor.addcmul), ""),
 }
+
+# Functions in which a parameter is repeated for each sample.
+EXPANSIONS = frozenset(
+    {Tensor.expand, Tensor.expand_as, Tensor.repeat, Tensor.broadcast_to}
+)

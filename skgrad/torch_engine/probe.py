@@ -27,7 +27,8 @@ from .activations import (
     same_values,
 )
 from .gradient_pass import recorded_forward
-from .gradient_recorder import Recorder, leaves_in_graph
+from .gradient_recorder import Recorder
+from .gradient_uses import leaves_in_graph
 from .model_state import (
     as_logits,
     check_finite,

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from .._compat import is_quantised
 from .._messages import listed, warn
 from .gradient_pass import Route
-from .gradient_recorder import leaves_in_graph
+from .gradient_uses import leaves_in_graph
 from .model_state import as_logits, check_recorded
 from .probe import Probe
 
@@ -51,13 +51,7 @@ def check_reach(probe: Probe) -> None:
 def reached_parameters(probe: Probe) -> set[str]:
     """Return the names of the parameters in the graph of the logits."""
     graph = leaves_in_graph(probe.logits)
-    # Where rules apply, detached leaves stand for a parameter.
-    leaves = {} if probe.recorder is None else probe.recorder.leaves
-    return {
-        name
-        for name, parameter in probe.parameters.items()
-        if any(id(t) in graph for t in (parameter, *leaves.get(id(parameter), [])))
-    }
+    return {name for name, p in probe.parameters.items() if id(p) in graph}
 
 
 def _matter(probe: Probe, names: list[str]) -> bool:

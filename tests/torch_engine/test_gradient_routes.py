@@ -144,6 +144,93 @@ def test_neighbours_in_each_others_place(dtype):
     assert samples_in_order(norms, {"a": grown}, scales, dtype) == set()
 
 
+def test_norms_that_are_rounding_have_no_order():
+    scales = torch.linspace(1, 2, 4, dtype=torch.float64)
+    norms = {"a": torch.ones_like(scales), "key bias": 1e-18 * torch.rand(4).double()}
+    again = {"a": scales.square(), "key bias": 1e-18 * torch.rand(4).double()}
+    assert samples_in_order(norms, again, scales, torch.float32) == {*norms}
+    again["key bias"] *= 1e9
+    assert samples_in_order(norms, again, scales, torch.float32) == {"a"}
+
+
+def masked_by_shape(net, x):
+    mask = x.new_zeros(x.shape[1], 4)
+    mask[1:, 2:] = 1
+    mask = mask.masked_fill(mask.unsqueeze(0) != 0, -1.0)[0]
+    net.calls += 1
+    return net.step(x + mask).tanh().mean(dim=1)
+
+
+def padded(net, x):
+    padding = (x == 0).all(dim=2)
+    y = net.step(x).tanh()
+    if not padding.all():
+        y = y.masked_fill(padding[:, :, None], 0.0)
+    return y.sum(dim=1) / (~padding).sum(dim=1, keepdim=True)
+
+
+def of_ids(net, x):
+    ids = (x[:, :, 0] > 0).long()
+    return net.step(net.table(ids + 1 * (ids == 0))).tanh().mean(dim=1)
+
+
+def packed(net, x):
+    # As many rows as samples, of which some have more and some have none.
+    chosen = x.masked_select(x[:, :, :1] > 0).view(-1, 4)
+    y = torch.zeros_like(x).masked_scatter(x[:, :, :1] > 0, net.step(chosen).tanh())
+    return y.mean(dim=1)
+
+
+def read(net, x):
+    y = net.step(x).tanh().mean(dim=1)
+    return y if x.max().item() < 100 else y.clamp(max=100)
+
+
+@pytest.mark.parametrize(
+    ("forward", "checked"),
+    [
+        (masked_by_shape, False),
+        (padded, False),
+        (of_ids, False),
+        (packed, True),
+        (read, True),
+    ],
+)
+def test_when_the_order_of_samples_is_checked(forward, checked):
+    net = seeded(
+        lambda: Between(
+            lambda net, x: net.head(forward(net, x)), table=nn.Embedding(3, 4)
+        ),
+        dtype=torch.float64,
+    )
+    net.register_buffer("calls", torch.zeros((), dtype=torch.long))
+    probe, passes = randn(3, 4, 4), []
+    x = probe[[0, 1, 2, 2]]
+    x[:, :, 0] = torch.tensor([[1, 1, 0, 0], [1, -1, 1, -1], [0] * 4, [1, 1, -1, 1]])
+    x[2, 1:] = 0
+    with frozen(net, parameter_gradients=True):
+        probe[:, 0, 0] = 1
+        routes = parameter_routes(net, probe, ALL_ONES)
+        net.head.register_full_backward_hook(lambda *_: passes.append(1))
+        norms = squared_gradient_norms(net, x, ALL_ONES, routes)[:, 0]
+        assert (len(passes) > 1) == checked
+    assert_allclose(norms, looped_norms(net, x), rtol=1e-9, atol=1e-15)
+
+
+def test_parameters_that_others_change_keep_their_gradients():
+    def hooked(net, x):
+        weight = net.step.weight * net.scale
+        weight.register_hook(lambda gradient: 3 * gradient)
+        return net.head(F.linear(x, weight, net.step.bias).tanh())
+
+    net = seeded(partial(Between, hooked, scale=torch.rand(1)))
+    routes = AUTOGRAD | {"scale": "autograd"}
+    check_against_loop(net, randn(4, 4), routes)
+    hook = net.scale.register_hook(lambda gradient: 2 * gradient)
+    check_against_loop(net, randn(4, 4), routes)
+    hook.remove()
+
+
 def test_order_is_checked_for_every_loss():
     def forward(net, x):
         # Only the last logit, far below the others, sees the sorted layer.

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import (
+    Between,
     Readout,
     check_against_loop,
     routes_of,
@@ -159,6 +160,91 @@ def test_parameters_that_are_broadcast():
         "masked": "autograd",  # its product has no samples in it
     }
     check_against_loop(seeded(Broadcast), draw((5, 4)), routes)
+
+
+def looked_up(net, x):
+    # Once for all samples, as positions are.
+    return net.step(x + net.table(torch.arange(x.shape[1]))[None]).tanh()
+
+
+def biased(net, x):
+    scores = net.relative[net.index].view(5, 5, 2).permute(2, 0, 1)
+    heads = x.unflatten(-1, (2, 2)).transpose(1, 2)
+    y = F.scaled_dot_product_attention(heads, heads, heads, scores.contiguous())
+    return net.step(y.transpose(1, 2).flatten(2)).tanh()
+
+
+def adapted(net, x):
+    weight = net.step.weight + net.up @ net.down
+    return F.linear(x, weight, net.step.bias).tanh()
+
+
+def scaled(net, x):
+    y = x.clone()
+    y += net.shift
+    y = net.step(y) / net.size.exp()
+    masked = torch.where(x[..., :1] > 0, y, net.fill.tanh())
+    return torch.addcmul(net.shift_after, net.size_after, masked).tanh()
+
+
+def joined(net, x):
+    token = (net.token * 2).repeat(len(x), 1, 1)
+    return net.step(torch.cat([token, x + net.places[1:]], dim=1)).tanh()
+
+
+def transposed(net, x):
+    rows = torch.addmm(net.bias, x.reshape(-1, 4), net.weight * net.size)
+    return net.step(rows.view(x.shape) @ net.turn).tanh()
+
+
+def taken_twice(net, x):
+    # In one call, what is made of a parameter and the parameter itself.
+    weight = net.scale * net.step.weight * net.step.bias
+    return F.linear(x, weight, net.step.bias).tanh()
+
+
+MADE = {
+    looked_up: ({"table": nn.Embedding(5, 4)}, {"table.weight": "expand"}),
+    biased: ({"relative": torch.rand(9, 2)}, {"relative": "expand"}),
+    adapted: (
+        {"up": torch.rand(4, 2), "down": torch.rand(2, 4)},
+        {"up": "linear", "down": "linear"},
+    ),
+    scaled: (
+        {
+            **{"shift": torch.rand(4), "size": torch.rand(4), "fill": torch.rand(4)},
+            **{"shift_after": torch.rand(4), "size_after": torch.rand(5, 4)},
+        },
+        dict.fromkeys(("shift", "size", "fill", "shift_after", "size_after"), "expand"),
+    ),
+    joined: (
+        {"token": torch.rand(1, 1, 4), "places": torch.rand(6, 4)},
+        {"token": "expand", "places": "expand"},
+    ),
+    transposed: (
+        {
+            **{"bias": torch.rand(4), "weight": torch.rand(4, 4)},
+            **{"size": torch.rand(4), "turn": torch.rand(4, 4)},
+        },
+        dict.fromkeys(("bias", "weight", "size", "turn"), "linear"),
+    ),
+    taken_twice: ({"scale": torch.rand(1)}, {"scale": "linear"}),
+}
+
+
+@pytest.mark.parametrize("forward", MADE, ids=lambda forward: forward.__name__)
+def test_what_is_made_of_parameters(forward):
+    parts, routes = MADE[forward]
+
+    def make():
+        net = Between(lambda net, x: net.head(forward(net, x).mean(dim=1)), **parts)
+        net.register_buffer("index", torch.arange(25) % 9)
+        return net
+
+    linear = ("step.weight", "step.bias", "head.weight", "head.bias")
+    check_against_loop(
+        seeded(make), draw((5, 4)), dict.fromkeys(linear, "linear") | routes
+    )
 
 
 class Attention(nn.Module):
