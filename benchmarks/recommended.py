@@ -28,8 +28,9 @@ from skgrad import (
     PerClassSVDD,
 )
 from skgrad.feature_extraction import FeatureArray
+from skgrad.torch_engine.layers import candidate_layers, spread_layers
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.probe import Probe, candidate_layers, spread_layers
+from skgrad.torch_engine.probe import Probe
 
 
 def gaussian(covariance=0.5):
@@ -90,7 +91,7 @@ class Features:
 
     def __init__(self, model, fits, x, y, anomalies):
         with frozen(model):
-            probe = Probe(model, x[:3], leaves=True)
+            probe = Probe(model, x[:3], every=True)
         self.spread = {n: spread_layers(probe, n) for n in (0, 1, 2, 4, 8, 99)}
         layers = [n for n in candidate_layers(probe) if n in self.spread[99]]
         gradients = ConfoundingGradientTransformer(model, log=True).fit(x)

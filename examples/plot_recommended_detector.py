@@ -50,7 +50,7 @@ guard.fit(digits.X_fit)
 features, combined = guard["features"], guard["detect"]
 parts = list(combined.detectors_)
 print("views:", ", ".join(parts))
-print("layers:", features["activations"].layers_)
+print("layers:", *features["activations"].layers_, sep="\n  ")
 
 # %%
 # Three views

@@ -128,7 +128,7 @@ from skgrad import make_recommended_detector
 
 guard = make_recommended_detector(model, random_state=0).fit(fit)
 activations = dict(guard[0].transformer_list)["activations"]
-print("looks at", ", ".join(activations.layers_))
+print("looks at", *activations.layers_, sep="\n  ")
 print(f"{np.mean(guard.predict(test) == -1):.1%} of the digits are rejected")
 for name, images in anomalies.items():
     print(f"{name}: {np.mean(guard.predict(images) == -1):.1%} are rejected")

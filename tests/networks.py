@@ -194,6 +194,11 @@ def squared_gradient_norms(module, x, cotangents, routes, **options):
     return run.gradient_norms(cotangents, routes)
 
 
+def layer_names(estimator):
+    """Return the names of the layers that a fitted estimator looks at."""
+    return [layer.name for layer in estimator.layers_]
+
+
 def layer_activations(module, x, layers, *, pooling, head=None, **options):
     """Return the pooled outputs of layers, from one pass."""
     heads = {"penultimate": head}

@@ -51,8 +51,8 @@ class ELO(BaseLayersDetector):
 
     Attributes
     ----------
-    layers_ : list of str
-        The layer.
+    layers_ : list of WatchedLayer
+        The layer, as in `LayerActivationTransformer`.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float
@@ -94,8 +94,8 @@ class ELO(BaseLayersDetector):
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 3))
     >>> X = torch.randn(100, 4)
     >>> detector = ELO(model, random_state=0).fit(X)
-    >>> detector.layers_, detector.predict(X[:1] * 50).tolist()
-    (['0'], [-1])
+    >>> detector.layers_[0].name, detector.predict(X[:1] * 50).tolist()
+    ('0', [-1])
     """
 
     _parameter_constraints: dict = {

@@ -55,8 +55,8 @@ class GradNorm(BaseLayersDetector):
 
     Attributes
     ----------
-    layers_ : list of str
-        The layer.
+    layers_ : list of WatchedLayer
+        The layer, as in `LayerActivationTransformer`.
     calibration_scores_ : ndarray of shape (n_held_out,)
         Scores of the held-out samples.
     offset_ : float

@@ -72,8 +72,8 @@ class KernelDensityUncertainty(BaseCombination):
 
     Attributes
     ----------
-    layers_ : list of str
-        The layer.
+    layers_ : list of WatchedLayer
+        The layer, as in `LayerActivationTransformer`.
     bandwidth_ : float
         The bandwidth.
     modelled_classes_ : ndarray of int

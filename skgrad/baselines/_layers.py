@@ -5,8 +5,9 @@ import torch
 
 from .._messages import brief
 from ..torch_engine.activations import PENULTIMATE, as_names
+from ..torch_engine.layer_outputs import find_outputs, watched_layer
+from ..torch_engine.layers import spread_layers
 from ..torch_engine.network_pass import NetworkPass, Wanted
-from ..torch_engine.probe import find_outputs, spread_layers
 from ._base import BaseModelDetector
 
 ALL = "all"
@@ -23,7 +24,7 @@ def one_layer(layers):
 class BaseLayersDetector(BaseModelDetector):
     """Base of the detectors that use the pooled outputs of layers.
 
-    `_find_layers` sets ``layers_``, their names, and ``_outputs``, what to keep.
+    `_find_layers` sets ``layers_``, what they are, and ``_outputs``, what to keep.
     """
 
     _parameter_constraints: dict = {
@@ -34,17 +35,16 @@ class BaseLayersDetector(BaseModelDetector):
     pooling = "mean"
 
     def _asks(self):
-        # "all" stands for leaves, and so does what is chosen where none is named.
+        # "all" stands for many layers, and so does what is chosen where none is named.
         names = [] if self.layers is None else as_names(self.layers)
-        return {"layers": names, "leaves": True}
+        return {"layers": names, "every": True}
 
     def _find_layers(self, probe, layers):
         every = isinstance(layers, str) and layers == ALL
         names = _every_layer(probe) if every else as_names(layers)
         self._outputs = find_outputs(probe, names, self.pooling)
-        self.layers_ = [output.layer for output in self._outputs]
-        for output in self._outputs:
-            probe.pooled_output(output)  # raises where transform would
+        # Raises where transform would.
+        self.layers_ = [watched_layer(probe, output) for output in self._outputs]
 
     def _activations(self, module, batch, outputs):
         """Return a Tensor of float64 (n_samples, n_channels) per layer."""

@@ -44,9 +44,10 @@ class LID(BaseCombination):
         The number of neighbours k; all reference samples, if they are fewer.
     n_reference : int, default=1000
         Most in-distribution samples to find neighbours among.
-    pooling : {"mean", "max", "none"}, default="mean"
-        How the axes after the second are reduced: by their mean, their largest value,
-        or not at all, as in the paper; ``n_reference`` outputs are stored.
+    pooling : {"mean", "max", "first", "last", "none"}, default="mean"
+        How the positions of each channel are reduced: to their mean or largest value,
+        to that at the first or last position of a sequence, or not at all, as in the
+        paper; ``n_reference`` outputs are stored.
     combination : {"fisher", "logistic"}, default="fisher"
         How the layers become one score. "fisher" adds the logarithms of their p-values
         among in-distribution samples; "logistic", the paper's, learns their weights by
@@ -71,8 +72,8 @@ class LID(BaseCombination):
 
     Attributes
     ----------
-    layers_ : list of str
-        The layers.
+    layers_ : list of WatchedLayer
+        The layers, as in `LayerActivationTransformer`.
     n_reference_ : int
         Number of samples that neighbours are found among.
     calibration_scores_ : ndarray of shape (n_held_out,)

@@ -63,8 +63,8 @@ class Mahalanobis(BaseCombination):
 
     Attributes
     ----------
-    layers_ : list of str
-        The layers.
+    layers_ : list of WatchedLayer
+        The layers, as in `LayerActivationTransformer`.
     modelled_classes_ : ndarray of int
         The classes that have means: those predicted for some sample.
     calibration_scores_ : ndarray of shape (n_held_out,)
@@ -151,8 +151,8 @@ class Mahalanobis(BaseCombination):
         blocks, predicted = self._gather(module, X)
         self.modelled_classes_ = np.unique(predicted)
         self._gaussians = {
-            name: _TiedGaussian(block, predicted)
-            for name, block in zip(self.layers_, blocks, strict=True)
+            layer.name: _TiedGaussian(block, predicted)
+            for layer, block in zip(self.layers_, blocks, strict=True)
         }
 
     def _features(self, module, batch):

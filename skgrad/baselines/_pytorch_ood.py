@@ -15,6 +15,7 @@ from .._optional import import_package
 from .._validation import to_numpy
 from ..detectors._independence import N_ALONE, check_scores_alone
 from ..torch_engine.batching import map_batches
+from ..torch_engine.layers import find_head
 from ..torch_engine.model_state import (
     as_logits,
     as_returned,
@@ -22,7 +23,6 @@ from ..torch_engine.model_state import (
     model_device,
     placement,
 )
-from ..torch_engine.probe import find_head
 from ..torch_engine.restoring import lock_of, torch_seeded
 from ..torch_engine.samples import count_samples, take_samples
 from ._base import BaseModelDetector
@@ -150,7 +150,7 @@ class PyTorchOODDetector(BaseModelDetector):
         self.random_state = random_state
 
     def _asks(self):
-        return {"leaves": True}
+        return {"every": True}
 
     def _learn(self, probe, X, anomalies, random_state):
         self._copy(probe.module)

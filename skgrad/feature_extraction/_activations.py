@@ -1,11 +1,12 @@
 """Outputs of the layers of a network (paper C)."""
 
+from ..torch_engine.layer_outputs import AUTO
 from ._base import BaseModelTransformer
 from ._layer_activations import LayerActivations
 
 
 class LayerActivationTransformer(BaseModelTransformer):
-    r"""Outputs of chosen layers, the maps of convolutions pooled per channel.
+    r"""Outputs of chosen layers, pooled per channel.
 
     Anomalies that the last layer does not show are often plain in an early one, and
     vice versa; paper C takes the most discriminative layer and the logits.
@@ -20,11 +21,16 @@ class LayerActivationTransformer(BaseModelTransformer):
         Names in ``model.named_modules()``, "logits" (the output of the model, which
         detectors that use the predicted class need) or "penultimate" (the input of the
         layer that returns the logits, else the output of the last layer with
-        parameters). None takes four convolutions or linear layers, spread evenly over
-        the depth of the network, and the logits.
-    pooling : {"mean", "max", "none"}, default="mean"
-        What becomes of the axes after the second: their mean (as in the paper), their
-        largest value, or a column for each position.
+        parameters). None takes four convolutions or linear layers, or blocks of a
+        transformer, spread evenly over the depth of the network, and the logits.
+    pooling : {"mean", "max", "first", "last", "none"}, default="mean"
+        What becomes of the positions of each channel: their mean (as in the paper) or
+        largest value; of sequences the first, which is the class token of most
+        transformers, or the last, which is the last state of a recurrent layer in both
+        directions; or a column for each position.
+    channel_axis : "auto", int or dict of str to int, default="auto"
+        The axis of the channels in the outputs of layers, or of certain layers by name.
+        "auto" takes it from what made the output, see the notes.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -40,8 +46,9 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     Attributes
     ----------
-    layers_ : list of str
-        The layers, in the order of the columns.
+    layers_ : list of WatchedLayer
+        The layers, in the order of the columns: named tuples of ``name``, ``shape`` (of
+        the output for one sample), ``channel_axis`` and ``n_columns``.
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
@@ -62,9 +69,21 @@ class LayerActivationTransformer(BaseModelTransformer):
     Cost: one forward pass per batch, up to the deepest of the layers. Outputs are
     pooled on the device. ``batch_size`` changes them by rounding only.
 
-    Columns are named ``<layer>_<index>``, zero-padded. The second axis is taken for
-    that of the channels: for a layer that puts channels last, such as those of a
-    transformer, use ``pooling="none"`` or name a layer after its pooling.
+    Columns are named ``<layer>_<index>``, zero-padded.
+
+    Convolutions and the normalisations of their maps put channels first, linear layers,
+    layer normalisations, embeddings, attention and recurrent layers last. A module that
+    is made of layers may move its channels. They are on the axis with as many entries
+    as the last layer called in it, or before it, makes channels. If there are several
+    such axes, `fit` changes a channel of that layer, in a copy of its parameter, and
+    looks where the output changes; if there is none, the axis is that of the layer.
+    ``layers_`` shows what was found. The axis of the samples is the one that grows with
+    their number, so that sequences may come as (n_positions, n_samples, n_channels). Of
+    several tensors that a layer returns, the first one is taken.
+
+    Blocks are taken by default where layers put channels last, and where branches
+    squeeze all positions into one: the outermost modules, apart from containers, of
+    which several are of one class.
 
     References
     ----------
@@ -94,6 +113,7 @@ class LayerActivationTransformer(BaseModelTransformer):
         layers=None,
         *,
         pooling="mean",
+        channel_axis=AUTO,
         input_shape=None,
         batch_size=128,
         num_workers=0,
@@ -104,6 +124,7 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.model = model
         self.layers = layers
         self.pooling = pooling
+        self.channel_axis = channel_axis
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -112,7 +133,10 @@ class LayerActivationTransformer(BaseModelTransformer):
         self.verbose = verbose
 
     def _make_families(self):
-        return {"": LayerActivations(self.layers, pooling=self.pooling)}
+        return {"": self._family(self.layers)}
+
+    def _family(self, layers, kind=LayerActivations):
+        return kind(layers, pooling=self.pooling, channel_axis=self.channel_axis)
 
     def _adopt(self, families):
         self.layers_ = families[""].layers_

@@ -41,7 +41,7 @@ def merged_options(families):
     options = [family._asks() for family in families]
     merged = {
         name: any(asked.get(name, False) for asked in options)
-        for name in ("leaves", "norms", "inputs")
+        for name in ("every", "norms", "inputs")
     }
     layers = [name for asked in options for name in asked.get("layers", ())]
     return {**merged, "layers": layers}

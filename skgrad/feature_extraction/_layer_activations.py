@@ -1,8 +1,10 @@
 """The family of outputs of layers (paper C)."""
 
+from numbers import Integral
+
 import torch
 
-from .._compat import StrOptions
+from .._compat import Interval, StrOptions
 from .._messages import warn
 from ..torch_engine.activations import (
     LOGITS,
@@ -11,9 +13,10 @@ from ..torch_engine.activations import (
     as_names,
     layers_are_hidden,
 )
+from ..torch_engine.layer_outputs import AUTO, find_outputs, watched_layer
+from ..torch_engine.layers import misses_layers, spread_layers
 from ..torch_engine.model_state import at_least_float32
 from ..torch_engine.network_pass import Wanted
-from ..torch_engine.probe import find_outputs, spread_layers
 from ._family import BaseFamily
 
 # How many layers are taken where none is named.
@@ -25,14 +28,15 @@ class LayerActivations(BaseFamily):
 
     Parameters
     ----------
-    layers, pooling : optional
+    layers, pooling, channel_axis : optional
         As in `LayerActivationTransformer`, which has these columns alone. The layer
         "logits" is the output of the network.
 
     Attributes
     ----------
-    layers_ : list of str
-        The layers, in the order of the columns.
+    layers_ : list of WatchedLayer
+        The layers, in the order of the columns, with ``name``, ``shape`` of the output
+        for one sample, ``channel_axis`` and ``n_columns`` of each.
 
     Examples
     --------
@@ -44,26 +48,32 @@ class LayerActivations(BaseFamily):
     _parameter_constraints: dict = {
         "layers": [str, "array-like", None],
         "pooling": [StrOptions(set(POOLINGS))],
+        "channel_axis": [
+            StrOptions({AUTO}),
+            Interval(Integral, None, None, closed="neither"),
+            dict,
+        ],
     }
 
-    def __init__(self, layers=None, *, pooling="mean"):
+    def __init__(self, layers=None, *, pooling="mean", channel_axis=AUTO):
         self.layers = layers
         self.pooling = pooling
+        self.channel_axis = channel_axis
 
     def _asks(self):
         if self.layers is None:
-            return {"leaves": True}
+            return {"every": True}
         names = as_names(self.layers)
-        return {"layers": names, "leaves": PENULTIMATE in names}
+        return {"layers": names, "every": PENULTIMATE in names}
 
     def _fit(self, probe):
-        self._outputs = find_outputs(probe, self._find_layers(probe), self.pooling)
-        self.layers_ = [output.layer for output in self._outputs]
+        layers = self._find_layers(probe)
+        self._outputs = find_outputs(probe, layers, self.pooling, self.channel_axis)
+        self.layers_ = [watched_layer(probe, output) for output in self._outputs]
         names = []
-        for output in self._outputs:
-            n_columns = probe.pooled_output(output).shape[1]
-            width = len(str(n_columns - 1))
-            names += [f"{output.layer}_{i:0{width}d}" for i in range(n_columns)]
+        for layer in self.layers_:
+            width = len(str(layer.n_columns - 1))
+            names += [f"{layer.name}_{i:0{width}d}" for i in range(layer.n_columns)]
         return names
 
     def _find_layers(self, probe):
@@ -71,10 +81,14 @@ class LayerActivations(BaseFamily):
         if self.layers is not None:
             return as_names(self.layers)
         found = spread_layers(probe, N_SPREAD)
-        if not found and layers_are_hidden(probe.module):
+        if not found and misses_layers(probe):
+            why = "has no layer that is called once, so that it could be watched"
+            if layers_are_hidden(probe.module):
+                why = "was made by torch.jit, which hides its layers"
             warn(
-                "model was made by torch.jit, which hides its layers: the features are "
-                "its logits alone. Give the module that it was made of.",
+                f"model {why}: the features are its logits alone. In place of one that "
+                "was compiled, exported or quantised give the module that it was made "
+                "of.",
                 UserWarning,
             )
         # Last, where detectors look for logits in columns without names.

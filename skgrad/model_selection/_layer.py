@@ -15,8 +15,9 @@ from ..feature_extraction._model_estimator import checked_input_shape
 from ..metrics import auroc, detection_accuracy
 from ..torch_engine.activations import HIDDEN, LOGITS, layers_are_hidden
 from ..torch_engine.batching import prepare_batch
+from ..torch_engine.layer_outputs import AUTO
+from ..torch_engine.layers import candidate_layers
 from ..torch_engine.model_state import model_dtype, unwrap_model
-from ..torch_engine.probe import candidate_layers
 from ..torch_engine.samples import count_samples, take_samples
 from ._anomalies import generate_anomalies
 
@@ -44,13 +45,17 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     layers : str or array-like of str, default=None
         The candidates, names in ``model.named_modules()``, early ones first, without
         logits. None takes every module without children that has parameters, is called
-        once and returns one tensor ``(n_samples, n_channels, ...)``.
+        once and returns a row per sample; of transformers the blocks.
     nu : float, default=0.001
         Bound on the share of samples outside the description, in (0, 1]; ELO's default.
     max_samples : int, default=2000
         Largest number of in-distribution samples, and of given anomalies, to use.
-    pooling : {"mean", "max", "none"}, default="mean"
-        Reduces the axes after the second: mean (the paper's), largest value, or not.
+    pooling : {"mean", "max", "first", "last", "none"}, default="mean"
+        What becomes of the positions of each channel: mean (the paper's), largest
+        value, that at the first or last position of sequences, or all.
+    channel_axis : "auto", int or dict of str to int, default="auto"
+        The axis of the channels in the outputs of layers, as in
+        `LayerActivationTransformer`.
     input_shape : array-like of int, default=None
         Shape of one sample, if X comes as 2-D rows.
     batch_size : int, default=128
@@ -70,8 +75,11 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
     ----------
     layer_ : str
         The most discriminative layer.
-    candidates_, layers_ : list of str
-        The candidates, and the layers that `transform` returns, with the logits.
+    candidates_ : list of str
+        The candidates.
+    layers_ : list of WatchedLayer
+        The layers that `transform` returns, with the logits, as in
+        `LayerActivationTransformer`.
     errors_, aurocs_ : dict of str to float
         Detection error, in [0, 0.5], and AUROC of each candidate, means over the kinds
         of generated anomalies.
@@ -141,6 +149,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         nu=0.001,
         max_samples=2000,
         pooling="mean",
+        channel_axis=AUTO,
         input_shape=None,
         batch_size=128,
         num_workers=0,
@@ -153,6 +162,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             model,
             layers,
             pooling=pooling,
+            channel_axis=channel_axis,
             input_shape=input_shape,
             batch_size=batch_size,
             num_workers=num_workers,
@@ -250,6 +260,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             self.model,
             self.layers,
             pooling=self.pooling,
+            channel_axis=self.channel_axis,
             batch_size=self.batch_size,
             device=self.device,
             memory=self.memory,
@@ -258,14 +269,14 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
 
     def _make_families(self):
         # Detectors per class expect the logits last.
-        return {"": LayerActivations([self.layer_, LOGITS], pooling=self.pooling)}
+        return {"": self._family([self.layer_, LOGITS])}
 
 
 class LayerCandidates(LayerActivationTransformer):
     """The outputs of all candidates from one forward pass."""
 
     def _make_families(self):
-        return {"": _Candidates(self.layers, pooling=self.pooling)}
+        return {"": self._family(self.layers, _Candidates)}
 
 
 class _Candidates(LayerActivations):
@@ -296,10 +307,9 @@ def _check_candidates(layers, found, hidden):
 def _score_layers(candidates, inputs, half, anomalies, nu):
     """Return detection error and AUROC of each layer, means over kinds of anomalies."""
     features = np.asarray(candidates.transform(inputs))
-    # Names are <layer>_<index>.
-    names = candidates.get_feature_names_out()
-    layer_of = np.array([name.rpartition("_")[0] for name in names])
-    columns = {name: layer_of == name for name in candidates.layers_}
+    names = [layer.name for layer in candidates.layers_]
+    ends = np.cumsum([layer.n_columns for layer in candidates.layers_])
+    columns = dict(zip(names, map(slice, [0, *ends], ends), strict=False))
     svdds = {
         name: SVDD(nu).fit(features[:half, column]) for name, column in columns.items()
     }

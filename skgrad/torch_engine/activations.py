@@ -10,15 +10,19 @@ from torch import Tensor, nn
 
 from .._messages import brief, did_you_mean, listed
 from .._validation import all_finite
+from .layer_axes import main_tensor
 
 LOGITS = "logits"
 # The input of the layer that returns the logits, named as if it were a layer itself.
 PENULTIMATE = "penultimate"
-# One number per channel: paper C, Sec. 4, takes the mean over the positions.
+# One number per channel: paper C, Sec. 4, takes the mean over the positions. The maps
+# are (n_samples, n_channels, *positions); a layer that works in place may write into
+# them later, so that what is no new tensor is cloned.
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda maps: maps.mean(dim=tuple(range(2, maps.ndim))),
     "max": lambda maps: maps.amax(dim=tuple(range(2, maps.ndim))),
-    # Cloned, because a layer that works in place may write into its input later.
+    "first": lambda maps: maps[:, :, 0].clone(),
+    "last": lambda maps: maps[:, :, -1].clone(),
     "none": lambda maps: maps.flatten(1).clone(),
 }
 
@@ -26,12 +30,15 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 class LayerOutput(NamedTuple):
     """An output to keep: of a layer by its name, pooled as one of `POOLINGS`.
 
-    ``head`` is the layer whose input `PENULTIMATE` stands for.
+    ``head`` is the layer whose input `PENULTIMATE` stands for. ``samples`` and
+    ``channels`` are axes of the output.
     """
 
     layer: str
     pooling: str
     head: str | None = None
+    samples: int = 0
+    channels: int = 1
 
 
 def as_names(layers: Any) -> list[str]:
@@ -98,18 +105,18 @@ class OutputHooks:
         if output.layer == PENULTIMATE and output.head is not None:
             head = module.get_submodule(output.head)
             return head.register_forward_pre_hook(
-                lambda layer, inputs: self._keep(output, inputs[0] if inputs else None)
+                lambda head, inputs: self._keep(output, None, inputs[:1])
             )
         return module.get_submodule(output.layer).register_forward_hook(
-            lambda layer, inputs, result: self._keep(output, result)
+            lambda layer, inputs, result: self._keep(output, layer, result)
         )
 
-    def _keep(self, output: LayerOutput, result: Any) -> None:
+    def _keep(self, output: LayerOutput, layer: nn.Module | None, result: Any) -> None:
         if output in self.found:
             raise ValueError(called_again(output.layer))
-        check_rows(output.layer, result, self.n_samples)
+        check_rows(output.layer, result, self.n_samples, output.samples)
         with torch.set_grad_enabled(self.gradients):
-            self.found[output] = pooled(result, output.pooling)
+            self.found[output] = pooled(layer, result, output)
         if self.stop and len(self.found) == len(self.outputs):
             raise EndOfPass
 
@@ -138,9 +145,24 @@ def same_values(output: Tensor, logits: Tensor) -> bool:
     return output.shape == logits.shape and torch.equal(output.to(logits), logits)
 
 
-def pooled(result: Tensor, pooling: str) -> Tensor:
-    """Return the output of a layer as one row of columns per sample."""
-    return POOLINGS[pooling](result) if result.ndim > 2 else result.clone()
+def pooled(layer: nn.Module | None, result: Any, output: LayerOutput) -> Tensor:
+    """Return what a layer returned as one row of columns per sample."""
+    if output.pooling == "last" and isinstance(layer, nn.RNNBase):
+        return last_states(layer, result)
+    maps = main_tensor(result)
+    if maps.ndim == 2:
+        return maps.movedim(output.samples, 0).clone()
+    if output.pooling == "none":
+        return POOLINGS["none"](maps.movedim(output.samples, 0))
+    maps = maps.movedim((output.samples, output.channels), (0, 1))
+    return POOLINGS[output.pooling](maps)
+
+
+def last_states(layer: nn.RNNBase, result: Any) -> Tensor:
+    """Return the states that a recurrent layer ends with, of both directions."""
+    # That of LSTM is a pair, the state and the memory; (n_layers, n_samples, n_hidden).
+    states = result[1][0] if isinstance(result[1], tuple) else result[1]
+    return torch.cat(list(states[-1 - layer.bidirectional :]), dim=1)
 
 
 def check_finite_output(layer: str, result: Tensor) -> None:
@@ -152,12 +174,16 @@ def check_finite_output(layer: str, result: Tensor) -> None:
         )
 
 
-def check_rows(layer: str, result: Any, n_samples: int) -> None:
-    """Raise unless a layer returned a floating-point tensor with a row per sample."""
-    if not has_rows(result, n_samples):
+def check_rows(layer: str, result: Any, n_samples: int, samples: int | None) -> None:
+    """Raise unless a layer returned a floating-point tensor with a row per sample.
+
+    ``samples`` is the axis of the samples, None if there is none.
+    """
+    found = main_tensor(result)
+    if samples is None or not has_rows(found, n_samples, samples):
         came = f"a {type(result).__name__}"
-        if isinstance(result, Tensor):
-            came = f"a {result.dtype} tensor of shape {tuple(result.shape)}"
+        if isinstance(found, Tensor):
+            came = f"a {found.dtype} tensor of shape {tuple(found.shape)}"
         raise ValueError(
             f"layers: {layer!r} must return a floating-point tensor with one row per "
             f"sample; for {n_samples} samples it returns {came}. Name a layer inside "
@@ -165,13 +191,14 @@ def check_rows(layer: str, result: Any, n_samples: int) -> None:
         )
 
 
-def has_rows(result: Any, n_samples: int) -> bool:
-    """Return True for a floating-point tensor with one row per sample."""
+def has_rows(result: Any, n_samples: int, samples: int) -> bool:
+    """Return True for a floating-point tensor with one row per sample along an axis."""
     return (
         isinstance(result, Tensor)
         and result.is_floating_point()
         and result.ndim >= 2
-        and result.shape[0] == n_samples
+        and samples < result.ndim
+        and result.shape[samples] == n_samples
     )
 
 

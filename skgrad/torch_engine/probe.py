@@ -7,35 +7,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
+from torch.func import functional_call
 
 from .._compat import is_quantised
 from .._messages import warn
-from .activations import (
-    HIDDEN,
-    LOGITS,
-    PENULTIMATE,
-    LayerOutput,
-    called_again,
-    check_finite_output,
-    check_layers,
-    check_rows,
-    has_rows,
-    layers_are_hidden,
-    not_called,
-    pooled,
-    same_values,
-)
+from .activations import called_again, layers_are_hidden, not_called
 from .gradient_pass import recorded_forward
 from .gradient_recorder import Recorder
 from .gradient_uses import leaves_in_graph
-from .model_state import (
-    as_logits,
-    check_finite,
-    check_recorded,
-    forward,
-    two_logits,
-)
+from .layer_axes import Source, as_source, main_tensor, sample_axis
+from .model_state import as_logits, check_finite, check_recorded, forward
 from .parameter_gradients import gradient_parameters
 from .sigmoid import warn_of_sigmoid
 
@@ -44,22 +25,31 @@ N_SAMPLES = 3
 
 
 class Call(NamedTuple):
-    """One call of a layer: its name, its inputs and a copy of its output."""
+    """One call of a layer: its name, its inputs and what it returned.
+
+    ``output`` is a copy of the tensor in that, or of the first of several, and
+    ``samples`` the axis of the samples in it, None if there is none. ``source`` is what
+    made its channels: the last layer inside or before that says so.
+    """
 
     layer: str
+    module: nn.Module
     inputs: Any
+    result: Any
     output: Any
+    source: Source | None
+    samples: int | None = None
 
 
 class Probe:
     """One recording of up to three samples, and what it shows about a network.
 
-    ``layers`` are the names of layers whose calls are noted; with ``leaves`` those of
-    all layers with parameters and without children are noted too. With ``norms`` the
-    calls that have rules for gradient norms are recorded, with ``inputs`` the gradient
-    can reach the inputs. The model is held by ``frozen``, with parameter gradients for
-    the norms. Raises ValueError if the model cannot take ``x`` or returns no logits, or
-    if these differ from one pass to the next or depend on other samples.
+    ``layers`` are the names of layers whose calls are noted; with ``every`` those of
+    all layers with parameters are noted too. With ``norms`` the calls that have rules
+    for gradient norms are recorded, with ``inputs`` the gradient can reach the inputs.
+    The model is held by ``frozen``, with parameter gradients for the norms. Raises
+    ValueError if the model cannot take ``x`` or returns no logits, or if these differ
+    from one pass to the next or depend on other samples.
 
     ``calls`` holds the calls in order, ``logits`` and ``x`` are of the samples, which
     are three different ones for the norms.
@@ -74,7 +64,7 @@ class Probe:
         x: Tensor,
         *,
         layers: Sequence[str] = (),
-        leaves: bool = False,
+        every: bool = False,
         norms: bool = False,
         inputs: bool = False,
     ) -> None:
@@ -83,10 +73,12 @@ class Probe:
         self.calls: list[Call] = []
         self.recorder: Recorder | None = None
         # The axis of the samples shows in three that differ, if need be made up.
-        self.x = three_samples(x) if norms else x[:N_SAMPLES]
+        # That of layers shows in the shapes for several samples and for one.
+        alike = x.expand(N_SAMPLES, *x.shape[1:]) if len(x) == 1 else x[:N_SAMPLES]
+        self.x = three_samples(x) if norms else alike
         if inputs:
             self.x = self.x.detach().clone().requires_grad_(True)
-        self._layers, self._leaves = layers, leaves
+        self._layers, self._every = layers, every
         # A model may differentiate itself, so all passes are run alike.
         with torch.set_grad_enabled(norms or inputs):
             self.logits = self._record() if norms else self._run()
@@ -98,7 +90,7 @@ class Probe:
     def _record(self) -> Tensor:
         recorder = Recorder(self.parameters.values(), self.x.device, with_leaves=True)
         try:
-            with self._noting():
+            with self._noting(self.calls):
                 output = recorded_forward(self.module, self.x.clone(), recorder)
         except torch.OutOfMemoryError:  # says nothing about X
             raise
@@ -108,35 +100,40 @@ class Probe:
         return as_logits(output, len(self.x))
 
     def _run(self) -> Tensor:
-        with self._noting():
+        with self._noting(self.calls):
             return forward(self.module, self.x)
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
+    def _noting(self, calls: list[Call]) -> Iterator[None]:
         """Note the calls of layers."""
-        self.calls.clear()
-        # A layer with two names is one leaf, though either name may be asked for.
-        leaves = {n for n, part in self.module.named_modules() if is_leaf(part)}
-        wanted = {*self._layers, *(leaves if self._leaves else ())}
+        calls.clear()
+        # A layer with two names is noted once, though either name may be asked for.
+        every = {n for n, part in self.module.named_modules() if has_parameters(part)}
+        wanted = {*self._layers, *(every if self._every else ())}
+        sources: list[Source] = []
         with ExitStack() as hooks:
+            if wanted:
+                for layer in self.module.modules():
+                    source = None if layers_are_hidden(layer) else as_source(layer)
+                    if source is not None:
+                        hook = partial(_add, sources, source)
+                        hooks.enter_context(layer.register_forward_hook(hook))
             for name, layer in self.module.named_modules(remove_duplicate=False):
                 if name in wanted and not layers_are_hidden(layer):
-                    hook = partial(self._note, name)
+                    hook = partial(_note, calls, sources, name)
                     hooks.enter_context(layer.register_forward_hook(hook))
             yield
-
-    def _note(self, name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
-        # Cloned, because a layer that works in place may write into it later.
-        kept = output.detach().clone() if isinstance(output, Tensor) else output
-        self.calls.append(Call(name, inputs, kept))
 
     def _check_alone(self) -> None:
         """Compare the logits with those of the first sample alone."""
         logits = self.logits.detach()
+        calls: list[Call] = []
         try:
-            alone = forward(self.module, self.x[:1].detach()).detach()
+            with self._noting(calls):
+                alone = forward(self.module, self.x[:1].detach()).detach()
         except ValueError as error:
             raise ValueError(f"{_MIXES} It fails on one sample: {error}") from error
+        self._find_samples(calls)
         if _close(alone, logits[:1]):
             return
         if not _close(forward(self.module, self.x.detach()), logits):
@@ -157,28 +154,70 @@ class Probe:
         )
         check_finite(gradient)
 
-    def pooled_output(self, output: LayerOutput) -> Tensor:
-        """Return the pooled output of a layer that was noted, or the logits.
+    def _find_samples(self, calls: Sequence[Call]) -> None:
+        """Find the axis of the samples, by calls for one sample alone."""
+        if [call.layer for call in calls] != [call.layer for call in self.calls]:
+            return
+        self.calls = [
+            call._replace(samples=sample_axis(call.output, alone.output, len(self.x)))
+            for call, alone in zip(self.calls, calls, strict=True)
+        ]
 
-        Raises ValueError if the layer was not called once, or returned anything but
-        finite floating-point values with one row per sample.
-        """
-        layer, pooling, head = output
-        if layer == LOGITS:
-            return self.logits.detach()
-        # A head may be the model itself, whose name is empty.
-        noted = layer if head is None else head
-        calls = [call for call in self.calls if call.layer == noted]
+    def call_of(self, layer: str, shown: str) -> Call:
+        """Return the only call of a layer that was noted; errors name ``shown``."""
+        calls = [call for call in self.calls if call.layer == layer]
         if len(calls) != 1:
-            raise ValueError(called_again(layer) if calls else not_called(layer))
-        result = calls[0].output
-        if head is not None:
-            inputs = calls[0].inputs
-            result = inputs[0].detach() if inputs else None
-        check_rows(layer, result, len(self.x))
-        columns = pooled(result, pooling)
-        check_finite_output(layer, columns)
-        return columns
+            raise ValueError(called_again(shown) if calls else not_called(shown))
+        return calls[0]
+
+    def output_with(self, parameter: nn.Parameter, value: Tensor, layer: str) -> Tensor:
+        """Return the output of a layer where a parameter has another value."""
+        names = {id(p): name for name, p in self.module.named_parameters()}
+        changed = _Changed(self.module, {names[id(parameter)]: value})
+        calls: list[Call] = []
+        with torch.no_grad(), self._noting(calls):
+            forward(changed, self.x.detach())
+        return next(call.output for call in calls if call.layer == layer)
+
+
+class _Changed(nn.Module):
+    """A model with other values of parameters.
+
+    The parameters themselves are not written to, as a recorded pass may need them.
+    """
+
+    def __init__(self, module: nn.Module, changes: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.module, self.changes = module, changes
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return functional_call(self.module, self.changes, inputs, named)
+
+
+def has_parameters(layer: nn.Module) -> bool:
+    """Return True if a module or one inside of it has parameters, or is quantised."""
+    return next(layer.parameters(), None) is not None or is_quantised(layer)
+
+
+def _add(
+    sources: list[Source], source: Source, layer: nn.Module, inputs: Any, output: Any
+) -> None:
+    sources.append(source)
+
+
+def _note(
+    calls: list[Call],
+    sources: list[Source],
+    name: str,
+    layer: nn.Module,
+    inputs: Any,
+    result: Any,
+) -> None:
+    output = main_tensor(result)
+    # Cloned, because a layer that works in place may write into it later.
+    kept = output.detach().clone() if isinstance(output, Tensor) else output
+    source = sources[-1] if sources else None
+    calls.append(Call(name, layer, inputs, result, kept, source))
 
 
 def three_samples(x: Tensor) -> Tensor:
@@ -221,114 +260,3 @@ def warn_of_probabilities(logits: Tensor) -> None:
             "skgrad needs logits: remove the softmax or log-softmax from its forward.",
             UserWarning,
         )
-
-
-def candidate_layers(probe: Probe) -> list[str]:
-    """Name the layers whose outputs could serve as features, in the order of calls.
-
-    These are the modules without children that have parameters, are called once and
-    return a finite floating-point tensor of two or more axes with one row per sample.
-    The layer that returns the logits is left out, and so is one named `LOGITS`. The
-    probe notes all leaves.
-    """
-    names = [call.layer for call in probe.calls]
-    return [
-        name
-        for name, _, output in probe.calls
-        if name not in ("", LOGITS)
-        and names.count(name) == 1
-        and has_rows(output, len(probe.x))
-        and bool(torch.isfinite(output).all())
-        and not _gives_logits(output.flatten(1), probe.logits)
-    ]
-
-
-def spread_layers(probe: Probe, n_layers: int | None) -> list[str]:
-    """Name at most ``n_layers`` candidate layers, spread evenly over the depth.
-
-    The first and the last candidate are among them; None takes all. Candidates without
-    a parameter of two or more axes are left out: normalisations add little to the
-    layer before.
-    """
-    # A layer whose parameters are all vectors is a normalisation.
-    names = [
-        name
-        for name in candidate_layers(probe)
-        if is_quantised(layer := probe.module.get_submodule(name))
-        or any(p.ndim >= 2 for p in layer.parameters())
-    ]
-    if n_layers is None:
-        return names
-    n_layers = min(n_layers, len(names))
-    places = torch.linspace(0, len(names) - 1, n_layers).round().long().tolist()
-    return [names[place] for place in places]
-
-
-def find_head(probe: Probe) -> str | None:
-    """Return the name of the layer that returns the logits.
-
-    It is the last module called that has parameters and no children, takes a tensor and
-    returns what the model returns; "" is the model itself. None if there is no such
-    module. The probe notes all leaves.
-    """
-    outputs = {
-        name: output
-        for name, inputs, output in probe.calls
-        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)
-    }
-    found = [n for n, output in outputs.items() if _gives_logits(output, probe.logits)]
-    # Layers in a row may return the same values. The last one is the head.
-    return found[-1] if found else None
-
-
-def _gives_logits(output: Tensor, logits: Tensor) -> bool:
-    """Return True if an output is the logits, or the one that two were made of."""
-    single = output.numel() == len(logits)
-    return same_values(two_logits(output) if single else output, logits)
-
-
-def find_outputs(
-    probe: Probe, layers: Sequence[str], pooling: str
-) -> tuple[LayerOutput, ...]:
-    """Return the outputs to keep of layers that are given by name.
-
-    Where no layer returns the logits, `PENULTIMATE` is replaced by the last layer with
-    parameters. The probe notes the layers, and all leaves if `PENULTIMATE` is among
-    them. Raises ValueError if a name does not exist or comes twice, or there is none.
-    """
-    check_layers(probe.module, layers)
-    for name, layer in probe.module.named_modules(remove_duplicate=False):
-        if name in layers and layers_are_hidden(layer):
-            raise ValueError(f"layers: {name!r} cannot be watched.{HIDDEN}")
-    if PENULTIMATE not in layers:
-        return tuple(LayerOutput(name, pooling) for name in layers)
-    head = find_head(probe)
-    if head is not None:
-        heads = {PENULTIMATE: head}
-        return tuple(LayerOutput(name, pooling, heads.get(name)) for name in layers)
-    candidates = candidate_layers(probe)
-    if not candidates:
-        raise ValueError(
-            "layers: 'penultimate' needs a layer that returns the logits, or one with "
-            "parameters before them; the model has neither."
-            + (
-                HIDDEN
-                if layers_are_hidden(probe.module)
-                else " Name layers, as 'logits'."
-            )
-        )
-    names = [candidates[-1] if name == PENULTIMATE else name for name in layers]
-    return tuple(LayerOutput(name, pooling) for name in dict.fromkeys(names))
-
-
-def is_leaf(layer: nn.Module) -> bool:
-    """Return True if a module has parameters and no children, or is quantised.
-
-    A weight that `torch.nn.utils.parametrize` computes from others, as weight and
-    spectral normalisation do, keeps those in a child that is no layer.
-    """
-    if is_quantised(layer):
-        return True
-    made = is_parametrized(layer)
-    inside = [name for name, _ in layer.named_children() if name != "parametrizations"]
-    return not inside and (made or any(True for _ in layer.parameters(recurse=False)))

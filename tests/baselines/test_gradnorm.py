@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import BatchNormNet, images, seeded
+from networks import BatchNormNet, images, layer_names, seeded
 from numpy.testing import assert_allclose
 from torch import nn
 
@@ -16,7 +16,7 @@ X = images(100, (2, 6, 6))
 def test_score_is_the_norm_of_the_gradient(temperature):
     net = seeded(BatchNormNet, dtype=torch.float64).eval()
     detector = GradNorm(net, temperature=temperature, random_state=0).fit(X)
-    assert detector.layers_ == ["penultimate"]
+    assert layer_names(detector) == ["penultimate"]
     for x, score in zip(X[:10], detector.score_samples(X[:10]), strict=True):
         logits = net(torch.from_numpy(x[None]).double())
         log_p = (logits / temperature).log_softmax(dim=1)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from networks import seeded
+from networks import layer_names, seeded
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
@@ -137,7 +137,7 @@ def test_all_layers_of_a_network_with_reserved_names():
     net = nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
     X = rows(200)
     detector = LID(net, random_state=0).fit(X)
-    assert detector.layers_ == ["first", "penultimate"]
+    assert layer_names(detector) == ["first", "penultimate"]
     # The latter is still the input of the head.
     with torch.no_grad():
         expected = net[:3](torch.from_numpy(X)).numpy()

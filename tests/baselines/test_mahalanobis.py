@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from networks import layer_names
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -117,11 +118,14 @@ def test_a_constant_channel_counts_when_it_varies():
 
 def test_layers_by_name():
     net, X = small_net(), rows(60)
-    every = Mahalanobis(net, layers="all", **FEW).fit(X).layers_
+    every = layer_names(Mahalanobis(net, layers="all", **FEW).fit(X))
     assert every == ["0", "2", "penultimate"]
-    assert Mahalanobis(net, layers=np.array(["2"]), **FEW).fit(X).layers_ == ["2"]
+    assert layer_names(Mahalanobis(net, layers=np.array(["2"]), **FEW).fit(X)) == ["2"]
 
 
 def test_all_layers_without_one_that_returns_the_logits():
     net = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3), nn.Tanh()).double()
-    assert Mahalanobis(net, layers="all", **FEW).fit(rows(60)).layers_ == ["0", "1"]
+    assert layer_names(Mahalanobis(net, layers="all", **FEW).fit(rows(60))) == [
+        "0",
+        "1",
+    ]

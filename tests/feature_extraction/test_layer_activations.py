@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from networks import LeNet, images, seeded
+from networks import LeNet, images, layer_names, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -19,7 +19,7 @@ def test_penultimate_is_the_input_of_the_last_layer():
     data = images(3, (1, 28, 28))
     transformer = LayerActivationTransformer(net, ["conv1", "penultimate", "logits"])
     features = np.asarray(transformer.fit_transform(data))
-    assert transformer.layers_ == ["conv1", "penultimate", "logits"]
+    assert layer_names(transformer) == ["conv1", "penultimate", "logits"]
     names = transformer.get_feature_names_out()
     assert names[[6, -11]].tolist() == ["penultimate_00", "penultimate_83"]
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_without_a_last_layer_penultimate_is_the_last_candidate(model):
             return 2 * self.net(x)
 
     transformer = LayerActivationTransformer(Scaled(), ["penultimate", "logits"]).fit(X)
-    assert transformer.layers_ == ["net.head", "logits"]
+    assert layer_names(transformer) == ["net.head", "logits"]
 
 
 def test_pooling_none_copies_before_an_inplace_layer():
@@ -75,7 +75,7 @@ def test_models_of_jit_have_their_logits_alone(make):
         compiled = make(net, *example)
     with pytest.warns(UserWarning, match="the features are its logits alone"):
         transformer = LayerActivationTransformer(compiled).fit(X)
-    assert transformer.layers_ == ["logits"]
+    assert layer_names(transformer) == ["logits"]
     expected = LayerActivationTransformer(net, "logits").fit_transform(X)
     assert_allclose(transformer.transform(X), expected, rtol=1e-5)
     for wrong in (
@@ -88,4 +88,90 @@ def test_models_of_jit_have_their_logits_alone(make):
             wrong.fit(X)
     # Others around a compiled part can be watched.
     outer = nn.Sequential(nn.Linear(3, 3), compiled)
-    assert LayerActivationTransformer(outer).fit(X).layers_ == ["0", "logits"]
+    assert layer_names(LayerActivationTransformer(outer).fit(X)) == ["0", "logits"]
+
+
+def tokens(n_samples=5):
+    return np.random.default_rng(0).normal(size=(n_samples, 6, 3)).astype(np.float32)
+
+
+def token_net():
+    """Make a network whose layer "0" returns six tokens of four channels."""
+    layers = nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(24, 2)
+    return seeded(lambda: nn.Sequential(*layers)).eval()
+
+
+def test_layers_show_what_was_taken_for_their_channels():
+    net, data = seeded(LeNet), images(3, (1, 28, 28))
+    layers = LayerActivationTransformer(net, ["conv2", "logits"]).fit(data).layers_
+    assert [tuple(layer) for layer in layers] == [
+        ("conv2", (16, 10, 10), 1, 16),
+        ("logits", (10,), 1, 10),
+    ]
+    assert str(layers[0]) == (
+        "conv2: 16 columns, of outputs (16, 10, 10) with channel axis 1"
+    )
+    (layer,) = LayerActivationTransformer(token_net(), "0").fit(tokens()).layers_
+    assert layer == ("0", (6, 4), 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "by_hand"),
+    [
+        ("mean", lambda maps: maps.mean(axis=1)),
+        ("max", lambda maps: maps.max(axis=1)),
+        ("first", lambda maps: maps[:, 0]),
+        ("last", lambda maps: maps[:, -1]),
+        ("none", lambda maps: maps.reshape(len(maps), -1)),
+    ],
+)
+def test_poolings_of_tokens(pooling, by_hand):
+    net, data = token_net(), tokens()
+    with torch.no_grad():
+        maps = net[0](torch.from_numpy(data)).numpy()
+    found = LayerActivationTransformer(net, "0", pooling=pooling).fit_transform(data)
+    assert_allclose(found, by_hand(maps), rtol=1e-6)
+
+
+def test_given_axes_of_channels():
+    net, data = token_net(), tokens()
+    with torch.no_grad():
+        maps = net[0](torch.from_numpy(data)).numpy()
+    for axis, by_hand in ((1, maps.mean(axis=2)), (-1, maps.mean(axis=1))):
+        for given in (axis, {"0": axis}):
+            transformer = LayerActivationTransformer(net, "0", channel_axis=given)
+            assert_allclose(transformer.fit_transform(data), by_hand, rtol=1e-6)
+    given = {"0": 1, "3": 1}  # the other is not watched
+    both = LayerActivationTransformer(net, ["0", "1"], channel_axis=given).fit(data)
+    assert [layer.channel_axis for layer in both.layers_] == [1, 2]
+    for given, message in (
+        (0, r"one of \[1, 2\] for '0', whose output has the shape \(3, 6, 4\)"),
+        (3, r"one of \[1, 2\] for '0'"),
+        ({"head": 1}, "channel_axis must name layers of the model; got 'head'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LayerActivationTransformer(net, "0", channel_axis=given).fit(data)
+
+
+def test_maps_have_no_first_position(model):
+    with pytest.raises(ValueError, match="pooling='first' must be used for layers"):
+        LayerActivationTransformer(model, "conv", pooling="first").fit(X)
+
+
+def test_networks_without_layers_to_watch_give_a_warning():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Linear(3, 3)
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.head(self.step(self.step(x).tanh()))
+
+    data = np.ones((4, 3))
+    with pytest.warns(UserWarning, match="has no layer .* its logits alone"):
+        LayerActivationTransformer(seeded(Twice)).fit(data)
+    # Nothing is missed where the logits are all there is.
+    assert layer_names(LayerActivationTransformer(nn.Linear(3, 2)).fit(data)) == [
+        "logits"
+    ]

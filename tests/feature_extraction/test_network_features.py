@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import images, lenet_and_images
+from networks import images, layer_names, lenet_and_images
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.pipeline import FeatureUnion
@@ -52,7 +52,7 @@ def test_same_columns_as_from_separate_passes(batch_size):
     names = several.get_feature_names_out()
     assert_array_equal(names, union.get_feature_names_out())
     assert several.families_["norms"].routes_["conv1.weight"] == "conv2d"
-    assert several.families_["late"].layers_ == ["conv1", "penultimate", "logits"]
+    assert layer_names(several.families_["late"]) == ["conv1", "penultimate", "logits"]
 
 
 def test_parameters_of_families():

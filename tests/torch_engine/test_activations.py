@@ -7,8 +7,10 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from skgrad.torch_engine.activations import check_layers
+from skgrad.torch_engine.layer_outputs import find_outputs
+from skgrad.torch_engine.layers import candidate_layers
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.probe import Probe, candidate_layers, find_outputs
+from skgrad.torch_engine.probe import Probe
 
 
 def activations_of(module, x, layers, pooling="mean", **options):
@@ -85,6 +87,16 @@ def test_unknown_layers_are_rejected(layers, message):
         check_layers(LeNet(), layers)
 
 
+class Named(nn.Linear):
+    """A layer that returns no tensor."""
+
+    def __init__(self):
+        super().__init__(4, 4)
+
+    def forward(self, x):
+        return "no tensor"
+
+
 class ManyKinds(nn.Module):
     """Layers of every kind that could be taken, or could not."""
 
@@ -95,7 +107,7 @@ class ManyKinds(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.twice = nn.Conv2d(4, 4, 1)
         self.unused = nn.Linear(4, 4)
-        self.recurrent = nn.GRU(4, 4, batch_first=True)
+        self.named = Named()
         self.score = nn.Linear(4, 1)
         self.rows = nn.Linear(6, 6)
         self.overflowing = nn.PReLU()
@@ -103,7 +115,7 @@ class ManyKinds(nn.Module):
     def forward(self, x):
         x = self.relu(self.block(x))
         x = self.twice(self.twice(x))
-        self.recurrent(x.flatten(2).transpose(1, 2))
+        self.named(x)
         self.rows(x.flatten(0, 2))  # more rows than samples
         self.overflowing(x / 0)
         return self.head(x.amax(dim=(2, 3), keepdim=True)).flatten(1)
@@ -114,7 +126,7 @@ class ManyKinds(nn.Module):
     [
         ("twice", "'twice' is called more than once"),
         ("unused", "'unused' was not called in the forward pass"),
-        ("recurrent", "'recurrent' must return .* tensor .* returns a tuple"),
+        ("named", "'named' must return .* tensor .* returns a str"),
         ("rows", r"'rows' must return .* one row per sample; for 3 samples"),
     ],
 )
@@ -124,16 +136,15 @@ def test_unusable_layers_are_rejected(layer, message):
         activations_of(net, x, [layer, "logits"])
     with frozen(net):
         probe = Probe(net, x, layers=[layer])
-        (output,) = find_outputs(probe, [layer], "mean")
         with pytest.raises(ValueError, match=message):
-            probe.pooled_output(output)
+            find_outputs(probe, [layer], "mean")
 
 
 def test_candidates_are_those_that_can_be_taken():
     net = seeded(ManyKinds)
     x = torch.from_numpy(images(2, (2, 6, 6)))
     with frozen(net):
-        found = candidate_layers(Probe(net, x, leaves=True))
+        found = candidate_layers(Probe(net, x, every=True))
     assert found == ["block.0", "block.1"]
     # All of them can be.
     activations_of(net, x, ["block.0", "block.1", "logits"])
@@ -145,5 +156,5 @@ def test_candidates_come_in_the_order_of_their_calls():
     net = seeded(LeNet)
     with frozen(net):
         x = torch.from_numpy(images(2, (1, 28, 28)))
-        found = candidate_layers(Probe(net, x, leaves=True))
+        found = candidate_layers(Probe(net, x, every=True))
     assert found == ["conv1", "conv2", "fc1", "fc2"]

@@ -16,13 +16,15 @@ from torch import nn
 
 from skgrad.torch_engine.activations import LayerOutput
 from skgrad.torch_engine.input_gradients import layer_input_gradient
+from skgrad.torch_engine.layer_outputs import find_outputs
+from skgrad.torch_engine.layers import find_head, spread_layers
 from skgrad.torch_engine.model_state import frozen
-from skgrad.torch_engine.probe import Probe, find_head, find_outputs, spread_layers
+from skgrad.torch_engine.probe import Probe
 
 
 def probed(net, x):
     with frozen(net):
-        return Probe(net, x, leaves=True)
+        return Probe(net, x, every=True)
 
 
 def found(net, x):

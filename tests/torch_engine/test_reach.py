@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from networks import images
+from networks import images, layer_names
 from numpy.testing import assert_allclose
 from sklearn.exceptions import EfficiencyWarning
 from torch import nn
@@ -86,7 +86,7 @@ def test_quantised_layers():
     assert_allclose(predict_logits(model, X), logits)
     # Layers can be watched all the same.
     features = LayerActivationTransformer(model).fit(X)
-    assert features.layers_ == ["conv", "fc", "logits"]
+    assert layer_names(features) == ["conv", "fc", "logits"]
     penultimate = LayerActivationTransformer(model, "penultimate").fit_transform(X)
     assert penultimate.shape == (12, 4)
 
