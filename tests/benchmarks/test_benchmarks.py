@@ -152,3 +152,12 @@ def test_naive_matrices_are_exact_where_nothing_saturates():
         net[-1].bias[0] = 200.0
     assert (naive_matrices(net, X)[:, 0, 0] == 0).all()
     assert_allclose(features_of(net, X).matrices[:, 0, 0], 1, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_channels_of_tokens_beat_their_positions(capsys):
+    _, _, *rows = rows_of("channel_axes", capsys)
+    assert len(rows) == 6
+    for row in rows:
+        if row[2] == "noise":
+            assert float(row[3]) > float(row[4])
