@@ -36,6 +36,12 @@ _RANDOM_SAMPLERS = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 _NOT_NUMERIC = "USVMm"
 
 
+_TO_ONE_SHAPE = (
+    "Pad or crop them. For sequences, torch.nn.utils.rnn.pad_sequence does so; give "
+    "the model their mask too, as {'input_ids': ids, 'attention_mask': mask}."
+)
+
+
 # Inputs of a network
 
 
@@ -54,16 +60,7 @@ def check_inputs(X: Any, *, name: str = "X") -> Any:
         return X
     if isinstance(X, Dataset):
         return _check_dataset(X, name)
-    if issparse(X):
-        raise TypeError(
-            f"{name} must be dense; got sparse data. Use {name}.toarray(), or "
-            "sparse_output=False of an encoder."
-        )
-    if not hasattr(X, "shape"):
-        X = _from_list(X, name)
-    _check_numeric(X, name)
-    if isinstance(X, Tensor):
-        _check_dense(X, name)
+    X = check_numbers(X, name=name)
     if len(X.shape) < 2 or X.shape[0] == 0:
         raise ValueError(
             f"{name} must be of shape (n_samples, *input_shape) with at least one "
@@ -76,6 +73,28 @@ def check_inputs(X: Any, *, name: str = "X") -> Any:
             f"(shape={tuple(X.shape)}) while a minimum of 1 is required. Look for an "
             "empty slice or selection of columns."
         )
+    return X
+
+
+def check_numbers(X: Any, *, name: str = "X") -> Any:
+    """Return numbers of any shape, lists as an array; see `check_inputs`."""
+    if hasattr(X, "with_format"):  # a dataset of Hugging Face, which has a shape too
+        raise TypeError(
+            f"{name} must be an array, a tensor, nested lists, a torch Dataset or a "
+            f"DataLoader; got {type(X).__name__} of {type(X).__module__}. Keep the "
+            f"columns that the model takes and give DataLoader({name}.with_format("
+            "'torch'), batch_size=128)."
+        )
+    if issparse(X):
+        raise TypeError(
+            f"{name} must be dense; got sparse data. Use {name}.toarray(), or "
+            "sparse_output=False of an encoder."
+        )
+    if not hasattr(X, "shape"):
+        X = _from_list(X, name)
+    _check_numeric(X, name)
+    if isinstance(X, Tensor):
+        _check_dense(X, name)
     return X
 
 
@@ -186,8 +205,7 @@ def _from_list(X: Any, name: str) -> np.ndarray | Tensor:
     except ValueError as error:
         raise ValueError(
             f"{name} must be rectangular, every sample of the same shape; got a ragged "
-            f"{type(X).__name__}. Pad or crop the samples to one shape; of pairs "
-            "(x, y), give the x."
+            f"{type(X).__name__}. {_TO_ONE_SHAPE} Of pairs (x, y), give the x."
         ) from error
 
 
@@ -208,34 +226,22 @@ def stack_samples(samples: Sequence[Any], *, name: str = "X") -> Tensor:
         if isinstance(samples[0], np.ndarray):
             return torch.from_numpy(np.stack(samples))
         return torch.stack(list(samples))
-    tensors = [as_tensor(_numeric(sample, name)) for sample in samples]
+    tensors = [as_tensor(numeric(sample, name)) for sample in samples]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
         same_axes = len({len(shape) for shape in shapes}) == 1
         raise ValueError(
             f"{name} must hold samples of one shape; got "
             f"{' and '.join(map(str, sorted(shapes)[:3]))}. "
-            + ("Pad or crop them." if same_axes else "Of a pair (x, y), give x alone.")
+            + (_TO_ONE_SHAPE if same_axes else "Of a pair (x, y), give x alone.")
         )
     return torch.stack(tensors)
 
 
-def inputs_of_batch(batch: Any, *, name: str = "X") -> Tensor:
-    """Return the x in x or (x, y), one batch of a DataLoader."""
-    x = as_tensor(_numeric(first_entry(batch), name))
-    if not x.ndim:
-        raise ValueError(f"{name} must give batches of samples; got a single number.")
-    return x
-
-
-def first_entry(item: Any) -> Any:
-    """Return the x in x or (x, y)."""
-    return item[0] if isinstance(item, (tuple, list)) and item else item
-
-
-def _numeric(sample: Any, name: str) -> Any:
-    numeric = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
-    if not numeric or _kind(sample) in _NOT_NUMERIC + "O":
+def numeric(sample: Any, name: str) -> Any:
+    """Return an entry of a Dataset; raise unless it is an array or a number."""
+    known = isinstance(sample, (np.ndarray, np.number, Tensor, int, float))
+    if not known or _kind(sample) in _NOT_NUMERIC + "O":
         raise TypeError(
             f"{name} must hold or yield numeric arrays or tensors, as x or (x, y); "
             f"got {type(sample).__name__}. Give a Dataset a transform that returns "

@@ -120,6 +120,23 @@ class Recurrent(nn.Module):
         return self.head(self.conv(self.gru(x)[0][:, -1]).relu())
 
 
+class MaskedText(nn.Module):
+    """A network for token ids and their mask."""
+
+    def __init__(self, n_tokens=1000):
+        super().__init__()
+        self.embedding = nn.Embedding(n_tokens, 5)
+        self.hidden = nn.Linear(5, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, input_ids, attention_mask=None):
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        mask = attention_mask[..., None]
+        tokens = (self.embedding(input_ids) * mask).sum(dim=1) / mask.sum(dim=1)
+        return self.head(self.hidden(tokens).tanh())
+
+
 def two_classes():
     """Make a network with logits (x0 - x1, 0): class 0 where x0 is larger."""
     net = nn.Linear(2, 2)

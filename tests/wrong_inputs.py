@@ -178,7 +178,7 @@ def datasets(X):
         ),
         "DataLoader of dicts": Wrong(
             DataLoader(Yields(len(X), lambda i: {"x": X[i]})),
-            "numeric arrays or tensors.*dict",
+            "one array of inputs here|shape.*{'x'",
         ),
         "DataLoader, empty": Wrong(
             DataLoader(TensorDataset(tensor[:0])), "at least one.*got.*empty"
@@ -256,7 +256,7 @@ def wrong_kinds(X):
             np.zeros((len(X), 2), dtype=[("a", float), ("b", float)]),
             r"numeric",
         ),
-        "dict": Wrong({"x": X}, "dict"),
+        "dict": Wrong({"x": X}, "dict|shape.*{'x'"),
         "set": Wrong({1.0, 2.0}, "set"),
         "generator": Wrong((x for x in X), "generator"),
         "function": Wrong(lambda: X, "function"),

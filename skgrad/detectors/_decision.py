@@ -7,11 +7,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 
-from .._compat import Interval, StrOptions, fit_context, safe_indexing
+from .._compat import Interval, StrOptions, fit_context, num_samples, safe_indexing
 from .._messages import brief, warn
 from .._rollback import restored_on_error
+from .._several import check_one_or_several, is_several
 from .._validation import DATASETS, to_array
-from ..torch_engine.samples import select_samples
+from ..torch_engine.samples import count_samples, select_samples
 from ._conformal import (
     TooFewSamplesWarning,
     conformal_threshold,
@@ -260,5 +261,18 @@ def split_rows(rows, fraction, random_state):
 
 
 def take(X, rows):
-    """Select rows of arrays, tensors, data frames, lists, Datasets and DataLoaders."""
+    """Select rows of arrays, tensors, data frames, lists, Datasets and DataLoaders.
+
+    Of several inputs, in a dictionary or tuple, the rows of each are selected.
+    """
+    if is_several(X):
+        entries = check_one_or_several(X)[rows].entries
+        return tuple(entries.values()) if isinstance(X, tuple) else entries
     return (select_samples if isinstance(X, DATASETS) else safe_indexing)(X, rows)
+
+
+def count_rows(X):
+    """Count the samples of whatever `take` selects from."""
+    if is_several(X):
+        return len(check_one_or_several(X))
+    return count_samples(X) if isinstance(X, DATASETS) else num_samples(X)

@@ -6,14 +6,14 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._compat import num_samples
 from .._seeding import seed_estimator
+from .._several import is_several
 from .._validation import DATASETS, check_per_sample, column_names, distinct
-from ..torch_engine.samples import count_samples
 from ._base import BaseNoveltyDetector
 from ._decision import (
     BaseDecision,
     check_enough,
+    count_rows,
     in_distribution_rows,
     split_rows,
     take,
@@ -117,7 +117,7 @@ class ConformalDetector(BaseDecision):
         supervised = is_estimator(self.detector) and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)
         check_accepts_dataset(detector, X)
-        if not isinstance(X, DATASETS):  # numpy would iterate over a loader
+        if not _in_parts(X):  # numpy would iterate over a loader
             (X,) = indexable(X)
         self._check_columns(X, reset=True)
         rows, anomalies = self._rows(X, y, supervised)
@@ -137,7 +137,7 @@ class ConformalDetector(BaseDecision):
 
     def _rows(self, X, y, supervised):
         """Return in-distribution rows, and those of anomalies for a classifier."""
-        n_samples = count_samples(X) if isinstance(X, DATASETS) else num_samples(X)
+        n_samples = count_rows(X)
         if not supervised:
             rows = in_distribution_rows(n_samples, y)
             anomalies = np.empty(0, dtype=np.intp)
@@ -176,6 +176,11 @@ class ConformalDetector(BaseDecision):
         if reset:
             self._column_names = names
         # The values are for the detector to validate: X may be raw inputs of a network.
-        if not isinstance(X, DATASETS) and getattr(X, "ndim", 2) > 1:
+        if not _in_parts(X) and getattr(X, "ndim", 2) > 1:
             validate_data(self, X, reset=reset, skip_check_array=True)
         self._check_names(names)
+
+
+def _in_parts(X):
+    """Return True for inputs that are no one array: of a Dataset, or several."""
+    return isinstance(X, DATASETS) or is_several(X)

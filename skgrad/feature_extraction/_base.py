@@ -2,7 +2,7 @@
 
 import pickle
 from abc import abstractmethod
-from functools import reduce
+from functools import partial, reduce
 from numbers import Integral
 from operator import or_
 
@@ -15,15 +15,17 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from .. import __version__
 from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
+from .._several import sample_shape
 from .._validation import DATASETS, rows_named
-from ..torch_engine.batching import map_batches
+from ..torch_engine.batching import map_batches, prepare_batch
+from ..torch_engine.integer_inputs import takes_integers
 from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
-from ..torch_engine.probe import Probe
-from ..torch_engine.samples import N_COMPARED, read_array, warn_if_unsteady
+from ..torch_engine.probe import N_SAMPLES, Probe
+from ..torch_engine.samples import N_COMPARED, read_inputs, warn_if_unsteady
 from ._family import merged_options
 from ._feature_array import FeatureArray
-from ._model_estimator import BaseModelEstimator
+from ._model_estimator import BaseModelEstimator, checked_input_shape
 from ._portable import PortableModel, is_portable
 
 # Parameters that change no feature, or by rounding only.
@@ -48,6 +50,8 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         "memory": [str, HasMethods("cache"), None],
     }
 
+    _takes_several = True
+
     @abstractmethod
     def _make_families(self):
         """Return unfitted families of columns, a dict by the prefix of their names."""
@@ -60,8 +64,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         """Check the model and the inputs, and name the features.
 
         The model sees the first three samples, which give the shapes; `transform`
-        checks the others. Call fit again after changing the model: with ``memory``,
-        features are stored under the weights that fit saw.
+        checks the others. Models of several inputs take a dictionary of them, or a
+        tuple. Call fit again after changing the model: with ``memory``, features are
+        stored under the weights that fit saw.
 
         Parameters
         ----------
@@ -104,7 +109,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         module = self._module(renew=True)
         X = given = self._check_inputs(X, reset=True)
         if transform and self._memory() is not None:
-            X = read_array(X, "X", num_workers=self.num_workers)
+            X = read_inputs(X, "X", num_workers=self.num_workers)
         with self._held(module, families) as network:
             version = self._version(network)
             size = self.batch_size if transform else N_COMPARED
@@ -122,12 +127,20 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 return self._named_features(X, raw)
         return None
 
+    def _prepare(self, module, raw):
+        """Return samples as the model takes them, and see whether as integers."""
+        options = {"input_shape": checked_input_shape(self.input_shape)}
+        raw = raw[:N_SAMPLES]
+        prepare = partial(prepare_batch, raw, **options, **placement(module))
+        self.integer_inputs_ = takes_integers(module, raw, prepare)
+        return prepare(integers=self.integer_inputs_)
+
     def _learn(self, module, first, families):
         """Fit the families on the first samples."""
         batch = self._prepare(module, first)
         probe = Probe(module, batch, **merged_options(families.values()))
         self.n_classes_ = probe.n_classes
-        self.input_shape_ = tuple(batch.shape[1:])
+        self.input_shape_ = sample_shape(batch)
         names = [
             f"{prefix}{name}"
             for prefix, family in families.items()
@@ -162,7 +175,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             features = compute(
                 self,
                 self._content_hash(),
-                read_array(X, "X", num_workers=self.num_workers),
+                read_inputs(X, "X", num_workers=self.num_workers),
             )
         return FeatureArray(features, self._feature_names)
 
@@ -179,6 +192,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 num_workers=self.num_workers,
                 progress=type(self).__name__ if self.verbose else None,
                 input_shape=self.input_shape_,
+                integers=self.integer_inputs_,
                 **placement(module),
             ).numpy()
 
@@ -190,7 +204,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     def _features(self, module, batch):
         """Return the features of a batch, a tensor (n_samples, n_features_out)."""
         families = self._families.values()
-        limits = [family._most_samples(batch.shape[1:]) for family in families]
+        limits = [family._most_samples() for family in families]
         size = min([len(batch), *(limit for limit in limits if limit is not None)])
         parts = [self._columns(self._run(module, one)) for one in batch.split(size)]
         features = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -232,6 +246,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             type(self).__name__,
             self._network_hash(),
             self.input_shape_,
+            self.integer_inputs_,
             # A subclass may choose its columns by the inputs of fit.
             self._feature_names.tolist(),
             options,

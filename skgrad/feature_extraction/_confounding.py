@@ -55,7 +55,9 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model sees it; of several inputs, a dict of shapes.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     routes_ : dict of str to str
         How the norms of each parameter are computed: by the rule for a whole batch,
         such as "conv2d", or by "autograd" for one sample at a time.

@@ -57,7 +57,9 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model sees it.
+        Shape of one sample as the model sees it; of several inputs, a dict of shapes.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -83,6 +85,10 @@ class CosineSimilarityMatrixTransformer(BaseModelTransformer):
     any logits. The cosine with a map that is zero everywhere is 0. The paper does not
     define energy and standard deviation: sum of squares and the population form are
     used.
+
+    Whole numbers have no gradient: of a network that looks them up, the maps are those
+    of the output of the first embedding. Of several inputs they are those of the floats
+    among them, side by side.
 
     ``batch_size`` changes features by rounding only; but where a gradient is 0 up to
     rounding its sign may turn, and each sign that does moves a cosine by up to

@@ -31,8 +31,8 @@ class BaseFamily(BaseEstimator, metaclass=ABCMeta):
     def _columns(self, run):
         """Return the columns (n_samples, n_columns) of a `NetworkPass`, a tensor."""
 
-    def _most_samples(self, shape):
-        """Return how many samples of a shape memory holds, None for any number."""
+    def _most_samples(self):
+        """Return how many samples memory holds, None for any number."""
         return None
 
 

@@ -18,6 +18,13 @@ from torch import nn
 
 from .._compat import Interval
 from .._messages import brief, warn
+from .._several import (
+    Several,
+    check_entries,
+    check_one_or_several,
+    only_one,
+    sample_shape,
+)
 from .._validation import DATASETS, check_inputs, no_samples, rows_named
 from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import on_device, placement, unwrap_model
@@ -39,6 +46,9 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         "verbose": ["verbose"],
     }
 
+    # Whether the model may have several inputs.
+    _takes_several = False
+
     def _begin(self, X, batch_size, *, num_workers=0):
         """Begin to read X; return its first samples, and all batches, those included.
 
@@ -53,7 +63,10 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         if not read:
             raise ValueError(no_samples())
         # Batches of other shapes raise where they are computed.
-        alike = [raw for raw in read if raw.shape[1:] == read[0].shape[1:]]
+        shape = sample_shape(read[0])
+        alike = [raw for raw in read if sample_shape(raw) == shape]
+        if isinstance(read[0], Several) and not self._takes_several:
+            raise TypeError(only_one(read[0]))
         first = reduce(join_samples, alike)
         return first[:N_COMPARED], chain(read, reader)
 
@@ -135,8 +148,12 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
         Values are checked batch by batch, dtypes are cast there.
         """
-        X = check_inputs(X)
+        X = self._check_kind(X, reset)
         if isinstance(X, DATASETS):
+            return X
+        if isinstance(X, Several):
+            if reset:
+                self._remember_width(X)
             return X
         shape = tuple(X.shape[1:])
         if not reset:
@@ -150,6 +167,17 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
             self._remember_width(X)
         return X
 
+    def _check_kind(self, X, reset):
+        """Check the kind of X, and its number and names of inputs."""
+        if not self._takes_several:
+            return check_inputs(X)
+        expected = None if reset else self.input_shape_
+        n_inputs = len(expected) if isinstance(expected, dict) else None
+        X = check_one_or_several(X, n_inputs=n_inputs)
+        if isinstance(X, Several) or (n_inputs and not isinstance(X, DATASETS)):
+            check_entries(X, expected)
+        return X
+
     def _is_plain(self, X):
         """Return True for arrays of numbers, if no column names have to be compared.
 
@@ -161,6 +189,9 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _check_shape(self, shape):
         """Compare the shape of a sample with those seen by fit."""
+        # Sequences of tokens may have any length.
+        if vars(self).get("integer_inputs_") and len(shape) == len(self.input_shape_):
+            return
         rows = (math.prod(self.input_shape_),)
         takes_rows = self.input_shape is not None or len(self.input_shape_) == 1
         if shape == self.input_shape_ or (takes_rows and shape == rows):
@@ -183,7 +214,10 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _remember_width(self, X):
         """Set what validate_data sets, for inputs that have no column names."""
-        self.n_features_in_ = X.shape[1]
+        self.__dict__.pop("n_features_in_", None)
+        # One of several inputs may have a single number per sample.
+        if len(X.shape) > 1:
+            self.n_features_in_ = X.shape[1]
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 

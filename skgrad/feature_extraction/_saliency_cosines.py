@@ -2,7 +2,10 @@
 
 from numbers import Integral, Real
 
+from torch import Tensor
+
 from .._compat import Interval, StrOptions
+from .._several import sample_shape
 from ..torch_engine.cosines import (
     STATISTICS,
     Maps,
@@ -21,6 +24,11 @@ class SaliencyCosines(BaseFamily):
     ----------
     output, sign, top_n, channel_reduction, logit_scale : optional
         As in `CosineSimilarityMatrixTransformer`, which has these columns alone.
+
+    Notes
+    -----
+    Of networks that take whole numbers, the maps are those of the output of the first
+    embedding that they are looked up in; of several inputs of floats, all side by side.
 
     Examples
     --------
@@ -62,11 +70,7 @@ class SaliencyCosines(BaseFamily):
                 f"top_n must be None or 2 to {n_classes}, the number of classes of the "
                 f"model; got {self.top_n}."
             )
-        if self.channel_reduction is not None and probe.x.ndim < 3:
-            raise ValueError(
-                "channel_reduction needs samples with channels, such as (n_channels, "
-                f"height, width); got shape {tuple(probe.x.shape[1:])}. Use None."
-            )
+        self._check_channels(probe.x)
         n_maps = self.top_n or n_classes
         # Of two classes there is no pair without the predicted one.
         if self.output == "statistics" and n_maps < 3:
@@ -75,12 +79,25 @@ class SaliencyCosines(BaseFamily):
                 f"{'as top_n' if self.top_n else 'in this model'}. Use output='upper'."
             )
         probe.check_input_gradient()
+        self._embedding = probe.leaf.embedding
+        self._map_shape = tuple(probe.leaf.tensor.shape[1:])
         self._n_classes = n_classes
         if self.output != "statistics":
             return self._pair_names(n_maps)
         # The pairs without the predicted class, and those with it (Sec. 4.2.3).
         sets = ("others", "predicted")
         return [f"{which}_{name}" for which in sets for name in STATISTICS]
+
+    def _check_channels(self, x):
+        if self.channel_reduction is None:
+            return
+        shape = sample_shape(x)
+        # The first axis of an embedding are positions, and several inputs have many.
+        if not (isinstance(x, Tensor) and x.is_floating_point() and len(shape) >= 2):
+            raise ValueError(
+                "channel_reduction needs samples of floats with channels, such as "
+                f"(n_channels, height, width); got shape {shape}. Use None."
+            )
 
     def _pair_names(self, n_maps):
         width = len(str(n_maps - 1))
@@ -93,10 +110,10 @@ class SaliencyCosines(BaseFamily):
         ]
 
     def _wants(self):
-        return Wanted(inputs=True, logits=True, n_backward=1)
+        return Wanted(inputs=True, logits=True, n_backward=1, embedding=self._embedding)
 
-    def _most_samples(self, shape):
-        return most_samples(shape, self._maps(), self._n_classes)
+    def _most_samples(self):
+        return most_samples(self._map_shape, self._maps(), self._n_classes)
 
     def _maps(self):
         return Maps(self.sign, self.top_n, self.channel_reduction, self.logit_scale)

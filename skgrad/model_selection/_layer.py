@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 
 from .._compat import Interval
 from .._messages import brief, warn
+from .._several import Several, has_integers
 from ..detectors._decision import anomaly_labels
 from ..detectors._svdd import SVDD
 from ..feature_extraction import LayerActivations, LayerActivationTransformer
@@ -87,6 +88,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         Where the anomalies came from.
     n_classes_, input_shape_ : int and tuple of int
         Number of logits, and shape of one sample as the model sees it.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     n_features_in_, feature_names_in_ : int and ndarray of str
         Length of the second axis of X, and its names if X was a data frame.
 
@@ -204,13 +207,18 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         inputs = self._inputs(X, normal)
         # The rows are in random order, so the halves are random as well.
         half = (len(inputs) + 1) // 2
+        candidates = self._candidates().fit(inputs)
         # Generated from the half that they are compared with: made of samples of the
         # fit, slightly changed ones would score higher than in-distribution samples.
         if len(anomalous):
             anomalies = iter([self._inputs(X, anomalous)])
+        elif isinstance(inputs, Several) or candidates.integer_inputs_:
+            raise ValueError(
+                "y must label anomalies -1 among inputs that are whole numbers or "
+                "several; of one array of floats alone they can be generated."
+            )
         else:
-            anomalies = generate_anomalies(inputs[half:], random_state)
-        candidates = self._candidates().fit(inputs)
+            anomalies = generate_anomalies(self._as_floats(inputs[half:]), random_state)
         scores = _score_layers(candidates, inputs, half, anomalies, self.nu)
         self.candidates_ = list(scores)
         self.errors_ = {layer: error for layer, (error, _) in scores.items()}
@@ -243,16 +251,23 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         return normal, anomalous
 
     def _inputs(self, X, rows):
-        """Return rows of X as an array, as the model takes them."""
-        dtype = torch.promote_types(
-            model_dtype(unwrap_model(self.model)), torch.float32
-        )
+        """Return rows of X in their shape, whole numbers as they are."""
+        raw = take_samples(X, rows, num_workers=self.num_workers)
         return prepare_batch(
-            take_samples(X, rows, num_workers=self.num_workers),
+            raw,
             input_shape=checked_input_shape(self.input_shape),
             device=torch.device("cpu"),
-            dtype=dtype,
-        ).numpy()
+            dtype=self._floating_dtype(),
+            integers=has_integers(raw),
+        )
+
+    def _as_floats(self, inputs):
+        """Return inputs as an array of the floats that the model takes."""
+        return inputs.to(self._floating_dtype()).numpy()
+
+    def _floating_dtype(self):
+        # numpy has no bfloat16.
+        return torch.promote_types(model_dtype(unwrap_model(self.model)), torch.float32)
 
     def _candidates(self):
         """Return the transformer that gives the outputs of all candidates."""

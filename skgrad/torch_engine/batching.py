@@ -14,29 +14,34 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from .._messages import warn
-from .._validation import (
-    Data,
-    NotFiniteError,
-    check_batch_finite,
-    first_entry,
+from .._several import (
+    Several,
+    check_entries,
     inputs_of_batch,
-    no_samples,
-    stack_samples,
+    is_integer,
+    stack_items,
 )
+from .._validation import Data, NotFiniteError, check_batch_finite, no_samples
 from .restoring import generators_restored
 
 # The dtypes that numpy has too.
-_NUMPY = {torch.float16: np.float16, torch.float64: np.float64}
+_NUMPY = {
+    torch.float16: np.float16,
+    torch.float64: np.float64,
+    torch.int64: np.int64,
+    torch.bool: np.bool_,
+}
 
 
 def map_batches(
-    function: Callable[[Tensor], Tensor],
+    function: Callable[[Any], Tensor],
     data: Data,
     *,
     batch_size: int,
     device: torch.device,
     dtype: torch.dtype,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int] | dict | None = None,
+    integers: bool = False,
     progress: str | None = None,
     num_workers: int = 0,
     raw: Iterable[Any] | None = None,
@@ -55,7 +60,11 @@ def map_batches(
 
     def compute(piece: Any) -> Tensor:
         batch = prepare_batch(
-            piece, device=device, dtype=dtype, input_shape=input_shape
+            piece,
+            device=device,
+            dtype=dtype,
+            input_shape=input_shape,
+            integers=integers,
         )
         return function(batch).detach()
 
@@ -198,7 +207,7 @@ def loader_of(
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        collate_fn=partial(_inputs_only, name=name),
+        collate_fn=partial(stack_items, name=name),
         num_workers=n_workers,
         # A new generator is seeded alike each time.
         **{"generator": torch.Generator(), **options},
@@ -217,57 +226,109 @@ def _begun(loader: DataLoader) -> Iterator[Any]:
     return iterator
 
 
-def _inputs_only(items: list[Any], name: str) -> Tensor:
-    """Make a batch of the x in x or (x, y)."""
-    return stack_samples([first_entry(item) for item in items], name=name)
-
-
 def prepare_batch(
     batch: Any,
     *,
     device: torch.device,
     dtype: torch.dtype,
-    input_shape: Sequence[int] | None,
+    input_shape: Sequence[int] | dict | None,
+    integers: bool = False,
     name: str = "X",
-) -> Tensor:
+) -> Any:
     """Bring one batch to device, dtype and shape, and check it.
 
-    ``batch`` (n_samples, ...) is an ndarray or Tensor as `batches` cuts them; 2-D rows
-    are brought to ``input_shape``, and None takes samples as they are. Returns a copy
+    ``batch`` (n_samples, ...) is an ndarray, Tensor or `Several` as `batches` cuts
+    them; 2-D rows are brought to ``input_shape``, and None takes samples as they are.
+    With ``integers`` whole numbers become int64 in place of ``dtype``. Returns a copy
     (n_samples, *input_shape), ready for the model. Raises ValueError, with the
     parameter's ``name``, if the shape is another, or a value is complex or not finite
     in ``dtype``.
     """
-    if isinstance(batch, Tensor):
-        if batch.is_complex():
+    if isinstance(batch, Several) or isinstance(input_shape, dict):
+        check_entries(batch, input_shape, name)
+        return Several(
+            {
+                key: _prepared(entry, device, dtype, f"{name}[{key!r}]", integers)
+                for key, entry in batch.entries.items()
+            }
+        )
+    if integers:
+        batch = _whole_numbers(batch, name)
+    batch = _prepared(batch, device, dtype, name, integers)
+    if input_shape is not None and tuple(batch.shape[1:]) != tuple(input_shape):
+        batch = _shaped(batch, input_shape, name, integers)
+    if batch.ndim < 2:
+        raise ValueError(
+            f"{name} must hold samples with at least one axis; got single numbers. "
+            "Give each sample the shape that the model takes."
+        )
+    return batch
+
+
+def _shaped(batch: Tensor, input_shape: Any, name: str, integers: bool) -> Tensor:
+    # Sequences of tokens may have any length.
+    if integers and batch.ndim == len(input_shape) + 1:
+        return batch
+    if batch.ndim != 2 or batch.shape[1] != math.prod(input_shape):
+        raise ValueError(
+            f"{name} must hold samples of shape {tuple(input_shape)}, or rows of "
+            f"{math.prod(input_shape)} values to be given that input_shape; got "
+            f"samples of shape {tuple(batch.shape[1:])}."
+        )
+    return batch.reshape(-1, *input_shape)
+
+
+def _whole_numbers(batch: Any, name: str) -> Any:
+    """Return the same numbers as integers."""
+    if is_integer(batch):
+        return batch
+    with np.errstate(invalid="ignore"):
+        whole = batch.long() if isinstance(batch, Tensor) else batch.astype(np.int64)
+    if not bool((whole == batch).all()):
+        raise ValueError(
+            f"{name} must hold whole numbers, as those seen by fit; got others. Give "
+            "what the model looks up, such as the numbers of tokens."
+        )
+    return whole
+
+
+def _prepared(
+    values: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    name: str,
+    integers: bool,
+) -> Tensor:
+    """Return a finite copy of an array or tensor on a device."""
+    if integers:
+        dtype = _exact_dtype(values, dtype)
+    if isinstance(values, Tensor):
+        if values.is_complex():
             raise ValueError(
-                f"{name} must be real. Complex data not supported: {batch.dtype}."
+                f"{name} must be real. Complex data not supported: {values.dtype}."
             )
         # A copy, so that a model that works in place leaves the user's data alone. From
         # pinned memory a GPU takes it while this process goes on; towards the CPU it
         # must be complete before it is read.
-        to_gpu = batch.device.type == "cpu"
-        batch = batch.detach().to(
+        to_gpu = values.device.type == "cpu"
+        values = values.detach().to(
             device=device, dtype=dtype, copy=True, non_blocking=to_gpu
         )
     else:
         # numpy has no bfloat16, so go through float32. A value that overflows becomes
         # infinite and is reported below.
         with np.errstate(over="ignore"):
-            array = np.array(batch, dtype=_NUMPY.get(dtype, np.float32), order="C")
-        batch = torch.from_numpy(array).to(device=device, dtype=dtype)
-    if input_shape is not None and tuple(batch.shape[1:]) != tuple(input_shape):
-        if batch.ndim != 2 or batch.shape[1] != math.prod(input_shape):
-            raise ValueError(
-                f"{name} must hold samples of shape {tuple(input_shape)}, or rows of "
-                f"{math.prod(input_shape)} values to be given that input_shape; got "
-                f"samples of shape {tuple(batch.shape[1:])}."
+            array: np.ndarray = np.array(
+                values, dtype=_NUMPY.get(dtype, np.float32), order="C"
             )
-        batch = batch.reshape(-1, *input_shape)
-    if batch.ndim < 2:
-        raise ValueError(
-            f"{name} must hold samples with at least one axis; got single numbers. "
-            "Give each sample the shape that the model takes."
-        )
-    check_batch_finite(batch, name)
-    return batch
+        values = torch.from_numpy(array).to(device=device, dtype=dtype)
+    if values.is_floating_point():
+        check_batch_finite(values, name)
+    return values
+
+
+def _exact_dtype(values: Any, dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which a model gets numbers as they are."""
+    if is_integer(values):
+        return torch.int64  # lookups take it, unlike shorter ones
+    return torch.bool if values.dtype in (torch.bool, np.bool_) else dtype

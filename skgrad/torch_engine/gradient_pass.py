@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
+from .._several import Batch, call
 from .gradient_recorder import Recorder
 from .gradient_uses import Use, leaves_in_graph
 from .model_state import check_recorded
@@ -35,7 +36,7 @@ class NoRulesError(Exception):
     """
 
 
-def recorded_forward(module: nn.Module, x: Tensor, recorder: Recorder) -> Any:
+def recorded_forward(module: nn.Module, x: Batch, recorder: Recorder) -> Any:
     """Return the output of a forward pass over x, which the model may overwrite.
 
     Raises NoRulesError if the model cannot be recorded.
@@ -45,7 +46,7 @@ def recorded_forward(module: nn.Module, x: Tensor, recorder: Recorder) -> Any:
     try:
         # A checkpoint works by hooks on what is saved for the backward pass.
         with disable_saved_tensors_hooks("not recorded"), recorder:
-            return module(x)
+            return call(module, x)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .._compat import is_dynamo_loaded
 from .._messages import brief, call_it, cut
+from .._several import Batch, Several, call, sample_shape
 from .._validation import all_finite
 from .holding import held_network
 from .network import Network
@@ -161,20 +162,19 @@ def as_returned(logits: Tensor) -> Tensor:
     return one if made else logits
 
 
-def forward(module: nn.Module, x: Tensor) -> Tensor:
+def forward(module: nn.Module, x: Batch) -> Tensor:
     """Return the logits of a first batch; an error of the model becomes one of X.
 
     The model, which `frozen` holds, gets a copy of ``x`` (n_samples, *input_shape).
     """
     try:
-        output = module(x.clone())
+        output = call(module, x.clone())
     except torch.OutOfMemoryError:  # says nothing about X
         raise
     except Exception as error:
         raise ValueError(
             f"model cannot take X: it failed on {len(x)} sample(s) of shape "
-            f"{tuple(x.shape[1:])}. Give X the shape of the training data (channels "
-            "first; input_shape for 2-D rows), and a model that takes floats. "
+            f"{sample_shape(x)}. {_way_out(x)} "
             f"{_EXPORTED if isinstance(module, torch.fx.GraphModule) else ''}"
             f"The model says: {type(error).__name__}: {cut(str(error), 300)}"
         ) from error
@@ -182,6 +182,20 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
 
 
 _EXPORTED = "Export it for any number of samples (dynamic_shapes). "
+
+
+def _way_out(x: Batch) -> str:
+    if not isinstance(x, Several):
+        return (
+            "Give X the shape of the training data (channels first; input_shape for "
+            "2-D rows) and numbers of the kind that it looks up or computes with."
+        )
+    if 0 in x.entries:
+        return (
+            "These entries are given to its forward in order. Of pairs (x, y) with "
+            "labels y of several numbers, give x alone."
+        )
+    return "Name the entries as the arguments of its forward."
 
 
 def check_recorded(logits: Tensor, source: str) -> None:

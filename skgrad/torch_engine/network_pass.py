@@ -1,17 +1,19 @@
 """One forward pass over a batch, recorded, and the backward passes that it feeds."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .._several import Batch, call
 from .activations import LOGITS, EndOfPass, LayerOutput, OutputHooks
 from .cosines import Maps, class_cosines, recorded_cosines
 from .gradient_pass import NoRulesError, Route, RuledGraph, recorded_forward
 from .gradient_recorder import Recorder
+from .input_leaf import InputLeaf
 from .model_state import as_logits, check_finite, check_recorded
 from .parameter_gradients import (
     Cotangents,
@@ -27,10 +29,10 @@ class Wanted:
 
     ``outputs`` are kept of layers, and with ``logits`` the pass runs to its end.
     ``routes`` are those of all parameters whose gradient norms a rule computes, None if
-    no norms are wanted. ``inputs`` asks for gradients at the inputs, ``changes`` for
-    the inputs as they came, of which a family passes changed copies by `logits_at`.
-    ``n_backward`` counts the families that run backward passes, the last of which frees
-    the graph.
+    no norms are wanted. ``inputs`` asks for gradients at the inputs, or at the output
+    of the layer ``embedding`` that looks whole numbers up; ``changes`` for the inputs
+    as they came, of which a family passes changed copies by `logits_at`. ``n_backward``
+    counts the families that run backward passes, the last of which frees the graph.
     """
 
     outputs: tuple[LayerOutput, ...] = ()
@@ -39,6 +41,7 @@ class Wanted:
     inputs: bool = False
     changes: bool = False
     n_backward: int = 0
+    embedding: str | None = None
 
     def __or__(self, other: "Wanted") -> "Wanted":
         routes = self.routes if other.routes is None else other.routes
@@ -51,6 +54,7 @@ class Wanted:
             self.inputs or other.inputs,
             self.changes or other.changes,
             self.n_backward + other.n_backward,
+            self.embedding or other.embedding,
         )
 
 
@@ -71,7 +75,7 @@ class NetworkPass:
     def __init__(
         self,
         module: nn.Module,
-        x: Tensor,
+        x: Batch,
         wanted: Wanted,
         *,
         create_graph: bool = False,
@@ -84,9 +88,12 @@ class NetworkPass:
         self._parameters: dict[str, nn.Parameter] = {}
         if wanted.routes is not None:
             self._parameters = gradient_parameters(module)
+        self._leaf: InputLeaf | None = None
         self._x = x
         if wanted.inputs and not create_graph:
-            self._x = x.detach().clone().requires_grad_(True)
+            embeddings = () if wanted.embedding is None else (wanted.embedding,)
+            self._leaf = InputLeaf(x, embeddings)
+            self._x = self._leaf.x
         kept = tuple(o for o in wanted.outputs if o.layer != LOGITS)
         logits = wanted.logits or wanted.changes
         self._needs_logits = len(kept) < len(wanted.outputs) or logits
@@ -119,8 +126,8 @@ class NetworkPass:
                 self._run_recorded(self._wanted.routes)
                 return
         output = None
-        with suppress(EndOfPass), self._outputs.on(self._module):
-            output = self._module(self._own_copy())
+        with suppress(EndOfPass), self._hooks():
+            output = call(self._module, self._own_copy())
         self._keep(output)
 
     def _run_recorded(self, routes: Mapping[str, Route]) -> None:
@@ -128,7 +135,7 @@ class NetworkPass:
         recorder = Recorder(
             self._parameters.values(), self._x.device, create_graph=self._create_graph
         )
-        with self._outputs.on(self._module):
+        with self._hooks():
             output = recorded_forward(self._module, self._x.clone(), recorder)
         self._keep(output)
         self._graph = RuledGraph(
@@ -136,28 +143,34 @@ class NetworkPass:
         )
         self._graph.select(routes)
 
+    @contextmanager
+    def _hooks(self) -> Iterator[None]:
+        at_inputs = nullcontext() if self._leaf is None else self._leaf.on(self._module)
+        with at_inputs, self._outputs.on(self._module):
+            yield
+
     def _keep(self, output: Any) -> None:
         self._outputs.check()
         if not self._outputs.stop:
             self._logits = as_logits(output, len(self._x))
 
-    def _own_copy(self) -> Tensor:
+    def _own_copy(self) -> Batch:
         """Return inputs that the model may overwrite."""
         again = self._differentiates() or self._wanted.changes
         return self._x.clone() if again else self._x
 
     @property
-    def x(self) -> Tensor:
+    def x(self) -> Batch:
         """The inputs (n_samples, *input_shape), for families that ask for changes."""
         return self._x if self._create_graph else self._x.detach()
 
-    def logits_at(self, x: Tensor) -> Tensor:
+    def logits_at(self, x: Batch) -> Tensor:
         """Return the logits of other inputs, at one forward pass.
 
         Gradients reach the inputs and the parameters with ``create_graph``.
         """
         with torch.set_grad_enabled(self._create_graph):
-            return as_logits(self._module(x.clone()), len(x))
+            return as_logits(call(self._module, x.clone()), len(x))
 
     @property
     def logits(self) -> Tensor:
@@ -223,9 +236,9 @@ class NetworkPass:
         rows = [norms(self._logits_of(one), True) for one in self._x.split(1)]
         return torch.cat(rows)
 
-    def _logits_of(self, sample: Tensor) -> Tensor:
+    def _logits_of(self, sample: Batch) -> Tensor:
         with torch.enable_grad():
-            return as_logits(self._module(sample.clone()), 1)
+            return as_logits(call(self._module, sample.clone()), 1)
 
     def cosines(self, maps: Maps) -> tuple[Tensor, Tensor]:
         """Compute the cosine similarities between the maps of all classes.
@@ -235,24 +248,28 @@ class NetworkPass:
         self._is_last()
         check_recorded(self._logits, "input")
         compute = recorded_cosines if self._create_graph else class_cosines
-        return compute(self._logits, self._x, maps)
+        return compute(self._logits, self._source(), maps)
 
     def input_gradient(self, cotangent: Callable[[Tensor], Tensor]) -> Tensor:
         """Pull a cotangent at the logits back to the inputs, at one backward pass.
 
         ``cotangent`` takes the detached logits (n_samples, n_classes) and returns the
         gradient of each sample's objective at them. Returns the gradients at the inputs
-        (n_samples, *input_shape).
+        (n_samples, *input_shape), or at the output of an embedding.
         """
         check_recorded(self._logits, "input")
         (gradient,) = torch.autograd.grad(
             self._logits,
-            self._x,
+            self._source(),
             cotangent(self._logits.detach()),
             retain_graph=not self._is_last(),
             materialize_grads=True,
         )
         return check_finite(gradient)
+
+    def _source(self) -> Any:
+        """Return the tensor at which input gradients are taken."""
+        return self._x if self._leaf is None else self._leaf.tensor
 
     def _is_last(self) -> bool:
         """Return True if no other family runs a backward pass after this one."""

@@ -11,10 +11,12 @@ from torch.func import functional_call
 
 from .._compat import is_quantised
 from .._messages import warn
+from .._several import Batch, Several
 from .activations import called_again, layers_are_hidden, not_called
 from .gradient_pass import recorded_forward
 from .gradient_recorder import Recorder
 from .gradient_uses import leaves_in_graph
+from .input_leaf import InputLeaf, embeddings_of
 from .layer_axes import Source, as_source, main_tensor, sample_axis
 from .model_state import as_logits, check_finite, check_recorded, forward
 from .parameter_gradients import gradient_parameters
@@ -52,7 +54,7 @@ class Probe:
     from one pass to the next or depend on other samples.
 
     ``calls`` holds the calls in order, ``logits`` and ``x`` are of the samples, which
-    are three different ones for the norms.
+    are three different ones for the norms; ``leaf`` is their `InputLeaf`.
     ``recorder`` is None if no norms are wanted, or the model cannot be recorded.
 
     Cost: a forward pass over three samples, and one over a single sample.
@@ -61,7 +63,7 @@ class Probe:
     def __init__(
         self,
         module: nn.Module,
-        x: Tensor,
+        x: Batch,
         *,
         layers: Sequence[str] = (),
         every: bool = False,
@@ -74,10 +76,12 @@ class Probe:
         self.recorder: Recorder | None = None
         # The axis of the samples shows in three that differ, if need be made up.
         # That of layers shows in the shapes for several samples and for one.
-        alike = x.expand(N_SAMPLES, *x.shape[1:]) if len(x) == 1 else x[:N_SAMPLES]
-        self.x = three_samples(x) if norms else alike
+        places = [0] * N_SAMPLES if len(x) == 1 else slice(N_SAMPLES)
+        self.x = three_samples(x) if norms else x[places]
+        self.leaf: Any = None
         if inputs:
-            self.x = self.x.detach().clone().requires_grad_(True)
+            self.leaf = InputLeaf(self.x, embeddings_of(module))
+            self.x = self.leaf.x
         self._layers, self._every = layers, every
         # A model may differentiate itself, so all passes are run alike.
         with torch.set_grad_enabled(norms or inputs):
@@ -122,6 +126,9 @@ class Probe:
                 if name in wanted and not layers_are_hidden(layer):
                     hook = partial(_note, calls, sources, name)
                     hooks.enter_context(layer.register_forward_hook(hook))
+            # The leaf is that of the pass over all samples.
+            if self.leaf is not None and calls is self.calls:
+                hooks.enter_context(self.leaf.on(self.module))
             yield
 
     def _check_alone(self) -> None:
@@ -146,11 +153,17 @@ class Probe:
 
     def check_input_gradient(self) -> None:
         """Raise unless a finite gradient reaches the inputs, at one backward pass."""
+        source = self.leaf.tensor
         # Through its parameters the logits may have a gradient all the same.
-        if id(self.x) not in leaves_in_graph(self.logits):
+        if source.is_leaf and id(source) not in leaves_in_graph(self.logits):
             check_recorded(self.logits.detach(), "input")
+        # An embedding's output is no leaf where its table has a gradient too.
         (gradient,) = torch.autograd.grad(
-            self.logits, self.x, self.logits.detach(), retain_graph=True
+            self.logits,
+            source,
+            self.logits.detach(),
+            retain_graph=True,
+            materialize_grads=True,
         )
         check_finite(gradient)
 
@@ -220,12 +233,19 @@ def _note(
     calls.append(Call(name, layer, inputs, result, kept, source))
 
 
-def three_samples(x: Tensor) -> Tensor:
+def three_samples(x: Any) -> Any:
     """Return three different samples, as equal ones would hide a change of order."""
     if len(x) >= N_SAMPLES:
         return x[:N_SAMPLES]
+    return x.map(_three_of) if isinstance(x, Several) else _three_of(x)
+
+
+def _three_of(x: Tensor) -> Tensor:
     places = torch.arange(N_SAMPLES, device=x.device)
     rounds, filled = places // len(x), x[places % len(x)]
+    # One of several inputs may have a single number per sample.
+    if x.ndim == 1:
+        return filled
     if not x.is_floating_point():
         rolled = zip(filled, rounds.tolist(), strict=True)
         return torch.stack([one.roll(k, -1) for one, k in rolled])

@@ -1,6 +1,5 @@
 """Count, select and read samples of arrays, tensors, Datasets and DataLoaders."""
 
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 from .._messages import naming, warn
+from .._several import Several, check_one_or_several, joined, only_one
 from .._validation import (
     DATASETS,
     Data,
@@ -41,9 +41,7 @@ def is_stream(X: Data) -> bool:
     return isinstance(X, IterableDataset)
 
 
-def take_samples(
-    X: Data, rows: np.ndarray, *, num_workers: int = 0
-) -> np.ndarray | Tensor:
+def take_samples(X: Data, rows: np.ndarray, *, num_workers: int = 0) -> Any:
     """Return some rows of X. Unless it is a stream, no other samples are read.
 
     ``num_workers`` is that of `batches`.
@@ -54,7 +52,7 @@ def take_samples(
         if is_stream(X):
             return _take_from_stream(X, rows)
         part = select_samples(X, rows)
-        return torch.cat(list(batches(part, batch_size=128, num_workers=num_workers)))
+        return joined(list(batches(part, batch_size=128, num_workers=num_workers)))
 
 
 def select_samples(X: Dataset | DataLoader, rows: np.ndarray) -> Any:
@@ -77,9 +75,7 @@ def join_samples(one: Any, other: Any) -> Any:
         return _reordered(one, both)
     if isinstance(one, Dataset):
         return ConcatDataset([one, other])
-    if isinstance(one, Tensor):
-        return torch.cat([one, other])
-    return np.concatenate([one, other])
+    return joined([one, other])
 
 
 def _reordered(loader: DataLoader, order: list[int], **options: Any) -> DataLoader:
@@ -100,16 +96,14 @@ def read_array(X: Any, name: str, *, num_workers: int = 0) -> np.ndarray:
     """Return inputs as one array (n_samples, *input_shape); a Dataset is read whole.
 
     An array without samples is returned as it is. ``name`` is that of the parameter,
-    ``num_workers`` that of `batches`.
+    ``num_workers`` that of `batches`. Raises TypeError if X holds several inputs.
     """
     if getattr(X, "shape", (1,))[:1] != (0,):
         X = check_inputs(X, name=name)
     if isinstance(X, DATASETS):
-        with naming(name), generators_restored(_CPU):
-            parts = list(batches(X, batch_size=128, num_workers=num_workers))
-            if not parts:
-                raise ValueError(no_samples())
-            X = torch.cat(parts)
+        X = _read(X, name, num_workers)
+    if isinstance(X, Several):
+        raise TypeError(only_one(X, name))
     X = to_numpy(X) if isinstance(X, Tensor) else np.asarray(X)
     if X.dtype.kind == "O" or X.dtype == np.longdouble:  # torch takes neither
         X = X.astype(np.float64)
@@ -121,15 +115,39 @@ def read_array(X: Any, name: str, *, num_workers: int = 0) -> np.ndarray:
     return X
 
 
-def _take_from_stream(X: Data, rows: np.ndarray) -> Tensor:
+def read_inputs(X: Any, name: str, *, num_workers: int = 0) -> Any:
+    """Return inputs as `read_array` does, several of them as arrays in a `Several`."""
+    if isinstance(X, DATASETS):
+        X = _read(X, name, num_workers)
+    X = check_one_or_several(X, name=name)
+    if isinstance(X, Several):
+        return X.map(_as_array)
+    return read_array(X, name)
+
+
+def _read(X: Any, name: str, num_workers: int) -> Any:
+    """Read all of a Dataset or DataLoader."""
+    with naming(name), generators_restored(_CPU):
+        parts = list(batches(X, batch_size=128, num_workers=num_workers))
+        if not parts:
+            raise ValueError(no_samples())
+        return joined(parts)
+
+
+def _as_array(values: Any) -> np.ndarray:
+    return to_numpy(values) if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _take_from_stream(X: Data, rows: np.ndarray) -> Any:
     places = {row: place for place, row in enumerate(rows.tolist())}
-    samples = chain.from_iterable(batches(X, batch_size=128))
-    taken = {
-        places[row]: sample.clone()  # a view would keep its whole batch in memory
-        for row, sample in enumerate(samples)
-        if row in places
-    }
-    return torch.stack([taken[place] for place in range(len(rows))])
+    taken, start = {}, 0
+    for batch in batches(X, batch_size=128):
+        for row in places.keys() & set(range(start, start + len(batch))):
+            sample = batch[row - start : row - start + 1]
+            # A view would keep its whole batch in memory.
+            taken[places[row]] = sample.clone()
+        start += len(batch)
+    return joined([taken[place] for place in range(len(rows))])
 
 
 def warn_if_unsteady(X: Data, first: Any, *, num_workers: int = 0) -> None:
@@ -145,8 +163,7 @@ def warn_if_unsteady(X: Data, first: Any, *, num_workers: int = 0) -> None:
         # Torch's generator may have been set back since, and would repeat its numbers.
         torch.rand(1)
         again = next(batches(_first_again(X, len(first), num_workers), len(first)))
-    first, again = to_numpy(as_tensor(first)), to_numpy(again[: len(first)])
-    if first.shape == again.shape and not np.array_equal(first, again, equal_nan=True):
+    if _differ(first, again[: len(first)]):
         warn(
             "X gives different values each time it is read, as with random "
             "augmentation left in. The threshold then misses its target_fpr by far: on "
@@ -154,6 +171,17 @@ def warn_if_unsteady(X: Data, first: Any, *, num_workers: int = 0) -> None:
             "of 5 %. Give the Dataset the transform of evaluation.",
             UserWarning,
         )
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Return True if batches of the same samples have other values."""
+    if isinstance(one, Several):
+        pairs = [(entry, other.entries[key]) for key, entry in one.entries.items()]
+        return any(_differ(*pair) for pair in pairs)
+    one, other = to_numpy(as_tensor(one)), to_numpy(as_tensor(other))
+    # The end of a batch may be padded otherwise.
+    alike = one.shape == other.shape
+    return alike and not np.array_equal(one, other, equal_nan=True)
 
 
 def _first_again(X: Any, n_samples: int, num_workers: int) -> Dataset | DataLoader:

@@ -6,13 +6,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._messages import warn
+from .._several import Batch
 from .activations import same_values
 from .model_state import as_returned, forward
 
 _NAMES = {"sigmoid", "sigmoid_", "special_expit"}
 
 
-def warn_of_sigmoid(module: nn.Module, batch: Tensor, logits: Tensor) -> None:
+def warn_of_sigmoid(module: nn.Module, batch: Batch, logits: Tensor) -> None:
     """Warn if what a model, held by `frozen`, returned as logits comes from a sigmoid.
 
     The range alone does not tell: small logits may lie in [0, 1] as well.

@@ -107,7 +107,7 @@ def test_wrong_shapes_are_rejected():
     [
         (np.arange(3), "Class labels are not inputs"),
         ([1.0, 2.0], r"a single sample x is x\[None\]"),
-        ([(np.ones(2), 0), (np.ones(2), 1)], r"of pairs \(x, y\), give the x"),
+        ([(np.ones(2), 0), (np.ones(2), 1)], r"Of pairs \(x, y\), give the x"),
         ((torch.ones(3, 2), torch.ones(3)), r"Of a pair \(x, y\), give x alone"),
         ((torch.ones(3), torch.ones(2)), "Pad or crop them"),
         ({"x": X}, "Give the entry"),
