@@ -248,7 +248,7 @@ class Leaky(nn.Linear):
     [
         nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False)),
         nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=0)),
-        Leaky(),
+        seeded(Leaky),
     ],
     ids=["BatchNorm", "softmax", "little"],
 )
