@@ -132,8 +132,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         options = {"input_shape": checked_input_shape(self.input_shape)}
         raw = raw[:N_SAMPLES]
         prepare = partial(prepare_batch, raw, **options, **placement(module))
-        self.integer_inputs_ = takes_integers(module, raw, prepare)
-        return prepare(integers=self.integer_inputs_)
+        with rows_named():
+            self.integer_inputs_ = takes_integers(module, raw, prepare)
+            return prepare(integers=self.integer_inputs_)
 
     def _learn(self, module, first, families):
         """Fit the families on the first samples."""
