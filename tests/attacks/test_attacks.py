@@ -73,7 +73,7 @@ ATTACKS = {
         partial(fooling_images, n_generations=4, n_children=2, random_state=0)
     ),
     "carlini wagner": without_eps(
-        partial(carlini_wagner, n_steps=5, binary_search_steps=2)
+        partial(carlini_wagner, n_steps=5, binary_search_steps=2, random_state=0)
     ),
     "jsma": without_eps(partial(jsma, target=1, gamma=0.1)),
 }
