@@ -50,7 +50,7 @@ guard.fit(digits.X_fit)
 features, combined = guard["features"], guard["detect"]
 parts = list(combined.detectors_)
 print("views:", ", ".join(parts))
-print("layers:", *features["activations"].layers_, sep="\n  ")
+print("layers:", *features.families_["activations"].layers_, sep="\n  ")
 
 # %%
 # Three views

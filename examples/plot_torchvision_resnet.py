@@ -127,7 +127,7 @@ plt.show()
 from skgrad import make_recommended_detector
 
 guard = make_recommended_detector(model, random_state=0).fit(fit)
-activations = dict(guard[0].transformer_list)["activations"]
+activations = guard[0].families_["activations"]
 print("looks at", *activations.layers_, sep="\n  ")
 print(f"{np.mean(guard.predict(test) == -1):.1%} of the digits are rejected")
 for name, images in anomalies.items():
