@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from ..torch_engine.model_state import check_finite, unwrap_model
+from ..torch_engine.model_state import check_finite_gradients, unwrap_model
 from ..torch_engine.scaling import unit
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall, per_sample
@@ -199,7 +199,7 @@ class _AdaptiveDescent:
             logits, leaf, goal_cotangent(batch, logits.detach()), retain_graph=True
         )
         batch.monitor.update(direction)
-        direction = unit(check_finite(direction)).to(x)
+        direction = unit(check_finite_gradients(direction)).to(x)
         # Selective steps (Bryniarski et al.): the detector counts where the
         # classifier is fooled. The sum of both from the start fools it less often.
         if self.weight and reached.any():
@@ -213,7 +213,7 @@ class _AdaptiveDescent:
             )
             mixed = (1 - self.weight) * direction + self.weight * unit(climb).to(x)
             direction = torch.where(per_sample(reached, x), mixed, direction)
-        return check_finite(direction)
+        return check_finite_gradients(direction)
 
 
 def score_cotangent(score, values, clean, widths):

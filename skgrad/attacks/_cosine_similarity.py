@@ -7,7 +7,7 @@ from sklearn.utils import check_random_state
 from torch.nn.functional import cross_entropy
 
 from ..torch_engine.cosines import Maps, cosine_statistics
-from ..torch_engine.model_state import check_finite
+from ..torch_engine.model_state import check_finite_gradients
 from ..torch_engine.network_pass import NetworkPass, Wanted
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall
@@ -143,4 +143,4 @@ def _ascent(batch, x, *, weight, beta):
         # The gradient of a sum holds each sample's own gradient.
         (gradient,) = torch.autograd.grad(objective.sum(), leaf)
     batch.monitor.update(gradient)
-    return check_finite(gradient), logits.detach()
+    return check_finite_gradients(gradient), logits.detach()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .cotangents import class_cotangent
-from .model_state import at_least_float32, check_finite
+from .model_state import at_least_float32, check_finite_gradients
 from .scaling import unit
 
 STATISTICS = ("mean", "max", "min", "std", "energy")
@@ -67,7 +67,7 @@ def class_cosines(
     classes = _mapped_classes(logits, maps.top_n)
     # The sign of NaN is 0, which would look like a gradient that vanishes.
     gradients = map(
-        check_finite, _class_gradients(x, logits, classes, maps, vectorized)
+        check_finite_gradients, _class_gradients(x, logits, classes, maps, vectorized)
     )
     values = map(torch.sign, gradients) if maps.sign else gradients
     return _cosines(values, maps), _predicted_position(classes, logits)

@@ -9,7 +9,7 @@ from .gradient_norms import whole_squares
 from .gradient_pass import Route, RuledGraph
 from .gradient_recorder import Recorder
 from .gradient_uses import Use
-from .model_state import check_finite, check_recorded, model_dtype
+from .model_state import check_finite_gradients, check_recorded, model_dtype
 from .parameter_gradients import Cotangents, scaled_cotangents
 from .probe import N_SAMPLES, Probe
 
@@ -44,7 +44,7 @@ def find_routes(probe: Probe, cotangents: Cotangents) -> dict[str, Route]:
         alone[sample] = cotangent[sample]
         exact.append(_backward(probe, alone, candidates, sample))
     # (n_samples, n_parameters), as the norms of the rules.
-    norms = check_finite(torch.stack(exact) * size.square()[:, None])
+    norms = check_finite_gradients(torch.stack(exact) * size.square()[:, None])
     routes, dtype = {}, model_dtype(probe.module)
     by_name = dict(zip(probe.parameters, norms.T, strict=True))
     for name, found in uses.items():

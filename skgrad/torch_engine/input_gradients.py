@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .activations import LayerOutput
-from .model_state import check_finite, check_recorded
+from .model_state import check_finite_gradients, check_recorded
 from .network_pass import NetworkPass, Wanted
 
 
@@ -43,4 +43,4 @@ def layer_input_gradient(
         (gradient,) = torch.autograd.grad(
             objective(features).sum(), leaf, materialize_grads=True
         )
-    return check_finite(gradient)
+    return check_finite_gradients(gradient)

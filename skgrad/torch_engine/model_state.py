@@ -15,7 +15,7 @@ from .._messages import brief, call_it, cut
 from .._several import Batch, Several, call, sample_shape
 from .._validation import all_finite
 from .holding import held_network
-from .network import Network
+from .network import Network, first_device
 from .restoring import SharedSetting, generators_restored, lock_of
 
 
@@ -55,9 +55,7 @@ def _ends_in_net(model: Any) -> bool:
 
 def model_device(module: nn.Module) -> torch.device:
     """Return the device of the first parameter or buffer, the CPU if there is none."""
-    for tensor in chain(module.parameters(), module.buffers()):
-        return tensor.device
-    return torch.device("cpu")
+    return first_device(chain(module.parameters(), module.buffers()))
 
 
 def model_dtype(module: nn.Module) -> torch.dtype:
@@ -209,7 +207,7 @@ def check_recorded(logits: Tensor, source: str) -> None:
         )
 
 
-def check_finite(gradients: Tensor) -> Tensor:
+def check_finite_gradients(gradients: Tensor) -> Tensor:
     """Return gradients or their norms; raise if some are NaN or infinite."""
     if not all_finite(gradients):
         raise ValueError(

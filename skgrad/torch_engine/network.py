@@ -1,6 +1,6 @@
 """A network as one walk finds it: held still for a call, restored after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
@@ -28,9 +28,7 @@ class Network:
     @property
     def device(self) -> torch.device:
         """The device of the first parameter or buffer, the CPU if there is none."""
-        for tensor in chain(self.parameters, self.buffers()):
-            return tensor.device
-        return torch.device("cpu")
+        return first_device(chain(self.parameters, self.buffers()))
 
     def buffers(self) -> Iterator[Tensor]:
         """Yield the buffers that are there now; a forward pass may replace them."""
@@ -117,6 +115,11 @@ class Network:
 
     def _copied_buffers(self) -> Buffers:
         return Buffers(self.parts)
+
+
+def first_device(tensors: Iterable[Tensor]) -> torch.device:
+    """Return the device of the first tensor, the CPU if there is none."""
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def set_mode(part: nn.Module, training: bool) -> None:

@@ -14,7 +14,7 @@ from .cosines import Maps, class_cosines, recorded_cosines
 from .gradient_pass import NoRulesError, Route, RuledGraph, recorded_forward
 from .gradient_recorder import Recorder
 from .input_leaf import InputLeaf
-from .model_state import as_logits, check_finite, check_recorded
+from .model_state import as_logits, check_finite_gradients, check_recorded
 from .parameter_gradients import (
     Cotangents,
     gradient_parameters,
@@ -169,8 +169,7 @@ class NetworkPass:
 
         Gradients reach the inputs and the parameters with ``create_graph``.
         """
-        with torch.set_grad_enabled(self._create_graph):
-            return as_logits(call(self._module, x.clone()), len(x))
+        return self._logits_of(x, gradients=self._create_graph)
 
     @property
     def logits(self) -> Tensor:
@@ -215,7 +214,7 @@ class NetworkPass:
         if missing:
             norms = self._norms_by_samples(cotangents, list(missing.values()), last)
             found |= zip(missing, norms.unbind(dim=2), strict=True)
-        return check_finite(
+        return check_finite_gradients(
             torch.stack([found[name] for name in self._parameters], dim=2)
         )
 
@@ -233,12 +232,13 @@ class NetworkPass:
 
         if len(self._x) == 1:
             return norms(self._logits, last)
-        rows = [norms(self._logits_of(one), True) for one in self._x.split(1)]
+        samples = self._x.split(1)
+        rows = [norms(self._logits_of(one, gradients=True), True) for one in samples]
         return torch.cat(rows)
 
-    def _logits_of(self, sample: Batch) -> Tensor:
-        with torch.enable_grad():
-            return as_logits(call(self._module, sample.clone()), 1)
+    def _logits_of(self, x: Batch, *, gradients: bool) -> Tensor:
+        with torch.set_grad_enabled(gradients):
+            return as_logits(call(self._module, x.clone()), len(x))
 
     def cosines(self, maps: Maps) -> tuple[Tensor, Tensor]:
         """Compute the cosine similarities between the maps of all classes.
@@ -265,7 +265,7 @@ class NetworkPass:
             retain_graph=not self._is_last(),
             materialize_grads=True,
         )
-        return check_finite(gradient)
+        return check_finite_gradients(gradient)
 
     def _source(self) -> Any:
         """Return the tensor at which input gradients are taken."""

@@ -18,7 +18,7 @@ from .gradient_recorder import Recorder
 from .gradient_uses import leaves_in_graph
 from .input_leaf import InputLeaf, embeddings_of
 from .layer_axes import Source, as_source, main_tensor, sample_axis
-from .model_state import as_logits, check_finite, check_recorded, forward
+from .model_state import as_logits, check_finite_gradients, check_recorded, forward
 from .parameter_gradients import gradient_parameters
 from .sigmoid import warn_of_sigmoid
 
@@ -165,7 +165,7 @@ class Probe:
             retain_graph=True,
             materialize_grads=True,
         )
-        check_finite(gradient)
+        check_finite_gradients(gradient)
 
     def _find_samples(self, calls: Sequence[Call]) -> None:
         """Find the axis of the samples, by calls for one sample alone."""
