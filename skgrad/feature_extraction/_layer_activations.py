@@ -11,8 +11,8 @@ from ..torch_engine.activations import (
     PENULTIMATE,
     POOLINGS,
     as_names,
-    layers_are_hidden,
 )
+from ..torch_engine.hidden_layers import why_hidden
 from ..torch_engine.layer_outputs import AUTO, find_outputs, watched_layer
 from ..torch_engine.layers import misses_layers, spread_layers
 from ..torch_engine.model_state import at_least_float32
@@ -81,14 +81,13 @@ class LayerActivations(BaseFamily):
         if self.layers is not None:
             return as_names(self.layers)
         found = spread_layers(probe, N_SPREAD)
-        if not found and misses_layers(probe):
+        hidden = why_hidden(probe.module)
+        if not found and (hidden or misses_layers(probe)):
             why = "has no layer that is called once, so that it could be watched"
-            if layers_are_hidden(probe.module):
-                why = "was made by torch.jit, which hides its layers"
             warn(
-                f"model {why}: the features are its logits alone. In place of one that "
-                "was compiled, exported or quantised give the module that it was made "
-                "of.",
+                f"model {hidden or why}: the features are its logits alone. In place "
+                "of one that was compiled, exported or quantised give the module that "
+                "it was made of.",
                 UserWarning,
             )
         # Last, where detectors look for logits in columns without names.

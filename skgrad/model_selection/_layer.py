@@ -14,8 +14,9 @@ from ..detectors._svdd import SVDD
 from ..feature_extraction import LayerActivations, LayerActivationTransformer
 from ..feature_extraction._model_estimator import checked_input_shape
 from ..metrics import auroc, detection_accuracy
-from ..torch_engine.activations import HIDDEN, LOGITS, layers_are_hidden
+from ..torch_engine.activations import LOGITS
 from ..torch_engine.batching import prepare_batch
+from ..torch_engine.hidden_layers import HIDDEN, hidden_parts
 from ..torch_engine.layer_outputs import AUTO
 from ..torch_engine.layers import candidate_layers
 from ..torch_engine.model_state import model_dtype, unwrap_model
@@ -300,7 +301,7 @@ class _Candidates(LayerActivations):
             layers = candidate_layers(probe)
         else:
             layers = super()._find_layers(probe)
-        hidden = HIDDEN if layers_are_hidden(probe.module) else ""
+        hidden = HIDDEN if hidden_parts(probe.module) else ""
         _check_candidates(self.layers, layers, hidden)
         return layers
 

@@ -129,17 +129,6 @@ class OutputHooks:
             check_finite_output(output.layer, self.found[output])
 
 
-HIDDEN = (
-    " torch.jit made the model and hides its layers: give the module that it was made "
-    "of, or layers='logits'."
-)
-
-
-def layers_are_hidden(module: nn.Module) -> bool:
-    """Return True for a module of torch.jit, whose hooks are not called."""
-    return isinstance(module, torch.jit.ScriptModule)
-
-
 def same_values(output: Tensor, logits: Tensor) -> bool:
     """Return True if an output is the logits."""
     return output.shape == logits.shape and torch.equal(output.to(logits), logits)

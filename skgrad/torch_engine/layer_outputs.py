@@ -7,16 +7,15 @@ from torch import Tensor
 
 from .._messages import did_you_mean
 from .activations import (
-    HIDDEN,
     LOGITS,
     PENULTIMATE,
     LayerOutput,
     check_finite_output,
     check_layers,
     check_rows,
-    layers_are_hidden,
     pooled,
 )
+from .hidden_layers import HIDDEN, hidden_parts, is_hidden
 from .layer_axes import as_source, changed_axis, with_one_channel_changed
 from .layers import candidate_layers, find_head
 from .probe import Call, Probe
@@ -58,8 +57,8 @@ def find_outputs(
     with one row per sample.
     """
     check_layers(probe.module, layers)
-    for name, layer in probe.module.named_modules(remove_duplicate=False):
-        if name in layers and layers_are_hidden(layer):
+    for name, _ in probe.module.named_modules(remove_duplicate=False):
+        if name in layers and is_hidden(probe.module, name):
             raise ValueError(f"layers: {name!r} cannot be watched.{HIDDEN}")
     head = None
     if PENULTIMATE in layers:
@@ -83,7 +82,7 @@ def _last_candidate(probe: Probe) -> str:
     raise ValueError(
         "layers: 'penultimate' needs a layer that returns the logits, or one with "
         "parameters before them; the model has neither."
-        + (HIDDEN if layers_are_hidden(probe.module) else " Name layers, as 'logits'.")
+        + (HIDDEN if hidden_parts(probe.module) else " Name layers, as 'logits'.")
     )
 
 

@@ -11,6 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from .._compat import is_quantised
 from .activations import LOGITS, has_rows, same_values
+from .hidden_layers import warn_of_hidden
 from .layer_axes import main_tensor
 from .model_state import two_logits
 from .probe import Call, Probe
@@ -27,11 +28,13 @@ def candidate_layers(probe: Probe) -> list[str]:
     into one, such layers often are parts of a branch: the keys of attention, the gates
     of channels. There the blocks are taken in their place, if there are two or more.
     These are the outermost modules, but for containers, of which several are of one
-    class. The probe notes every layer.
+    class. The probe notes every layer. Warns if other layers are hidden.
     """
     usable = [call for call in probe.calls if _is_usable(probe, call)]
     leaves = [call for call in usable if is_leaf(call.module)]
     branches = _squeezed(leaves)
+    if leaves:
+        warn_of_hidden(probe.module)
     if branches or any(_has_channels_last(call) for call in leaves):
         blocks = _blocks(usable)
         if len(blocks) > 1:

@@ -12,10 +12,11 @@ from torch.func import functional_call
 from .._compat import is_quantised
 from .._messages import warn
 from .._several import Batch, Several
-from .activations import called_again, layers_are_hidden, not_called
+from .activations import called_again, not_called
 from .gradient_pass import recorded_forward
 from .gradient_recorder import Recorder
 from .gradient_uses import leaves_in_graph
+from .hidden_layers import takes_no_hooks
 from .input_leaf import InputLeaf, embeddings_of
 from .layer_axes import Source, as_source, main_tensor, sample_axis
 from .model_state import as_logits, check_finite_gradients, check_recorded, forward
@@ -118,12 +119,12 @@ class Probe:
         with ExitStack() as hooks:
             if wanted:
                 for layer in self.module.modules():
-                    source = None if layers_are_hidden(layer) else as_source(layer)
+                    source = None if takes_no_hooks(layer) else as_source(layer)
                     if source is not None:
                         hook = partial(_add, sources, source)
                         hooks.enter_context(layer.register_forward_hook(hook))
             for name, layer in self.module.named_modules(remove_duplicate=False):
-                if name in wanted and not layers_are_hidden(layer):
+                if name in wanted and not takes_no_hooks(layer):
                     hook = partial(_note, calls, sources, name)
                     hooks.enter_context(layer.register_forward_hook(hook))
             # The leaf is that of the pass over all samples.

@@ -65,30 +65,59 @@ def test_features_must_be_finite():
         LayerActivationTransformer(net, "0").fit(np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("make", [torch.jit.script, torch.jit.trace])
-def test_models_of_jit_have_their_logits_alone(make):
+def exported(net, x):
+    any_number = ({0: torch.export.Dim("n")},)
+    return torch.export.export(net, (x,), dynamic_shapes=any_number).module()
+
+
+MAKERS = {
+    "script": ("torch.jit", lambda net, x: torch.jit.script(net)),
+    "trace": ("torch.jit", torch.jit.trace),
+    "freeze": ("torch.jit", lambda net, x: torch.jit.freeze(torch.jit.script(net))),
+    "export": ("torch.export", exported),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_layers_that_are_hidden(kind):
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
     X = np.random.default_rng(0).normal(size=(5, 3))
+    maker, make = MAKERS[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is going out of use
-        example = (torch.ones(1, 3),) if make is torch.jit.trace else ()
-        compiled = make(net, *example)
-    with pytest.warns(UserWarning, match="the features are its logits alone"):
+        compiled = make(net, torch.ones(2, 3))
+    alone = f"made by {maker}, which hides its layers: the features are its logits alon"
+    with pytest.warns(UserWarning, match=alone):
         transformer = LayerActivationTransformer(compiled).fit(X)
     assert layer_names(transformer) == ["logits"]
     expected = LayerActivationTransformer(net, "logits").fit_transform(X)
     assert_allclose(transformer.transform(X), expected, rtol=1e-5)
-    for wrong in (
-        LayerActivationTransformer(compiled, ["0", "logits"]),
+    wrong = [
         LayerActivationTransformer(compiled, "penultimate"),
         MostDiscriminativeLayer(compiled),
-        MostDiscriminativeLayer(compiled, ["0"]),
-    ):
+    ]
+    if kind != "freeze":  # which has no names of layers
+        wrong += [
+            LayerActivationTransformer(compiled, ["0", "logits"]),
+            MostDiscriminativeLayer(compiled, ["0"]),
+        ]
+    for transformer in wrong:
         with pytest.raises(ValueError, match="layers: give the module that it was mad"):
-            wrong.fit(X)
+            transformer.fit(X)
     # Others around a compiled part can be watched.
     outer = nn.Sequential(nn.Linear(3, 3), compiled)
-    assert layer_names(LayerActivationTransformer(outer).fit(X)) == ["0", "logits"]
+    with pytest.warns(UserWarning, match=f"parts made by {maker}.*: '1'"):
+        transformer = LayerActivationTransformer(outer).fit(X)
+    assert layer_names(transformer) == ["0", "logits"]
+    before_head = nn.Sequential(compiled, nn.Linear(2, 2))
+    with pytest.warns(UserWarning, match=r"'0'.*the features are its logits alone"):
+        transformer = LayerActivationTransformer(before_head).fit(X)
+
+
+def test_graphs_of_fx_show_their_layers():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(18, 4), nn.Tanh(), nn.Linear(4, 2))
+    transformer = LayerActivationTransformer(torch.fx.symbolic_trace(net))
+    assert layer_names(transformer.fit(X[:, 0, :, :3])) == ["1", "logits"]
 
 
 def tokens(n_samples=5):
