@@ -143,9 +143,49 @@ def only_one(X: Several, name: str = "X") -> str:
     return (
         f"{name} must be one array of inputs here; got several: "
         f"{listed(list(X.entries))}. Networks of several inputs work in the "
-        "transformers and in detectors over them. If all but one are labels, yield the "
-        "inputs alone, or (x, y) with a number y."
+        "transformers, in detectors over them and in skgrad's own baselines. If all "
+        "but one are labels, yield the inputs alone, or (x, y) with a number y."
     )
+
+
+# What can be changed in small steps
+
+
+def floats_of(x: Batch) -> Tensor:
+    """Return the tensor of inputs that can be changed, see `check_floats`."""
+    return x.entries[_float_keys(x)[0]] if isinstance(x, Several) else x
+
+
+def with_floats(x: Batch, floats: Tensor) -> Batch:
+    """Return inputs with another tensor of floats, everything else as it is."""
+    if not isinstance(x, Several):
+        return floats
+    return Several({**x.entries, _float_keys(x)[0]: floats})
+
+
+def check_floats(x: Batch, what: str, way_out: str) -> None:
+    """Raise unless inputs are one tensor of floats, or hold exactly one.
+
+    ``what`` changes them, ``way_out`` is a sentence for those that have no floats.
+    """
+    if not isinstance(x, Several):
+        if x.is_floating_point():
+            return
+        came = "whole numbers"
+    else:
+        keys = _float_keys(x)
+        if len(keys) == 1:
+            return
+        others = f"floats in {listed(keys)}" if keys else "whole numbers alone"
+        came = f"{listed(list(x.entries))} with {others}"
+    raise ValueError(
+        f"X must hold one array of floats for {what}, which changes its values a "
+        f"little, other inputs not at all; got {came}. {way_out}"
+    )
+
+
+def _float_keys(x: Several) -> list:
+    return [key for key, e in x.entries.items() if e.is_floating_point()]
 
 
 # What X, an item or a batch holds

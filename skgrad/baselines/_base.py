@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._several import check_floats, sample_shape
 from .._validation import DATASETS, rows_named
 from ..detectors._decision import (
     BaseDecision,
@@ -17,8 +18,7 @@ from ..detectors._decision import (
     take,
 )
 from ..feature_extraction._model_estimator import BaseModelEstimator
-from ..torch_engine.batching import map_batches
-from ..torch_engine.model_state import frozen, placement
+from ..torch_engine.model_state import frozen
 from ..torch_engine.probe import Probe
 from ..torch_engine.samples import N_COMPARED, count_samples, warn_if_unsteady
 
@@ -37,6 +37,8 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
     }
     # Whether `_features` needs gradients with respect to parameters.
     _parameter_gradients = False
+    # What to do instead where the inputs hold no floats that could be changed.
+    _without_floats = "Set eps=0, for no such steps."
 
     @abstractmethod
     def _features(self, module, batch):
@@ -45,6 +47,10 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
     def _score(self, features):
         """Return scores (n_samples,), higher = more in-distribution."""
         return features
+
+    def _changes_inputs(self):
+        """Return True if `_features` changes inputs, which then must hold floats."""
+        return False
 
     def _check_rows(self, module, X, rows):
         """Check the in-distribution rows of X, including those held out."""
@@ -78,7 +84,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             batch = self._prepare(module, first)
             probe = Probe(module, batch, **self._asks())
             self.n_classes_ = probe.n_classes
-            self.input_shape_ = tuple(batch.shape[1:])
+            self.input_shape_ = sample_shape(batch)
+            if self._changes_inputs():
+                check_floats(probe.x, type(self).__name__, self._without_floats)
             # Held-out rows are checked too: they place the threshold.
             self._check_rows(module, X, rows)
             anomalies = take(X, anomalous) if len(anomalous) else None
@@ -109,12 +117,4 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
 
     def _map(self, function, module, X):
         """Apply a function of batches to all of X, and return an array of float64."""
-        result = map_batches(
-            function,
-            X,
-            batch_size=self.batch_size,
-            progress=type(self).__name__ if self.verbose else None,
-            input_shape=self.input_shape_,
-            **placement(module),
-        )
-        return result.double().numpy()
+        return self._mapped(function, module, X).double().numpy()

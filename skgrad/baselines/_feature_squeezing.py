@@ -6,9 +6,10 @@ import torch
 from scipy.ndimage import median_filter
 
 from .._compat import Interval
+from .._several import call, floats_of, with_floats
 from .._validation import check_bounds, check_within
 from ..detectors._decision import take
-from ..torch_engine.model_state import as_logits, at_least_float32, placement
+from ..torch_engine.model_state import as_logits, at_least_float32
 from ..torch_engine.scaling import widest_float
 from ._base import BaseModelDetector
 
@@ -63,7 +64,9 @@ class FeatureSqueezing(BaseModelDetector):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model takes it.
+        Shape of one sample as the model takes it; of several inputs, a dict.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -126,39 +129,45 @@ class FeatureSqueezing(BaseModelDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
+    _without_floats = "Leave this detector out: it is made for images and series."
+
+    def _changes_inputs(self):
+        return True
+
     def _check_rows(self, module, X, rows):
         if self.bit_depth is None and self.median_size is None:
             raise ValueError(
                 "bit_depth or median_size must be set: without both there is no "
                 "squeezer."
             )
-        low, high = self._limits(module)
 
         def check(batch):
-            check_within(batch, low, high)
-            return batch.new_zeros(len(batch))
+            floats = floats_of(batch)
+            check_within(floats, *self._limits(floats))
+            return floats.new_zeros(len(batch))
 
         self._map(check, module, take(X, rows))
 
     def _features(self, module, batch):
-        squeezed = []
+        squeezed, floats = [], floats_of(batch)
         if self.bit_depth is not None:
-            low, high = self._limits(module)
-            squeezed.append(_round(batch, low, high, self.bit_depth))
+            squeezed.append(_round(floats, *self._limits(floats), self.bit_depth))
         if self.median_size is not None:
-            squeezed.append(_median(batch, self.median_size))
+            squeezed.append(_median(floats, self.median_size))
         p = _probabilities(module, batch)
-        distances = [_distance(p, _probabilities(module, s)) for s in squeezed]
+        changed = (with_floats(batch, s) for s in squeezed)
+        distances = [_distance(p, _probabilities(module, x)) for x in changed]
         # Turned: a large distance is anomalous.
         return -torch.stack(distances).amax(dim=0)
 
-    def _limits(self, module):
-        return check_bounds(self.bounds, self.input_shape_, placement(module))
+    def _limits(self, floats):
+        place = {"device": floats.device, "dtype": floats.dtype}
+        return check_bounds(self.bounds, tuple(floats.shape[1:]), place)
 
 
 def _probabilities(module, batch):
     # A copy: a model may work in place, and the batch is needed again.
-    logits = as_logits(module(batch.clone()), len(batch))
+    logits = as_logits(call(module, batch.clone()), len(batch))
     return logits.to(widest_float(logits.device)).softmax(dim=1)
 
 

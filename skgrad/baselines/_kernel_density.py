@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .._compat import Interval
+from .._several import call
 from ..torch_engine.dropout import dropout_layers, shared_dropout
 from ..torch_engine.model_state import as_logits
 from ._combination import BaseCombination
@@ -85,7 +86,9 @@ class KernelDensityUncertainty(BaseCombination):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model takes it.
+        Shape of one sample as the model takes it; of several inputs, a dict.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -205,7 +208,7 @@ class KernelDensityUncertainty(BaseCombination):
         # The same masks in each call, so that a score does not depend on the others.
         for seed in self._seeds:
             with shared_dropout(module, seed, len(batch)):
-                logits = as_logits(module(batch.clone()), len(batch))
+                logits = as_logits(call(module, batch.clone()), len(batch))
             passes.append(logits.double().softmax(dim=1))
         # The formula is the sum of the variances over the passes.
         return torch.stack(passes).var(dim=0, correction=0).sum(dim=1)

@@ -7,6 +7,7 @@ import torch
 from scipy.linalg import solve_triangular
 
 from .._compat import Interval
+from .._several import floats_of, with_floats
 from ..torch_engine.input_gradients import layer_input_gradient
 from ._combination import BaseCombination
 from ._layers import distances, on_device_of
@@ -74,7 +75,9 @@ class Mahalanobis(BaseCombination):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model takes it.
+        Shape of one sample as the model takes it; of several inputs, a dict.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -155,6 +158,9 @@ class Mahalanobis(BaseCombination):
             for layer, block in zip(self.layers_, blocks, strict=True)
         }
 
+    def _changes_inputs(self):
+        return self.eps > 0
+
     def _features(self, module, batch):
         # Each layer takes its own step, by the gradient of its own confidence.
         if self.eps:
@@ -169,8 +175,8 @@ class Mahalanobis(BaseCombination):
         confidence = self._gaussians[output.layer].confidence
         ascent = layer_input_gradient(module, batch, output, confidence)
         # Upwards: the step raises the confidence (Sec. 2.2).
-        moved = batch + self.eps * ascent.sign()
-        return self._activations(module, moved, [output])[0]
+        moved = floats_of(batch) + self.eps * ascent.sign()
+        return self._activations(module, with_floats(batch, moved), [output])[0]
 
 
 class _TiedGaussian:

@@ -68,6 +68,11 @@ def make_baselines(
     Bayesian uncertainty needs dropout: for a model without dropout, the kernel density
     alone is made, under the name "KD".
 
+    "ODIN", "Mahalanobis P", "Mahalanobis P+FE" and "feature squeezing" change their
+    inputs a little: of several inputs the one of floats, if there is one. Whole numbers
+    such as token ids cannot be changed so: for these leave them out. "ELO" needs known
+    anomalies for them.
+
     Examples
     --------
     >>> import torch

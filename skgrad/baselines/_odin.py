@@ -5,6 +5,7 @@ from numbers import Real
 import torch
 
 from .._compat import Interval
+from .._several import call, floats_of, with_floats
 from ..torch_engine.cotangents import class_cotangent
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import as_logits
@@ -58,7 +59,9 @@ class ODIN(BaseModelDetector):
     n_classes_ : int
         Number of logits of the model.
     input_shape_ : tuple of int
-        Shape of one sample as the model takes it.
+        Shape of one sample as the model takes it; of several inputs, a dict.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -120,13 +123,17 @@ class ODIN(BaseModelDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
+    def _changes_inputs(self):
+        return self.eps > 0
+
     def _features(self, module, batch):
         if self.eps:
             # This is the gradient of the cross-entropy, -log p_k: a step against it
             # raises p_k (Eq. 2).
             gradient, _ = input_gradient(module, batch, self._cotangent)
-            batch = batch - self.eps * gradient.sign()
-        logits = as_logits(module(batch), len(batch)).double() / self.temperature
+            moved = floats_of(batch) - self.eps * gradient.sign()
+            batch = with_floats(batch, moved)
+        logits = as_logits(call(module, batch), len(batch)).double() / self.temperature
         # The log-odds keep their digits where the probability rounds to 1.
         best, where = logits.max(dim=1, keepdim=True)
         others = logits.scatter(1, where, -torch.inf)

@@ -14,14 +14,12 @@ from .._messages import brief, did_you_mean
 from .._optional import import_package
 from .._validation import to_numpy
 from ..detectors._independence import N_ALONE, check_scores_alone
-from ..torch_engine.batching import map_batches
 from ..torch_engine.layers import find_head
 from ..torch_engine.model_state import (
     as_logits,
     as_returned,
     frozen,
     model_device,
-    placement,
 )
 from ..torch_engine.restoring import lock_of, torch_seeded
 from ..torch_engine.samples import count_samples, take_samples
@@ -77,6 +75,8 @@ class PyTorchOODDetector(BaseModelDetector):
         Number of logits of the model.
     input_shape_ : tuple of int
         Shape of one sample as the model takes it.
+    integer_inputs_ : bool
+        Whether whole numbers in X reach the model as integers, not as floats.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -149,6 +149,9 @@ class PyTorchOODDetector(BaseModelDetector):
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
 
+    # pytorch-ood takes one tensor.
+    _takes_several = False
+
     def _asks(self):
         return {"every": True}
 
@@ -173,9 +176,7 @@ class PyTorchOODDetector(BaseModelDetector):
         """Raise if the score of an input depends on the others."""
 
         def score(rows):
-            options = {"batch_size": self.batch_size, "input_shape": self.input_shape_}
-            features = partial(self._features, module)
-            return map_batches(features, rows, **options, **placement(module)).numpy()
+            return self._mapped(partial(self._features, module), module, rows).numpy()
 
         few = take_samples(X, np.arange(min(N_ALONE, count_samples(X))))
         few = to_numpy(few) if isinstance(few, torch.Tensor) else few
@@ -273,11 +274,9 @@ class PyTorchOODDetector(BaseModelDetector):
 
     def _loader(self, X):
         """Return batches of inputs and predicted classes, as pytorch-ood takes them."""
-        place = placement(self.module_)
-        options = {"batch_size": self.batch_size, "input_shape": self.input_shape_}
-        inputs = map_batches(lambda batch: batch, X, **options, **place)
+        inputs = self._mapped(lambda batch: batch, self.module_, X)
         with frozen(self.module_):
-            labels = map_batches(self._classes_of, inputs, **options, **place)
+            labels = self._mapped(self._classes_of, self.module_, inputs)
         # Without a generator the loader would draw a seed from the global one.
         return DataLoader(
             TensorDataset(inputs, labels),

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from .._compat import Interval, StrOptions, fit_context, num_samples, safe_indexing
 from .._messages import brief, warn
 from .._rollback import restored_on_error
-from .._several import check_one_or_several, is_several
+from .._several import Several, check_one_or_several, is_several
 from .._validation import DATASETS, to_array
 from ..torch_engine.samples import count_samples, select_samples
 from ._conformal import (
@@ -265,6 +265,8 @@ def take(X, rows):
 
     Of several inputs, in a dictionary or tuple, the rows of each are selected.
     """
+    if isinstance(X, Several):
+        return X[rows]
     if is_several(X):
         entries = check_one_or_several(X)[rows].entries
         return tuple(entries.values()) if isinstance(X, tuple) else entries

@@ -17,15 +17,13 @@ from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
 from .._several import sample_shape
 from .._validation import DATASETS, rows_named
-from ..torch_engine.batching import map_batches, prepare_batch
-from ..torch_engine.integer_inputs import takes_integers
-from ..torch_engine.model_state import frozen, placement, unwrap_model
+from ..torch_engine.model_state import frozen, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
-from ..torch_engine.probe import N_SAMPLES, Probe
+from ..torch_engine.probe import Probe
 from ..torch_engine.samples import N_COMPARED, read_inputs, warn_if_unsteady
 from ._family import merged_options
 from ._feature_array import FeatureArray
-from ._model_estimator import BaseModelEstimator, checked_input_shape
+from ._model_estimator import BaseModelEstimator
 from ._portable import PortableModel, is_portable
 
 # Parameters that change no feature, or by rounding only.
@@ -49,8 +47,6 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         "num_workers": [Interval(Integral, 0, None, closed="left")],
         "memory": [str, HasMethods("cache"), None],
     }
-
-    _takes_several = True
 
     @abstractmethod
     def _make_families(self):
@@ -127,15 +123,6 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 return self._named_features(X, raw)
         return None
 
-    def _prepare(self, module, raw):
-        """Return samples as the model takes them, and see whether as integers."""
-        options = {"input_shape": checked_input_shape(self.input_shape)}
-        raw = raw[:N_SAMPLES]
-        prepare = partial(prepare_batch, raw, **options, **placement(module))
-        with rows_named():
-            self.integer_inputs_ = takes_integers(module, raw, prepare)
-            return prepare(integers=self.integer_inputs_)
-
     def _learn(self, module, first, families):
         """Fit the families on the first samples."""
         batch = self._prepare(module, first)
@@ -185,17 +172,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         module = self._module()
         with self._held(module, self._families) as network, rows_named():
             self._check_network(network)
-            return map_batches(
-                lambda batch: self._features(module, batch),
-                X,
-                raw=raw,
-                batch_size=self.batch_size,
-                num_workers=self.num_workers,
-                progress=type(self).__name__ if self.verbose else None,
-                input_shape=self.input_shape_,
-                integers=self.integer_inputs_,
-                **placement(module),
-            ).numpy()
+            features = partial(self._features, module)
+            options = {"raw": raw, "num_workers": self.num_workers}
+            return self._mapped(features, module, X, **options).numpy()
 
     def _held(self, module, families):
         """Hold the network still, with the gradients that the families need."""

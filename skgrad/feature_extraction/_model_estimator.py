@@ -4,7 +4,7 @@ import copy
 import math
 import weakref
 from abc import ABCMeta
-from functools import reduce
+from functools import partial, reduce
 from itertools import chain
 from numbers import Integral
 
@@ -26,7 +26,8 @@ from .._several import (
     sample_shape,
 )
 from .._validation import DATASETS, check_inputs, no_samples, rows_named
-from ..torch_engine.batching import batches, prepare_batch
+from ..torch_engine.batching import batches, map_batches, prepare_batch
+from ..torch_engine.integer_inputs import takes_integers
 from ..torch_engine.model_state import on_device, placement, unwrap_model
 from ..torch_engine.network import Network
 from ..torch_engine.probe import N_SAMPLES
@@ -47,7 +48,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
     }
 
     # Whether the model may have several inputs.
-    _takes_several = False
+    _takes_several = True
 
     def _begin(self, X, batch_size, *, num_workers=0):
         """Begin to read X; return its first samples, and all batches, those included.
@@ -71,11 +72,33 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         return first[:N_COMPARED], chain(read, reader)
 
     def _prepare(self, module, raw):
-        """Return samples for a probe as the model takes them."""
-        shape = checked_input_shape(self.input_shape)
-        first = raw[:N_SAMPLES]
+        """Return samples for a probe as the model takes them; see as what it does."""
+        raw = raw[:N_SAMPLES]
+        prepare = partial(
+            prepare_batch,
+            raw,
+            input_shape=checked_input_shape(self.input_shape),
+            **placement(module),
+        )
         with rows_named():
-            return prepare_batch(first, input_shape=shape, **placement(module))
+            self.integer_inputs_ = takes_integers(module, raw, prepare)
+            return prepare(integers=self.integer_inputs_)
+
+    def _mapped(self, function, module, X, **options):
+        """Apply a function to batches of X as the model takes them; see `map_batches`.
+
+        Returns its results, a Tensor (n_samples, ...) on the CPU.
+        """
+        return map_batches(
+            function,
+            X,
+            batch_size=self.batch_size,
+            progress=type(self).__name__ if self.verbose else None,
+            input_shape=self.input_shape_,
+            integers=self.integer_inputs_,
+            **placement(module),
+            **options,
+        )
 
     def get_params(self, deep=True):
         """Get the parameters of this estimator.

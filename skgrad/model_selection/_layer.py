@@ -216,7 +216,9 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         elif isinstance(inputs, Several) or candidates.integer_inputs_:
             raise ValueError(
                 "y must label anomalies -1 among inputs that are whole numbers or "
-                "several; of one array of floats alone they can be generated."
+                "several; of one array of floats alone they can be generated. Or name "
+                "the layer yourself: LayerActivationTransformer, and ELO with a single "
+                "one in layers, need no anomalies."
             )
         else:
             anomalies = generate_anomalies(self._as_floats(inputs[half:]), random_state)

@@ -6,9 +6,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidthDropout, BatchNormNet, images, seeded
+from networks import AnyWidthDropout, BatchNormNet, MaskedText, images, seeded
 from numpy.testing import assert_allclose
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from wrong_inputs import Yields
 
 from skgrad.baselines import (
     ELO,
@@ -84,6 +86,112 @@ def test_known_anomalies_are_left_out(make):
         both = make(seeded(BatchNormNet), random_state=0).fit(rows, y == -1)
     assert len(seen) == 1
     assert both.offset_ != detector.offset_
+
+
+IDS = np.random.default_rng(0).integers(1000, size=(100, 5))
+MASK = np.random.default_rng(1).integers(2, size=(100, 5))
+MASK[:, 0] = 1
+# Those that change no inputs.
+FIXED = {
+    "ODIN": partial(ODIN, eps=0),
+    "Mahalanobis": partial(Mahalanobis, layers=["penultimate", "logits"]),
+    **{name: MAKERS[name] for name in ("GradNorm", "LID", "ELO")},
+    "KD": partial(KernelDensityUncertainty, n_passes=0),
+}
+
+
+class OfFloats(nn.Module):
+    """A network of whole numbers, for one tensor of floats that holds them."""
+
+    def __init__(self, net, n_floats=0):
+        super().__init__()
+        self.net, self.n_floats = net, n_floats
+
+    def forward(self, x):
+        if self.n_floats:
+            n = self.n_floats
+            return self.net(x[:, :n], x[:, n:].long())
+        ids, mask = x.chunk(2, dim=1)
+        return self.net(ids.long(), mask)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_several_inputs_of_whole_numbers(name):
+    net = seeded(MaskedText, dtype=torch.float64)
+    floats = np.concatenate([IDS, MASK], axis=1).astype(float)
+    expected = FIXED[name](OfFloats(net), random_state=0).fit(floats)
+    by_name = {"input_ids": IDS, "attention_mask": MASK}
+    items = [{key: values[i] for key, values in by_name.items()} for i in range(100)]
+    for X in (by_name, (IDS, MASK), Yields(100, items.__getitem__)):
+        detector = FIXED[name](net, random_state=0).fit(X)
+        assert detector.offset_ == pytest.approx(expected.offset_, rel=1e-6)
+        scores = detector.score_samples(X)
+        assert_allclose(scores, expected.score_samples(floats), rtol=1e-6)
+    assert detector.integer_inputs_
+    assert detector.input_shape_ == {"input_ids": (5,), "attention_mask": (5,)}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_whole_numbers_reach_the_embedding_unchanged(name):
+    # Half precision has no number 257.
+    net, seen = seeded(MaskedText, dtype=torch.bfloat16), []
+    net.embedding.register_forward_pre_hook(lambda layer, x: seen.append(x[0]))
+    detector = FIXED[name](net, random_state=0).fit(IDS)
+    seen.clear()
+    detector.score_samples(IDS)
+    assert all(np.array_equal(ids, IDS) for ids in seen)
+    assert seen
+
+
+class RowsAndKinds(nn.Module):
+    """A network of a row of floats, and whole numbers from 0 to 3."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(4, 6)
+        self.linear, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x, kinds):
+        return self.head((self.linear(x) + self.embedding(kinds).sum(1)[:, :1]).tanh())
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [
+        partial(ODIN, eps=0.1),
+        partial(Mahalanobis, eps=0.1),
+        # Rounding to these levels leaves the kinds as they are.
+        partial(FeatureSqueezing, bit_depth=2, median_size=None, bounds=(0, 3)),
+    ],
+)
+def test_the_one_input_of_floats_is_changed(maker):
+    net, draw = seeded(RowsAndKinds, dtype=torch.float64), np.random.default_rng(0)
+    rows, kinds = draw.uniform(0, 3, size=(100, 6)), draw.integers(4, size=(100, 2))
+    floats = np.concatenate([rows, kinds], axis=1)
+    # No gradient reaches the kinds, so that no step changes them.
+    expected = maker(OfFloats(net, 6), random_state=0).fit(floats)
+    X = {"x": rows, "kinds": kinds}
+    detector = maker(net, random_state=0).fit(X)
+    scores = detector.score_samples(X)
+    assert_allclose(scores, expected.score_samples(floats), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("maker", "way_out"),
+    [
+        (ODIN, "Set eps=0"),
+        (partial(Mahalanobis, eps=0.1), "Set eps=0"),
+        (FeatureSqueezing, "Leave this detector out"),
+    ],
+)
+def test_changes_need_floats(maker, way_out):
+    net = seeded(MaskedText, dtype=torch.float64)
+    for X, came in (
+        (IDS, "got whole numbers"),
+        ((IDS, MASK), "got 0, 1 with whole numbers alone"),
+    ):
+        with pytest.raises(ValueError, match=f"{came}. {way_out}"):
+            maker(net).fit(X)
 
 
 def test_too_few_samples_and_other_shapes_raise():
