@@ -187,14 +187,14 @@ class Probe:
     def output_with(self, parameter: nn.Parameter, value: Tensor, layer: str) -> Tensor:
         """Return the output of a layer where a parameter has another value."""
         names = {id(p): name for name, p in self.module.named_parameters()}
-        changed = _Changed(self.module, {names[id(parameter)]: value})
+        changed = Changed(self.module, {names[id(parameter)]: value})
         calls: list[Call] = []
         with torch.no_grad(), self._noting(calls):
             forward(changed, self.x.detach())
         return next(call.output for call in calls if call.layer == layer)
 
 
-class _Changed(nn.Module):
+class Changed(nn.Module):
     """A model with other values of parameters.
 
     The parameters themselves are not written to, as a recorded pass may need them.
@@ -205,6 +205,7 @@ class _Changed(nn.Module):
         self.module, self.changes = module, changes
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Return what the model returns with these values."""
         return functional_call(self.module, self.changes, inputs, named)
 
 

@@ -5,14 +5,14 @@ from collections import Counter
 import torch
 from sklearn.exceptions import EfficiencyWarning
 from torch import nn
-from torch.func import functional_call
 
 from .._compat import is_quantised
 from .._messages import listed, warn
+from .._several import call
 from .gradient_pass import Route
 from .gradient_uses import leaves_in_graph
 from .model_state import as_logits, check_recorded
-from .probe import Probe
+from .probe import Changed, Probe
 
 # Smaller networks take no time worth a word.
 _TINY = 100_000
@@ -58,7 +58,7 @@ def _matter(probe: Probe, names: list[str]) -> bool:
     """Return True if the logits change with other values of some parameters."""
     others = {name: _other(probe.parameters[name]) for name in names}
     try:
-        output = functional_call(probe.module, others, (probe.x.detach().clone(),))
+        output = call(Changed(probe.module, others), probe.x.detach().clone())
     except RuntimeError:  # a module of torch.jit, which keeps its parameters
         return False
     changed = as_logits(output, len(probe.x)).detach()

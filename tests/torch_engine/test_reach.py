@@ -121,6 +121,26 @@ def test_exported_models():
             estimator(fixed).fit(X)
 
 
+class OfTwo(Net):
+    """That for two inputs, with a layer that is not used."""
+
+    def __init__(self, between=lambda h: h):
+        super().__init__(between)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, left, right):
+        return super().forward(left + right)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_unreached_weights_of_several_inputs(by_name):
+    given = {"left": X, "right": X.astype("float16")}
+    given = given if by_name else tuple(given.values())
+    ConfoundingGradientTransformer(OfTwo()).fit(given)
+    with pytest.warns(UserWarning, match="no gradient reach 4 of its 8 parameters"):
+        ConfoundingGradientTransformer(OfTwo(torch.Tensor.detach)).fit(given)
+
+
 class Shared(nn.Module):
     """A network that uses a layer twice, for which there is no rule."""
 
