@@ -32,7 +32,7 @@ from ..torch_engine.model_state import on_device, placement, unwrap_model
 from ..torch_engine.network import Network
 from ..torch_engine.probe import N_SAMPLES
 from ..torch_engine.samples import N_COMPARED, join_samples
-from ._portable import PortableModel, is_portable
+from ._portable import PortableModel, UnpicklableModel, stand_in
 from ._saved_state import SavedStateMixin
 
 
@@ -261,13 +261,13 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
             state.pop(name, None)
         # Anything else is no model, which fit reports.
         module = getattr(state["model"], "module_", state["model"])
-        if isinstance(module, nn.Module) and is_portable(module):
-            state["model"] = PortableModel.of(self.model)
+        if isinstance(module, nn.Module):
+            state["model"] = stand_in(self.model, module)
         return state
 
     def __setstate__(self, state):
         # A shallow copy hands the state over as it is, without pickling it.
-        if isinstance(state["model"], PortableModel):
+        if isinstance(state["model"], (PortableModel, UnpicklableModel)):
             state = {**state, "model": state["model"].model}
         super().__setstate__(state)
 

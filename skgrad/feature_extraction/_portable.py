@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ..torch_engine.fingerprint import as_bytes
-from ..torch_engine.model_state import check_device, unwrap_model
+from ..torch_engine.hidden_layers import hidden_parts, takes_no_hooks
+from ..torch_engine.model_state import check_device, copied, unwrap_model
 from ..torch_engine.restoring import lock_of
 
 
@@ -56,6 +57,40 @@ class PortableModel:
             # deepcopy finds the tensors in its memo and puts the slots in their place.
             skeleton = copy.deepcopy(module, dict(zip(tensors, slots, strict=True)))
         return _assemble, (skeleton, slots)
+
+
+class UnpicklableModel:
+    """Stands for a model that no pickle can hold, and says so.
+
+    It is copied as the model itself.
+    """
+
+    def __init__(self, model):
+        self.model = model
+
+    def __deepcopy__(self, memo):
+        return copied(self.model, memo)
+
+    def __reduce__(self):
+        raise TypeError(
+            "model cannot be pickled, nor sent to another process: torch.jit or "
+            "torch.export made it. Write the detector to a file with skgrad.save, "
+            "which leaves the network out, or give the module that it was made of."
+        )
+
+
+def stand_in(model, module):
+    """Return what stands for a model in the state of an estimator.
+
+    ``module`` is the torch module of it.
+    """
+    if is_portable(module):
+        return PortableModel.of(model)
+    # What torch.fx traced is pickled by its own way.
+    hidden = "torch.export" in hidden_parts(module).values()
+    if hidden or any(map(takes_no_hooks, module.modules())):
+        return UnpicklableModel(model)
+    return model
 
 
 class _Slot:

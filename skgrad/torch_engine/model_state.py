@@ -82,9 +82,16 @@ def on_device(module: nn.Module, device: str | torch.device | None) -> nn.Module
     wanted = check_device(device)
     if model_device(module) == wanted:
         return module
-    # Tensors made under the caller's inference_mode could not enter autograd.
-    with lock_of(module), torch.inference_mode(False):
-        return copy.deepcopy(module).to(wanted)
+    with lock_of(module):
+        return copied(module).to(wanted)
+
+
+def copied(model: Any, memo: dict[int, Any] | None = None) -> Any:
+    """Return a copy whose parameters autograd can take, whatever the caller's mode."""
+    # Tensors made under inference_mode could not enter autograd, and torch.jit copies
+    # its parameters by an operation that autograd would record.
+    with torch.inference_mode(False), torch.no_grad():
+        return copy.deepcopy(model, memo)
 
 
 def check_device(device: str | torch.device) -> torch.device:

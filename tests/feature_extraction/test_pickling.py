@@ -125,6 +125,35 @@ def test_traced_modules_pickle_their_own_way():
     )
 
 
+def exported(net, x):
+    return torch.export.export(net, x, dynamic_shapes=({0: torch.export.Dim("n")},))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda net, x: torch.jit.script(net),
+        torch.jit.trace,
+        lambda net, x: nn.Sequential(torch.jit.script(net)),
+        lambda net, x: exported(net, x).module(),
+    ],
+    ids=["script", "trace", "script as a part", "export"],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_what_no_pickle_can_hold_says_so(make):
+    rows = np.ones((2, 3), dtype=np.float32)
+    net = make(nn.Sequential(nn.Linear(3, 3)).eval(), (torch.from_numpy(rows),))
+    transformer = LayerActivationTransformer(net, "logits").fit(rows)
+    for dump in (pickle.dumps, joblib.hash):
+        with pytest.raises(TypeError, match="model cannot be pickled.*skgrad.save"):
+            dump(transformer)
+    assert copy.copy(transformer).model is net
+    twin = copy.deepcopy(transformer)
+    assert twin.model is not net
+    assert_array_equal(twin.transform(rows), transformer.transform(rows))
+
+
 def test_of_a_skorch_net_the_module_travels(make):
     net = NeuralNetClassifier(BatchNormNet, criterion=nn.CrossEntropyLoss)
     transformer = make(net.initialize()).fit(X)

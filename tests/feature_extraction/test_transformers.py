@@ -162,7 +162,10 @@ def test_torchscript(compiled):
         script = torch.jit.trace(net, torch.from_numpy(rows))
     for make in (ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer):
         expected = make(net).fit_transform(rows)
-        assert_allclose(make(script).fit_transform(rows), expected, rtol=1e-5)
+        # "cpu:0" is another name than that of the model's device, so it is copied.
+        for device in (None, "cpu:0"):
+            found = make(script, device=device).fit_transform(rows)
+            assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_recurrent_network_against_single_samples(make):
