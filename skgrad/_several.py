@@ -44,8 +44,15 @@ class Several:
     def __len__(self) -> int:
         return len(self._first)
 
-    def __getitem__(self, rows: Any) -> "Several":
+    def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, str):
+            return self.entries[rows]
+        # scikit-learn writes X[rows, ...], which entries of one axis take too.
         return self.map(lambda entry: entry[rows])
+
+    def __repr__(self) -> str:
+        shapes = {key: tuple(entry.shape) for key, entry in self.entries.items()}
+        return f"<several inputs of shapes {shapes}>"
 
     def map(self, function: Callable[[Any], Any]) -> "Several":
         """Apply a function to each entry."""
@@ -100,7 +107,7 @@ def check_entries(batch: Any, input_shape: Any, name: str = "X") -> None:
     ``input_shape`` is what `sample_shape` returned for those of fit; None takes all.
     """
     came = sample_shape(batch)
-    if input_shape is None or _n_axes(came) == _n_axes(input_shape):
+    if input_shape is None or n_axes(came) == n_axes(input_shape):
         return
     raise ValueError(
         f"{name} must hold samples of shape {input_shape}, as those seen by fit; got "
@@ -108,7 +115,8 @@ def check_entries(batch: Any, input_shape: Any, name: str = "X") -> None:
     )
 
 
-def _n_axes(shape: Any) -> dict[Any, int]:
+def n_axes(shape: Any) -> dict[Any, int]:
+    """Count the axes in what `sample_shape` returned."""
     shapes = shape if isinstance(shape, dict) else {"": shape}
     return {key: len(one) for key, one in shapes.items()}
 
@@ -143,8 +151,9 @@ def only_one(X: Several, name: str = "X") -> str:
     return (
         f"{name} must be one array of inputs here; got several: "
         f"{listed(list(X.entries))}. Networks of several inputs work in the "
-        "transformers, in detectors over them and in skgrad's own baselines. If all "
-        "but one are labels, yield the inputs alone, or (x, y) with a number y."
+        "transformers, in detectors over them, in skgrad's own baselines and in "
+        "evaluate. If all but one are labels, yield the inputs alone, or (x, y) with a "
+        "number y."
     )
 
 

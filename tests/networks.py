@@ -137,6 +137,18 @@ class MaskedText(nn.Module):
         return self.head(self.hidden(tokens).tanh())
 
 
+class OfOneTensor(nn.Module):
+    """A network of ids and mask, for one tensor of floats that holds both."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        ids, mask = x.chunk(2, dim=1)
+        return self.net(ids.long(), mask)
+
+
 def two_classes():
     """Make a network with logits (x0 - x1, 0): class 0 where x0 is larger."""
     net = nn.Linear(2, 2)

@@ -7,7 +7,7 @@ import numpy as np
 from .._messages import brief
 from .._validation import to_array
 from ..attacks import AttackResult
-from ..torch_engine.samples import read_array
+from ..torch_engine.samples import read_inputs
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class AnomalySet:
     Parameters
     ----------
     X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
-        The anomalies.
+        The anomalies; a dictionary or tuple of several inputs.
     sources : array-like of int of shape (n_samples,), default=None
         Which row of ``X_test`` each was made from, such as the image that was
         attacked; none is tested where its source was fitted on. None for independent
@@ -44,7 +44,7 @@ class AnomalySet:
     seconds: float = np.nan
 
     def __post_init__(self):
-        object.__setattr__(self, "X", read_array(self.X, "X"))
+        object.__setattr__(self, "X", read_inputs(self.X, "X"))
         if self.sources is None:
             return
         sources = to_array(self.sources, "sources")
@@ -114,4 +114,4 @@ def _as_set(given, name):
         return given
     if isinstance(given, AttackResult):
         return AnomalySet.from_attack(given)
-    return AnomalySet(read_array(given, name))
+    return AnomalySet(read_inputs(given, name))

@@ -46,7 +46,8 @@ def evaluate(
         Outlier detectors or binary classifiers of inputs, by name. Clones of them are
         fitted, one for each split.
     X_test : array-like of shape (n_samples, *input_shape), Tensor, Dataset, DataLoader
-        In-distribution inputs to test with, never seen by model or detectors.
+        In-distribution inputs to test with, never seen by model or detectors. Several
+        inputs of a model come in a dictionary or tuple, here and below.
     anomalies : dict of str to array-like, AttackResult or AnomalySet
         Anomalies by kind. Of an attack the successful inputs count; give an
         `AnomalySet` with sources where inputs of ``X_test`` were attacked.

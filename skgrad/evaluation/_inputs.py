@@ -3,16 +3,17 @@
 import numpy as np
 
 from .._messages import naming
+from .._several import Several
 from .._validation import check_classes, check_finite, check_not_empty
 from ..feature_extraction import predict_logits
 from ..torch_engine.model_state import placement, unwrap_model
-from ..torch_engine.samples import read_array
+from ..torch_engine.samples import read_inputs
 from ._anomaly_set import as_anomaly_sets
 from ._leakage import check_anomalies_are_new, check_held_out
 
 
 class Inputs:
-    """All inputs of an evaluation, as arrays; X_fit and known may be None.
+    """All inputs of an evaluation, arrays or several; X_fit and known may be None.
 
     ``known`` are anomalies to learn from, ``classes`` and ``anomaly_classes`` are what
     the model predicts, ``usable`` the rows of X_test that may be fitted on.
@@ -36,7 +37,7 @@ class Inputs:
         self.X_test = _read(X_test, "X_test")
         self.anomalies = as_anomaly_sets(anomalies, len(self.X_test))
         for kind, found in self.anomalies.items():
-            check_finite(found.X, f"anomalies[{kind!r}]")
+            _check_finite(found.X, f"anomalies[{kind!r}]")
         logits = self._logits(self.X_test, "X_test")
         self.classes, self._n_classes = logits.argmax(axis=1), logits.shape[1]
         y_test = self._checked_classes(y_test, self.X_test, "y_test")
@@ -123,7 +124,15 @@ class Inputs:
 
 
 def _read(X, name):
-    X = read_array(X, name)
+    X = read_inputs(X, name)
     check_not_empty(X, name, "in-distribution inputs")
-    check_finite(X, name)
+    _check_finite(X, name)
     return X
+
+
+def _check_finite(X, name):
+    if not isinstance(X, Several):
+        check_finite(X, name)
+        return
+    for key, entry in X.entries.items():
+        check_finite(entry, f"{name}[{key!r}]")

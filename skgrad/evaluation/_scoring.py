@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from .._seeding import seed_estimator
+from .._several import joined
 from .._unwrap import last_step
 from ..detectors import ConformalDetector
 from ..detectors._scores import in_distribution_scores
@@ -87,7 +88,7 @@ def _inputs_to_fit(detector, data, split):
 
 def _joined(parts):
     parts = [part for part in parts if len(part)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 def _fit_and_score(name, detector, seed, X, y, tested, device, key):

@@ -10,8 +10,8 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_random_state
 
-from .._compat import num_samples
 from .._validation import check_per_sample, check_signs, to_array
+from ..detectors._decision import count_rows
 
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}
 
@@ -117,10 +117,10 @@ class NoveltyKFold(BaseCrossValidator):
             )
         y = to_array(y, "y")
         y = check_signs(y, y.size, "y", both=True)
-        if X is not None and num_samples(X) != len(y):
+        if X is not None and (n_samples := count_rows(X)) != len(y):
             raise ValueError(
                 "y must have one label per sample of X; found input variables with "
-                f"inconsistent numbers of samples: [{num_samples(X)}, {len(y)}]."
+                f"inconsistent numbers of samples: [{n_samples}, {len(y)}]."
             )
         self._check_counts(y)
         # A list, so that all folds are checked before the first is used.

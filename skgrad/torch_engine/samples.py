@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 from .._messages import naming, warn
-from .._several import Several, check_one_or_several, joined, only_one
+from .._several import Several, check_one_or_several, is_several, joined, only_one
 from .._validation import (
     DATASETS,
     Data,
@@ -118,10 +118,10 @@ def read_array(X: Any, name: str, *, num_workers: int = 0) -> np.ndarray:
 def read_inputs(X: Any, name: str, *, num_workers: int = 0) -> Any:
     """Return inputs as `read_array` does, several of them as arrays in a `Several`."""
     if isinstance(X, DATASETS):
+        check_inputs(X, name=name)
         X = _read(X, name, num_workers)
-    X = check_one_or_several(X, name=name)
-    if isinstance(X, Several):
-        return X.map(_as_array)
+    if is_several(X):
+        return check_one_or_several(X, name=name).map(_as_array)
     return read_array(X, name)
 
 

@@ -6,7 +6,14 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidthDropout, BatchNormNet, MaskedText, images, seeded
+from networks import (
+    AnyWidthDropout,
+    BatchNormNet,
+    MaskedText,
+    OfOneTensor,
+    images,
+    seeded,
+)
 from numpy.testing import assert_allclose
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
@@ -100,26 +107,11 @@ FIXED = {
 }
 
 
-class OfFloats(nn.Module):
-    """A network of whole numbers, for one tensor of floats that holds them."""
-
-    def __init__(self, net, n_floats=0):
-        super().__init__()
-        self.net, self.n_floats = net, n_floats
-
-    def forward(self, x):
-        if self.n_floats:
-            n = self.n_floats
-            return self.net(x[:, :n], x[:, n:].long())
-        ids, mask = x.chunk(2, dim=1)
-        return self.net(ids.long(), mask)
-
-
 @pytest.mark.parametrize("name", FIXED)
 def test_several_inputs_of_whole_numbers(name):
     net = seeded(MaskedText, dtype=torch.float64)
     floats = np.concatenate([IDS, MASK], axis=1).astype(float)
-    expected = FIXED[name](OfFloats(net), random_state=0).fit(floats)
+    expected = FIXED[name](OfOneTensor(net), random_state=0).fit(floats)
     by_name = {"input_ids": IDS, "attention_mask": MASK}
     items = [{key: values[i] for key, values in by_name.items()} for i in range(100)]
     for X in (by_name, (IDS, MASK), Yields(100, items.__getitem__)):
@@ -155,6 +147,17 @@ class RowsAndKinds(nn.Module):
         return self.head((self.linear(x) + self.embedding(kinds).sum(1)[:, :1]).tanh())
 
 
+class OfRowsThatHoldBoth(nn.Module):
+    """That network, for rows of floats whose last two hold the whole numbers."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x[:, :6], x[:, 6:].long())
+
+
 @pytest.mark.parametrize(
     "maker",
     [
@@ -169,7 +172,7 @@ def test_the_one_input_of_floats_is_changed(maker):
     rows, kinds = draw.uniform(0, 3, size=(100, 6)), draw.integers(4, size=(100, 2))
     floats = np.concatenate([rows, kinds], axis=1)
     # No gradient reaches the kinds, so that no step changes them.
-    expected = maker(OfFloats(net, 6), random_state=0).fit(floats)
+    expected = maker(OfRowsThatHoldBoth(net), random_state=0).fit(floats)
     X = {"x": rows, "kinds": kinds}
     detector = maker(net, random_state=0).fit(X)
     scores = detector.score_samples(X)

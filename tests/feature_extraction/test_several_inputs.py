@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from entry_points import HALVES
-from networks import MaskedText, images, seeded
+from networks import MaskedText, OfOneTensor, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
@@ -43,18 +43,6 @@ LENGTHS[:3] = LENGTH
 MASK = (np.arange(LENGTH) < LENGTHS[:, None]).astype(np.int64)
 FLOATS = np.concatenate([IDS, MASK], axis=1).astype(np.float64)
 NET = seeded(MaskedText, dtype=torch.float64).eval()
-
-
-class OfOneTensor(nn.Module):
-    """The network of ids and mask, for one tensor of floats that holds both."""
-
-    def __init__(self, net=NET):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x):
-        ids, mask = x.chunk(2, dim=1)
-        return self.net(ids.long(), mask)
 
 
 def item(i):
@@ -110,7 +98,7 @@ def features_of(net, families=FAMILIES, **options):
 
 
 REFERENCE = features_of(
-    OfOneTensor(),
+    OfOneTensor(NET),
     [FAMILIES[0], ("layers", LayerActivations(["net.hidden", "logits"]))],
 ).fit_transform(FLOATS)
 
@@ -179,7 +167,7 @@ def test_recipes(recipe, kind):
     assert_allclose(scores[:4], detector.score_samples(first(4)[kind]), rtol=1e-6)
     if recipe != "paper B":  # lookups have no gradient at the floats
         layers = {"layers": "net.hidden"} if recipe == "paper C" else {}
-        one = RECIPES[recipe](OfOneTensor(), **layers, **RATE).fit(FLOATS)
+        one = RECIPES[recipe](OfOneTensor(NET), **layers, **RATE).fit(FLOATS)
         assert_allclose(scores, one.score_samples(FLOATS), rtol=1e-5)
 
 
@@ -207,7 +195,7 @@ def test_rows_of_all_entries_are_held_out_together(kind):
     layers = LayerActivationTransformer(NET, "logits")
     detector = ConformalDetector(make_pipeline(Tokens(), layers, LODA()), **HALVES)
     one = ConformalDetector(
-        make_pipeline(LayerActivationTransformer(OfOneTensor(), "logits"), LODA()),
+        make_pipeline(LayerActivationTransformer(OfOneTensor(NET), "logits"), LODA()),
         **HALVES,
     ).fit(FLOATS)
     X = KINDS[kind]()
@@ -216,13 +204,16 @@ def test_rows_of_all_entries_are_held_out_together(kind):
 
 def test_the_most_discriminative_layer_needs_anomalies():
     y = np.repeat([1, -1], [N_SAMPLES - 5, 5])
-    options = {"layers": ["hidden"], "random_state": 0}
-    choice = MostDiscriminativeLayer(NET, **options).fit(BY_NAME, y)
-    one = MostDiscriminativeLayer(OfOneTensor(), layers=["net.hidden"], random_state=0)
-    assert choice.aurocs_["hidden"] == one.fit(FLOATS, y).aurocs_["net.hidden"]
+    choice = MostDiscriminativeLayer(NET, layers=["hidden"], random_state=0)
+    layers = ["net.hidden"]
+    one = MostDiscriminativeLayer(OfOneTensor(NET), layers=layers, random_state=0)
+    assert (
+        choice.fit(BY_NAME, y).aurocs_["hidden"]
+        == one.fit(FLOATS, y).aurocs_["net.hidden"]
+    )
     for X in (BY_NAME, IDS):
-        with pytest.raises(ValueError, match="y must label anomalies -1"):
-            MostDiscriminativeLayer(NET, **options).fit(X)
+        with pytest.raises(ValueError, match=r"y must label anomalies -1.*name the la"):
+            choice.fit(X)
 
 
 def test_memory_holds_all_entries(tmp_path):
