@@ -20,6 +20,7 @@ from skgrad import (
     PerClassSVDD,
     PyODDetector,
 )
+from skgrad.detectors import GEN, RMDS, DeepKNN
 
 LAST_3 = {"blocks": [-1, 3]}
 
@@ -50,6 +51,9 @@ OWN = {
     "Gaussian": partial(ClassConditionalGaussian, **LAST_3),
     "tied": partial(ClassConditionalGaussian, covariance="tied", **LAST_3),
     "softmax": MaxSoftmaxProbability,
+    "GEN": GEN,
+    "RMDS": partial(RMDS, **LAST_3),
+    "KNN": partial(DeepKNN, n_neighbors=5, layer="logits", **LAST_3),
     "combined": _combined,
 }
 MAKERS = {
@@ -62,7 +66,7 @@ MAKERS = {
 # Those that can be asked for a threshold per predicted class, and how.
 PER_CLASS = {
     name: partial(MAKERS[name], threshold="per_class")
-    for name in ("SVDD", "Gaussian", "tied", "softmax", "per class", "combined")
+    for name in ("SVDD", "Gaussian", "tied", "softmax", "per class", "combined", "RMDS")
 }
 
 
@@ -73,3 +77,9 @@ def draw(n_samples, seed=0):
     layer = generator.normal(size=(n_samples, 2)) + 3 * label[:, None]
     logits = generator.normal(size=(n_samples, 3)) + 6 * np.eye(3)[label]
     return np.hstack([layer, logits])
+
+
+def fitted_rows(X, seed=0, fraction=0.2):
+    """Return the rows that a detector with this seed does not hold out."""
+    order = np.random.RandomState(seed).permutation(len(X))
+    return X[order[int(np.ceil(fraction * len(X))) :]]

@@ -43,6 +43,7 @@ from skgrad.baselines import (
     Mahalanobis,
     PyTorchOODDetector,
 )
+from skgrad.detectors import GEN, RMDS, DeepKNN
 from skgrad.feature_extraction import (
     GradientNorms,
     LayerActivations,
@@ -52,6 +53,8 @@ from skgrad.feature_extraction import (
 # The checks fit on a handful of samples: a threshold at half of them needs no warning
 # that there are too few, and the two logits are the last columns of whatever comes.
 HALVES = {"target_fpr": 0.5, "calibration_fraction": 0.5}
+# Those that need a layer before the logits take the logits: some checks have no more.
+LOGITS_ALONE = {"layer": "logits", "blocks": [-1, 2]}
 ESTIMATORS = [
     ConfoundingGradientTransformer(AnyWidth()),
     ConfoundingGradientTransformer(AnyWidth(), label="none", log=True),
@@ -76,6 +79,10 @@ ESTIMATORS = [
     MaxLogit(**HALVES),
     MaxSoftmaxProbability(**HALVES),
     Energy(**HALVES),
+    GEN(**HALVES),
+    RMDS(**LOGITS_ALONE, **HALVES),
+    RMDS(normalize=True, **LOGITS_ALONE, **HALVES),
+    DeepKNN(n_neighbors=2, **LOGITS_ALONE, **HALVES),
     CombinedDetector(
         [("energy", Energy()), ("cuts", LODA(n_cuts=10))], blocks=[-1, 2], **HALVES
     ),

@@ -53,7 +53,7 @@ KINDS = [
 ]
 COMPILED = ("B&B Linf", "B&B L2")
 # Detectors of pytorch-ood that go by other ideas than the papers'.
-OTHERS = {"KNN": {}, "ViM": {"d": 32}, "SHE": {}, "GEN": {}, "KLMatching": {}}
+OTHERS = {"ViM": {"d": 32}, "SHE": {}, "KLMatching": {}}
 
 
 def list_detectors(model):

@@ -4,7 +4,14 @@ from functools import partial
 
 from sklearn.pipeline import make_pipeline
 
-from ..detectors import Energy, MaxLogit, MaxSoftmaxProbability
+from ..detectors import (
+    GEN,
+    RMDS,
+    DeepKNN,
+    Energy,
+    MaxLogit,
+    MaxSoftmaxProbability,
+)
 from ..feature_extraction import LayerActivationTransformer
 from ..torch_engine.dropout import dropout_layers
 from ..torch_engine.model_state import unwrap_model
@@ -94,14 +101,19 @@ def make_baselines(
     if learn_from_anomalies:
         return _learners(**over_model, combination="logistic")
 
-    def over_logits(detector):
-        logits = LayerActivationTransformer(layers="logits", **passes)
-        return make_pipeline(logits, detector(**common))
+    def over(layers, detector):
+        features = LayerActivationTransformer(layers=layers, **passes)
+        return make_pipeline(features, detector(**common))
 
+    over_logits = partial(over, "logits")
+    over_last_layer = partial(over, ["penultimate", "logits"])
     return {
         "max softmax": over_logits(MaxSoftmaxProbability),
         "max logit": over_logits(MaxLogit),
         "energy": over_logits(Energy),
+        "GEN": over_logits(GEN),
+        "RMDS": over_last_layer(RMDS),
+        "KNN": over_last_layer(DeepKNN),
         "ODIN": ODIN(eps=_EPS, **over_model),
         "GradNorm": GradNorm(**over_model),
         "feature squeezing": FeatureSqueezing(bounds=bounds, **over_model),

@@ -8,7 +8,9 @@ from ._conformal import (
     conformal_threshold,
     select_by_fdr,
 )
+from ._deep_knn import DeepKNN
 from ._gaussian import ClassConditionalGaussian
+from ._gen import GEN
 from ._loda import LODA
 from ._logits import Energy, MaxLogit, MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
@@ -20,14 +22,18 @@ from ._recipes import (
     make_recommended_detector,
     make_uniform_detector,
 )
+from ._rmds import RMDS
 from ._wrapper import ConformalDetector
 
 __all__ = [
+    "GEN",
     "LODA",
+    "RMDS",
     "ClassConditionalDetector",
     "ClassConditionalGaussian",
     "CombinedDetector",
     "ConformalDetector",
+    "DeepKNN",
     "Energy",
     "MLPAnomalyClassifier",
     "MaxLogit",

@@ -8,7 +8,7 @@ from sklearn.covariance import LedoitWolf
 
 from .._compat import Interval, StrOptions
 from ._base_class_conditional import BaseClassConditional
-from ._scaling import AnyFloatScaler
+from ._scaling import AnyFloatScaler, rounded
 
 
 class ClassConditionalGaussian(BaseClassConditional):
@@ -165,10 +165,7 @@ class _Gaussian:
         # form with the inverse could.
         scaled = solve_triangular(self.factor, Z.T, lower=True, check_finite=False)
         squares = np.square(scaled).sum(axis=0)
-        # BLAS rounds differently for other numbers of rows. To 40 bits equal rows have
-        # equal scores, and so equal ranks among the held-out samples.
-        mantissa, exponent = np.frexp(-squares)
-        return np.ldexp(np.round(mantissa * 2**40) / 2**40, exponent)
+        return rounded(-squares, squares)
 
 
 def _shrunk(Z):

@@ -96,7 +96,7 @@ class MaxSoftmaxProbability(BaseLogitsDetector):
     def _score_logits(self, logits):
         # Without the largest itself, so that nothing cancels if it dominates the sum.
         logits = np.sort(logits, axis=1)
-        return logits[:, -1] - _logsumexp(logits[:, :-1])
+        return logits[:, -1] - logsumexp(logits[:, :-1])
 
 
 class MaxLogit(BaseLogitsDetector):
@@ -178,10 +178,10 @@ class Energy(BaseLogitsDetector):
     """
 
     def _score_logits(self, logits):
-        return _logsumexp(logits)
+        return logsumexp(logits)
 
 
-def _logsumexp(logits):
+def logsumexp(logits):
     """Return scipy's logsumexp over the columns of a finite array.
 
     For one row scipy's takes longer than all else here, because it serves other array

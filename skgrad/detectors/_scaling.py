@@ -1,4 +1,4 @@
-"""Standardise finite floats of any size."""
+"""Standardise finite floats of any size, and round off what depends on the batch."""
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -32,3 +32,13 @@ class AnyFloatScaler(BaseEstimator):
             X -= self.standard_.mean_.astype(X.dtype)
             X /= self.standard_.scale_.astype(X.dtype)
             return np.clip(X, -_FARTHEST, _FARTHEST)
+
+
+def rounded(values, size):
+    """Round values to 40 bits of the size of the terms that they were summed from.
+
+    BLAS rounds differently for other numbers of rows. Rounded, equal rows have equal
+    scores, and so equal ranks among the held-out samples.
+    """
+    _, exponent = np.frexp(size)
+    return np.ldexp(np.round(np.ldexp(values, 40 - exponent)), exponent - 40)

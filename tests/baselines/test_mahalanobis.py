@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from networks import layer_names
+from novelty_detectors import fitted_rows
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -23,12 +24,6 @@ def small_net():
 
 def rows(n_samples, seed=0, scale=1.0):
     return np.random.default_rng(seed).normal(scale=scale, size=(n_samples, 6))
-
-
-def fitted_rows(X, seed=0, fraction=0.2):
-    """Return the rows that are not held out."""
-    order = np.random.RandomState(seed).permutation(len(X))
-    return X[order[int(np.ceil(fraction * len(X))) :]]
 
 
 def distance(features, classes, queries):

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
 
 from skgrad import Energy, MaxLogit, MaxSoftmaxProbability
+from skgrad.detectors import GEN
 from skgrad.feature_extraction import FeatureArray
 
 LOGITS = np.random.default_rng(0).normal(scale=3, size=(100, 3))
@@ -17,7 +18,13 @@ def log_odds(logits):
     return np.log(probability / (1 - probability))
 
 
+def gen(logits):
+    probability = softmax(logits, axis=1)
+    return -np.log(((probability * (1 - probability)) ** 0.1).sum(axis=1))
+
+
 SCORES = [
+    (GEN, gen),
     (Energy, lambda logits: np.log(np.exp(logits).sum(axis=1))),
     (MaxLogit, lambda logits: [max(row) for row in logits.tolist()]),
     (MaxSoftmaxProbability, log_odds),
@@ -51,3 +58,16 @@ def test_saturated_logits():
     assert_allclose(detector.score_samples(sure), sure[:, 0] - np.log(2))
     energy = Energy(random_state=0).fit(LOGITS)
     assert_allclose(energy.score_samples(sure), [40, 60, 900])
+    # p^.1 (1 - p)^.1 of the classes: that of the first is 2^.1 times that of another,
+    # e^-z.
+    gen = GEN(random_state=0).fit(LOGITS)
+    expected = 0.1 * sure[:, 0] - np.log(2 + 2**0.1)
+    assert_allclose(gen.score_samples(sure), expected)
+
+
+def test_gen_of_the_largest_probabilities():
+    logits = np.log([[0.5, 0.3, 0.15, 0.05]])
+    X = np.random.default_rng(0).normal(size=(100, 4))
+    detector = GEN(gamma=0.5, n_largest=2, random_state=0).fit(X)
+    expected = -np.log(np.sqrt(0.5 * 0.5) + np.sqrt(0.3 * 0.7))
+    assert_allclose(detector.score_samples(logits), expected)
