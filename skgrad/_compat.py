@@ -8,6 +8,8 @@ one of them is answered in one place.
 import sys
 from operator import attrgetter
 
+import torch
+
 # The limits of parameters as data, so that messages are uniform and tests can draw
 # wrong values. scikit-learn has no public name for them yet.
 from sklearn.base import _fit_context as fit_context
@@ -89,13 +91,48 @@ def uncompiled(module):
     return getattr(module, "_orig_mod", None)
 
 
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+
+
 def is_quantised(module):
-    """Return True for a layer of torch.ao whose weights are packed, no parameters."""
-    theirs = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
-    inside = type(module).__module__.startswith(theirs)
+    """Return True for a layer whose weights are packed, so that they have no gradient.
+
+    Those of torch.ao are no parameters.
+    """
+    if any(is_packed(p) for p in parameters_of(module).values() if p is not None):
+        return True
+    inside = type(module).__module__.startswith(_QUANTISED)
     # What holds the packed weights of a layer is a module too, without these methods.
     weight = getattr(module, "get_weight", getattr(module, "weight", None))
     return inside and callable(weight)
+
+
+def is_quantised_by_batch(module):
+    """Return True for a layer of torch.ao that takes one scale for a whole batch."""
+    parts = type(module).__module__.split(".")
+    return "dynamic" in parts and is_quantised(module)
+
+
+def is_packed(tensor):
+    """Return True for a tensor of torchao, or of numbers of one byte."""
+    small = tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool
+    return small or is_of_torchao(tensor)
+
+
+def is_of_torchao(tensor):
+    """Return True for a tensor of torchao, which looks like one of floats."""
+    return type(tensor).__module__.startswith("torchao.")
+
+
+def inner_tensors(tensor):
+    """Return the tensors that one of a class such as torchao's is made of, by name.
+
+    Empty for a tensor with values of its own. The protocol is that of torch.compile.
+    """
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return {}
+    names, _ = tensor.__tensor_flatten__()
+    return {name: getattr(tensor, name) for name in names}
 
 
 __all__ = [
@@ -111,8 +148,12 @@ __all__ = [
     "fit_context",
     "get_feature_names",
     "has_gradient_hooks",
+    "inner_tensors",
     "is_dynamo_loaded",
+    "is_of_torchao",
+    "is_packed",
     "is_quantised",
+    "is_quantised_by_batch",
     "num_samples",
     "parameters_of",
     "safe_indexing",

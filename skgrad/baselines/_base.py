@@ -19,7 +19,7 @@ from ..detectors._decision import (
 )
 from ..feature_extraction._model_estimator import BaseModelEstimator
 from ..torch_engine.model_state import frozen
-from ..torch_engine.probe import Probe
+from ..torch_engine.probe import Probe, warn_of_batch_scales
 from ..torch_engine.samples import N_COMPARED, count_samples, warn_if_unsteady
 
 
@@ -83,6 +83,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
             warn_if_unsteady(X, first)
             batch = self._prepare(module, first)
             probe = Probe(module, batch, **self._asks())
+            warn_of_batch_scales(module, self.batch_size)
             self.n_classes_ = probe.n_classes
             self.input_shape_ = sample_shape(batch)
             if self._changes_inputs():

@@ -19,7 +19,7 @@ from .._several import sample_shape
 from .._validation import DATASETS, rows_named
 from ..torch_engine.model_state import frozen, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
-from ..torch_engine.probe import Probe
+from ..torch_engine.probe import Probe, warn_of_batch_scales
 from ..torch_engine.samples import N_COMPARED, read_inputs, warn_if_unsteady
 from ._family import merged_options
 from ._feature_array import FeatureArray
@@ -134,6 +134,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             for prefix, family in families.items()
             for name in family._fit(probe)
         ]
+        warn_of_batch_scales(module, self.batch_size)
         self._families = families
         self._feature_names = np.asarray(names, dtype=object)
         self._adopt(families)
@@ -251,7 +252,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         module = self._module()
         try:
             if not is_portable(module):
-                raise TypeError("modules made by torch.jit or torch.fx have no hash.")
+                raise TypeError(
+                    "modules made by torch.jit, torch.fx or torchao have no hash."
+                )
             # Held still, because a copy in training mode has the same features.
             with self._held(module, self._families):
                 return joblib.hash(PortableModel(module))

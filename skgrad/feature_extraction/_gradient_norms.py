@@ -55,7 +55,8 @@ class GradientNorms(BaseFamily):
             raise ValueError(
                 "model must have parameters to take gradients of; "
                 f"{type(probe.module).__name__} has none. Where torch.jit.freeze made "
-                "constants of them, give the module that it was made of."
+                "constants of them, or all are quantised, give the module that it was "
+                "made of."
             )
         self._check_label(probe.n_classes)
         check_reach(probe)

@@ -10,6 +10,7 @@ import torch.fx
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from .._compat import is_of_torchao
 from ..torch_engine.fingerprint import as_bytes
 from ..torch_engine.hidden_layers import hidden_parts, takes_no_hooks
 from ..torch_engine.model_state import check_device, copied, unwrap_model
@@ -73,9 +74,10 @@ class UnpicklableModel:
 
     def __reduce__(self):
         raise TypeError(
-            "model cannot be pickled, nor sent to another process: torch.jit or "
-            "torch.export made it. Write the detector to a file with skgrad.save, "
-            "which leaves the network out, or give the module that it was made of."
+            "model cannot be pickled, nor sent to another process: torch.jit, "
+            "torch.export or torchao made it. Write the detector to a file with "
+            "skgrad.save, which leaves the network out, or give the module that it was "
+            "made of."
         )
 
 
@@ -87,10 +89,10 @@ def stand_in(model, module):
     if is_portable(module):
         return PortableModel.of(model)
     # What torch.fx traced is pickled by its own way.
-    hidden = "torch.export" in hidden_parts(module).values()
-    if hidden or any(map(takes_no_hooks, module.modules())):
-        return UnpicklableModel(model)
-    return model
+    theirs = "torch.export" in hidden_parts(module).values()
+    theirs = theirs or any(map(takes_no_hooks, module.modules()))
+    theirs = theirs or any(map(is_of_torchao, module.parameters()))
+    return UnpicklableModel(model) if theirs else model
 
 
 class _Slot:
@@ -123,9 +125,12 @@ def is_portable(module):
     """Return True if a module can be taken apart.
 
     Traced and scripted modules are copied and pickled by functions of their own.
+    torchao puts functions into its layers that no pickle can hold.
     """
     own_ways = (torch.fx.GraphModule, torch.jit.ScriptModule)
-    return not any(isinstance(part, own_ways) for part in module.modules())
+    if any(isinstance(part, own_ways) for part in module.modules()):
+        return False
+    return not any(map(is_of_torchao, module.parameters()))
 
 
 def _tensors_of(module):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._compat import uncompiled
+from .._compat import inner_tensors, uncompiled
 from .network import Network
 from .restoring import lock_of
 
@@ -93,7 +93,9 @@ def _class_name(module: nn.Module) -> str:
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     """Find the tensors in one entry of a state_dict: quantised layers have tuples."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and (inside := inner_tensors(value)):
+        yield from _tensors(list(inside.values()))
+    elif isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
         for part in value:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from .._compat import is_packed
 from .gradient_norms import whole_squares
 from .gradient_pass import RuledGraph, samples_in_order
 from .model_state import check_recorded
@@ -17,9 +18,14 @@ Cotangents = Callable[[Tensor], Iterable[Tensor]]
 def gradient_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return all floating-point parameters by name, in model order.
 
-    Frozen parameters are included, and one shared between layers is listed once.
+    Frozen parameters are included, and one shared between layers is listed once. Those
+    of quantised layers are left out.
     """
-    return {n: p for n, p in module.named_parameters() if p.is_floating_point()}
+    return {
+        name: parameter
+        for name, parameter in module.named_parameters()
+        if parameter.is_floating_point() and not is_packed(parameter)
+    }
 
 
 def norms_by_rules(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .._compat import is_quantised
-from .._messages import warn
+from .._compat import is_quantised, is_quantised_by_batch
+from .._messages import listed, warn
 from .._several import Batch, Several
 from .activations import called_again, not_called
 from .gradient_pass import recorded_forward
@@ -142,7 +142,7 @@ class Probe:
         except ValueError as error:
             raise ValueError(f"{_MIXES} It fails on one sample: {error}") from error
         self._find_samples(calls)
-        if _close(alone, logits[:1]):
+        if _close(alone, logits[:1], by_batch=bool(_quantised_by_batch(self.module))):
             return
         if not _close(forward(self.module, self.x.detach()), logits):
             raise ValueError(
@@ -263,12 +263,30 @@ _MIXES = (
 )
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
+def _quantised_by_batch(module: nn.Module) -> list[str]:
+    return [n for n, part in module.named_modules() if is_quantised_by_batch(part)]
+
+
+def _close(one: Tensor, other: Tensor, *, by_batch: bool = False) -> bool:
     """Return True if logits are equal up to rounding."""
-    # That of TF32, with which GPUs multiply float32, or of half precision.
+    # That of TF32, with which GPUs multiply float32, or of half precision; with scales
+    # for a batch, of 8 bits in each of several layers.
     margin = 0.003 if other.dtype.itemsize >= 4 else 0.02
+    margin = 0.1 if by_batch else margin
     size = other.abs().max().item()
     return torch.allclose(one, other, rtol=margin, atol=margin * size)
+
+
+def warn_of_batch_scales(module: nn.Module, batch_size: int) -> None:
+    """Warn of layers that round by the largest value in a batch of several samples."""
+    layers = _quantised_by_batch(module)
+    if layers and batch_size > 1:
+        warn(
+            f"model has layers that are quantised dynamically, {listed(layers, 3)}. "
+            "They take one scale for a whole batch, so the scores of an input vary "
+            "with the others in it. batch_size=1 gives each input its own.",
+            UserWarning,
+        )
 
 
 def warn_of_probabilities(logits: Tensor) -> None:

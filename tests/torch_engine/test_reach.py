@@ -1,7 +1,10 @@
 """Parameters that no gradient reaches, and those that take time."""
 
+import copy
+import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from networks import images, layer_names
@@ -15,6 +18,7 @@ from skgrad import (
     LayerActivationTransformer,
     predict_logits,
 )
+from skgrad.torch_engine.fingerprint import network_identity
 
 X = images(12, (1, 6, 6))
 GRADIENTS = ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer
@@ -83,14 +87,29 @@ def test_quantised_layers():
         with pytest.raises(ValueError, match=r"must let autograd.*quantised layers"):
             transformer(model).fit(X)
     logits = model(torch.as_tensor(X)).detach()
-    assert_allclose(predict_logits(model, X), logits)
+    with pytest.warns(UserWarning, match="quantised dynamically"):
+        assert_allclose(predict_logits(model, X), logits)
     # Layers can be watched all the same.
-    features = LayerActivationTransformer(model).fit(X)
+    with pytest.warns(UserWarning, match=r"dynamically, 'fc', 'head'.*batch_size=1"):
+        features = LayerActivationTransformer(model).fit(X)
     assert layer_names(features) == ["conv", "fc", "logits"]
-    penultimate = LayerActivationTransformer(model, "penultimate").fit_transform(X)
+    with pytest.warns(UserWarning, match="quantised dynamically"):
+        penultimate = LayerActivationTransformer(model, "penultimate").fit_transform(X)
     assert penultimate.shape == (12, 4)
 
 
+@pytest.mark.filterwarnings("ignore:model has layers that are quantised dynamically")
+def test_scales_of_a_batch():
+    model, bright = quantised("fc", "head"), X.copy()
+    bright[-1] *= 20
+    for batch_size, differs in ((1, False), (12, True)):
+        options = {"layers": "logits", "batch_size": batch_size}
+        transformer = LayerActivationTransformer(model, **options).fit(X)
+        apart = transformer.transform(X[:5]) - transformer.transform(bright)[:5]
+        assert (np.abs(apart).max() > 1e-3) == differs
+
+
+@pytest.mark.filterwarnings("ignore:model has layers that are quantised dynamically")
 @pytest.mark.filterwarnings("ignore:quantized..linear_dynamic")
 def test_one_quantised_layer_cuts_off_what_lies_before():
     with (
@@ -119,6 +138,35 @@ def test_exported_models():
     for estimator in (ConfoundingGradientTransformer, LayerActivationTransformer):
         with pytest.raises(ValueError, match="for any number of samples"):
             estimator(fixed).fit(X)
+
+
+def test_weights_of_torchao_have_no_column(tmp_path):
+    torchao = pytest.importorskip("torchao.quantization")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 32), nn.ReLU(), nn.Linear(32, 3))
+    torchao.quantize_(net.eval(), torchao.Int8WeightOnlyConfig())
+    plain = copy.deepcopy(net)
+    for layer in (plain[1], plain[3]):
+        layer.weight = nn.Parameter(layer.weight.dequantize())
+    expected = ConfoundingGradientTransformer(plain).fit(X)
+    with pytest.warns(UserWarning, match="quantised layers, '1', '3', whose weights"):
+        found = ConfoundingGradientTransformer(net).fit(X)
+    assert found.get_feature_names_out().tolist() == ["1.bias", "3.bias"]
+    assert_allclose(found.transform(X), expected.transform(X)[:, [1, 3]], rtol=1e-4)
+    cosines = CosineSimilarityMatrixTransformer(net).fit_transform(X)
+    expected = CosineSimilarityMatrixTransformer(plain).fit_transform(X)
+    assert_allclose(cosines, expected, atol=1e-3)
+    identity = network_identity(net)
+    with torch.no_grad():
+        net[1].weight.scale.mul_(2)
+    assert network_identity(net) != identity
+    with pytest.raises(TypeError, match="torchao made it"):
+        pickle.dumps(found)
+    with pytest.raises(ValueError, match=r"made by.*torchao have no hash"):
+        LayerActivationTransformer(net, memory=str(tmp_path)).fit(X)
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(36, 32, bias=False))
+    torchao.quantize_(layers, torchao.Int8WeightOnlyConfig())
+    with pytest.raises(ValueError, match=r"must have parameters.*or all are quantised"):
+        ConfoundingGradientTransformer(layers).fit(X)
 
 
 class OfTwo(Net):
