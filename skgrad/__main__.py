@@ -107,6 +107,7 @@ def _legend(results, target_fpr, files):
     n_anomalies = [len(r.scores_anomaly) for r in supervised]
     return f"""
 n: anomalies; of attacks, the successful ones.
+regret: by how many points of AUROC the best detector is better.
 false alarms: test digits rejected at --target-fpr {target_fpr:g}.
 max softmax: the baseline. B, C, combined: fitted on digits alone.
 A: supervised, trained and tested on each anomaly in turn (40/40/20), so its

@@ -138,6 +138,7 @@ def evaluate_parser():
     add("--fit", metavar="DATA", help=_FIT)
     anomalies = {"type": _names, "default": "photo-patches,uniform-noise,fgsm,pgd"}
     add("--anomalies", metavar="LIST", help=_ANOMALIES, **anomalies)
+    add("--near", metavar="LIST", help=_NEAR, type=_names, default=[])
     add("--data-dir", metavar="DIR", type=Path, help="folder of named data")
     add("--download", action="store_true", help="download what is missing")
     add("--model", metavar="PACKAGE.MODULE:NAME", help=_MODEL)
@@ -166,6 +167,8 @@ _FIT = """inputs to fit detectors on; if not given, the training part of named d
 other folds of a folder or file"""
 _ANOMALIES = """comma-separated: attacks and noise such as pgd, cw, fooling-images,
 misclassified; names of data; folders and files"""
+_NEAR = """those of --anomalies that resemble the in-distribution data: near data in
+the means by group; other data are then far data"""
 _MODEL = """a torch module, a fitted skorch net, or a function that returns one; needed
 unless --id is digits, for which a small network is trained"""
 _WEIGHTS = "weights of the model: .safetensors, or a state_dict of torch"

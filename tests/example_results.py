@@ -37,3 +37,20 @@ def many():
                 results.append(Result(detector, kind, known, found, -1.6, seed=seed))
     results.append(no_anomalies("good", "never succeeded"))
     return results
+
+
+def two_groups():
+    """Make two detectors and seeds; attacks are two of the three kinds."""
+    areas = {
+        ("a", "photos", "near data"): (0.9, 0.7),
+        ("a", "FGSM", "attacks"): (0.5, 0.5),
+        ("a", "PGD", "attacks"): (1.0, 1.0),
+        ("b", "photos", "near data"): (0.6, 0.6),
+        ("b", "FGSM", "attacks"): (0.9, 0.7),
+        ("b", "PGD", "attacks"): (0.9, 0.9),
+    }
+    return [
+        make(detector, kind, area, seed=seed, group=group)
+        for (detector, kind, group), of_seeds in areas.items()
+        for seed, area in enumerate(of_seeds)
+    ]

@@ -29,7 +29,12 @@ from paper_networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
 from paper_training import load_network
 
 from skgrad.datasets import load_dataset, load_digits_images
-from skgrad.evaluation import Threat, make_anomalies, train_digits_network
+from skgrad.evaluation import (
+    AnomalySet,
+    Threat,
+    make_anomalies,
+    train_digits_network,
+)
 
 # %%
 # Options
@@ -97,6 +102,15 @@ def _without_folders(argv):
 # -----------------------
 
 
+# Other data that resemble the in-distribution data: objects of other classes,
+# handwritten characters, heartbeats. All others are far.
+NEAR = {
+    "CIFAR-10 (JPEG)": "TinyImageNet",
+    "MNIST": "Omniglot",
+    "ECG5000": "ECG200",
+}
+
+
 @dataclass
 class Setting:
     """A network, its data, and how strong its attackers are.
@@ -157,7 +171,12 @@ class Setting:
             memory=args.memory,
             verbose=True,
         )
-        return {**self.others, **made}
+        near = NEAR.get(self.name)
+        others = {
+            kind: AnomalySet(X, group="near data" if kind == near else "far data")
+            for kind, X in self.others.items()
+        }
+        return others | made
 
 
 def load_setting(name, seed, args):

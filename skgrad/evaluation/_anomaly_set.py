@@ -28,6 +28,9 @@ class AnomalySet:
         Share of the attacked inputs that became anomalies, for the record.
     seconds : float, default=nan
         Time that it took to make them, for the record.
+    group : str, default="other"
+        Name of the kinds that they are averaged with, such as "near data". Only you
+        know whether other data lie near the in-distribution data or far from them.
 
     Examples
     --------
@@ -42,9 +45,15 @@ class AnomalySet:
     sources: np.ndarray | None = None
     success_rate: float = np.nan
     seconds: float = np.nan
+    group: str = "other"
 
     def __post_init__(self):
         object.__setattr__(self, "X", read_inputs(self.X, "X"))
+        if not isinstance(self.group, str) or not self.group:
+            raise TypeError(
+                'group must be a name, such as "near data", or "far data"; got '
+                f"{brief(self.group)}."
+            )
         if self.sources is None:
             return
         sources = to_array(self.sources, "sources")
@@ -58,7 +67,7 @@ class AnomalySet:
         object.__setattr__(self, "sources", sources.astype(np.intp))
 
     @classmethod
-    def from_attack(cls, result, sources=None):
+    def from_attack(cls, result, sources=None, *, group="other"):
         """Keep the adversarial inputs that reached the goal of an attack.
 
         Parameters
@@ -68,6 +77,8 @@ class AnomalySet:
         sources : array-like of int of shape (n_samples,), default=None
             Which row of ``X_test`` each attacked input was, also those whose attack
             failed. None if the attacked inputs are not in ``X_test``.
+        group : str, default="other"
+            Name of the kinds that they are averaged with, such as "strong attacks".
 
         Returns
         -------
@@ -79,6 +90,7 @@ class AnomalySet:
             result.X_adv[hit],
             None if sources is None else np.asarray(sources)[hit],
             success_rate=float(np.mean(hit)) if len(hit) else np.nan,
+            group=group,
         )
 
 

@@ -26,6 +26,7 @@ from ..detectors import (
 )
 from ..feature_extraction import predict_logits
 from ..torch_engine.model_state import check_device, unwrap_model
+from ._anomaly_set import AnomalySet
 from ._demo import train_digits_network
 from ._evaluate import evaluate
 from ._evaluation import import_pandas
@@ -147,6 +148,13 @@ def _named_anomalies(options):
                 "--anomalies must be existing folders or files, or among "
                 f"{', '.join(dict.fromkeys(valid))}; got {text!r}."
                 f"{did_you_mean(text, valid)}"
+            )
+    for text in options.near:
+        if text not in others:
+            raise ValueError(
+                "--near must name data of --anomalies, such as "
+                f"{', '.join(others) or 'a folder'}; got {text!r}."
+                f"{did_you_mean(text, others)}"
             )
     return list(dict.fromkeys(kinds)), others
 
@@ -277,7 +285,13 @@ def _predict(model, X):
 def _load_anomalies(texts, shape, seed, options):
     """Return other data by name, in the shape of the in-distribution inputs."""
     how = {"shape": shape, "n_samples": options.n_anomalies, "random_state": seed}
-    return {text: _load("--anomalies", text, options, **how).X for text in texts}
+    found = {}
+    for text in texts:
+        group = "near data" if text in options.near else "far data"
+        X = _load("--anomalies", text, options, **how).X
+        # Who names none as near has not said that all are far.
+        found[text] = AnomalySet(X, group=group if options.near else "other")
+    return found
 
 
 def _make_anomalies(model, drawn, data, kinds, seed, options):
@@ -343,9 +357,11 @@ def _show(result, notes, files, options):
     accuracy = notes.get("accuracy on test inputs")
     right = f", {accuracy} of the test inputs classified correctly" if accuracy else ""
     seeds = ", ".join(map(str, result.seeds))
+    regret = "regret: by how many points of AUROC the best detector is better.\n"
     print(
         f"{notes['data']}; model: {notes['model']}{right}.\n"
         f"Protocol {options.protocol}; seeds: {seeds}.\n\n{table}\n\n"
+        f"{regret if len(result.detectors) > 1 else ''}"
         f"false alarms: test inputs rejected at --target-fpr {options.target_fpr:g}.\n"
         f"Wrote {', '.join(map(str, files))}."
     )

@@ -175,7 +175,11 @@ def _make_anomalies(net, X, y, random_state):
         "Gaussian noise": make_gaussian_noise(n, shape, random_state=seeds[1]),
         "uniform noise": make_uniform_noise(n, shape, random_state=seeds[2]),
     }
-    anomalies = {name: AnomalySet(found) for name, found in others.items()}
+    anomalies = {
+        # Photographs show no digits at all.
+        name: AnomalySet(found, group="noise" if "noise" in name else "far data")
+        for name, found in others.items()
+    }
     right = np.flatnonzero(net.predict(X) == y)
     for eps in (0.1, 0.3):
         for name, attack in (
@@ -183,6 +187,8 @@ def _make_anomalies(net, X, y, random_state):
             ("PGD", partial(pgd, random_state=seeds[3])),
         ):
             result = attack(net, X[right], y[right], eps=eps)
-            found = AnomalySet.from_attack(result, sources=right)
+            found = AnomalySet.from_attack(
+                result, sources=right, group="strong attacks"
+            )
             anomalies[f"{name}, eps {eps}"] = found
     return anomalies

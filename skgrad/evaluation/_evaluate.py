@@ -50,7 +50,8 @@ def evaluate(
         inputs of a model come in a dictionary or tuple, here and below.
     anomalies : dict of str to array-like, AttackResult or AnomalySet
         Anomalies by kind. Of an attack the successful inputs count; give an
-        `AnomalySet` with sources where inputs of ``X_test`` were attacked.
+        `AnomalySet` with sources where inputs of ``X_test`` were attacked, and with a
+        group, such as "near data", for means by group.
     y_test : array-like of shape (n_samples,), default=None
         The classes of ``X_test``; needed by protocol B without ``X_fit``.
     X_fit : array-like of shape (n_samples, *input_shape), default=None
@@ -79,7 +80,8 @@ def evaluate(
     Returns
     -------
     Evaluation
-        The results; its ``frame`` is the table, its ``summary()`` the means.
+        The results; its ``frame`` is the table, its ``summary()`` the means by kind or
+        group, its ``regret()`` the distance to the best detector.
 
     Raises
     ------

@@ -9,12 +9,13 @@ import numpy as np
 import sklearn
 import torch
 
-from .._arrays import nan_mean
+from .._arrays import nan_mean, nan_spread
 from .._files import replacing
 from .._messages import brief
 from .._optional import import_package
+from ._measures import means_by_group, regrets_by_seed
 from ._protocols import PROTOCOLS
-from ._result import Result
+from ._result import METRICS, Result
 
 
 class Evaluation:
@@ -71,6 +72,23 @@ class Evaluation:
         """Names of the protocols, each once."""
         return self._each("protocol")
 
+    @property
+    def groups(self):
+        """The group of each kind of anomaly, by kind.
+
+        Those of `make_anomalies` have one; other anomalies get theirs as
+        ``AnomalySet(X, group="near data")``, and without one form the group "other".
+        """
+        found: dict = {}
+        for result in self.results:
+            if found.setdefault(result.anomaly, result.group) != result.group:
+                raise ValueError(
+                    "results must have one group for each kind of anomaly; those of "
+                    f"{result.anomaly!r} have {found[result.anomaly]!r} and "
+                    f"{result.group!r}."
+                )
+        return found
+
     def _each(self, name):
         return list(dict.fromkeys(getattr(r, name) for r in self.results))
 
@@ -99,13 +117,18 @@ class Evaluation:
     def _rows(self):
         return [_row(result) for result in self.results]
 
-    def summary(self, metric="auroc", *, spread=False):
+    def summary(self, metric="auroc", *, by="kind", spread=False):
         """Average a metric over seeds and folds.
+
+        A mean over kinds is a mean over what most kinds are, such as attacks that are
+        much alike. Means by group count every group once.
 
         Parameters
         ----------
         metric : str, default="auroc"
             A column of `frame` that holds numbers.
+        by : {"kind", "group"}, default="kind"
+            What has a row. That of a group is the mean over its kinds (`groups`).
         spread : bool, default=False
             Return the standard deviation over the seeds (of the mean over folds)
             in place of the mean; NaN with one seed.
@@ -113,17 +136,105 @@ class Evaluation:
         Returns
         -------
         pandas.DataFrame
-            A row per kind of anomaly and one for their mean, a column per detector.
+            A row per kind of anomaly, or per group, and one for the mean of these
+            rows; a column per detector.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skgrad.evaluation import Evaluation, Result
+        >>> known, low, equal = np.ones(9), np.zeros(9), np.ones(9)
+        >>> kinds = {"FGSM": (equal, "attacks"), "PGD": (equal, "attacks")}
+        >>> kinds["photos"] = low, "far data"
+        >>> evaluation = Evaluation(
+        ...     Result("LODA", kind, known, scores, 0.5, group=group)
+        ...     for kind, (scores, group) in kinds.items()
+        ... )
+        >>> evaluation.summary(by="group")["LODA"].to_dict()
+        {'attacks': 0.5, 'far data': 1.0, 'mean': 0.75}
         """
-        pandas = import_pandas()
-        by_seed = self._values(metric)
-        # The mean over kinds within each seed, so that its spread is that of the mean.
+        if by not in ("kind", "group"):
+            raise ValueError(f'by must be "kind" or "group"; got {brief(by)}.')
+        names, by_seed = self.anomalies, self._values(metric)
+        if by == "group":
+            means = means_by_group(self, by_seed)
+            names, by_seed = list(means), np.stack([*means.values()], axis=1)
+        # The mean over rows within each seed, so that its spread is that of the mean.
         by_seed = np.concatenate([by_seed, nan_mean(by_seed, axis=1)[:, None]], axis=1)
-        return pandas.DataFrame(
-            (nan_spread(by_seed) if spread else nan_mean(by_seed)).T,
-            index=[*self.anomalies, "mean"],
-            columns=pandas.Index(self.detectors, name="detector"),
-        )
+        return self._table(nan_spread(by_seed) if spread else nan_mean(by_seed), names)
+
+    def regret(self, metric="auroc", *, spread=False):
+        r"""Return by how much the best rival exceeds each detector.
+
+        What it costs to have chosen this detector and not the one that turns out best
+        for the kind of anomaly that comes. With :math:`a_d(k)` the metric of detector d
+        against kind k, averaged over folds and seeds, the regret is
+
+        .. math:: \max_{d'} a_{d'}(k) - a_d(k) \ge 0,
+
+        0 for the best. The mean regret ranks detectors that met the same kinds as their
+        mean does. The largest shows what means hide: a kind that others find and this
+        detector does not.
+
+        Parameters
+        ----------
+        metric : str, default="auroc"
+            A metric of which more is better: "auroc", "tnr_at_95tpr", "aupr_in",
+            "aupr_out" or "detection_accuracy".
+        spread : bool, default=False
+            Return the standard deviation over the seeds of the distance to the best
+            rival, one for all seeds, in place of the regret; NaN with one seed.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per kind of anomaly and one for their mean, a column per detector.
+            NaN where no other detector has a figure. ``max()`` is the largest regret,
+            ``idxmax()`` the kind where it is.
+
+        Notes
+        -----
+        Rivals are the detectors of this evaluation: with more of them regrets grow, so
+        compare regrets within one table. Of many rivals one leads by luck where kinds
+        have few anomalies.
+
+        References
+        ----------
+        Savage (1951), "The Theory of Statistical Decision".
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skgrad.evaluation import Evaluation, Result
+        >>> known, low, equal = np.ones(9), np.zeros(9), np.ones(9)
+        >>> evaluation = Evaluation(
+        ...     Result(detector, kind, known, scores, 0.5)
+        ...     for kind, one, two in [("noise", low, equal), ("PGD", low, low)]
+        ...     for detector, scores in [("one", one), ("two", two)]
+        ... )
+        >>> regret = evaluation.regret()
+        >>> regret["two"].to_dict()
+        {'noise': 0.5, 'PGD': 0.0, 'mean': 0.25}
+        >>> regret["two"].idxmax()
+        'noise'
+        """
+        if metric not in METRICS:
+            raise ValueError(
+                f"metric must be one of {', '.join(METRICS)}; got {brief(metric)}."
+            )
+        regrets, by_seed = regrets_by_seed(self, metric)
+        if spread:
+            means = nan_spread(nan_mean(by_seed, axis=1))
+            regrets = nan_spread(by_seed)
+        else:
+            means = nan_mean(regrets)
+        return self._table(np.column_stack([regrets, means]), self.anomalies)
+
+    def _table(self, values, names):
+        """Return figures, shape (n_detectors, n_names + 1), the last the mean."""
+        pandas = import_pandas()
+        columns = pandas.Index(self.detectors, name="detector")
+        return pandas.DataFrame(values.T, index=[*names, "mean"], columns=columns)
 
     def _values(self, figure):
         """Average a figure over folds; shape (n_detectors, n_anomalies, n_seeds).
@@ -202,10 +313,10 @@ class Evaluation:
 
         Notes
         -----
-        The page has detectors in the order of their mean AUROC, intervals averaged over
-        folds and seeds, and the score distributions of the six best detectors and the
-        eight hardest kinds of anomaly. If a file cannot be written, the one that was
-        there before stays as it was.
+        The page has detectors in the order of their mean AUROC over groups, intervals
+        averaged over folds and seeds, and the score distributions of the six best
+        detectors and the eight hardest kinds of anomaly. If a file cannot be written,
+        the one that was there before stays as it was.
         """
         from ._html import write_html
         from ._tables import write_markdown
@@ -237,13 +348,6 @@ def as_evaluation(results):
     return Evaluation(found)
 
 
-def nan_spread(values):
-    """Sample standard deviation over the last axis; NaN for less than two values."""
-    n = (~np.isnan(values)).sum(-1)
-    variance = nan_mean((values - nan_mean(values)[..., None]) ** 2)
-    return np.sqrt(variance * n / np.where(n > 1, n - 1, np.nan))
-
-
 def import_pandas():
     """Import pandas; the error says how to install it."""
     return import_package("pandas", "Tables of results need", "report")
@@ -258,6 +362,7 @@ def _row(result):
         "protocol": result.protocol,
         "detector": result.detector,
         "anomaly": result.anomaly,
+        "group": result.group,
         "seed": result.seed,
         "fold": result.fold,
         "n_in_distribution": len(result.scores_id),

@@ -8,6 +8,7 @@ from sklearn.metrics import RocCurveDisplay
 from .._arrays import nan_mean
 from .._optional import import_package
 from ..inspection import DetectorHeatMapDisplay, ScoreDistributionDisplay
+from ._measures import has_groups, mean_over_groups
 
 
 def new_figure(width, height):
@@ -23,6 +24,7 @@ def draw_heat_map(evaluation):
         detectors=evaluation.detectors,
         anomalies=evaluation.anomalies,
         metric="auroc",
+        groups=evaluation.groups,
     )
     return display.plot(new_figure(*display.size).subplots()).figure_
 
@@ -89,7 +91,8 @@ def _draw_panel(panel, result):
 def draw_roc_curves(evaluation, n_columns=4):
     """Draw the ROC curves of all detectors, one panel per kind of anomaly.
 
-    Curves are of the first seed and fold; the legend is in the order of the mean AUROC.
+    Curves are of the first seed and fold; the legend is in the order of the mean AUROC
+    over groups.
     """
     kinds = evaluation.anomalies
     n_columns = min(n_columns, len(kinds))
@@ -110,7 +113,8 @@ def draw_roc_curves(evaluation, n_columns=4):
     named = [name for name in rank_detectors(evaluation) if name in lines]
     how = {"loc": "outside right upper", "frameon": False, "fontsize": 9}
     handles = [lines[name] for name in named]
-    figure.legend(handles, named, title="by mean AUROC", **how)
+    title = "by mean AUROC" + (" over groups" if has_groups(evaluation) else "")
+    figure.legend(handles, named, title=title, **how)
     return figure
 
 
@@ -132,8 +136,8 @@ def _draw_curves(panel, evaluation, kind):
 
 
 def rank_detectors(evaluation):
-    """Return the names of the detectors, the highest mean AUROC first."""
-    area = nan_mean(nan_mean(evaluation._values("auroc")))
+    """Return the names of the detectors, the highest mean AUROC over groups first."""
+    area = nan_mean(mean_over_groups(evaluation, evaluation._values("auroc")))
     # A detector without any result comes last.
     order = np.argsort(-np.nan_to_num(area, nan=-1.0), kind="stable")
     return [evaluation.detectors[i] for i in order]

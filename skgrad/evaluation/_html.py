@@ -17,7 +17,13 @@ from ._figures import (
     draw_roc_curves,
     rank_detectors,
 )
-from ._tables import mean_and_spread, percent
+from ._measures import (
+    has_groups,
+    mean_and_largest_regret,
+    mean_over_groups,
+    means_by_group,
+)
+from ._tables import mean_and_spread, percent, regret_cell
 
 # Score distributions of more detectors and kinds would be too small to read.
 MAX_DETECTORS = 6
@@ -100,6 +106,7 @@ def _overview(evaluation):
         head: nan_mean(nan_mean(evaluation._values(n))) for head, n in _COSTS.items()
     }
     costs = {head: cost for head, cost in costs.items() if not np.isnan(cost).all()}
+    of_groups, of_regret = _group_columns(evaluation, area), _regret_columns(evaluation)
     rows = []
     for i, detector in enumerate(evaluation.detectors):
         of_kind = nan_mean(area[i])
@@ -109,16 +116,43 @@ def _overview(evaluation):
             [
                 _cell(detector),
                 _over_seeds(nan_mean(area[i], axis=0)),
+                *(column[i] for column in of_groups.values()),
                 _cell(percent(of_kind[hardest]), of_kind[hardest]),
                 _cell(evaluation.anomalies[hardest] if n_kinds else "-"),
+                *(column[i] for column in of_regret.values()),
                 _over_seeds(nan_mean(tnr[i], axis=0)),
                 _over_seeds(nan_mean(rate[i], axis=0)),
                 _cell(n_kinds, n_kinds),
                 *(_amount(cost[i]) for cost in costs.values()),
             ]
         )
-    headings = ["detector", "mean AUROC", "least AUROC", "at", "mean TNR@95TPR"]
-    return [*headings, "false alarms", "kinds", *costs], rows
+    headings = ["detector", "mean AUROC", *of_groups, "least AUROC", "at", *of_regret]
+    return [*headings, "mean TNR@95TPR", "false alarms", "kinds", *costs], rows
+
+
+def _group_columns(evaluation, area):
+    """Return cells of the AUROC over groups and in each, by heading; none of one."""
+    if not has_groups(evaluation):
+        return {}
+    columns = {
+        "mean over groups": mean_over_groups(evaluation, area),
+        **means_by_group(evaluation, area),
+    }
+    return {head: [*map(_over_seeds, values)] for head, values in columns.items()}
+
+
+def _regret_columns(evaluation):
+    """Return cells of the mean and the largest regret by heading; none of one."""
+    if len(evaluation.detectors) < 2:
+        return {}
+    means, *largest_and_kind = mean_and_largest_regret(evaluation)
+    return {
+        "mean regret": [_cell(regret_cell(pair), pair[0]) for pair in means],
+        "largest regret": [
+            _cell(regret_cell(pair, kind), pair[0])
+            for pair, kind in zip(*largest_and_kind, strict=True)
+        ],
+    }
 
 
 def _full_table(evaluation):

@@ -120,6 +120,21 @@ _ATTACKS = {
 _OTHERS = ["Gaussian noise", "uniform noise", "fooling images", "misclassified"]
 KINDS = [*_ATTACKS, *_OTHERS]
 
+# What is averaged together. Changed inputs are a group of their own: nobody looked for
+# the network's errors with its gradients, and they show objects of its own classes.
+_GROUPS = {
+    "changed inputs": ("noise in ball", "rotation", "Semantic"),
+    "strong attacks": (
+        *("FGSM", "BIM", "BIM-b", "IterLL", "PGD", "PGD L2"),
+        *("T-SCE", "T-MSE", "CSA"),
+    ),
+    # They stop at the boundary between two classes, or near it.
+    "minimal attacks": ("BIM-a", "C&W", "JSMA", "B&B Linf", "B&B L2"),
+    "noise": ("Gaussian noise", "uniform noise", "fooling images"),
+    "mistakes": ("misclassified",),
+}
+_GROUP_OF = {kind: group for group, kinds in _GROUPS.items() for kind in kinds}
+
 
 def make_anomalies(
     model, X, y, kinds, *, threat=None, sources=None, memory=None, verbose=False
@@ -158,6 +173,12 @@ def make_anomalies(
     "PGD L2", "T-SCE", "T-MSE" (targeted), "CSA", "C&W", "JSMA", "B&B Linf", "B&B L2".
     Others: "Gaussian noise", "uniform noise", "fooling images", "misclassified".
 
+    Their groups, within which `Evaluation.summary` averages: "mistakes"
+    (misclassified); "noise" (Gaussian, uniform, fooling images); "minimal attacks",
+    which end where the prediction changes (BIM-a, C&W, JSMA, B&B); "strong attacks"
+    (all others with gradients); "changed inputs" (noise in ball, rotation, Semantic):
+    nobody looked for an error in making them.
+
     Examples
     --------
     >>> import numpy as np
@@ -188,7 +209,10 @@ def make_anomalies(
             found, rows, *record = make(name, model, identity, X, y, right, threat)
             of_inputs = sources is not None and len(rows)
             made[name] = AnomalySet(
-                found, sources[rows] if of_inputs else None, *record
+                found,
+                sources[rows] if of_inputs else None,
+                *record,
+                group=_GROUP_OF[name],
             )
     return made
 

@@ -54,6 +54,8 @@ class Result:
         Time to fit the detector, and to score both kinds of inputs, in seconds.
     peak_memory : float, default=nan
         By how much fitting and scoring raised the peak of the memory in use, in bytes.
+    group : str, default="other"
+        Name of the kinds of anomaly that this one is averaged with.
 
     Examples
     --------
@@ -80,6 +82,7 @@ class Result:
     fit_seconds: float = np.nan
     score_seconds: float = np.nan
     peak_memory: float = np.nan
+    group: str = "other"
 
     @property
     def realised_fpr(self):

@@ -39,7 +39,8 @@ def score_detector(name, detector, data, splits, protocol, memory):
             # There is no anomaly to learn from, so there are no scores.
             nothing = np.empty(0)
             for kind in split.tested:
-                yield Result(name, kind, nothing, nothing, None, **place)
+                group = {"group": data.anomalies[kind].group}
+                yield Result(name, kind, nothing, nothing, None, **place, **group)
             continue
         X, y = _inputs_to_fit(detector, data, split)
         tested = [data.X_test[split.test]]
@@ -64,6 +65,7 @@ def score_detector(name, detector, data, splits, protocol, memory):
                 fit_seconds=fit[0],
                 score_seconds=of_id[2] + found[2],
                 peak_memory=float(np.fmax.reduce([fit[1], of_id[3], found[3]])),
+                group=data.anomalies[kind].group,
                 **place,
             )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import metrics
-from .._arrays import nan_mean
+from .._arrays import group_means, nan_mean, regret
 from .._messages import brief, did_you_mean, naming
 from ..detectors._scores import in_distribution_scores
 from ._display import Display, check_matplotlib, check_numbers
@@ -25,6 +25,8 @@ _FROM_CHANCE = ("auroc", "detection_accuracy")
 # Size of the numbers in points, at most and at least, and their share of a cell.
 _LARGEST, _SMALLEST, _SHARE = 8, 4, 0.3
 _METRICS = ("auroc", "tnr_at_tpr", "aupr_in", "aupr_out", "detection_accuracy")
+# Labels of the columns in which less is better.
+_REGRETS = ["mean regret", "largest regret"]
 # The function takes any TPR; its default is 95 %.
 _AT_DEFAULT = {"tnr_at_tpr": "tnr_at_95tpr"}
 
@@ -33,20 +35,26 @@ _AT_DEFAULT = {"tnr_at_tpr": "tnr_at_95tpr"}
 class DetectorHeatMapDisplay(Display):
     """A metric of every detector and kind of anomaly as a coloured table.
 
-    It shows at once which detector is blind to which kind: a mean hides that. The last
-    column apart is the mean of a row, over the cells that have a number. The colours of
-    AUROC and detection accuracy begin at 50 (chance), with one more for what is less.
+    It shows at once which detector is blind to which kind: a mean hides that. Apart
+    stand the means of a row over the cells that have a number: of the kinds in each
+    group and over groups, if there are two groups, and over kinds. Last come the mean
+    and the largest regret, if there are two detectors: by how much the best of the
+    others is better for a kind of anomaly, 0 if none is. The colours of AUROC and
+    detection accuracy begin at 50 (chance), with one more for what is less; a regret
+    has the colour of 100 less the regret.
 
     Parameters
     ----------
     values : ndarray of shape (n_detectors, n_anomalies)
-        The metric, a share in [0, 1]; NaN where there is none.
+        The metric, a share in [0, 1] of which more is better; NaN where there is none.
     detectors : list of str
         Names of the rows.
     anomalies : list of str
         Names of the columns.
     metric : str, default="auroc"
         The metric, for the label of the colours.
+    groups : dict of str to str, default=None
+        The group of each kind of anomaly by kind; others form the group "other".
 
     Examples
     --------
@@ -63,14 +71,40 @@ class DetectorHeatMapDisplay(Display):
     detectors: list
     anomalies: list
     metric: str = "auroc"
+    groups: dict | None = None
+
+    def __post_init__(self):
+        if self.groups is None:
+            return
+        _check_dict(self.groups, "groups", "groups by kind of anomaly")
+        for kind in self.groups:
+            if kind not in self.anomalies:
+                raise ValueError(
+                    "groups must have the kinds of anomaly that are shown; got "
+                    f"{brief(kind)}.{did_you_mean(kind, self.anomalies)}"
+                )
 
     @property
     def means(self):
         """Mean of each row over the cells that have a number; NaN if none has."""
         return nan_mean(self.values)
 
+    @property
+    def group_means(self):
+        """Mean of each row over the kinds of each group; a dict by group."""
+        groups = self.groups or {}
+        names = [groups.get(kind, "other") for kind in self.anomalies]
+        return group_means(np.asarray(self.values), names)
+
+    @property
+    def regrets(self):
+        """By how much the best rival exceeds each value; NaN without a rival."""
+        return regret(np.asarray(self.values))
+
     @classmethod
-    def from_estimator(cls, estimators, X_test, X_anomaly, *, metric="auroc", ax=None):
+    def from_estimator(
+        cls, estimators, X_test, X_anomaly, *, metric="auroc", groups=None, ax=None
+    ):
         """Draw how well fitted detectors find kinds of anomaly.
 
         Parameters
@@ -83,7 +117,10 @@ class DetectorHeatMapDisplay(Display):
             Anomalies by their kind; of a kind without any the cells are empty.
         metric : str or callable, default="auroc"
             One of "auroc", "tnr_at_tpr", "aupr_in", "aupr_out", "detection_accuracy";
-            or a function of y_true (+1 and -1) and y_score that returns a share.
+            or a function of y_true (+1 and -1) and y_score that returns a share, of
+            which more is better.
+        groups : dict of str to str, default=None
+            The group of each kind of anomaly by kind; others form the group "other".
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -105,10 +142,14 @@ class DetectorHeatMapDisplay(Display):
                 if len(X):
                     with naming(f"X_anomaly[{kind!r}]"):
                         scores_anomaly[name][kind] = in_distribution_scores(detector, X)
-        return cls.from_predictions(scores_id, scores_anomaly, metric=metric, ax=ax)
+        return cls.from_predictions(
+            scores_id, scores_anomaly, metric=metric, groups=groups, ax=ax
+        )
 
     @classmethod
-    def from_predictions(cls, scores_id, scores_anomaly, *, metric="auroc", ax=None):
+    def from_predictions(
+        cls, scores_id, scores_anomaly, *, metric="auroc", groups=None, ax=None
+    ):
         """Draw given scores.
 
         Parameters
@@ -119,7 +160,10 @@ class DetectorHeatMapDisplay(Display):
             Scores of anomalies by detector and kind; without any, the cell is empty.
         metric : str or callable, default="auroc"
             One of "auroc", "tnr_at_tpr", "aupr_in", "aupr_out", "detection_accuracy";
-            or a function of y_true (+1 and -1) and y_score that returns a share.
+            or a function of y_true (+1 and -1) and y_score that returns a share, of
+            which more is better.
+        groups : dict of str to str, default=None
+            The group of each kind of anomaly by kind; others form the group "other".
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a figure.
 
@@ -155,32 +199,52 @@ class DetectorHeatMapDisplay(Display):
             detectors=[str(detector) for detector in scores_id],
             anomalies=[str(kind) for kind in kinds],
             metric=name,
+            groups=groups,
         ).plot(ax)
 
     @property
     def size(self):
         """Width and height of a new figure in inches."""
-        n_rows, n_columns = self.values.shape
         names = max(map(len, self.detectors)) * 0.085
-        return 0.46 * (n_columns + 2) + names + 1.3, 0.27 * n_rows + 2.2
+        n_columns = len(self._columns())
+        return 0.46 * n_columns + names + 1.3, 0.27 * len(self.values) + 2.2
+
+    def _columns(self):
+        """Return the numbers of each column by label; empty labels are gaps."""
+        gap = np.full(len(self.values), np.nan)
+        columns = list(zip(self.anomalies, np.transpose(self.values), strict=True))
+        columns.append(("", gap))
+        means = self.group_means
+        if len(means) > 1:
+            columns += [(f"mean of {name}", mean) for name, mean in means.items()]
+            over_groups = nan_mean(np.array([*means.values()]), axis=0)
+            columns.append(("mean over groups", over_groups))
+        columns.append(("mean", self.means))
+        regrets = self.regrets
+        if not np.isnan(regrets).all():
+            largest = np.fmax.reduce(regrets, axis=1)
+            columns += [("", gap), (_REGRETS[0], nan_mean(regrets))]
+            columns.append((_REGRETS[1], largest))
+        return columns
 
     def _draw(self):
         ax = self.ax_
-        # Means stand apart, behind an empty column.
-        gap = np.full((len(self.values), 1), np.nan)
-        table = 100 * np.hstack([self.values, gap, self.means[:, None]])
+        labels, columns = zip(*self._columns(), strict=True)
+        table = 100 * np.column_stack(columns)
+        # No regret is best: it has the colour of the highest number.
+        shades = np.where(np.isin(labels, _REGRETS), 100 - table, table)
         image = ax.imshow(
-            table,
+            shades,
             cmap=_colors(),
             vmin=50 if self.metric in _FROM_CHANCE else 0,
             vmax=100,
             aspect="auto",
         )
-        _write_numbers(ax, image, table)
-        n_kinds = len(self.anomalies)
+        _write_numbers(ax, image, table, shades)
+        shown = [i for i, label in enumerate(labels) if label]
         ax.set_xticks(
-            [*range(n_kinds), n_kinds + 1],
-            [*self.anomalies, "mean"],
+            shown,
+            [labels[i] for i in shown],
             rotation=45,
             ha="left",
             rotation_mode="anchor",
@@ -189,7 +253,8 @@ class DetectorHeatMapDisplay(Display):
         ax.set_yticks(range(len(table)), self.detectors)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        ax.set_xlabel("kind of anomaly; apart: the mean")
+        apart = "the mean" if labels[-1] == "mean" else "means and regrets"
+        ax.set_xlabel(f"kind of anomaly; apart: {apart}")
         bar = ax.figure.colorbar(
             image, ax=ax, extend="min", shrink=0.8, aspect=30, pad=0.01
         )
@@ -227,7 +292,7 @@ def _colors():
     return colormaps["viridis"].with_extremes(under="#7a1f3d", bad="white")
 
 
-def _write_numbers(ax, image, table):
+def _write_numbers(ax, image, table, shades):
     """Write each number on its cell, light on dark and dark on light."""
     inches = ax.get_window_extent().width / ax.figure.dpi
     size = min(_LARGEST, _SHARE * 72 * inches / table.shape[1])
@@ -236,7 +301,7 @@ def _write_numbers(ax, image, table):
     for (row, column), value in np.ndenumerate(table):
         if np.isnan(value):
             continue
-        red, green, blue, _ = image.cmap(image.norm(value))
+        red, green, blue, _ = image.cmap(image.norm(shades[row, column]))
         # The luma of ITU-R BT.601: how bright the colour looks.
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
         ax.text(

@@ -36,6 +36,14 @@ def test_wrong_anomalies(given, message):
         as_anomaly_sets(given, 6)
 
 
+def test_wrong_group():
+    for group in (None, "", 3):
+        with pytest.raises(
+            TypeError, match='group must be a name, such as "near data"'
+        ):
+            AnomalySet(X, group=group)
+
+
 def test_wrong_sources():
     for sources in ([0], [[0]] * 6, [0.0] * 6, [True] * 6):
         with pytest.raises(ValueError, match="one row number per anomaly, 6"):
@@ -51,7 +59,8 @@ def test_successful_attacks_with_their_sources():
     result = fgsm(model, inputs, eps=0.2)
     assert 0 < result.success.sum() < 30
     sources = np.arange(30)[::-1]
-    found = AnomalySet.from_attack(result, sources=sources)
+    found = AnomalySet.from_attack(result, sources=sources, group="attacks")
+    assert found.group == "attacks"
     np.testing.assert_array_equal(found.X, result.X_adv[result.success])
     np.testing.assert_array_equal(found.sources, sources[result.success])
     assert found.success_rate == result.success.mean()

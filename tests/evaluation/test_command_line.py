@@ -105,7 +105,8 @@ def test_own_model_on_a_folder_and_a_file(own, capsys):
     np.save(own / "strange.npy", rng.random((15, 1, 8, 8)).astype(np.float32))
     status = evaluate(
         *("--id", "photos", "--model", "own_net:network", *TINY),
-        *("--anomalies", "strange.npy,fgsm", "--output", "out"),
+        *("--anomalies", "strange.npy,fgsm", "--near", "strange.npy"),
+        *("--output", "out"),
         *("--detectors", "own_net:forest,energy"),
     )
     assert status == 0, capsys.readouterr().err
@@ -115,6 +116,7 @@ def test_own_model_on_a_folder_and_a_file(own, capsys):
     sizes = frame.groupby(["detector", "anomaly"])["n_in_distribution"].sum()
     names = ["own_net:forest", "energy"], ["strange.npy", "FGSM"]
     assert set(sizes.index) == set(product(*names))
+    assert set(frame["group"]) == {"near data", "strong attacks"}
     assert sizes.eq(30).all()
 
 
@@ -138,6 +140,9 @@ def test_own_weights_and_supervised_detectors(own, name, capsys):
 
 BAD = {
     "--anomalies pgdd": ["--anomalies must be", "got 'pgdd'", "Did you mean", "'PGD'"],
+    "--anomalies pgd,photo-patches --near photo-patch": [
+        "--near must name data of --anomalies, such as photo-patches; got 'photo-patch'"
+    ],
     "--detectors mahalanobi": ["--detectors mahalanobi: ", "'Mahalanobis'"],
     "--seeds 0,-1": ["--seeds", "whole number from 0", "'-1'"],
     "--id mnist --model own_net:Net": ["--id mnist: data_dir must be the folder"],

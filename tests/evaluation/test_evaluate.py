@@ -297,6 +297,20 @@ def test_attacks_need_sources_where_test_inputs_are_fitted_on(options):
         judge(anomalies={"FGSM": result})
 
 
+def test_groups_reach_the_results():
+    kinds = {"near": AnomalySet(FAR, group="near data"), "noise": NOISE}
+    failed = AnomalySet(np.empty((0, 4), np.float32), sources=[], group="attacks")
+    kinds["failed"] = failed
+    for detector, protocol in ((Distance(), "C"), (Taught(), "A")):
+        found = judge({"d": detector}, kinds, protocol=protocol)
+        assert found.groups == {
+            "near": "near data",
+            "noise": "other",
+            "failed": "attacks",
+        }
+        assert list(found.summary(by="group").index[:3]) == list(found.groups.values())
+
+
 @pytest.mark.parametrize(
     ("protocol", "detector"),
     [("A", Taught()), ("A'", Taught()), ("A'", Distance()), ("C", Distance())],

@@ -6,7 +6,7 @@ from html import unescape
 
 import numpy as np
 import pytest
-from example_results import make, many, no_anomalies
+from example_results import make, many, no_anomalies, two_groups
 from scipy.integrate import trapezoid
 
 from skgrad.evaluation import Evaluation, _html
@@ -57,7 +57,7 @@ def test_page_is_complete_and_escaped_and_stands_alone(tmp_path):
         for name in ("auroc", "tnr_at_95tpr")
     )
     assert rows[0][1].startswith(f"{area:.1f} ±")
-    assert rows[0][4].startswith(f"{tnr:.1f} ±")
+    assert rows[0][head.index("mean TNR@95TPR")].startswith(f"{tnr:.1f} ±")
     _, *rows = tables[1]
     cells = {(row[0], row[1]): row for row in rows}
     assert len(cells) == len(rows) == 3 * 4
@@ -70,6 +70,20 @@ def test_page_is_complete_and_escaped_and_stands_alone(tmp_path):
     )
     assert cells["poor", "noise"][2:] == ["-"] * 9
     assert cells["good", "never succeeded"][2:5] == ["20", "0", "-"]
+
+
+def test_groups_and_regret_have_columns(tmp_path):
+    text, tables = write(two_groups(), tmp_path)
+    first = dict(zip(*tables[0][:2], strict=True))
+    assert first["detector"] == "a"
+    assert first["mean over groups"] == "77.5 ± 7.1"
+    assert first["attacks"] == "75.0 ± 0.0"
+    assert first["mean regret"] == "10.0 ± 4.7"
+    assert first["largest regret"] == "30.0 ± 14.1 (FGSM)"
+    assert "Mean over groups: of the means" in text
+    text, tables = write([make()], tmp_path)
+    assert {"mean over groups", "mean regret"}.isdisjoint(tables[0][0])
+    assert "egret" not in text
 
 
 def test_costs_and_a_missing_matplotlib(tmp_path, monkeypatch):
@@ -112,7 +126,9 @@ def test_heat_map_has_the_means_over_seeds():
     ]
     axes = draw_heat_map(Evaluation(results)).axes[0]
     numbers = [text.get_text() for text in axes.texts]
-    assert numbers == ["80.0", "100", "90.0", "30.0", "30.0"]
+    first, second = numbers[:5], numbers[5:]
+    assert first == ["80.0", "100", "90.0", "0.0", "0.0"]
+    assert second == ["30.0", "30.0", "70.0", "70.0"]
 
 
 def test_roc_curves_enclose_the_area():

@@ -8,7 +8,7 @@ from recording_detectors import linear_model
 
 from skgrad.attacks import pgd
 from skgrad.evaluation import Threat, make_anomalies
-from skgrad.evaluation._make_anomalies import KINDS, find_name
+from skgrad.evaluation._make_anomalies import _GROUP_OF, KINDS, find_name
 
 QUICK = Threat(eps=0.4, n_steps=3, n_slow=5, random_state=0)
 FAST = [
@@ -119,6 +119,14 @@ def test_nothing_to_attack(data):
     failed = make_anomalies(*data, ["PGD"], threat=Threat(eps=1e-9, n_steps=1))["PGD"]
     assert failed.X.shape == (0, 4)
     assert failed.success_rate == 0
+
+
+def test_every_kind_has_a_group(data):
+    kinds = ["misclassified", "uniform noise", "FGSM", "BIM-a", "Semantic"]
+    made = make_anomalies(*data, kinds, threat=QUICK)
+    groups = ["mistakes", "noise", "strong attacks", "minimal attacks"]
+    assert [found.group for found in made.values()] == [*groups, "changed inputs"]
+    assert sorted(_GROUP_OF) == sorted(KINDS)
 
 
 def test_names():

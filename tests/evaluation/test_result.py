@@ -1,5 +1,6 @@
 """One result and many: metrics, shares, tables, means and spreads."""
 
+import pickle
 from itertools import product
 
 import numpy as np
@@ -7,9 +8,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from skgrad._arrays import nan_mean
+from skgrad._arrays import nan_mean, nan_spread
 from skgrad.evaluation import Evaluation, Result, render_table
-from skgrad.evaluation._evaluation import nan_spread
 from skgrad.metrics import aupr_in, aupr_out, auroc, detection_accuracy, tnr_at_tpr
 
 KNOWN = np.array([0.9, 0.8, 0.7, 0.6, 0.2])
@@ -59,6 +59,13 @@ def test_no_anomalies():
         assert all(np.isnan(value) for value in empty.class_weighted_metrics.values())
         assert np.isnan(empty.intervals["auroc"]).all()
         assert np.isnan(empty.realised_fpr) == (not len(known))
+
+
+def test_results_kept_by_earlier_versions_have_no_group():
+    old = result()
+    vars(old).pop("group")
+    kept = pickle.loads(pickle.dumps(old))
+    assert Evaluation([kept]).groups == {"a": "other"}
 
 
 def test_intervals_hold_the_point():

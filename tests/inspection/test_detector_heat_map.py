@@ -33,17 +33,35 @@ def test_cells_are_shares_of_ordered_pairs():
     expected = [[5 / 8, 1, np.nan], [0, np.nan, np.nan]]
     assert_allclose(display.values, expected)
     assert_allclose(display.means, [13 / 16, 0])
-    # A gap, and the means.
+    # A gap, and the means; another, and the mean and the largest regret.
     assert texts(display.ax_) == {
         (0, 0): "62.5",
         (0, 1): "100",
         (0, 4): "81.2",
+        **{(0, 6): "0.0", (0, 7): "0.0"},
         (1, 0): "0.0",
         (1, 4): "0.0",
+        **{(1, 6): "62.5", (1, 7): "62.5"},
     }
     ticks = [label.get_text() for label in display.ax_.get_xticklabels()]
-    assert ticks == ["near", "far", "none", "mean"]
+    assert ticks == ["near", "far", "none", "mean", "mean regret", "largest regret"]
     assert display.figure_.axes[1].get_ylabel() == "AUROC, percent"
+
+
+def test_groups_have_means():
+    groups = {"far": "data", "none": "noise"}
+    display = DetectorHeatMapDisplay.from_predictions(ID, ANOMALIES, groups=groups)
+    means = display.group_means
+    assert list(means) == ["other", "data", "noise"]
+    assert_allclose(means["other"], [5 / 8, 0])
+    assert_allclose(means["data"], [1, np.nan])
+    assert np.isnan(means["noise"]).all()
+    ticks = [label.get_text() for label in display.ax_.get_xticklabels()]
+    of_groups = ["mean of other", "mean of data", "mean of noise", "mean over groups"]
+    assert ticks[3:7] == of_groups
+    assert texts(display.ax_)[0, 7] == "81.2"
+    with pytest.raises(ValueError, match=r"groups must .*'fare'.* mean 'far'"):
+        DetectorHeatMapDisplay.from_predictions(ID, ANOMALIES, groups={"fare": "data"})
 
 
 def test_detectors_are_scored():
