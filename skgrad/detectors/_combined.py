@@ -159,7 +159,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         return self._set_params("detectors", **params)
 
     def log_p_values(self, X):
-        """Return the log p-values of each detector.
+        """Return the log p-values of each detector: the lowest raised the alarm.
 
         Parameters
         ----------
@@ -169,8 +169,8 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         Returns
         -------
         ndarray of float64 of shape (n_samples, n_detectors)
-            Logarithms of the p-values, 0 or less, in the order of ``detectors``: the
-            lower, the more anomalous.
+            Logarithms of the p-values, 0 or less: the lower, the more anomalous. The
+            columns have the names and the order of ``detectors_``.
         """
         return self._log_p_values(self._check_test_data(X))
 
