@@ -70,6 +70,10 @@ class Several:
         """Take the tensors out of the graph."""
         return self.map(Tensor.detach)
 
+    def float_keys(self) -> list:
+        """Return the keys of the tensors of floats."""
+        return [key for key, e in self.entries.items() if e.is_floating_point()]
+
     @property
     def _first(self) -> Any:
         return next(iter(self.entries.values()))
@@ -151,9 +155,9 @@ def only_one(X: Several, name: str = "X") -> str:
     return (
         f"{name} must be one array of inputs here; got several: "
         f"{listed(list(X.entries))}. Networks of several inputs work in the "
-        "transformers, in detectors over them, in skgrad's own baselines and in "
-        "evaluate. If all but one are labels, yield the inputs alone, or (x, y) with a "
-        "number y."
+        "transformers, in detectors over them, in skgrad's own baselines, in the "
+        "other attacks and in evaluate. If all but one are labels, yield the inputs "
+        "alone, or (x, y) with a number y."
     )
 
 
@@ -162,14 +166,14 @@ def only_one(X: Several, name: str = "X") -> str:
 
 def floats_of(x: Batch) -> Tensor:
     """Return the tensor of inputs that can be changed, see `check_floats`."""
-    return x.entries[_float_keys(x)[0]] if isinstance(x, Several) else x
+    return x.entries[x.float_keys()[0]] if isinstance(x, Several) else x
 
 
 def with_floats(x: Batch, floats: Tensor) -> Batch:
     """Return inputs with another tensor of floats, everything else as it is."""
     if not isinstance(x, Several):
         return floats
-    return Several({**x.entries, _float_keys(x)[0]: floats})
+    return Several({**x.entries, x.float_keys()[0]: floats})
 
 
 def check_floats(x: Batch, what: str, way_out: str) -> None:
@@ -182,7 +186,7 @@ def check_floats(x: Batch, what: str, way_out: str) -> None:
             return
         came = "whole numbers"
     else:
-        keys = _float_keys(x)
+        keys = x.float_keys()
         if len(keys) == 1:
             return
         others = f"floats in {listed(keys)}" if keys else "whole numbers alone"
@@ -191,10 +195,6 @@ def check_floats(x: Batch, what: str, way_out: str) -> None:
         f"X must hold one array of floats for {what}, which changes its values a "
         f"little, other inputs not at all; got {came}. {way_out}"
     )
-
-
-def _float_keys(x: Several) -> list:
-    return [key for key, e in x.entries.items() if e.is_floating_point()]
 
 
 # What X, an item or a batch holds

@@ -149,6 +149,18 @@ class OfOneTensor(nn.Module):
         return self.net(ids.long(), mask)
 
 
+class RowsAndKinds(nn.Module):
+    """A network of a row of floats, and whole numbers from 0 to 3."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(4, 6)
+        self.linear, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x, kinds):
+        return self.head((self.linear(x) + self.embedding(kinds).sum(1)[:, :1]).tanh())
+
+
 def two_classes():
     """Make a network with logits (x0 - x1, 0): class 0 where x0 is larger."""
     net = nn.Linear(2, 2)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from .._several import Several, only_one
 from ..torch_engine.model_state import check_finite_gradients, unwrap_model
 from ..torch_engine.scaling import unit
 from ..torch_engine.smooth_relu import SmoothReLU
@@ -14,6 +15,7 @@ from ._base import SHARE, checked, run_attack
 from ._descent import goal_cotangent
 from ._detector_features import DetectorFeatures, check_pipeline
 from ._detector_score import DetectorScore
+from ._inputs import checked_inputs
 
 # Random points of a sample's ball, to estimate the spread of its features.
 _N_PROBES = 8
@@ -135,6 +137,8 @@ def adaptive_pgd(
     (5,)
     """
     unwrap_model(model)  # an error about the model comes before one about the detector
+    if isinstance(X := checked_inputs(X), Several):
+        raise TypeError(only_one(X))
     pipeline, random_state = check_pipeline(detector), check_random_state(random_state)
     perturb = _AdaptiveDescent(
         DetectorFeatures(pipeline[0], model),

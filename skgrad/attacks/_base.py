@@ -8,20 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from .._compat import Interval, StrOptions, validate_params
-from .._validation import (
-    DATASETS,
-    check_bounds,
-    check_inputs,
-    check_within,
-    dataset_name,
-    to_numpy,
-)
+from .._validation import check_bounds, check_within, to_numpy
 from ..torch_engine.batching import batches, map_batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import (
     as_logits,
     at_least_float32,
-    forward,
     frozen,
     on_device,
     placement,
@@ -29,6 +21,7 @@ from ..torch_engine.model_state import (
 )
 from ._balls import BALLS
 from ._goals import Goals
+from ._inputs import AttackedInputs
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
 POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
@@ -64,7 +57,8 @@ class AttackResult:
     Parameters
     ----------
     X_adv : ndarray of shape (n_samples, *input_shape)
-        The adversarial inputs, in the order of X.
+        The adversarial inputs, in the order of X. Of several inputs, all of them as
+        `skgrad.model_selection.indexable_inputs` returns them.
     success : ndarray of bool of shape (n_samples,)
         Whether the goal is reached: another class than y, or the target.
     predicted : ndarray of int of shape (n_samples,)
@@ -177,41 +171,33 @@ def run_attack(
     """
     module = on_device(unwrap_model(model), device)
     place = placement(module)
-    if isinstance(X, DATASETS):
-        raise TypeError(
-            f"X must be an array or tensor; got {dataset_name(X)}. Stack it first."
-        )
-    X = check_inputs(X)
-    low, high = bounds = check_bounds(bounds, tuple(X.shape[1:]), place)
-
-    def prepare(raw):
-        return prepare_batch(raw, input_shape=None, **place)
-
-    for raw in batches(X, batch_size):  # raise before any time is spent
-        check_within(prepare(raw), low, high)
     monitor = GradientMonitor()
     measures: list[tuple[Tensor, ...]] = []
     with frozen(module):
-        # Two, because a model that squeezes its output would fail on one sample.
-        n_classes = forward(module, prepare(X[:2])).shape[1]
-        goals = Goals(y, target, len(X), n_classes, random_state)
+        inputs = AttackedInputs(module, X)
+        floats, batch_size = inputs.floats, inputs.most_at_once(batch_size)
+        low, high = bounds = check_bounds(bounds, tuple(floats.shape[1:]), place)
+        for raw in batches(floats, batch_size):  # raise before any time is spent
+            check_within(prepare_batch(raw, input_shape=None, **place), low, high)
+        goals = Goals(y, target, len(floats), inputs.n_classes, random_state)
 
         def attack(x):
             start = sum(len(measured[0]) for measured in measures)
             rows = slice(start, start + len(x))
-            classes, aim = goals.of(module, x, rows)
+            model = inputs.model_at(rows)
+            classes, aim = goals.of(model, x, rows)
             # A value that rounding left outside stays; eps and bounds hold for all.
             lowest, highest = torch.minimum(low, x), torch.maximum(high, x)
             batch = Batch(
-                module, x, classes, aim, bounds, lowest, highest, rows, monitor
+                model, x, classes, aim, bounds, lowest, highest, rows, monitor
             )
             adversarial = perturb(batch).detach()
             measures.append(_measures(batch, adversarial, reached))
             return adversarial
 
-        X_adv = map_batches(attack, X, batch_size=batch_size, **place)
+        X_adv = map_batches(attack, floats, batch_size=batch_size, **place)
     columns = (to_numpy(torch.cat(parts)) for parts in zip(*measures, strict=True))
-    result = AttackResult(to_numpy(X_adv), *columns)
+    result = AttackResult(inputs.changed(to_numpy(X_adv)), *columns)
     monitor.check(result.success)
     return result
 

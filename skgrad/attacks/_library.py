@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from .._messages import brief
 from .._optional import import_package
-from .._validation import DATASETS, check_inputs
 from ..torch_engine.model_state import as_logits, check_recorded
 from ..torch_engine.restoring import torch_seeded
+from ._inputs import checked_inputs
 
 
 def import_library(name):
@@ -29,9 +29,7 @@ def import_library(name):
 
 def draw_seeds(X, random_state):
     """Draw a seed per input, so that its random numbers do not depend on others."""
-    # run_attack rejects a Dataset, which may have no length.
-    n_samples = 0 if isinstance(X, DATASETS) else len(check_inputs(X))
-    return random_state.randint(2**31 - 1, size=n_samples)
+    return random_state.randint(2**31 - 1, size=len(checked_inputs(X)))
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from .._compat import Interval
 from .._messages import brief
-from .._validation import check_finite, check_inputs, check_per_sample
+from .._validation import check_finite, check_per_sample
 from ..torch_engine.model_state import at_least_float32
 from ._base import checked, run_attack
+from ._inputs import checked_inputs
 
 
 @checked(angle=[Interval(Real, 0, 180, closed="right"), "array-like"])
@@ -73,7 +74,7 @@ def rotate(
     >>> rotate(model, [[[[0.0, 1.0], [0.0, 0.0]]]], angle=[90]).X_adv.round().tolist()
     [[[[1.0, 0.0], [0.0, 0.0]]]]
     """
-    X = check_inputs(X)  # before its length is asked for
+    X = checked_inputs(X)  # before its length is asked for
     if not isinstance(angle, Real):
         angle = check_per_sample(angle, len(X), "angle")
         if angle.dtype.kind not in "iuf":

@@ -34,7 +34,7 @@ class InputLeaf:
             self.x = self._tensor = x.detach().clone().requires_grad_(True)
 
     def _join_floats(self, x: Several) -> None:
-        floats = {k: e for k, e in x.entries.items() if e.is_floating_point()}
+        floats = {key: x.entries[key] for key in x.float_keys()}
         if not floats:
             return
         shapes = [entry.shape for entry in floats.values()]

@@ -11,6 +11,7 @@ from networks import (
     BatchNormNet,
     MaskedText,
     OfOneTensor,
+    RowsAndKinds,
     images,
     seeded,
 )
@@ -133,18 +134,6 @@ def test_whole_numbers_reach_the_embedding_unchanged(name):
     detector.score_samples(IDS)
     assert all(np.array_equal(ids, IDS) for ids in seen)
     assert seen
-
-
-class RowsAndKinds(nn.Module):
-    """A network of a row of floats, and whole numbers from 0 to 3."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(4, 6)
-        self.linear, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
-
-    def forward(self, x, kinds):
-        return self.head((self.linear(x) + self.embedding(kinds).sum(1)[:, :1]).tanh())
 
 
 class OfRowsThatHoldBoth(nn.Module):
