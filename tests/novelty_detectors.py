@@ -20,9 +20,11 @@ from skgrad import (
     PerClassSVDD,
     PyODDetector,
 )
-from skgrad.detectors import GEN, RMDS, DeepKNN
+from skgrad.detectors import CORE, FDBD, GEN, NCI, RMDS, DeepKNN, ViM
 
 LAST_3 = {"blocks": [-1, 3]}
+# The logits drawn here are no linear function of the features.
+ANY_LAST_3 = {"tolerance": 1.0, **LAST_3}
 
 
 def _wrapped(**options):
@@ -54,6 +56,10 @@ OWN = {
     "GEN": GEN,
     "RMDS": partial(RMDS, **LAST_3),
     "KNN": partial(DeepKNN, n_neighbors=5, layer="logits", **LAST_3),
+    "fDBD": partial(FDBD, **ANY_LAST_3),
+    "ViM": partial(ViM, **ANY_LAST_3),
+    "NCI": partial(NCI, **ANY_LAST_3),
+    "CORE": partial(CORE, **ANY_LAST_3),
     "combined": _combined,
 }
 MAKERS = {

@@ -43,7 +43,7 @@ from skgrad.baselines import (
     Mahalanobis,
     PyTorchOODDetector,
 )
-from skgrad.detectors import GEN, RMDS, DeepKNN
+from skgrad.detectors import CORE, FDBD, GEN, NCI, RMDS, DeepKNN, ViM
 from skgrad.feature_extraction import (
     GradientNorms,
     LayerActivations,
@@ -83,6 +83,10 @@ ESTIMATORS = [
     RMDS(**LOGITS_ALONE, **HALVES),
     RMDS(normalize=True, **LOGITS_ALONE, **HALVES),
     DeepKNN(n_neighbors=2, **LOGITS_ALONE, **HALVES),
+    FDBD(**LOGITS_ALONE, **HALVES),
+    ViM(**LOGITS_ALONE, **HALVES),
+    NCI(**LOGITS_ALONE, **HALVES),
+    CORE(**LOGITS_ALONE, **HALVES),
     CombinedDetector(
         [("energy", Energy()), ("cuts", LODA(n_cuts=10))], blocks=[-1, 2], **HALVES
     ),

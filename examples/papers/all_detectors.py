@@ -54,7 +54,7 @@ KINDS = [
 ]
 COMPILED = ("B&B Linf", "B&B L2")
 # Detectors of pytorch-ood that go by other ideas than the papers'.
-OTHERS = {"ViM": {"d": 32}, "SHE": {}, "KLMatching": {}}
+OTHERS = ("SHE", "KLMatching")
 
 
 def list_detectors(model):
@@ -65,8 +65,7 @@ def list_detectors(model):
         "C: SVDD": make_uniform_detector(model, "conv1"),
         **make_baselines(model),
         **{
-            f"{name} of pytorch-ood": PyTorchOODDetector(model, name, options=options)
-            for name, options in OTHERS.items()
+            f"{name} of pytorch-ood": PyTorchOODDetector(model, name) for name in OTHERS
         },
     }
 
@@ -166,8 +165,8 @@ kind, 0 if none is.
 - No parameter was searched. C looks at the first convolution and the logits; B has 100
   bins; ODIN and Mahalanobis P take a step of 0.0014; ELO and the ensembles know no
   anomaly: ELO chooses its layer by some that it makes itself, uniform noise among
-  them; the ensembles combine their layers as this library does without labels. Of
-  pytorch-ood's detectors ViM has 32 dimensions, the others have their defaults.
+  them; the ensembles combine their layers as this library does without labels.
+  Detectors of pytorch-ood have their defaults.
 - Of attacks what deceives the network counts. Misclassified inputs are also among the
   in-distribution test inputs, as many as the accuracy tells.
 - Where other kinds are known (protocol A'), all have four fifths of the test inputs to

@@ -5,9 +5,11 @@ from numbers import Real
 import numpy as np
 import torch
 from scipy.linalg import solve_triangular
+from torch.nn import functional
 
 from .._compat import Interval
 from .._several import floats_of, with_floats
+from ..detectors._last_layer import unit_rows
 from ..torch_engine.input_gradients import layer_input_gradient
 from ._combination import BaseCombination
 from ._layers import distances, on_device_of
@@ -40,6 +42,9 @@ class Mahalanobis(BaseCombination):
         or kernel of weights that is called once.
     eps : float, default=0.0
         Size of the step, in units of X; 0 for none.
+    normalize : bool, default=False
+        Whether the outputs are first scaled to length 1, per input and layer, which is
+        "Mahalanobis++".
     combination : {"fisher", "logistic"}, default="fisher"
         How the layers become one score. "fisher" adds the logarithms of their p-values
         among in-distribution samples; "logistic", the paper's, learns their weights by
@@ -86,6 +91,7 @@ class Mahalanobis(BaseCombination):
     See Also
     --------
     skgrad.ClassConditionalGaussian : Distance to the predicted class, over features.
+    skgrad.detectors.RMDS : Distance relative to that of all inputs, over features.
 
     Notes
     -----
@@ -105,6 +111,9 @@ class Mahalanobis(BaseCombination):
     Out-of-Distribution Samples and Adversarial Attacks", Eq. 1 (Gaussians), Eq. 2
     (confidence), Sec. 2.2 (step), Algorithm 1 (ensemble).
 
+    Müller, Hein (2025), "Mahalanobis++: Improving OOD Detection via Feature
+    Normalization".
+
     Examples
     --------
     >>> import torch
@@ -119,6 +128,7 @@ class Mahalanobis(BaseCombination):
     _parameter_constraints: dict = {
         **BaseCombination._parameter_constraints,
         "eps": [Interval(Real, 0, None, closed="left")],
+        "normalize": ["boolean"],
     }
 
     def __init__(
@@ -127,6 +137,7 @@ class Mahalanobis(BaseCombination):
         *,
         layers="penultimate",
         eps=0.0,
+        normalize=False,
         combination="fisher",
         reference_fraction=0.2,
         input_shape=None,
@@ -140,6 +151,7 @@ class Mahalanobis(BaseCombination):
         self.model = model
         self.layers = layers
         self.eps = eps
+        self.normalize = normalize
         self.combination = combination
         self.reference_fraction = reference_fraction
         self.input_shape = input_shape
@@ -154,7 +166,7 @@ class Mahalanobis(BaseCombination):
         blocks, predicted = self._gather(module, X)
         self.modelled_classes_ = np.unique(predicted)
         self._gaussians = {
-            layer.name: _TiedGaussian(block, predicted)
+            layer.name: _TiedGaussian(block, predicted, normalize=self.normalize)
             for layer, block in zip(self.layers_, blocks, strict=True)
         }
 
@@ -182,7 +194,10 @@ class Mahalanobis(BaseCombination):
 class _TiedGaussian:
     """One Gaussian per class with a tied covariance, stored in whitened form."""
 
-    def __init__(self, features, predicted):
+    def __init__(self, features, predicted, *, normalize):
+        self.normalize = normalize
+        if normalize:
+            features = unit_rows(features)
         labels, classes = np.unique(predicted, return_inverse=True)
         means = np.stack(
             [features[classes == i].mean(axis=0) for i in range(len(labels))]
@@ -200,8 +215,11 @@ class _TiedGaussian:
             on_device_of(features, array)
             for array in (self.centre, self.whiten, self.means)
         )
+        features = features.double()
+        if self.normalize:
+            features = functional.normalize(features, eps=np.finfo(float).tiny)
         # Centred first: far from the origin the difference would lose digits.
-        white = (features.double() - centre) @ whiten
+        white = (features - centre) @ whiten
         # Through the nearest class alone: the maximum of Eq. 2 has its gradient.
         with torch.no_grad():
             nearest = distances(white, means).argmin(dim=1)

@@ -5,12 +5,16 @@ from functools import partial
 from sklearn.pipeline import make_pipeline
 
 from ..detectors import (
+    CORE,
+    FDBD,
     GEN,
+    NCI,
     RMDS,
     DeepKNN,
     Energy,
     MaxLogit,
     MaxSoftmaxProbability,
+    ViM,
 )
 from ..feature_extraction import LayerActivationTransformer
 from ..torch_engine.dropout import dropout_layers
@@ -72,6 +76,9 @@ def make_baselines(
 
     Notes
     -----
+    GradNorm, fDBD, ViM, NCI and CORE need a network whose last layer is linear: ``fit``
+    raises for others.
+
     Bayesian uncertainty needs dropout: for a model without dropout, the kernel density
     alone is made, under the name "KD".
 
@@ -113,11 +120,17 @@ def make_baselines(
         "energy": over_logits(Energy),
         "GEN": over_logits(GEN),
         "RMDS": over_last_layer(RMDS),
+        "RMDS++": over_last_layer(partial(RMDS, normalize=True)),
         "KNN": over_last_layer(DeepKNN),
+        "fDBD": over_last_layer(FDBD),
+        "ViM": over_last_layer(ViM),
+        "NCI": over_last_layer(NCI),
+        "CORE": over_last_layer(CORE),
         "ODIN": ODIN(eps=_EPS, **over_model),
         "GradNorm": GradNorm(**over_model),
         "feature squeezing": FeatureSqueezing(bounds=bounds, **over_model),
         "Mahalanobis": Mahalanobis(**over_model),
+        "Mahalanobis++": Mahalanobis(normalize=True, **over_model),
         "Mahalanobis P": Mahalanobis(eps=_EPS, **over_model),
         "ELO": ELO(**over_model),
         **_learners(**over_model),

@@ -8,12 +8,15 @@ from ._conformal import (
     conformal_threshold,
     select_by_fdr,
 )
+from ._core import CORE
 from ._deep_knn import DeepKNN
+from ._fdbd import FDBD
 from ._gaussian import ClassConditionalGaussian
 from ._gen import GEN
 from ._loda import LODA
 from ._logits import Energy, MaxLogit, MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
+from ._nci import NCI
 from ._per_class_svdd import PerClassSVDD
 from ._pyod import PyODDetector
 from ._recipes import (
@@ -23,11 +26,15 @@ from ._recipes import (
     make_uniform_detector,
 )
 from ._rmds import RMDS
+from ._vim import ViM
 from ._wrapper import ConformalDetector
 
 __all__ = [
+    "CORE",
+    "FDBD",
     "GEN",
     "LODA",
+    "NCI",
     "RMDS",
     "ClassConditionalDetector",
     "ClassConditionalGaussian",
@@ -41,6 +48,7 @@ __all__ = [
     "PerClassSVDD",
     "PyODDetector",
     "TooFewSamplesWarning",
+    "ViM",
     "conformal_p_values",
     "conformal_threshold",
     "make_confounding_gradient_detector",

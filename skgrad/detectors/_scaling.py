@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 
 # Larger than every distance that matters, and small enough for finite sums of squares.
-_FARTHEST = 1e100
+FARTHEST = 1e100
 
 
 # Without TransformerMixin, whose set_output costs more than to scale a few rows.
@@ -27,11 +27,11 @@ class AnyFloatScaler(BaseEstimator):
     def transform(self, X):
         """Return X with mean 0 and standard deviation 1 in training."""
         with np.errstate(over="ignore"):
-            X = np.clip(X / self.largest_, -_FARTHEST, _FARTHEST)
+            X = np.clip(X / self.largest_, -FARTHEST, FARTHEST)
             # As StandardScaler.transform, which would validate X again.
             X -= self.standard_.mean_.astype(X.dtype)
             X /= self.standard_.scale_.astype(X.dtype)
-            return np.clip(X, -_FARTHEST, _FARTHEST)
+            return np.clip(X, -FARTHEST, FARTHEST)
 
 
 def rounded(values, size):

@@ -38,15 +38,22 @@ def distance(features, classes, queries):
     return (-squares).max(axis=1)
 
 
-def test_equations_with_numpy():
+def unit(features):
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_equations_with_numpy(normalize):
     net, X, queries = small_net(), rows(400), rows(50, seed=1, scale=3)
-    detector = Mahalanobis(net, random_state=0).fit(X)
+    detector = Mahalanobis(net, normalize=normalize, random_state=0).fit(X)
     fit = fitted_rows(X)
     with torch.no_grad():
         features, others = (
             net[:4](torch.from_numpy(a)).numpy() for a in (fit, queries)
         )
         classes = net(torch.from_numpy(fit)).argmax(dim=1).numpy()
+    if normalize:
+        features, others = unit(features), unit(others)
     expected = distance(features, classes, others)
     assert_allclose(detector.score_samples(queries), expected, rtol=1e-3)
     assert_array_equal(detector.modelled_classes_, np.unique(classes))
