@@ -17,6 +17,7 @@ from skgrad import (
     MLPAnomalyClassifier,
     MostDiscriminativeLayer,
     NetworkFeatures,
+    StabilityTransformer,
     attacks,
     evaluation,
     inspection,
@@ -40,6 +41,7 @@ from skgrad.feature_extraction import (
     GradientNorms,
     LayerActivations,
     SaliencyCosines,
+    Stability,
 )
 
 N_SAMPLES = 24
@@ -75,6 +77,7 @@ FAMILIES = [
     ("gradients", GradientNorms()),
     ("cosines", SaliencyCosines(output="upper")),
     ("activations", LayerActivations(["conv", "logits"])),
+    ("stability", Stability("blur")),
 ]
 # Estimators and pipelines around a model.
 MODEL_ESTIMATORS = {
@@ -83,6 +86,7 @@ MODEL_ESTIMATORS = {
     "LayerActivationTransformer": LayerActivationTransformer,
     "MostDiscriminativeLayer": partial(MostDiscriminativeLayer, **SEED),
     "NetworkFeatures": partial(NetworkFeatures, families=FAMILIES),
+    "StabilityTransformer": partial(StabilityTransformer, **SEED),
     "ODIN": partial(ODIN, **HALVES),
     "GradNorm": partial(GradNorm, **HALVES),
     "FeatureSqueezing": partial(FeatureSqueezing, bit_depth=4, **HALVES),

@@ -14,11 +14,13 @@ from skgrad import (
     ClassConditionalDetector,
     ClassConditionalGaussian,
     CombinedDetector,
+    ConfidenceDrop,
     ConformalDetector,
     Energy,
     MaxSoftmaxProbability,
     PerClassSVDD,
     PyODDetector,
+    StableConfidence,
 )
 from skgrad.detectors import CORE, FDBD, GEN, NCI, RMDS, DeepKNN, ViM
 
@@ -64,6 +66,9 @@ OWN = {
 }
 MAKERS = {
     **OWN,
+    # Of data without names they take all columns.
+    "stable": StableConfidence,
+    "drop": ConfidenceDrop,
     "per class": _class_conditional,
     "PyOD": partial(PyODDetector, KNN()),
     "wrapped": _wrapped,

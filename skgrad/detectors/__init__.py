@@ -26,6 +26,7 @@ from ._recipes import (
     make_uniform_detector,
 )
 from ._rmds import RMDS
+from ._stability import ConfidenceDrop, StableConfidence
 from ._vim import ViM
 from ._wrapper import ConformalDetector
 
@@ -39,6 +40,7 @@ __all__ = [
     "ClassConditionalDetector",
     "ClassConditionalGaussian",
     "CombinedDetector",
+    "ConfidenceDrop",
     "ConformalDetector",
     "DeepKNN",
     "Energy",
@@ -47,6 +49,7 @@ __all__ = [
     "MaxSoftmaxProbability",
     "PerClassSVDD",
     "PyODDetector",
+    "StableConfidence",
     "TooFewSamplesWarning",
     "ViM",
     "conformal_p_values",

@@ -7,16 +7,17 @@ import numpy as np
 from .._compat import Interval
 from .._messages import brief
 from ._base import BaseNoveltyDetector
-from ._blocks import block_names, find_blocks
+from ._blocks import block_names, find_blocks, log_odds_columns
 from ._decision import threshold_options
 
 
 class BaseClassConditional(BaseNoveltyDetector):
     """Base of the detectors with one model per predicted class and group of columns.
 
-    A group is a block (a layer or the logits), or all blocks joined. A subclass writes
-    `_fit_scores`, which calls `_locate_columns` and sets ``_models``, a dict of class
-    to one model per group, and ``_pooled``, the models for all other classes.
+    A group is a block (a layer or the logits), or all blocks joined; the log-odds of
+    the family `Stability` are left out. A subclass writes `_fit_scores`, which calls
+    `_locate_columns` and sets ``_models``, a dict of class to one model per group, and
+    ``_pooled``, the models for all other classes.
     """
 
     _parameter_constraints: dict = {
@@ -32,10 +33,10 @@ class BaseClassConditional(BaseNoveltyDetector):
     def _locate_columns(self, X, names):
         """Find groups of columns and classes to model; return the predicted classes."""
         self.blocks_, self.logits_block_ = find_blocks(X.shape[1], names, self.blocks)
-        self.block_names_ = block_names(self.blocks_, self.logits_block_, names)
-        self._columns = list(self.blocks_)
-        if not self.include_logits:
-            del self.block_names_[self.logits_block_], self._columns[self.logits_block_]
+        shown = block_names(self.blocks_, self.logits_block_, names)
+        kept = self._kept_blocks(names)
+        self.block_names_ = [shown[place] for place in kept]
+        self._columns = [self.blocks_[place] for place in kept]
         if not self._columns:
             raise ValueError(
                 "include_logits must be True when X holds nothing but logits; got "
@@ -51,6 +52,18 @@ class BaseClassConditional(BaseNoveltyDetector):
         # A model of few samples would reject nearly all others.
         self.modelled_classes_ = classes[counts >= self.min_class_size]
         return predicted
+
+    def _kept_blocks(self, names):
+        """Return which blocks are scored."""
+        # The log-odds of changed inputs are of no layer. Widths that were given count.
+        found = names is not None and self.blocks is None
+        left_out = set(log_odds_columns(names) if found else ())
+        return [
+            place
+            for place, block in enumerate(self.blocks_)
+            if not left_out.issuperset(range(block.start, block.stop))
+            and (self.include_logits or place != self.logits_block_)
+        ]
 
     def _fit_models(self, X, predicted, make_model, scaling):
         """Fit a model, which has `fit` and `score`, per class and group of columns."""

@@ -5,6 +5,7 @@ A feature matrix consists of blocks of columns, one per layer.
 - If columns have names, neighbours that share all but a last ``_<number>`` are a block,
   and the block ``logits`` holds the logits. The transformers name their output so, as
   FeatureArray or data frame; FeatureUnion may add its prefix ``<name>__``.
+  The log-odds of the family Stability are found by their names too.
 - If they have none, ``blocks`` gives the widths of the blocks in order, one of them
   -1 for the rest, and the last block holds the logits.
 """
@@ -15,8 +16,9 @@ from numbers import Integral
 
 import numpy as np
 
-from .._messages import brief
+from .._messages import brief, listed
 from ..torch_engine.activations import LOGITS
+from ..torch_engine.stability import LOG_ODDS, UNCHANGED
 
 
 def find_blocks(n_columns, names, blocks):
@@ -73,6 +75,27 @@ def block_names(blocks, logits, names):
 def has_block(names, layer):
     """Return True if some columns are named as a block of this layer."""
     return any(label[1] == layer for label in _block_labels(names))
+
+
+def log_odds_columns(names):
+    """Return the columns of the family `Stability`, that of unchanged inputs first.
+
+    They are of no layer. Empty if there are none; raises ValueError if there are those
+    of several families.
+    """
+    split = [str(name).rpartition("__") for name in names]
+    found = [prefix for prefix, _, name in split if name == LOG_ODDS + UNCHANGED]
+    if len(found) > 1:
+        raise ValueError(
+            f"X must have one column {LOG_ODDS}{UNCHANGED}; it has {len(found)}, of "
+            f"{listed(found)}. Give one family Stability all changes."
+        )
+    own = [
+        place
+        for place, (prefix, _, name) in enumerate(split)
+        if prefix in found and name.startswith(LOG_ODDS)
+    ]
+    return sorted(own, key=lambda place: split[place][2] != LOG_ODDS + UNCHANGED)
 
 
 def _block_labels(names):

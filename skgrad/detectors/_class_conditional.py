@@ -24,7 +24,8 @@ class ClassConditionalDetector(BaseClassConditional):
         An outlier detector of scikit-learn, PyOD or skgrad, or a pipeline of one. Its
         parameters for the decision stay at their defaults: set them here.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, -1 for the rest; None uses the names.
+        Widths of the column blocks, logits last, -1 for the rest. None uses the names,
+        and leaves out the log-odds of `StabilityTransformer`, which are of no layer.
     include_logits : bool, default=True
         Whether the logits are scored as well; they always give the predicted class.
     joint : bool, default=False

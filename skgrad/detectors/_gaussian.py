@@ -25,7 +25,8 @@ class ClassConditionalGaussian(BaseClassConditional):
         Whether each class has its own covariance, or all share that of the deviations
         from their class means. A number in [0, 1] is the share of the tied one in both.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, -1 for the rest; None uses the names.
+        Widths of the column blocks, logits last, -1 for the rest. None uses the names,
+        and leaves out the log-odds of `StabilityTransformer`, which are of no layer.
     include_logits : bool, default=True
         Whether the logits are scored as well; they always give the predicted class.
     min_class_size : int, default=10

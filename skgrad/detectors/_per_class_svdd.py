@@ -24,7 +24,8 @@ class PerClassSVDD(BaseClassConditional):
         Coefficient of the RBF kernel ``exp(-gamma |x - x'|^2)``, as in
         :class:`sklearn.svm.OneClassSVM`; the paper's 1 / s^2.
     blocks : array-like of int, default=None
-        Widths of the column blocks, logits last, -1 for the rest; None uses the names.
+        Widths of the column blocks, logits last, -1 for the rest. None uses the names,
+        and leaves out the log-odds of `StabilityTransformer`, which are of no layer.
     weights : array-like of float of shape (n_blocks,), default=None
         The weights :math:`\beta`, scaled to sum 1. None: all equal, as in the paper.
     min_class_size : int, default=10

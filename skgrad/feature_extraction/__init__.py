@@ -10,6 +10,8 @@ from ._layer_activations import LayerActivations
 from ._network_features import NetworkFeatures
 from ._predict_logits import predict_logits
 from ._saliency_cosines import SaliencyCosines
+from ._stability import Stability
+from ._stability_transformer import StabilityTransformer
 
 __all__ = [
     "ConfoundingGradientTransformer",
@@ -20,6 +22,8 @@ __all__ = [
     "LayerActivations",
     "NetworkFeatures",
     "SaliencyCosines",
+    "Stability",
+    "StabilityTransformer",
     "hold",
     "predict_logits",
 ]

@@ -17,13 +17,15 @@ from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
 from .._rollback import restored_on_error
 from .._several import sample_shape
 from .._validation import DATASETS, rows_named
-from ..torch_engine.model_state import frozen, unwrap_model
+from ..torch_engine.batching import prepare_batch
+from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
 from ..torch_engine.probe import Probe, warn_of_batch_scales
 from ..torch_engine.samples import N_COMPARED, read_inputs, warn_if_unsteady
+from ..torch_engine.stability import N_SPREAD, spread_of
 from ._family import merged_options
 from ._feature_array import FeatureArray
-from ._model_estimator import BaseModelEstimator
+from ._model_estimator import BaseModelEstimator, checked_input_shape
 from ._portable import PortableModel, is_portable
 
 # Parameters that change no feature, or by rounding only.
@@ -108,8 +110,11 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             X = read_inputs(X, "X", num_workers=self.num_workers)
         with self._held(module, families) as network:
             version = self._version(network)
-            size = self.batch_size if transform else N_COMPARED
-            first, raw = self._begin(X, size, num_workers=self.num_workers)
+            asked = merged_options(families.values())
+            n_first = N_SPREAD if asked["spread"] else N_COMPARED
+            size = self.batch_size if transform else n_first
+            options = {"n_first": n_first, "num_workers": self.num_workers}
+            first, raw = self._begin(X, size, **options)
             warn_if_unsteady(given, first, num_workers=self.num_workers)
             self._learn(module, first, families)
             if isinstance(given, DATASETS):
@@ -123,10 +128,24 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 return self._named_features(X, raw)
         return None
 
+    def _spread(self, module, raw):
+        """Return how the inputs vary, as the model takes them."""
+        # On the CPU: they are more samples than may pass through the model at once.
+        place = {**placement(module), "device": torch.device("cpu")}
+        shape = checked_input_shape(self.input_shape)
+        with rows_named():
+            return spread_of(
+                prepare_batch(
+                    raw, input_shape=shape, integers=self.integer_inputs_, **place
+                )
+            )
+
     def _learn(self, module, first, families):
         """Fit the families on the first samples."""
         batch = self._prepare(module, first)
-        probe = Probe(module, batch, **merged_options(families.values()))
+        options = merged_options(families.values())
+        options["spread"] = self._spread(module, first) if options["spread"] else None
+        probe = Probe(module, batch, **options)
         self.n_classes_ = probe.n_classes
         self.input_shape_ = sample_shape(batch)
         names = [
@@ -230,6 +249,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             self.integer_inputs_,
             # A subclass may choose its columns by the inputs of fit.
             self._feature_names.tolist(),
+            [family._learned() for family in self._families.values()],
             options,
         )
         # Only the hash goes to the cache, which writes its arguments down as text.

@@ -35,13 +35,20 @@ class BaseFamily(BaseEstimator, metaclass=ABCMeta):
         """Return how many samples memory holds, None for any number."""
         return None
 
+    def _learned(self):
+        """Return what the columns depend on but parameters, network and shapes."""
+        return None
+
 
 def merged_options(families):
-    """Return the options of a `Probe` that serves several families."""
+    """Return the options of a `Probe` that serves several families.
+
+    With ``spread`` it gets the spread of the inputs.
+    """
     options = [family._asks() for family in families]
     merged = {
         name: any(asked.get(name, False) for asked in options)
-        for name in ("every", "norms", "inputs")
+        for name in ("every", "norms", "inputs", "spread")
     }
     layers = [name for asked in options for name in asked.get("layers", ())]
     return {**merged, "layers": layers}

@@ -4,7 +4,7 @@ import copy
 import math
 import weakref
 from abc import ABCMeta
-from functools import partial, reduce
+from functools import partial
 from itertools import chain
 from numbers import Integral
 
@@ -22,6 +22,7 @@ from .._several import (
     Several,
     check_entries,
     check_one_or_several,
+    joined,
     only_one,
     sample_shape,
 )
@@ -31,7 +32,7 @@ from ..torch_engine.integer_inputs import takes_integers
 from ..torch_engine.model_state import on_device, placement, unwrap_model
 from ..torch_engine.network import Network
 from ..torch_engine.probe import N_SAMPLES
-from ..torch_engine.samples import N_COMPARED, join_samples
+from ..torch_engine.samples import N_COMPARED
 from ._portable import PortableModel, UnpicklableModel, stand_in
 from ._saved_state import SavedStateMixin
 
@@ -50,16 +51,16 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
     # Whether the model may have several inputs.
     _takes_several = True
 
-    def _begin(self, X, batch_size, *, num_workers=0):
+    def _begin(self, X, batch_size, *, n_first=N_COMPARED, num_workers=0):
         """Begin to read X; return its first samples, and all batches, those included.
 
-        The samples, some more than a probe takes, are as they came.
+        The ``n_first`` samples, some more than a probe takes, are as they came.
         """
         reader = batches(X, batch_size, num_workers=num_workers)
         read = []
         for raw in reader:
             read.append(raw)
-            if sum(map(len, read)) >= N_COMPARED:
+            if sum(map(len, read)) >= n_first:
                 break
         if not read:
             raise ValueError(no_samples())
@@ -68,8 +69,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         alike = [raw for raw in read if sample_shape(raw) == shape]
         if isinstance(read[0], Several) and not self._takes_several:
             raise TypeError(only_one(read[0]))
-        first = reduce(join_samples, alike)
-        return first[:N_COMPARED], chain(read, reader)
+        return joined(alike)[:n_first], chain(read, reader)
 
     def _prepare(self, module, raw):
         """Return samples for a probe as the model takes them; see as what it does."""

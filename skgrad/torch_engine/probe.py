@@ -22,6 +22,7 @@ from .layer_axes import Source, as_source, main_tensor, sample_axis
 from .model_state import as_logits, check_finite_gradients, check_recorded, forward
 from .parameter_gradients import gradient_parameters
 from .sigmoid import warn_of_sigmoid
+from .stability import Spread
 
 # Enough to see along which axis the samples lie, and that none is in another's place.
 N_SAMPLES = 3
@@ -55,7 +56,8 @@ class Probe:
     from one pass to the next or depend on other samples.
 
     ``calls`` holds the calls in order, ``logits`` and ``x`` are of the samples, which
-    are three different ones for the norms; ``leaf`` is their `InputLeaf`.
+    are three different ones for the norms; ``leaf`` is their `InputLeaf`. ``spread`` is
+    that of more samples, None if it is not wanted.
     ``recorder`` is None if no norms are wanted, or the model cannot be recorded.
 
     Cost: a forward pass over three samples, and one over a single sample.
@@ -70,8 +72,10 @@ class Probe:
         every: bool = False,
         norms: bool = False,
         inputs: bool = False,
+        spread: dict[Any, Spread] | None = None,
     ) -> None:
         self.module = module
+        self.spread = spread
         self.parameters = gradient_parameters(module) if norms else {}
         self.calls: list[Call] = []
         self.recorder: Recorder | None = None

@@ -10,23 +10,28 @@ from skgrad import (
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
     NetworkFeatures,
+    StabilityTransformer,
 )
 from skgrad.feature_extraction import (
     GradientNorms,
     LayerActivations,
     SaliencyCosines,
+    Stability,
 )
 
 MAKERS = {
     "confounding": ConfoundingGradientTransformer,
     "cosine": CosineSimilarityMatrixTransformer,
     "activation": partial(LayerActivationTransformer, layers=["conv", "logits"]),
+    # Noise needs inputs that vary, of which some tests have one.
+    "stability": partial(StabilityTransformer, changes="grey"),
     "several": partial(
         NetworkFeatures,
         families=[
             ("gradients", GradientNorms(log=True)),
             ("cosines", SaliencyCosines()),
             ("activations", LayerActivations(["conv", "logits"])),
+            ("stability", Stability("grey")),
         ],
     ),
 }
