@@ -11,7 +11,7 @@ from ..torch_engine.model_state import check_finite_gradients, unwrap_model
 from ..torch_engine.scaling import unit
 from ..torch_engine.smooth_relu import SmoothReLU
 from ._balls import LinfBall, per_sample
-from ._base import SHARE, checked, run_attack
+from ._base import POSITIVE_INTEGER, SHARE, checked, run_attack
 from ._descent import goal_cotangent
 from ._detector_features import DetectorFeatures, check_pipeline
 from ._detector_score import DetectorScore
@@ -21,7 +21,7 @@ from ._inputs import checked_inputs
 _N_PROBES = 8
 
 
-@checked(detector_weight=[SHARE])
+@checked(detector_weight=[SHARE], n_draws=[POSITIVE_INTEGER, None])
 def adaptive_pgd(
     model,
     X,
@@ -33,6 +33,7 @@ def adaptive_pgd(
     step_size=None,
     n_steps=40,
     softplus_beta=10.0,
+    n_draws=None,
     target=None,
     bounds=(0.0, 1.0),
     batch_size=128,
@@ -79,6 +80,10 @@ def adaptive_pgd(
         Number of steps, all of which are taken.
     softplus_beta : float, default=10.0
         Sharpness of the Softplus that lends ReLU its second derivative, see Notes.
+    n_draws : int, default=None
+        Over how many patterns of noise the features are averaged, drawn again at each
+        step: for an attacker who does not know the pattern that `Stability` drew for
+        the detector. None is for one who does.
     target : int, array-like of int, {"random", "least_likely"} or None, default=None
         The classes to reach; "random" excludes y, None is any other than y.
     bounds : tuple of two floats or arrays, default=(0.0, 1.0)
@@ -106,7 +111,9 @@ def adaptive_pgd(
     The gradient of the features is exact, but for signs, which have no derivative: with
     ``sign=True`` it is that of the cosines of the gradients themselves. ReLU gets the
     second derivative of Softplus and keeps its values and its first derivative;
-    compiled or scripted models keep their ReLU.
+    compiled or scripted models keep their ReLU. The rounding of `Stability` gets the
+    derivative 1 (straight-through, backward pass differentiable approximation); what
+    users' functions do is differentiated as autograd does.
 
     The gradient of the score with respect to the features is by central differences,
     as the detector may be anything. Their width is the standard deviation of the
@@ -114,13 +121,19 @@ def adaptive_pgd(
     of a histogram. Where the score is flat all the same, the features are drawn towards
     those of the clean input.
 
-    Cost per step: the features, their gradient (about twice as much again), and two
+    With ``n_draws`` the attack follows the expectation over the noise, estimated again
+    at each step (expectation over transformation). Changes other than noise are known.
+
+    Cost per step, and per draw: the features, their gradient (about twice as much again), and two
     scores of the detector per feature and sample. Parameters without a rule (see
     ``ConfoundingGradientTransformer.routes_``) take one pass per sample. All class
     gradients of a batch are in memory together.
 
     References
     ----------
+    Athalye, Carlini, Wagner (2018), "Obfuscated Gradients Give a False Sense of
+    Security", Sec. 4.1 (straight-through), Sec. 4.2 (expectation over transformation).
+
     Carlini, Wagner (2017), "Adversarial Examples Are Not Easily Detected: Bypassing
     Ten Detection Methods".
 
@@ -141,7 +154,7 @@ def adaptive_pgd(
         raise TypeError(only_one(X))
     pipeline, random_state = check_pipeline(detector), check_random_state(random_state)
     perturb = _AdaptiveDescent(
-        DetectorFeatures(pipeline[0], model),
+        DetectorFeatures(pipeline[0], model, n_draws, random_state),
         DetectorScore(pipeline[1:]),
         ball=LinfBall(eps),
         step_size=4 * eps / n_steps if step_size is None else step_size,
@@ -170,6 +183,7 @@ class _AdaptiveDescent:
 
     def __call__(self, batch):
         self.features.check(batch.module, batch.x)
+        self.features.restart()
         self.score.template = self.features.first_step.transform(batch.x[:1])
         # All points of one sample together, so that they do not depend on batch_size.
         several = batch.x[:, None].expand(-1, 1 + _N_PROBES, *batch.x.shape[1:])

@@ -107,6 +107,14 @@ class StabilityTransformer(BaseModelTransformer):
     entry ``attention_mask``. The first token stays, and padding counts for nothing
     where there is an ``attention_mask``.
 
+    References
+    ----------
+    Roth, Kilcher, Hofmann (2019), "The Odds are Odd: A Statistical Test for Detecting
+    Adversarial Examples" (log-odds under noise, with thresholds per pair of classes).
+
+    Xu, Evans, Qi (2018), "Feature Squeezing: Detecting Adversarial Examples in Deep
+    Neural Networks" (fewer levels; `skgrad.baselines.FeatureSqueezing`).
+
     Examples
     --------
     >>> import torch

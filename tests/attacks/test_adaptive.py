@@ -24,6 +24,8 @@ from skgrad import (
     LayerActivationTransformer,
     MaxSoftmaxProbability,
     MostDiscriminativeLayer,
+    StabilityTransformer,
+    StableConfidence,
 )
 from skgrad.attacks import adaptive_pgd, cosine_similarity_attack, pgd
 from skgrad.attacks._adaptive import score_cotangent
@@ -104,13 +106,16 @@ def test_csa_needs_three_classes():
         cosine_similarity_attack(nn.Linear(2, 2), [[0.5, 0.5]], eps=0.1)
 
 
-@pytest.mark.parametrize("features", ["activations", "gradients", "cosines"])
+@pytest.mark.parametrize(
+    "features", ["activations", "gradients", "cosines", "stability"]
+)
 def test_detector_is_fooled_more_than_by_plain_pgd(digits, features):
     net, X_fit, X, y, plain = digits
     parts = {
         "activations": LayerActivationTransformer(net, ["0", "logits"]),
         "gradients": ConfoundingGradientTransformer(net, log=True),
         "cosines": CosineSimilarityMatrixTransformer(net, sign=False),
+        "stability": StabilityTransformer(net, ["noise", "grey"], random_state=0),
     }
     steps = (StandardScaler(), PCA(0.99), LODA(random_state=0))
     detector = make_pipeline(parts[features], *steps).fit(X_fit)
@@ -161,6 +166,9 @@ FEATURES = {
     "maximum": partial(
         CosineSimilarityMatrixTransformer, channel_reduction="max", logit_scale=10
     ),
+    "stability": partial(
+        StabilityTransformer, changes=["noise", "shift", "blur"], random_state=0
+    ),
 }
 
 
@@ -187,6 +195,62 @@ def test_features_equal_transform_and_are_differentiable(make):
                 assert torch.autograd.gradcheck(
                     lambda x: features.recorded(net, x)[0], leaf, fast_mode=True
                 )
+
+
+def test_levels_get_a_gradient():
+    net = seeded(smooth, dtype=torch.float64)
+    features = DetectorFeatures(StabilityTransformer(net, "grey").fit(X_FIT), net)
+    leaf = torch.as_tensor(X[:2]).double().requires_grad_()
+    with frozen(net), torch.enable_grad():
+        found, _ = features.recorded(net, leaf)
+        (gradient,) = torch.autograd.grad(found[:, 1].sum(), leaf)
+        # That of the network, at the rounded inputs.
+        rounded = X_FIT.min(axis=(0, 2, 3)), np.ptp(X_FIT, axis=(0, 2, 3))
+        low, step = (one.reshape(2, 1, 1) for one in (rounded[0], rounded[1] / 15))
+        levels = low + np.round((X[:2] - low) / step) * step
+        at = torch.from_numpy(levels).double().requires_grad_()
+        plain, _ = features.recorded(net, at)
+        (expected,) = torch.autograd.grad(plain[:, 0].sum(), at)
+    assert_allclose(gradient, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_unknown_noise_is_averaged_over():
+    net = seeded(smooth, dtype=torch.float64)
+    transformer = StabilityTransformer(net, "noise", random_state=0).fit(X_FIT)
+    x, own = torch.as_tensor(X).double(), transformer.transform(X)
+    draws = np.random.RandomState(3)
+    features = DetectorFeatures(transformer, net, 2, draws)
+    with frozen(net):
+        features.restart()
+        found = features.values(net, x).numpy()
+        # Drawn again each time.
+        assert (features.values(net, x).numpy()[:, 1] != found[:, 1]).all()
+    draws = np.random.RandomState(np.random.RandomState(3).randint(2**31 - 1))
+    scale = 0.1 * X_FIT.std(axis=(0, 2, 3)).reshape(2, 1, 1)
+    noises = scale * draws.standard_normal((2, 2, 4, 4))
+    classes = net(x).argmax(dim=1)[:, None]
+    rows = []
+    for noise in noises:
+        p = net(x + torch.from_numpy(noise)).softmax(dim=1).gather(1, classes)[:, 0]
+        rows.append((p / (1 - p)).log().detach().numpy())
+    assert_allclose(found[:, 1], np.mean(rows, axis=0), rtol=1e-5)
+    # The detector itself keeps its noise.
+    assert_array_equal(transformer.transform(X), own)
+
+
+def test_attack_on_unknown_noise():
+    net = seeded(BatchNormNet)
+    features = StabilityTransformer(net, "noise", random_state=0)
+    detector = make_pipeline(features, StableConfidence(target_fpr=0.2)).fit(X_FIT)
+    attack = partial(adaptive_pgd, net, X, detector=detector, eps=0.1, n_steps=3)
+    whole = attack(n_draws=2, random_state=0).X_adv
+    # Each batch has the same draws.
+    parts = attack(n_draws=2, random_state=0, batch_size=2).X_adv
+    assert_allclose(parts, whole, atol=1e-6)
+    assert (attack(random_state=0).X_adv != whole).any()
+    detector = make_pipeline(StabilityTransformer(net, "flip"), LODA()).fit(X_FIT)
+    with pytest.raises(ValueError, match="n_draws must be None for a detector without"):
+        adaptive_pgd(net, X, detector=detector, eps=0.1, n_draws=2)
 
 
 def test_feature_union_weights_its_columns():
