@@ -124,10 +124,10 @@ def adaptive_pgd(
     With ``n_draws`` the attack follows the expectation over the noise, estimated again
     at each step (expectation over transformation). Changes other than noise are known.
 
-    Cost per step, and per draw: the features, their gradient (about twice as much again), and two
-    scores of the detector per feature and sample. Parameters without a rule (see
-    ``ConfoundingGradientTransformer.routes_``) take one pass per sample. All class
-    gradients of a batch are in memory together.
+    Cost per step and draw: the features and their gradient (about twice as much again).
+    Per step: two scores of the detector per feature and sample. Parameters without a
+    rule (see ``ConfoundingGradientTransformer.routes_``) take one pass per sample. All
+    class gradients of a batch are in memory together.
 
     References
     ----------
