@@ -4,6 +4,7 @@ What holds several inputs is decided here, and so is which entries of the items 
 Dataset are inputs and which are labels.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Union
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ._compat import uncompiled
 from ._messages import listed
 from ._validation import (
     as_tensor,
@@ -96,6 +98,17 @@ def call(module: nn.Module, x: Batch) -> Any:
     if 0 in x.entries:
         return module(*x.entries.values())
     return module(**x.entries)
+
+
+def names_of_inputs(module: nn.Module, x: Several) -> dict[Key, str]:
+    """Return the names of the arguments that several inputs are, by their keys."""
+    if 0 not in x.entries:
+        return {key: key for key in x.entries}
+    try:
+        names = inspect.signature((uncompiled(module) or module).forward).parameters
+    except (TypeError, ValueError):  # such as a method that is compiled
+        return {}
+    return dict(zip(x.entries, names, strict=False))
 
 
 def sample_shape(x: Any) -> Any:

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from skgrad.torch_engine.activations import LayerOutput
 from skgrad.torch_engine.cotangents import label_cotangents
 from skgrad.torch_engine.gradient_routes import find_routes
 from skgrad.torch_engine.model_state import frozen
 from skgrad.torch_engine.network_pass import NetworkPass, Wanted
 from skgrad.torch_engine.parameter_gradients import gradient_parameters
+from skgrad.torch_engine.pooling import LayerOutput
 from skgrad.torch_engine.probe import Probe
 
 

@@ -7,8 +7,8 @@ import torch
 
 from .._compat import Interval, StrOptions
 from ..detectors._decision import take
-from ..torch_engine.activations import POOLINGS
 from ..torch_engine.model_state import model_dtype
+from ..torch_engine.pooling import POOLINGS
 from ..torch_engine.samples import count_samples
 from ._combination import BaseCombination
 from ._layers import distances, on_device_of

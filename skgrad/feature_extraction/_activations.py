@@ -27,7 +27,8 @@ class LayerActivationTransformer(BaseModelTransformer):
         What becomes of the positions of each channel: their mean (as in the paper) or
         largest value; of sequences the first, which is the class token of most
         transformers, or the last, which is the last state of a recurrent layer in both
-        directions; or a column for each position.
+        directions; or a column for each position. Positions at padding do not count,
+        see Notes.
     channel_axis : "auto", int or dict of str to int, default="auto"
         The axis of the channels in the outputs of layers, or of certain layers by name.
         "auto" takes it from what made the output, see the notes.
@@ -72,6 +73,12 @@ class LayerActivationTransformer(BaseModelTransformer):
     pooled on the device. ``batch_size`` changes them by rounding only.
 
     Columns are named ``<layer>_<index>``, zero-padded.
+
+    Where X holds an input ``attention_mask`` (n_samples, n_tokens), by its name in a
+    dictionary or its place in a tuple, and a layer returns as many positions as tokens,
+    those with 0 in the mask are left out, so that features do not depend on how far a
+    batch was padded. A packed sequence counts for its own times. Elsewhere the mean is
+    over padding too.
 
     Convolutions and the normalisations of their maps put channels first, linear layers,
     layer normalisations, embeddings, attention and recurrent layers last. A module that

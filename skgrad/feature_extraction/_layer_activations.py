@@ -9,7 +9,6 @@ from .._messages import warn
 from ..torch_engine.activations import (
     LOGITS,
     PENULTIMATE,
-    POOLINGS,
     as_names,
 )
 from ..torch_engine.hidden_layers import why_hidden
@@ -17,6 +16,7 @@ from ..torch_engine.layer_outputs import AUTO, find_outputs, watched_layer
 from ..torch_engine.layers import misses_layers, spread_layers
 from ..torch_engine.model_state import at_least_float32
 from ..torch_engine.network_pass import Wanted
+from ..torch_engine.pooling import POOLINGS
 from ._family import BaseFamily
 
 # How many layers are taken where none is named.

@@ -54,7 +54,8 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         Largest number of in-distribution samples, and of given anomalies, to use.
     pooling : {"mean", "max", "first", "last", "none"}, default="mean"
         What becomes of the positions of each channel: mean (the paper's), largest
-        value, that at the first or last position of sequences, or all.
+        value, that at the first or last position of sequences, or all; padding as in
+        `LayerActivationTransformer`.
     channel_axis : "auto", int or dict of str to int, default="auto"
         The axis of the channels in the outputs of layers, as in
         `LayerActivationTransformer`.

@@ -1,44 +1,23 @@
-"""Outputs of layers, pooled where they arise (paper C)."""
+"""Outputs of layers, kept where they arise (paper C)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .._messages import brief, did_you_mean, listed
+from .._several import Batch
 from .._validation import all_finite
 from .layer_axes import main_tensor
+from .pooling import LayerOutput, pooled, token_mask
 
 LOGITS = "logits"
 # The input of the layer that returns the logits, named as if it were a layer itself.
 PENULTIMATE = "penultimate"
-# One number per channel: paper C, Sec. 4, takes the mean over the positions. The maps
-# are (n_samples, n_channels, *positions); a layer that works in place may write into
-# them later, so that what is no new tensor is cloned.
-POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean": lambda maps: maps.mean(dim=tuple(range(2, maps.ndim))),
-    "max": lambda maps: maps.amax(dim=tuple(range(2, maps.ndim))),
-    "first": lambda maps: maps[:, :, 0].clone(),
-    "last": lambda maps: maps[:, :, -1].clone(),
-    "none": lambda maps: maps.flatten(1).clone(),
-}
-
-
-class LayerOutput(NamedTuple):
-    """An output to keep: of a layer by its name, pooled as one of `POOLINGS`.
-
-    ``head`` is the layer whose input `PENULTIMATE` stands for. ``samples`` and
-    ``channels`` are axes of the output.
-    """
-
-    layer: str
-    pooling: str
-    head: str | None = None
-    samples: int = 0
-    channels: int = 1
 
 
 def as_names(layers: Any) -> list[str]:
@@ -78,19 +57,21 @@ class EndOfPass(BaseException):
 
 @dataclass
 class OutputHooks:
-    """Hooks that pool the outputs of layers of a batch into ``found``.
+    """Hooks that pool the outputs of layers of a batch ``x`` into ``found``.
 
     With ``gradients`` the results stay in the graph of the batch. With ``stop`` they
     end the pass by `EndOfPass` as soon as all outputs are found.
     """
 
     outputs: Sequence[LayerOutput]
-    n_samples: int
+    x: Batch
     gradients: bool
     stop: bool
 
     def __post_init__(self) -> None:
         self.found: dict[LayerOutput, Tensor] = {}
+        keys = {output.mask for output in self.outputs}
+        self._masks = {key: token_mask(self.x, key) for key in keys}
 
     @contextmanager
     def on(self, module: nn.Module) -> Iterator[None]:
@@ -114,9 +95,10 @@ class OutputHooks:
     def _keep(self, output: LayerOutput, layer: nn.Module | None, result: Any) -> None:
         if output in self.found:
             raise ValueError(called_again(output.layer))
-        check_rows(output.layer, result, self.n_samples, output.samples)
+        check_rows(output.layer, result, len(self.x), output.samples)
         with torch.set_grad_enabled(self.gradients):
-            self.found[output] = pooled(layer, result, output)
+            mask = self._masks[output.mask]
+            self.found[output] = pooled(layer, result, output, mask)
         if self.stop and len(self.found) == len(self.outputs):
             raise EndOfPass
 
@@ -132,26 +114,6 @@ class OutputHooks:
 def same_values(output: Tensor, logits: Tensor) -> bool:
     """Return True if an output is the logits."""
     return output.shape == logits.shape and torch.equal(output.to(logits), logits)
-
-
-def pooled(layer: nn.Module | None, result: Any, output: LayerOutput) -> Tensor:
-    """Return what a layer returned as one row of columns per sample."""
-    if output.pooling == "last" and isinstance(layer, nn.RNNBase):
-        return last_states(layer, result)
-    maps = main_tensor(result)
-    if maps.ndim == 2:
-        return maps.movedim(output.samples, 0).clone()
-    if output.pooling == "none":
-        return POOLINGS["none"](maps.movedim(output.samples, 0))
-    maps = maps.movedim((output.samples, output.channels), (0, 1))
-    return POOLINGS[output.pooling](maps)
-
-
-def last_states(layer: nn.RNNBase, result: Any) -> Tensor:
-    """Return the states that a recurrent layer ends with, of both directions."""
-    # That of LSTM is a pair, the state and the memory; (n_layers, n_samples, n_hidden).
-    states = result[1][0] if isinstance(result[1], tuple) else result[1]
-    return torch.cat(list(states[-1 - layer.bidirectional :]), dim=1)
 
 
 def check_finite_output(layer: str, result: Tensor) -> None:
@@ -173,10 +135,14 @@ def check_rows(layer: str, result: Any, n_samples: int, samples: int | None) -> 
         came = f"a {type(result).__name__}"
         if isinstance(found, Tensor):
             came = f"a {found.dtype} tensor of shape {tuple(found.shape)}"
+        way_out = "Name a layer inside it or after it."
+        if isinstance(found, PackedSequence):
+            came = "sequences in the order of their lengths"
+            way_out = "Pack them with enforce_sorted=False, which keeps theirs."
         raise ValueError(
             f"layers: {layer!r} must return a floating-point tensor with one row per "
-            f"sample; for {n_samples} samples it returns {came}. Name a layer inside "
-            "it or after it."
+            "sample, that of X in the same place; for "
+            f"{n_samples} samples it returns {came}. {way_out}"
         )
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from .._several import Batch, floats_of, with_floats
-from .activations import LayerOutput
 from .model_state import check_finite_gradients, check_recorded
 from .network_pass import NetworkPass, Wanted
+from .pooling import LayerOutput
 
 
 def input_gradient(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 # What layers call the number of channels that they make, and where they put these among
 # the axes without that of the samples. Layers of other libraries often do alike.
@@ -55,16 +56,34 @@ def as_source(layer: nn.Module) -> Source | None:
     return None
 
 
-def main_tensor(result: Any) -> Any:
-    """Return the tensor that a layer returned, or the first of several.
+def main_output(result: Any) -> tuple[Any, Tensor | None]:
+    """Return the tensor that a layer returned, or the first of several, and a mask.
 
     Recurrent layers and attention return more behind it, and language models an object.
+    A packed sequence is unpacked to (n_samples, n_times, n_channels); the mask
+    (n_samples, n_times) says which times there are. It is None for anything else.
     """
     if isinstance(result, Mapping) and result:
-        return next(iter(result.values()))
-    if isinstance(result, (tuple, list)) and result:
-        return result[0]
-    return result
+        result = next(iter(result.values()))
+    elif isinstance(result, (tuple, list)) and not isinstance(result, PackedSequence):
+        result = result[0] if result else result
+    return _unpacked(result) if isinstance(result, PackedSequence) else (result, None)
+
+
+def main_tensor(result: Any) -> Any:
+    """Return the tensor of `main_output`."""
+    return main_output(result)[0]
+
+
+def _unpacked(packed: PackedSequence) -> tuple[Any, Tensor | None]:
+    """Unpack a sequence whose samples are in the order of the batch."""
+    sizes = packed.batch_sizes
+    if packed.unsorted_indices is None and sizes[0] != sizes[-1]:
+        # The model sorted them by their lengths before, nobody knows from what order.
+        return packed, None
+    maps, lengths = pad_packed_sequence(packed, batch_first=True)
+    times = torch.arange(maps.shape[1], device=maps.device)
+    return maps, times < lengths.to(maps.device)[:, None]
 
 
 def sample_axis(several: Any, alone: Any, n_samples: int) -> int | None:

@@ -9,15 +9,14 @@ from .._messages import did_you_mean
 from .activations import (
     LOGITS,
     PENULTIMATE,
-    LayerOutput,
     check_finite_output,
     check_layers,
     check_rows,
-    pooled,
 )
 from .hidden_layers import HIDDEN, hidden_parts, is_hidden
 from .layer_axes import as_source, changed_axis, with_one_channel_changed
 from .layers import candidate_layers, find_head
+from .pooling import LayerOutput, mask_key, pooled, token_mask
 from .probe import Call, Probe
 
 AUTO = "auto"
@@ -119,7 +118,17 @@ def _with_axes(probe: Probe, output: LayerOutput, given: int | None) -> LayerOut
                 f"whose output has the shape {shape} for {shape[samples]} samples, or "
                 f"'auto'; got {given}."
             )
-    return output._replace(samples=samples, channels=channels)
+    output = output._replace(samples=samples, channels=channels)
+    return output._replace(mask=_mask_of(probe, output, shape))
+
+
+def _mask_of(probe: Probe, output: LayerOutput, shape: tuple[int, ...]) -> Any:
+    """Return the key of the mask of tokens, if the output has a position for each."""
+    key = mask_key(probe.module, probe.x)
+    if key is None or len(shape) != 3:
+        return None
+    (positions,) = {0, 1, 2} - {output.samples, output.channels}
+    return key if shape[positions] == probe.x.entries[key].shape[1] else None
 
 
 def _shape_and_axes(
@@ -192,12 +201,14 @@ def pooled_output(probe: Probe, output: LayerOutput) -> Tensor:
             f"(n_samples, n_positions, n_channels); {output.layer!r} returns "
             f"{tuple(maps.shape)}. Name others, or use 'mean', 'max' or 'none'."
         )
+    mask = token_mask(probe.x, output.mask)
     if at_head:
-        columns = pooled(None, maps, output)
+        columns = pooled(None, maps, output, mask)
     else:
         # The copy: what the layer returned may have been overwritten.
         rest = call.result[1:] if isinstance(call.result, tuple) else ()
-        columns = pooled(call.module, (call.output, *rest), output)
+        mask = mask if call.mask is None else call.mask
+        columns = pooled(call.module, (call.output, *rest), output, mask)
     check_finite_output(output.layer, columns)
     return columns
 

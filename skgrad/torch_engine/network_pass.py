@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._several import Batch, call
-from .activations import LOGITS, EndOfPass, LayerOutput, OutputHooks
+from .activations import LOGITS, EndOfPass, OutputHooks
 from .cosines import Maps, class_cosines, recorded_cosines
 from .gradient_pass import NoRulesError, Route, RuledGraph, recorded_forward
 from .gradient_recorder import Recorder
@@ -21,6 +21,7 @@ from .parameter_gradients import (
     norms_by_rules,
     norms_of_sample,
 )
+from .pooling import LayerOutput
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class NetworkPass:
         kept = tuple(o for o in wanted.outputs if o.layer != LOGITS)
         logits = wanted.logits or wanted.changes
         self._needs_logits = len(kept) < len(wanted.outputs) or logits
-        self._outputs = OutputHooks(kept, len(x), create_graph, self._ends_early())
+        self._outputs = OutputHooks(kept, x, create_graph, self._ends_early())
         with torch.set_grad_enabled(self._differentiates()):
             if self._needs_batch():
                 self._run()

@@ -18,7 +18,7 @@ from .gradient_recorder import Recorder
 from .gradient_uses import leaves_in_graph
 from .hidden_layers import takes_no_hooks
 from .input_leaf import InputLeaf, embeddings_of
-from .layer_axes import Source, as_source, main_tensor, sample_axis
+from .layer_axes import Source, as_source, main_output, sample_axis
 from .model_state import as_logits, check_finite_gradients, check_recorded, forward
 from .parameter_gradients import gradient_parameters
 from .sigmoid import warn_of_sigmoid
@@ -31,9 +31,10 @@ N_SAMPLES = 3
 class Call(NamedTuple):
     """One call of a layer: its name, its inputs and what it returned.
 
-    ``output`` is a copy of the tensor in that, or of the first of several, and
-    ``samples`` the axis of the samples in it, None if there is none. ``source`` is what
-    made its channels: the last layer inside or before that says so.
+    ``output`` is a copy of the tensor in that, or of the first of several, ``mask``
+    says which of the times of a packed sequence there are, and ``samples`` is the axis
+    of the samples, None if there is none. ``source`` is what made the channels: the
+    last layer inside or before that says so.
     """
 
     layer: str
@@ -42,6 +43,7 @@ class Call(NamedTuple):
     result: Any
     output: Any
     source: Source | None
+    mask: Tensor | None = None
     samples: int | None = None
 
 
@@ -177,7 +179,7 @@ class Probe:
         if [call.layer for call in calls] != [call.layer for call in self.calls]:
             return
         self.calls = [
-            call._replace(samples=sample_axis(call.output, alone.output, len(self.x)))
+            call._replace(samples=_sample_axis(call, alone, len(self.x)))
             for call, alone in zip(self.calls, calls, strict=True)
         ]
 
@@ -218,6 +220,18 @@ def has_parameters(layer: nn.Module) -> bool:
     return next(layer.parameters(), None) is not None or is_quantised(layer)
 
 
+def _sample_axis(call: Call, alone: Call, n_samples: int) -> int | None:
+    # Packed sequences may have other lengths too.
+    if call.mask is not None:
+        return 0
+    axis = sample_axis(call.output, alone.output, n_samples)
+    if axis is None or not (call.output.is_floating_point() and call.output.numel()):
+        return axis
+    # A model may have sorted the samples before, as by their lengths.
+    same = _close(alone.output, call.output.narrow(axis, 0, 1))
+    return axis if same else None
+
+
 def _add(
     sources: list[Source], source: Source, layer: nn.Module, inputs: Any, output: Any
 ) -> None:
@@ -232,11 +246,11 @@ def _note(
     inputs: Any,
     result: Any,
 ) -> None:
-    output = main_tensor(result)
+    output, mask = main_output(result)
     # Cloned, because a layer that works in place may write into it later.
     kept = output.detach().clone() if isinstance(output, Tensor) else output
     source = sources[-1] if sources else None
-    calls.append(Call(name, layer, inputs, result, kept, source))
+    calls.append(Call(name, layer, inputs, result, kept, source, mask))
 
 
 def three_samples(x: Any) -> Any:
@@ -272,13 +286,14 @@ def _quantised_by_batch(module: nn.Module) -> list[str]:
 
 
 def _close(one: Tensor, other: Tensor, *, by_batch: bool = False) -> bool:
-    """Return True if logits are equal up to rounding."""
+    """Return True if logits or outputs of a layer are equal up to rounding."""
     # That of TF32, with which GPUs multiply float32, or of half precision; with scales
     # for a batch, of 8 bits in each of several layers.
     margin = 0.003 if other.dtype.itemsize >= 4 else 0.02
     margin = 0.1 if by_batch else margin
     size = other.abs().max().item()
-    return torch.allclose(one, other, rtol=margin, atol=margin * size)
+    # NaN has a message of its own.
+    return torch.allclose(one, other, rtol=margin, atol=margin * size, equal_nan=True)
 
 
 def warn_of_batch_scales(module: nn.Module, batch_size: int) -> None:

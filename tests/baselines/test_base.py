@@ -103,7 +103,10 @@ MASK[:, 0] = 1
 FIXED = {
     "ODIN": partial(ODIN, eps=0),
     "Mahalanobis": partial(Mahalanobis, layers=["penultimate", "logits"]),
-    **{name: MAKERS[name] for name in ("GradNorm", "LID", "ELO")},
+    "GradNorm": GradNorm,
+    # Of the embedding, the mean is over the tokens that the mask leaves.
+    "LID": partial(LID, layers=["penultimate", "logits"]),
+    "ELO": MAKERS["ELO"],
     "KD": partial(KernelDensityUncertainty, n_passes=0),
 }
 

@@ -145,7 +145,9 @@ def test_networks_of_hugging_face():
     options = {"num_hidden_layers": 1, "num_attention_heads": 2, **sizes}
     config = transformers.BertConfig(num_labels=3, **options)
     net = transformers.BertForSequenceClassification(config).double()
-    families = [("gradients", GradientNorms(log=True)), ("layers", LayerActivations())]
+    # The first token counts with a mask and without.
+    layers = LayerActivations(pooling="first")
+    families = [("gradients", GradientNorms(log=True)), ("layers", layers)]
     features = features_of(net, families).fit_transform(batch_encoding())
     expected = features_of(OfOneTensor(net), families).fit_transform(FLOATS)
     assert_allclose(features, expected, rtol=1e-6)
@@ -153,7 +155,8 @@ def test_networks_of_hugging_face():
 
 RATE = {"target_fpr": 0.5, "random_state": 0}
 RECIPES = {
-    "recommended": make_recommended_detector,
+    # Of the embedding, the mean is over the tokens that the mask leaves.
+    "recommended": partial(make_recommended_detector, layers="hidden"),
     "paper B": make_geometric_gradient_detector,
     "paper C": partial(make_uniform_detector, layers="hidden"),
 }
@@ -166,8 +169,7 @@ def test_recipes(recipe, kind):
     scores = detector.score_samples(KINDS[kind]())
     assert_allclose(scores[:4], detector.score_samples(first(4)[kind]), rtol=1e-6)
     if recipe != "paper B":  # lookups have no gradient at the floats
-        layers = {"layers": "net.hidden"} if recipe == "paper C" else {}
-        one = RECIPES[recipe](OfOneTensor(NET), **layers, **RATE).fit(FLOATS)
+        one = RECIPES[recipe](OfOneTensor(NET), layers="net.hidden", **RATE).fit(FLOATS)
         assert_allclose(scores, one.score_samples(FLOATS), rtol=1e-5)
 
 

@@ -127,7 +127,7 @@ class ManyKinds(nn.Module):
         ("twice", "'twice' is called more than once"),
         ("unused", "'unused' was not called in the forward pass"),
         ("named", "'named' must return .* tensor .* returns a str"),
-        ("rows", r"'rows' must return .* one row per sample; for 3 samples"),
+        ("rows", r"'rows' must return .* one row per sample.*; for 3 samples"),
     ],
 )
 def test_unusable_layers_are_rejected(layer, message):

@@ -14,11 +14,11 @@ from networks import (
 from numpy.testing import assert_allclose
 from torch import nn
 
-from skgrad.torch_engine.activations import LayerOutput
 from skgrad.torch_engine.input_gradients import layer_input_gradient
 from skgrad.torch_engine.layer_outputs import find_outputs
 from skgrad.torch_engine.layers import find_head, spread_layers
 from skgrad.torch_engine.model_state import frozen
+from skgrad.torch_engine.pooling import LayerOutput
 from skgrad.torch_engine.probe import Probe
 
 
