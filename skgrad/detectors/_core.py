@@ -46,9 +46,9 @@ class CORE(BaseHeadDetector):
     features they lie in the directions of training, where a training input's residual
     is the same; what a new input has in other directions is left to the residual.
 
-    Written from the abstract and from summaries of the paper, which allow both values
-    of ``span``; its networks include one with more classes than features, for which
-    "all" leaves nothing. Classes are those that the network predicts, not the true
+    Written from the abstract and the authors' description of their code, which allow
+    both values of ``span``. Their networks include one with more classes than features,
+    for which "all" leaves nothing; where it leaves much it may do better. Classes are those that the network predicts, not the true
     ones. The cosine is 0 for a class that was never predicted in training.
 
     References

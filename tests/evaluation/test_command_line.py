@@ -197,7 +197,7 @@ def test_detectors_by_name():
 
     everything = named("all", model=nn.Sequential(nn.Dropout(), nn.Linear(4, 3)))
     unsupervised = named("all", protocol="C")
-    assert len(everything) == 21
+    assert len(everything) == 30
     learners = set(everything) - {*unsupervised, "KD+BU"}
     assert "A: MLP" in learners
     for name, detector in everything.items():
