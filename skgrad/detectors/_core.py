@@ -48,8 +48,9 @@ class CORE(BaseHeadDetector):
 
     Written from the abstract and the authors' description of their code, which allow
     both values of ``span``. Their networks include one with more classes than features,
-    for which "all" leaves nothing; where it leaves much it may do better. Classes are those that the network predicts, not the true
-    ones. The cosine is 0 for a class that was never predicted in training.
+    for which "all" leaves nothing; where it leaves much it may do better. Classes are
+    those that the network predicts, not the true ones. The cosine is 0 for a class that
+    was never predicted in training.
 
     References
     ----------
