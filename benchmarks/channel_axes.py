@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.io import wavfile
-from scipy.signal import stft
+from settings_of_speech import spectrogram
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from torch import nn
@@ -107,14 +107,6 @@ def spoken_digits(folder):
     }
     y = np.array([int(file.name[0]) for file in files])
     return (X - mean) / spread, y, anomalies
-
-
-def spectrogram(sound):
-    """Return the logarithms of a sound's power in 40 bands at 32 times."""
-    power = np.abs(stft(sound, nperseg=256, noverlap=128)[2]) ** 2
-    bands = np.stack([part.mean(axis=0) for part in np.array_split(power[1:], 40)])
-    places = np.linspace(0, bands.shape[1] - 1, 32).round().astype(int)
-    return np.log(bands[:, places].T + 1e-8).astype(np.float32)
 
 
 def trained(make, X, y, n_epochs, seed):

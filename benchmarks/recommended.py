@@ -2,9 +2,11 @@
 
     python benchmarks/recommended.py --data-dir DIR           # the table of RESULTS.md
     python benchmarks/recommended.py --data-dir DIR --quick   # few inputs, two variants
+    python benchmarks/recommended.py --data-dir DIR --settings speech text
 
 DIR holds MNIST/raw, cifar10-jpeg, tiny-imagenet32-jpeg, ucr and weights, as
-``recommended_settings.py`` reads them. Detectors see in-distribution inputs alone.
+``recommended_settings.py`` reads them, and for some settings more, see
+``settings_of_today.py``. Detectors see in-distribution inputs alone.
 Printed is the mean AUROC over the anomalies of each setting, averaged over the seeds of
 the held-out samples; "seen" is ResNet-20 with detectors fitted on images that it was
 trained on. Misclassified inputs are told from those classified correctly.
@@ -14,7 +16,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from recommended_settings import all_settings
+from recommended_settings import SETTINGS
+from settings_of_today import SETTINGS as SETTINGS_OF_TODAY
 from sklearn.metrics import roc_auc_score
 
 from skgrad import (
@@ -27,6 +30,7 @@ from skgrad import (
     MaxSoftmaxProbability,
     PerClassSVDD,
 )
+from skgrad._several import Several
 from skgrad.feature_extraction import FeatureArray
 from skgrad.torch_engine.layers import candidate_layers, spread_layers
 from skgrad.torch_engine.model_state import frozen
@@ -53,6 +57,7 @@ def combined(*names, two_sided=("energy",), **others):
 
 
 ALL = tuple(PARTS)
+ALL_SETTINGS = {**SETTINGS, **SETTINGS_OF_TODAY}
 # Name of the variant -> gradients or none, number of layers, detector. Layers are
 # convolutions and linear layers spread over the depth; 99 are all.
 VARIANTS = {
@@ -86,12 +91,18 @@ VARIANTS = {
 }
 
 
+def n_samples(x):
+    """Return the number of samples in inputs of one array or of several."""
+    return len(next(iter(x.values())) if isinstance(x, dict) else x)
+
+
 class Features:
     """Gradients, layers and logits of one setting, computed once."""
 
     def __init__(self, model, fits, x, y, anomalies):
+        few = Several(x)[:3] if isinstance(x, dict) else x[:3]
         with frozen(model):
-            probe = Probe(model, x[:3], every=True)
+            probe = Probe(model, few, every=True)
         self.spread = {n: spread_layers(probe, n) for n in (0, 1, 2, 4, 8, 99)}
         layers = [n for n in candidate_layers(probe) if n in self.spread[99]]
         gradients = ConfoundingGradientTransformer(model, log=True).fit(x)
@@ -100,7 +111,7 @@ class Features:
         self.matrices = {
             name: np.hstack([gradients.transform(part), layers.transform(part)])
             for name, part in {**fits, "id": x, **anomalies}.items()
-            if len(part)
+            if n_samples(part)
         }
         self.n_gradients = len(gradients.get_feature_names_out())
 
@@ -139,11 +150,16 @@ def main(arguments=None):
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="few inputs and variants")
+    parser.add_argument(
+        "--settings", nargs="+", choices=ALL_SETTINGS, default=[*SETTINGS]
+    )
+    parser.add_argument("--cache", type=Path, help="where trained networks are kept")
     args = parser.parse_args(arguments)
-    found = all_settings(args.data_dir, 60 if args.quick else 300)
+    size = (60 if args.quick else 300, 0, args.cache)
     settings = {
         (name, fit): features
-        for name, parts in found
+        for name in args.settings
+        for parts in [ALL_SETTINGS[name](args.data_dir, *size)]
         for features in [Features(parts[0], *parts[1:3], parts[3].numpy(), parts[4])]
         for fit in features.fits
     }

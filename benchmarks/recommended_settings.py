@@ -7,9 +7,11 @@ on ECG5000. Each setting is (model, inputs to fit on, inputs, classes, anomalies
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
@@ -17,17 +19,22 @@ from torch.nn.functional import avg_pool1d, cross_entropy, interpolate, pad
 from torchvision.datasets import MNIST
 from torchvision.transforms.v2 import functional as tf
 
-from skgrad.attacks import pgd
+from skgrad.attacks import bim, fgsm, pgd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "papers"))
 from paper_networks import CifarResNet
 from paper_training import load_network
 
 
-def read_images(folder, pattern, mode, limit):
+def read_images(folder, pattern, mode, limit, seed=0):
     """Read up to `limit` images, drawn at random, as a tensor in [0, 1]."""
     paths = sorted(folder.glob(pattern))
-    paths = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:limit]]
+    order = np.random.default_rng(seed).permutation(len(paths))
+    return pictures([paths[i] for i in order[:limit]], mode)
+
+
+def pictures(paths, mode="RGB"):
+    """Read images of one size as a tensor in [0, 1]."""
     x = np.stack([np.asarray(Image.open(path).convert(mode)) for path in paths])
     x = torch.from_numpy(x).float() / 255
     return x[:, None] if mode == "L" else x.permute(0, 3, 1, 2).contiguous()
@@ -54,9 +61,9 @@ def series_net():
     return nn.Sequential(*features, nn.Flatten(), nn.Linear(128, 5))
 
 
-def train(make_model, x, y, *, epochs, batch, lr=2e-3):
+def train(make_model, x, y, *, epochs, batch, lr=2e-3, seed=0):
     """Train a new network with Adam and one cycle of learning rates."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = make_model()
     optimizer = torch.optim.Adam(model.parameters(), lr)
     steps = epochs * -(-len(x) // batch)
@@ -70,16 +77,28 @@ def train(make_model, x, y, *, epochs, batch, lr=2e-3):
     return model.eval()
 
 
+def cached(cache, name, make_model, train_model):
+    """Return a trained network, from the folder `cache` if it is there."""
+    path = None if cache is None else Path(cache) / f"{name}.safetensors"
+    if path is not None and path.exists():
+        return load_network(make_model, path)
+    model = train_model()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_model(model, str(path))
+    return model
+
+
 @torch.no_grad()
 def wrong(model, x, y):
     """Return which inputs are misclassified."""
     return model(x).argmax(1) != y
 
 
-def l2_attack(model, x, eps, bounds):
+def l2_attack(model, x, eps, bounds, n_steps=20):
     """Climb the margin loss within a Euclidean ball; return what succeeds."""
     y, adv, axes = model(x).argmax(1), x, (-1, *(1,) * (x.ndim - 1))
-    for _ in range(20):
+    for _ in range(n_steps):
         adv = adv.detach().requires_grad_()
         logits = model(adv).double()
         others = logits.scatter(1, y[:, None], -torch.inf).logsumexp(1)
@@ -92,20 +111,37 @@ def l2_attack(model, x, eps, bounds):
     return adv[wrong(model, adv, y)]
 
 
-def attacked(model, x, sizes, l2, bounds=(0.0, 1.0)):
+def attacked(model, x, sizes, l2, bounds=(0.0, 1.0), seed=0):
     """Return the successful adversarial inputs of each attack."""
     found = {}
     for eps in sizes:
         for name, start in (("BIM", False), ("PGD", True)):
-            how = {"n_steps": 20, "random_start": start, "random_state": 0}
+            how = {"n_steps": 20, "random_start": start, "random_state": seed}
             result = pgd(model, x, eps=eps, bounds=bounds, **how)
             found[f"{name} {eps:.3g}"] = torch.from_numpy(result.X_adv[result.success])
     return {**found, "L2-PGD": l2_attack(model, x, l2, bounds)}
 
 
-def perturbed(x):
+def adversarial(model, x, small, large, l2, *, bounds=(0.0, 1.0), n_steps=20, seed=0):
+    """Return the successful adversarial inputs of subtle and of strong attacks."""
+    how = {"bounds": bounds, "random_state": seed, "batch_size": 32}
+    slow = {"step_size": small / 10, "stop_at_success": True, "n_steps": n_steps}
+    results = {
+        "FGSM": fgsm(model, x, eps=small, **how),
+        "BIM-a": bim(model, x, eps=small, **slow, **how),
+        "BIM": bim(model, x, eps=large, n_steps=n_steps, **how),
+        "PGD": pgd(model, x, eps=large, n_steps=n_steps, **how),
+    }
+    found = {
+        name: torch.from_numpy(result.X_adv[result.success])
+        for name, result in results.items()
+    }
+    return {**found, "L2-PGD": l2_attack(model, x, l2, bounds, n_steps)}
+
+
+def perturbed(x, seed=0, blur=2.0):
     """Rotate, blur, salt, shuffle and invert images."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     bilinear = tf.InterpolationMode.BILINEAR
     angles = rng.uniform(45, 90, len(x)).tolist()
     turned = [tf.rotate(i, a, bilinear) for i, a in zip(x, angles, strict=True)]
@@ -115,63 +151,74 @@ def perturbed(x):
     shuffled = [i.flatten(1)[:, p].view_as(i) for i, p in zip(x, places, strict=True)]
     return {
         "rotated": torch.stack(turned),
-        "blurred": tf.gaussian_blur(x, [9, 9], [2.0, 2.0]),
+        "blurred": tf.gaussian_blur(x, [2 * int(2 * blur) + 1] * 2, [blur] * 2),
         "salt and pepper": salted,
         "shuffled": torch.stack(shuffled),
         "inverted": 1 - x,
     }
 
 
-def digits_setting(root, make_model, n):
-    """Digits 0-5 are known."""
+def digits_parts(root, n, seed=0):
+    """Return digits, their classes, four sets of rows of 0-5, and other images."""
     data = MNIST(root, train=True)
     x, y = data.data[:, None].float() / 255, data.targets
     known = (y < 6).nonzero()[:, 0].numpy()
-    known = torch.from_numpy(np.random.default_rng(0).permutation(known))
-    ours, fit, test, rest = known.split([24000, 4000, 2000, len(known) - 30000])
-    model = train(make_model, x[ours], y[ours], epochs=2, batch=128)
+    known = torch.from_numpy(np.random.default_rng(seed).permutation(known))
+    rows = known.split([24000, 4000, 2000, len(known) - 30000])
+    photographs = read_images(root / "cifar10-jpeg/train", "*/*.jpg", "L", n, seed)
     anomalies = {
         "digits 6-9": x[(y > 5).nonzero()[: 2 * n, 0]],
-        **perturbed(x[rest[:n]]),
-        "CIFAR": read_images(root / "cifar10-jpeg/train", "*/*.jpg", "L", n)[
-            :, :, 2:30, 2:30
-        ],
-        **attacked(model, x[test[:n]], (0.1, 0.2), 2.0),
-        "misclassified": x[rest][wrong(model, x[rest], y[rest])],
+        **perturbed(x[rows[3][:n]], seed),
+        "CIFAR": photographs[:, :, 2:30, 2:30],
     }
+    return x, y, rows, anomalies
+
+
+def digits_setting(make_model, root, n, seed=0, cache=None):
+    """Digits 0-5 are known."""
+    x, y, (ours, fit, test, rest), anomalies = digits_parts(root, n, seed)
+    model = train(make_model, x[ours], y[ours], epochs=2, batch=128, seed=seed)
+    anomalies |= attacked(model, x[test[:n]], (0.1, 0.2), 2.0, seed=seed)
+    anomalies["misclassified"] = x[rest][wrong(model, x[rest], y[rest])]
     return model, {"fit": x[fit]}, x[test], y[test], anomalies
 
 
-def cifar_setting(root, n):
-    """Images numbered 800-999 of each test class; fitted on half, or on training."""
-    model = load_network(CifarResNet, root / "weights/cifar10jpeg_resnet20.safetensors")
+def cifar_parts(root, n, seed=0):
+    """Return images numbered 800-999 of each test class, their classes, and others."""
     folders = sorted((root / "cifar10-jpeg/test").iterdir())
     x = torch.cat([read_images(folder, "0[89]*.jpg", "RGB", 200) for folder in folders])
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(x)))
-    x, y = x[order], torch.arange(10).repeat_interleave(200)[order]
-    seen = read_images(root / "cifar10-jpeg/train", "*/*.jpg", "RGB", 10 * n)
-    fit, x, y = x[:1000], x[1000:], y[1000:]
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
     digits = pad(MNIST(root, train=True).data[:n, None] / 255, (2, 2, 2, 2))
     tiny = root / "tiny-imagenet32-jpeg/train"
     anomalies = {
-        "TinyImageNet": read_images(tiny, "*/*.jpg", "RGB", 2 * n),
+        "TinyImageNet": read_images(tiny, "*/*.jpg", "RGB", 2 * n, seed),
         "MNIST": digits.expand(-1, 3, -1, -1).contiguous(),
-        **perturbed(x[:n]),
-        **attacked(model, x[-n:], (4 / 255, 16 / 255), 0.5),
-        "misclassified": x[wrong(model, x, y)],
     }
+    return x[order], torch.arange(10).repeat_interleave(200)[order], anomalies
+
+
+def cifar_setting(root, n, seed=0, cache=None):
+    """ResNet-20 on half of the images; fitted on the others, or on training images."""
+    model = load_network(CifarResNet, root / "weights/cifar10jpeg_resnet20.safetensors")
+    x, y, anomalies = cifar_parts(root, n, seed)
+    seen = read_images(root / "cifar10-jpeg/train", "*/*.jpg", "RGB", 10 * n, seed)
+    fit, x, y = x[:1000], x[1000:], y[1000:]
+    anomalies |= perturbed(x[:n], seed)
+    anomalies |= attacked(model, x[-n:], (4 / 255, 16 / 255), 0.5, seed=seed)
+    anomalies["misclassified"] = x[wrong(model, x, y)]
     return model, {"fit": fit, "seen": seen}, x, y, anomalies
 
 
-def ecg_setting(root):
+def ecg_setting(root, n, seed=0, cache=None):
     """200 heartbeats to train on, 150 to fit, 150 to judge."""
     rows = torch.from_numpy(np.loadtxt(root / "ucr/ECG5000_TRAIN.txt")).float()
-    rows = rows[torch.from_numpy(np.random.default_rng(0).permutation(len(rows)))]
+    rows = rows[torch.from_numpy(np.random.default_rng(seed).permutation(len(rows)))]
     x, y = rows[:, None, 1:], rows[:, 0].long() - 1
-    model = train(series_net, x[:200], y[:200], epochs=60, batch=20)
-    fit, test, rng = x[200:350], x[350:], np.random.default_rng(0)
+    model = train(series_net, x[:200], y[:200], epochs=60, batch=20, seed=seed)
+    fit, test, rng = x[200:350], x[350:], np.random.default_rng(seed)
     files = [root / f"ucr/ECG200_{part}.csv" for part in ("TRAIN", "TEST")]
     other = np.concatenate([np.loadtxt(file, delimiter=",")[:, :96] for file in files])
+    bounds = (float(x.min()), float(x.max()))
     noise = torch.from_numpy(rng.normal(size=test.shape)).float()
     anomalies = {
         "ECG200": interpolate(torch.from_numpy(other).float()[:, None], 140),
@@ -182,23 +229,18 @@ def ecg_setting(root):
         "rolled": test.roll(40, 2),
         "noisy": test + 0.5 * noise,
         "smoothed": avg_pool1d(pad(test, (7, 7), mode="replicate"), 15, 1),
-        **attacked(model, x[200:], (0.1, 0.3), 2.0, (float(x.min()), float(x.max()))),
+        **attacked(model, x[200:], (0.1, 0.3), 2.0, bounds, seed),
         "misclassified": test[wrong(model, test, y[350:])],
     }
     return model, {"fit": fit}, test, y[350:], anomalies
 
 
-def all_settings(root, n):
-    """Yield the name of each setting and what it consists of.
-
-    Parameters
-    ----------
-    root : Path
-        Folder with MNIST/raw, cifar10-jpeg, tiny-imagenet32-jpeg, ucr and weights.
-    n : int
-        Number of anomalies of most kinds.
-    """
-    yield "ecg", ecg_setting(root)
-    yield "lenet", digits_setting(root, lenet, n)
-    yield "mlp", digits_setting(root, perceptron, n)
-    yield "cifar", cifar_setting(root, n)
+# The settings by name, each a function of (root, n, seed, cache). `root` is a folder
+# with MNIST/raw, cifar10-jpeg, tiny-imagenet32-jpeg, ucr and weights, `n` the number of
+# anomalies of most kinds; networks that take long to train are kept in `cache`.
+SETTINGS = {
+    "ecg": ecg_setting,
+    "lenet": partial(digits_setting, lenet),
+    "mlp": partial(digits_setting, perceptron),
+    "cifar": cifar_setting,
+}
