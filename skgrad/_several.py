@@ -14,14 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ._compat import uncompiled
+from ._conversion import as_tensor
 from ._messages import listed
-from ._validation import (
-    as_tensor,
-    check_inputs,
-    check_numbers,
-    numeric,
-    stack_samples,
-)
+from ._validation import check_inputs, check_numbers, numeric, stack_samples
 
 # Entries of dictionaries that are not given to the network.
 LABELS = ("label", "labels")

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._bounds import check_bounds, check_within
 from .._compat import Interval, StrOptions, validate_params
-from .._validation import check_bounds, check_within, to_numpy
+from .._conversion import to_numpy
 from ..torch_engine.batching import batches, map_batches, prepare_batch
 from ..torch_engine.input_gradients import input_gradient
 from ..torch_engine.model_state import (

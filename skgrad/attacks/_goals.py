@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from .._labels import check_classes, to_array
 from .._messages import brief
-from .._validation import check_classes, to_array
 from ..torch_engine.model_state import forward
 
 TARGETS = ("random", "least_likely")

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from .._conversion import to_numpy
 from .._several import (
     Several,
     call,
@@ -12,7 +13,7 @@ from .._several import (
     check_one_or_several,
     with_floats,
 )
-from .._validation import DATASETS, dataset_name, to_numpy
+from .._validation import DATASETS, dataset_name
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.integer_inputs import takes_integers
 from ..torch_engine.model_state import forward, placement

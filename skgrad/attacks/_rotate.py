@@ -8,8 +8,9 @@ from sklearn.utils import check_random_state
 from torch.nn.functional import affine_grid, grid_sample
 
 from .._compat import Interval
+from .._finite import check_finite
+from .._labels import check_per_sample
 from .._messages import brief
-from .._validation import check_finite, check_per_sample
 from ..torch_engine.model_state import at_least_float32
 from ._base import checked, run_attack
 from ._inputs import checked_inputs

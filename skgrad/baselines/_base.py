@@ -7,8 +7,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._finite import rows_named
 from .._several import check_floats, sample_shape
-from .._validation import DATASETS, rows_named
+from .._validation import DATASETS
 from ..detectors._decision import (
     BaseDecision,
     anomaly_labels,

@@ -5,9 +5,9 @@ from numbers import Integral
 import torch
 from scipy.ndimage import median_filter
 
+from .._bounds import check_bounds, check_within
 from .._compat import Interval
 from .._several import call, floats_of, with_floats
-from .._validation import check_bounds, check_within
 from ..detectors._decision import take
 from ..torch_engine.model_state import as_logits, at_least_float32
 from ..torch_engine.scaling import widest_float

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from .._conversion import to_numpy
 from .._messages import brief, did_you_mean
 from .._optional import import_package
-from .._validation import to_numpy
 from ..detectors._independence import N_ALONE, check_scores_alone
 from ..torch_engine.layers import find_head
 from ..torch_engine.model_state import (

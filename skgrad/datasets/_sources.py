@@ -6,8 +6,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from .._labels import check_classes
 from .._optional import import_package
-from .._validation import check_classes
 from ._digits import load_digits_images
 from ._folders import list_images, read_images
 

@@ -7,7 +7,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import validate_parameters
-from .._validation import check_matrix, column_names
+from .._matrices import check_matrix, column_names
 from ._decision import (
     PER_CLASS,
     BaseDecision,

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from .._compat import Interval, validate_params
+from .._labels import check_scores
 from .._messages import warn
-from .._validation import check_scores
 
 
 class TooFewSamplesWarning(UserWarning):

@@ -8,10 +8,11 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, StrOptions, fit_context, num_samples, safe_indexing
+from .._labels import to_array
 from .._messages import brief, warn
 from .._rollback import restored_on_error
 from .._several import Several, check_one_or_several, is_several
-from .._validation import DATASETS, to_array
+from .._validation import DATASETS
 from ..torch_engine.samples import count_samples, select_samples
 from ._conformal import (
     TooFewSamplesWarning,

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from .._validation import check_matrix
+from .._matrices import check_matrix
 from ..feature_extraction import FeatureArray
 
 

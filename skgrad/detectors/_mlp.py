@@ -12,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .._compat import Interval, fit_context
+from .._conversion import to_numpy
+from .._labels import to_array
+from .._matrices import check_matrix
 from .._optional import import_package
 from .._rollback import restored_on_error
-from .._validation import check_matrix, to_array, to_numpy
 from ..feature_extraction._saved_state import SavedStateMixin
 from ..torch_engine.restoring import generators_restored
 from ..torch_engine.training import fit_net, seeded_training

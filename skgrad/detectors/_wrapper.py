@@ -6,9 +6,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._labels import check_per_sample, distinct
+from .._matrices import column_names
 from .._seeding import seed_estimator
 from .._several import is_several
-from .._validation import DATASETS, check_per_sample, column_names, distinct
+from .._validation import DATASETS
 from ._base import BaseNoveltyDetector
 from ._decision import (
     BaseDecision,

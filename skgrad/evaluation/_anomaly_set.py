@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._labels import to_array
 from .._messages import brief
-from .._validation import to_array
 from ..attacks import AttackResult
 from ..torch_engine.samples import read_inputs
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, validate_params
-from .._validation import check_scores
+from .._labels import check_scores
 from ..metrics._counts import ScoreCounts
 
 # So many counts are held in memory at a time.

@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state
 from torch import nn
 from tqdm import tqdm
 
+from .._labels import check_classes
 from .._optional import import_package
-from .._validation import check_classes
 from ..attacks import fgsm, pgd
 from ..datasets import (
     load_digits_images,

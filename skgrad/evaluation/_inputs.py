@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from .._finite import check_finite
+from .._labels import check_classes
 from .._messages import naming
 from .._several import Several
-from .._validation import check_classes, check_finite, check_not_empty
+from .._validation import check_not_empty
 from ..feature_extraction import predict_logits
 from ..torch_engine.model_state import placement, unwrap_model
 from ..torch_engine.samples import read_inputs

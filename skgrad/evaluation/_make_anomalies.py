@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_memory
 from tqdm import tqdm
 
 from .. import attacks as at
+from .._labels import check_classes, check_per_sample
 from .._messages import brief, did_you_mean
-from .._validation import check_classes, check_per_sample
 from ..datasets import make_gaussian_noise, make_uniform_noise
 from ..feature_extraction import predict_logits
 from ..torch_engine.fingerprint import network_identity

@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from .. import __version__
 from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
+from .._finite import rows_named
 from .._rollback import restored_on_error
 from .._several import sample_shape
-from .._validation import DATASETS, rows_named
+from .._validation import DATASETS
 from ..torch_engine.batching import prepare_batch
 from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted

@@ -17,6 +17,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from .._compat import Interval
+from .._finite import rows_named
 from .._messages import brief, warn
 from .._several import (
     Several,
@@ -26,7 +27,7 @@ from .._several import (
     only_one,
     sample_shape,
 )
-from .._validation import DATASETS, check_inputs, no_samples, rows_named
+from .._validation import DATASETS, check_inputs, no_samples
 from ..torch_engine.batching import batches, map_batches, prepare_batch
 from ..torch_engine.integer_inputs import takes_integers
 from ..torch_engine.model_state import on_device, placement, unwrap_model

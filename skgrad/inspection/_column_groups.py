@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
+from .._labels import to_array
 from .._messages import brief
-from .._validation import to_array
 from ..torch_engine.activations import LOGITS
 
 # A column of CosineSimilarityMatrixTransformer, and one of each class's gradients.

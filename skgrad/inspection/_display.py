@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from .._labels import to_array
 from .._messages import brief
 from .._optional import import_package
-from .._validation import to_array
 
 # Infinite scores are drawn too. They are cut at a number whose differences and
 # percentiles are finite, and in units of spread at a smaller one that still plots.

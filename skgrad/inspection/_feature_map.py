@@ -11,10 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import StrOptions, validate_params
+from .._labels import check_per_sample, check_signs
 from .._messages import brief
 from .._optional import import_package
 from .._unwrap import transform_to_last_step, unwrap
-from .._validation import check_per_sample, check_signs
 from ..detectors._scaling import AnyFloatScaler
 from ._display import COLORS, Display, check_matplotlib, check_numbers
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._labels import check_signs
 from .._messages import brief, listed
 from .._unwrap import last_step, transform_to_last_step
-from .._validation import check_signs
 from ..detectors._base_class_conditional import BaseClassConditional
 from ..metrics import auroc
 from ._display import FARTHEST, Display, check_matplotlib, check_names

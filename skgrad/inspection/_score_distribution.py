@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import is_outlier_detector
 
+from .._labels import check_signs
 from .._unwrap import last_step
-from .._validation import check_signs
 from ..detectors._scores import check_detector, in_distribution_scores
 from ._display import (
     COLORS,

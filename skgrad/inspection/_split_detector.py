@@ -7,9 +7,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._labels import to_array
+from .._matrices import column_names
 from .._messages import brief, naming
 from .._unwrap import last_step, split_pipeline, unwrap
-from .._validation import DATASETS, column_names, to_array
+from .._validation import DATASETS
 from ..detectors._blocks import find_blocks
 from ..detectors._scores import check_estimator, in_distribution_scores
 from ..feature_extraction._base import BaseModelTransformer

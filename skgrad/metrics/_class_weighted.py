@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._validation import check_per_sample
+from .._labels import check_per_sample
 from ._detection import check_labelled_scores, check_metric
 
 

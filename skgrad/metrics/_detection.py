@@ -3,8 +3,8 @@
 from numbers import Real
 
 from .._compat import Interval, validate_params
+from .._labels import check_scores, check_signs, to_array
 from .._messages import brief
-from .._validation import check_scores, check_signs, to_array
 from ._counts import ScoreCounts
 
 _ARRAYS = {"y_true": ["array-like"], "y_score": ["array-like"]}

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import distinct, to_array
+from .._labels import distinct, to_array
 from ..detectors._scores import (
     anomaly_index,
     check_estimator,

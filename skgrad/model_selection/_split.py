@@ -10,7 +10,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_random_state
 
-from .._validation import check_per_sample, check_signs, to_array
+from .._labels import check_per_sample, check_signs, to_array
 from ..detectors._decision import count_rows
 
 _KINDS = {1: "in-distribution rows (+1)", -1: "anomalies (-1)"}

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from .._finite import all_finite
 from .._messages import brief, did_you_mean, listed
 from .._several import Batch
-from .._validation import all_finite
 from .layer_axes import main_tensor
 from .pooling import LayerOutput, pooled, token_mask
 

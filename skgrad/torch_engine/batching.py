@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
+from .._finite import NotFiniteError, check_batch_finite
 from .._messages import warn
 from .._several import (
     Several,
@@ -21,7 +22,7 @@ from .._several import (
     is_integer,
     stack_items,
 )
-from .._validation import Data, NotFiniteError, check_batch_finite, no_samples
+from .._validation import Data, no_samples
 from .restoring import generators_restored
 
 # The dtypes that numpy has too.

@@ -11,9 +11,9 @@ import torch.fx
 from torch import Tensor, nn
 
 from .._compat import is_dynamo_loaded
+from .._finite import all_finite
 from .._messages import brief, call_it, cut
 from .._several import Batch, Several, call, sample_shape
-from .._validation import all_finite
 from .holding import held_network
 from .network import Network, first_device
 from .restoring import SharedSetting, generators_restored, lock_of

@@ -7,16 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
+from .._conversion import as_tensor, to_numpy
 from .._messages import naming, warn
 from .._several import Several, check_one_or_several, is_several, joined, only_one
-from .._validation import (
-    DATASETS,
-    Data,
-    as_tensor,
-    check_inputs,
-    no_samples,
-    to_numpy,
-)
+from .._validation import DATASETS, Data, check_inputs, no_samples
 from .batching import batches, known_length, loader_of, reading_order
 from .restoring import generators_restored
 

@@ -64,13 +64,17 @@ VALIDATORS = {
     "of whole arrays": FUNCTIONS["AnomalySet"][0],
 }
 ENTRIES = {X.ndim: all_inputs(X) for X in (IMAGES, ROWS)}
-# An AnomalySet may be empty, and evaluate says whether it holds NaN.
-NOT_HERE = re.compile(r"empty$|NaN|infinity|None among objects")
+# What is valid here: an AnomalySet may be empty, evaluate says whether it holds NaN,
+# and several inputs have names.
+NOT_HERE = {
+    "of whole arrays": re.compile("empty$|NaN|infinity|None among objects|dict"),
+    "of attacks": re.compile("^dict$"),
+}
 PAIRS = [
     (validator, case)
     for validator in VALIDATORS
     for case in ENTRIES[2 if validator == "of features" else 4]
-    if not (validator == "of whole arrays" and NOT_HERE.search(case))
+    if not (validator in NOT_HERE and NOT_HERE[validator].search(case))
     or case == "Dataset, empty"
 ]
 
