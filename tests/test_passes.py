@@ -165,6 +165,28 @@ def test_samples_of_a_dataset_are_read_once(recipe):
     assert_array_equal(predicted, detector.predict(X_TEST))
 
 
+class Walked(LeNet):
+    """A network that counts how often somebody walks through its modules."""
+
+    walks = 0
+
+    def modules(self):
+        self.walks += 1
+        return super().modules()
+
+
+def test_fit_transform_holds_the_network_once():
+    model = seeded(Walked)
+    walks = []
+    for method in ("fit", "fit_transform"):
+        model.walks = 0
+        # One batch, whose pass may walk too.
+        transformer = LayerActivationTransformer(model, "conv1", batch_size=len(X_FIT))
+        getattr(transformer, method)(X_FIT)
+        walks.append(model.walks)
+    assert walks[0] == walks[1] > 0
+
+
 # Network, shape of its inputs, and the layer that is looked at.
 NETWORKS = {
     "lenet": (LeNet, SHAPE, "conv1"),

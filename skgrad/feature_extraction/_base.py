@@ -120,14 +120,13 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             self._learn(module, first, families)
             if isinstance(given, DATASETS):
                 self._remember_width(first)
-            # Hashing takes time, so it is done for a cache alone.
-            self.__dict__.pop("_hashed", None)
-            if self._memory() is not None:
-                self._hashed = unwrap_model(self.model), self._hash_network()
             self._remember_network(network, version)
-            if transform:
-                return self._named_features(X, raw)
-        return None
+            self.__dict__.pop("_hashed", None)
+            if self._memory() is None:
+                return self._named(self._passes(module, X, raw)) if transform else None
+        # Hashing takes time, so it is done for a cache alone.
+        self._hashed = unwrap_model(self.model), self._hash_network()
+        return self._named_features(X) if transform else None
 
     def _spread(self, module, raw):
         """Return how the inputs vary, as the model takes them."""
@@ -175,10 +174,10 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         check_is_fitted(self, "n_classes_")
         return self._named_features(self._check_inputs(X, reset=False))
 
-    def _named_features(self, X, raw=None):
+    def _named_features(self, X):
         memory = self._memory()
         if memory is None:
-            features = self._compute(X, raw)
+            features = self._compute(X)
         else:
             compute = memory.cache(_compute, ignore=["transformer"])
             features = compute(
@@ -186,15 +185,26 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 self._content_hash(),
                 read_inputs(X, "X", num_workers=self.num_workers),
             )
+        return self._named(features)
+
+    def _named(self, features):
         return FeatureArray(features, self._feature_names)
 
-    def _compute(self, X, raw=None):
-        """Compute the features of X, or of the batches ``raw`` of it, begun already."""
+    def _compute(self, X):
+        """Compute the features of X."""
         module = self._module()
-        with self._held(module, self._families) as network, rows_named():
+        with self._held(module, self._families) as network:
             self._check_network(network)
-            features = partial(self._features, module)
-            options = {"raw": raw, "num_workers": self.num_workers}
+            return self._passes(module, X)
+
+    def _passes(self, module, X, raw=None):
+        """Compute the features of X, or of the batches ``raw`` of it, begun already.
+
+        The network is held.
+        """
+        features = partial(self._features, module)
+        options = {"raw": raw, "num_workers": self.num_workers}
+        with rows_named():
             return self._mapped(features, module, X, **options).numpy()
 
     def _held(self, module, families):
