@@ -193,17 +193,9 @@ def pooled_output(probe: Probe, output: LayerOutput) -> Tensor:
         return probe.logits.detach()
     noted = output.layer if output.head is None else output.head
     call = probe.call_of(noted, output.layer)
-    at_head = output.head is not None
-    maps = _entering(call) if at_head else call.output
-    if output.pooling in ("first", "last") and maps.ndim > 3:
-        raise ValueError(
-            f"pooling={output.pooling!r} must be used for layers that return sequences "
-            f"(n_samples, n_positions, n_channels); {output.layer!r} returns "
-            f"{tuple(maps.shape)}. Name others, or use 'mean', 'max' or 'none'."
-        )
     mask = token_mask(probe.x, output.mask)
-    if at_head:
-        columns = pooled(None, maps, output, mask)
+    if output.head is not None:
+        columns = pooled(None, _entering(call), output, mask)
     else:
         # The copy: what the layer returned may have been overwritten.
         rest = call.result[1:] if isinstance(call.result, tuple) else ()

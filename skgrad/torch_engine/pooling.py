@@ -115,6 +115,12 @@ def pooled(
         return maps.movedim(output.samples, 0).clone()
     if output.pooling == "none":
         return _every(maps.movedim(output.samples, 0), None)
+    if output.pooling in ("first", "last") and maps.ndim > 3:
+        raise ValueError(
+            f"pooling={output.pooling!r} must be used for layers that return sequences "
+            f"(n_samples, n_positions, n_channels); {output.layer!r} returns "
+            f"{tuple(maps.shape)}. Name others, or use 'mean', 'max' or 'none'."
+        )
     maps = maps.movedim((output.samples, output.channels), (0, 1))
     mask = packed if packed is not None else mask
     if mask is not None and mask.shape[1] != maps.shape[2]:
