@@ -92,7 +92,8 @@ class LayerActivationTransformer(BaseModelTransformer):
 
     Blocks are taken by default where layers put channels last, and where branches
     squeeze all positions into one: the outermost modules, apart from containers, of
-    which several are of one class.
+    which several are of one class. Of layers that are called several times the
+    innermost module around them that is called once is taken.
 
     References
     ----------

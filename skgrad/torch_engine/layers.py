@@ -29,9 +29,13 @@ def candidate_layers(probe: Probe) -> list[str]:
     of channels. There the blocks are taken in their place, if there are two or more.
     These are the outermost modules, but for containers, of which several are of one
     class. The probe notes every layer. Warns if other layers are hidden.
+
+    Layers that are called several times, as where blocks share their weights, are
+    represented by the innermost module around them that is called once.
     """
     usable = [call for call in probe.calls if _is_usable(probe, call)]
-    leaves = [call for call in usable if is_leaf(call.module)]
+    around = _around_repeated(probe, usable)
+    leaves = [c for c in usable if is_leaf(c.module) or c.layer in around]
     branches = _squeezed(leaves)
     if leaves:
         warn_of_hidden(probe.module)
@@ -51,6 +55,15 @@ def _is_usable(probe: Probe, call: Call) -> bool:
         and bool(torch.isfinite(call.output).all())
         and not _gives_logits(call.output.flatten(1), probe.logits)
     )
+
+
+def _around_repeated(probe: Probe, usable: Sequence[Call]) -> set[str]:
+    """Name the innermost usable modules around layers that are called repeatedly."""
+    counts = Counter(call.layer for call in probe.calls if is_leaf(call.module))
+    repeated = [name for name, n in counts.items() if n > 1]
+    names = [call.layer for call in usable]
+    outer = [[n for n in names if name.startswith(f"{n}.")] for name in repeated]
+    return {max(found, key=len) for found in outer if found}
 
 
 def _squeezed(leaves: Sequence[Call]) -> set[str]:

@@ -5,13 +5,11 @@ Each is small and has random weights. What must be found is written down by hand
 
 from functools import partial
 
+import families
 import pytest
 import torch
 from networks import Recurrent, layer_activations, seeded
 from torch import nn
-from torchvision import models
-from torchvision.models.convnext import CNBlockConfig
-from torchvision.models.efficientnet import MBConvConfig
 
 from skgrad.torch_engine.layer_axes import main_tensor
 from skgrad.torch_engine.layer_outputs import find_outputs, pooled_output
@@ -50,40 +48,6 @@ def recurrent(kind, batch_first, **options):
     return Sequences(part, batch_first=batch_first)
 
 
-def vit():
-    return models.VisionTransformer(16, 4, 2, 2, 12, 24, num_classes=4)
-
-
-def swin():
-    return models.SwinTransformer([4, 4], 8, [2, 2], [2, 4], [2, 2], num_classes=4)
-
-
-def convnext():
-    blocks = [CNBlockConfig(8, 16, 2), CNBlockConfig(16, None, 1)]
-    return models.ConvNeXt(blocks, num_classes=4)
-
-
-def efficientnet():
-    blocks = [
-        MBConvConfig(1, 3, 1, 8, 8, 2, 1, 1),
-        MBConvConfig(4, 3, 2, 8, 16, 2, 1, 1),
-    ]
-    return models.EfficientNet(blocks, 0.0, num_classes=4)
-
-
-def densenet():
-    return models.DenseNet(4, (2, 2), 8, num_classes=4)
-
-
-def resnet():
-    return models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=4)
-
-
-def timm_net(name, **options):
-    timm = pytest.importorskip("timm")
-    return timm.create_model(name, pretrained=False, num_classes=4, **options)
-
-
 class OfArgument(nn.Module):
     """Give the inputs to a model by name."""
 
@@ -96,42 +60,15 @@ class OfArgument(nn.Module):
         return self.model(**{self.name: x})
 
 
-SIZES = {
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "num_labels": 4,
-}
-
-
-def bert():
-    transformers = pytest.importorskip("transformers")
-    config = transformers.BertConfig(vocab_size=50, **SIZES)
-    net = transformers.BertForSequenceClassification(config)
-    return OfArgument(net, "input_ids")
-
-
-def hf_vit():
-    transformers = pytest.importorskip("transformers")
-    config = transformers.ViTConfig(image_size=16, patch_size=4, **SIZES)
-    return OfArgument(transformers.ViTForImageClassification(config), "pixel_values")
-
-
-def hf_convnext():
-    transformers = pytest.importorskip("transformers")
-    config = transformers.ConvNextConfig(
-        hidden_sizes=[8, 12], depths=[1, 2], num_stages=2, num_labels=4
-    )
-    net = transformers.ConvNextForImageClassification(config)
-    return OfArgument(net, "pixel_values")
+def of_argument(make, name):
+    return OfArgument(make(), name)
 
 
 # Network, shape of a sample, and the axes of samples and channels by layer. Sizes are
 # chosen so that axes are equally long where that is possible.
 NETWORKS = {
     "vit": (
-        vit,
+        families.vit,
         (3, 16, 16),
         {
             "conv_proj": (0, 1),
@@ -141,7 +78,7 @@ NETWORKS = {
         },
     ),
     "swin": (
-        swin,
+        families.swin,
         (3, 32, 32),
         {
             "features.0.0": (0, 1),
@@ -151,7 +88,7 @@ NETWORKS = {
         },
     ),
     "convnext": (
-        convnext,
+        families.convnext,
         (3, 32, 32),
         {
             "features.0.1": (0, 1),
@@ -161,12 +98,12 @@ NETWORKS = {
         },
     ),
     "efficientnet": (
-        efficientnet,
+        families.efficientnet,
         (3, 16, 16),
         {"features.1.0": (0, 1), "features.1.0.block.1": (0, 1), "features.3": (0, 1)},
     ),
-    "densenet": (densenet, (3, 32, 32), {"features.denseblock1": (0, 1)}),
-    "resnet": (resnet, (3, 32, 32), {"conv1": (0, 1), "layer2.0": (0, 1)}),
+    "densenet": (families.densenet, (3, 32, 32), {"features.denseblock1": (0, 1)}),
+    "resnet": (families.resnet, (3, 32, 32), {"conv1": (0, 1), "layer2.0": (0, 1)}),
     "transformer": (
         partial(transformer, True),
         (8, 3),
@@ -184,8 +121,13 @@ NETWORKS = {
         (5, 3),
         {"part": (0, 2)},
     ),
+    "albert": (
+        partial(of_argument, families.albert, "input_ids"),
+        None,
+        {"model.albert.encoder": (0, 2)},
+    ),
     "bert": (
-        bert,
+        partial(of_argument, families.bert, "input_ids"),
         None,
         {
             "model.bert.embeddings": (0, 2),
@@ -194,12 +136,12 @@ NETWORKS = {
         },
     ),
     "transformers' vit": (
-        hf_vit,
+        partial(of_argument, families.hf_vit, "pixel_values"),
         (3, 16, 16),
         {"model.vit.embeddings": (0, 2), "model.vit.layers.1": (0, 2)},
     ),
     "transformers' convnext": (
-        hf_convnext,
+        partial(of_argument, families.hf_convnext, "pixel_values"),
         (3, 32, 32),
         {
             "model.convnext.embeddings": (0, 1),
@@ -209,27 +151,12 @@ NETWORKS = {
         },
     ),
     "timm's vit": (
-        partial(
-            timm_net,
-            "vit_tiny_patch16_224",
-            img_size=32,
-            embed_dim=12,
-            depth=2,
-            num_heads=2,
-        ),
+        families.timm_vit,
         (3, 32, 32),
         {"patch_embed": (0, 2), "blocks.0": (0, 2)},
     ),
     "timm's swin": (
-        partial(
-            timm_net,
-            "swin_tiny_patch4_window7_224",
-            img_size=32,
-            embed_dim=8,
-            depths=(2, 2),
-            num_heads=(2, 4),
-            window_size=4,
-        ),
+        families.timm_swin,
         (3, 32, 32),
         {"layers.0.blocks.0": (0, 3), "layers.1": (0, 3)},
     ),
@@ -338,6 +265,12 @@ BLOCKS = {
     "transformer": ["part.layers.0", "part.layers.1"],
     "transformer, sequences first": ["part.layers.0", "part.layers.1"],
     "lstm": ["embed", "part"],
+    "albert": [
+        "model.albert.embeddings.word_embeddings",
+        "model.albert.embeddings.token_type_embeddings",
+        "model.albert.encoder",
+        "model.albert.pooler",
+    ],
     "bert": ["model.bert.encoder.layer.0", "model.bert.encoder.layer.1"],
     "transformers' vit": ["model.vit.layers.0", "model.vit.layers.1"],
     "transformers' convnext": [
@@ -356,6 +289,36 @@ def test_blocks_are_taken_where_layers_are_parts_of_branches(name):
     net, x, _ = made(name)
     with frozen(net):
         assert spread_layers(Probe(net, x, every=True), 4) == BLOCKS[name]
+
+
+class Repeated(nn.Module):
+    """Calls a block twice, and a layer that stands by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(3, 8)
+        self.mix = nn.Linear(8, 8)
+        self.encoder = Twice()
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.mix(self.mix(self.embed(x)).tanh())
+        return self.head(self.encoder(x).mean(dim=1))
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
+
+    def forward(self, x):
+        return self.block(self.block(x))
+
+
+def test_blocks_that_are_called_twice_are_taken_as_a_whole():
+    net, x = seeded(Repeated).eval(), torch.rand(2, 5, 3)
+    with frozen(net):
+        assert candidate_layers(Probe(net, x, every=True)) == ["embed", "encoder"]
 
 
 def test_gates_of_channels_are_no_candidates():
