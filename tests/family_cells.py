@@ -1,0 +1,262 @@
+"""What works of skgrad with a family of networks: the cells of the table of a page."""
+
+import pickle
+import re
+import tempfile
+import warnings
+from functools import partial
+from itertools import combinations, groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from families import FAMILIES, N_SAMPLES
+from numpy.testing import assert_array_equal
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+import skgrad
+from skgrad import (
+    ConfoundingGradientTransformer,
+    CosineSimilarityMatrixTransformer,
+    LayerActivationTransformer,
+    make_confounding_gradient_detector,
+    make_geometric_gradient_detector,
+    make_recommended_detector,
+    make_uniform_detector,
+)
+
+# Samples that are compared with a loop.
+N_LOOPED = 5
+
+
+class Cell(NamedTuple):
+    """What stands in the table, and the messages of an error and of warnings."""
+
+    text: str
+    messages: tuple[str, ...] = ()
+
+
+class Row:
+    """The cells of a family, each computed when it is asked for the first time."""
+
+    def __init__(self, name):
+        self.family = FAMILIES[name]
+        self.net, self.floats = self.family.networks()
+        self.X = self.family.X
+        self.scored = None
+
+    def cells(self):
+        """Return all cells by their columns."""
+        return {column: _cell(partial(make, self)) for column, make in COLUMNS.items()}
+
+    def norms(self):
+        """Return the largest relative error, and the parameters by autograd."""
+        transformer = ConfoundingGradientTransformer(self.net).fit(self.X)
+        found = np.asarray(transformer.transform(self.X), dtype=np.float64)
+        names = [_plain(name) for name in transformer.get_feature_names_out()]
+        exact = np.stack([self._exact_norms(names, i) for i in range(N_LOOPED)])
+        # What an adapter replaces has a gradient of 0, which shows nothing.
+        used = exact.any(axis=0)
+        assert used.mean() > 0.9
+        # What is small beside the largest of its sample is rounding.
+        size = exact + 1e-8 * exact.max(axis=1, keepdims=True)
+        routes = np.array(list(transformer.routes_.values()))
+        n_slow = np.sum(used & (routes == "autograd"))
+        looped = f", {n_slow} of {len(routes)} looped" if n_slow else ""
+        return _bound(np.abs(found[:N_LOOPED] - exact) / size) + looped
+
+    def _exact_norms(self, names, i):
+        parameters = dict(self.floats.named_parameters())
+        logits = _logits(self.floats, _sample(self.X, i))
+        loss = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+        gradients = torch.autograd.grad(
+            loss, [parameters[name] for name in names], materialize_grads=True
+        )
+        return [gradient.square().sum().item() for gradient in gradients]
+
+    def cosines(self):
+        """Return the largest error of cosines between input gradients."""
+        # Not between signs, which rounding may turn.
+        options = {"output": "upper", "sign": False}
+        transformer = CosineSimilarityMatrixTransformer(self.net, **options)
+        found = np.asarray(transformer.fit_transform(self.X)[:N_LOOPED])
+        exact = [_exact_cosines(self.floats, _sample(self.X, i)) for i in range(5)]
+        return _bound(np.abs(found - np.stack(exact)))
+
+    def layers(self):
+        """Return the columns of the default layers, and their channel axis."""
+        layers = LayerActivationTransformer(self.net).fit(self.X).layers_
+        assert layers.pop().name == "logits"
+        if not layers:
+            return "logits alone"
+        parts = [
+            f"{', '.join(str(layer.n_columns) for layer in group)} (axis {axis})"
+            for axis, group in groupby(layers, key=lambda layer: layer.channel_axis)
+        ]
+        return "; ".join(parts)
+
+    def recipe(self, make):
+        """Fit and score with a recipe."""
+        detector = make(self.net, target_fpr=0.2, random_state=0).fit(self.X)
+        text, scores = _checked(detector.score_samples, self.X)
+        self.scored = self.scored or (detector, scores)
+        return text
+
+    def confounding(self):
+        """Fit and score with paper A's classifier."""
+        make = partial(make_confounding_gradient_detector, log=True, random_state=0)
+        detector = make(self.net).fit(self.X, np.arange(N_SAMPLES) % 2)
+        return _checked(lambda X: detector.predict_proba(X)[:, 1], self.X)[0]
+
+    def saved(self):
+        """Write the first detector that works to a file, and load it."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "detector.skgrad")
+            skgrad.save(self.scored[0], path)
+            return self._same(skgrad.load(path, self.net))
+
+    def pickled(self):
+        """Pickle it with its network."""
+        return self._same(pickle.loads(pickle.dumps(self.scored[0])))
+
+    def _same(self, loaded):
+        assert_array_equal(loaded.score_samples(self.X), self.scored[1])
+        return "yes"
+
+
+COLUMNS = {
+    "norms": Row.norms,
+    "cosines": Row.cosines,
+    "layers": Row.layers,
+    "recommended": partial(Row.recipe, make=make_recommended_detector),
+    "uniform": partial(Row.recipe, make=partial(make_uniform_detector, layers=None)),
+    "geometric": partial(Row.recipe, make=make_geometric_gradient_detector),
+    "confounding": Row.confounding,
+    "saved": Row.saved,
+    "pickled": Row.pickled,
+}
+
+
+def _cell(make):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            text, errors = make(), ()
+        except (ValueError, TypeError) as error:
+            text, errors = "no", (str(error),)
+    said = [str(one.message) for one in caught]
+    # Of torch, about its own parts.
+    said = [message for message in said if "deprecated" not in message]
+    return Cell(text, (*errors, *dict.fromkeys(said)))
+
+
+def _checked(score, X):
+    """Return what the table says of scores, and these."""
+    scores = score(X)
+    assert np.isfinite(scores).all()
+    assert np.std(scores) > 1e-3
+    apart = np.abs(score(_rows(X, slice(N_LOOPED))) - scores[:N_LOOPED])
+    alike = apart.max() < 0.01 * np.std(scores)
+    return "yes" if alike else "varies with the batch", scores
+
+
+def _plain(name):
+    # torch.compile puts the network inside of another.
+    return name.removeprefix("_orig_mod.")
+
+
+def _bound(errors):
+    """Return the power of ten that errors stay below."""
+    return f"1e-{int(np.floor(-np.log10(errors.max())))}"
+
+
+def _rows(X, rows):
+    if isinstance(X, dict):
+        return {name: values[rows] for name, values in X.items()}
+    return X[rows]
+
+
+def _sample(X, i):
+    """Return one sample as tensors of float64 and integers, by name if it has names."""
+    X = X if isinstance(X, dict) else {"": X}
+    tensors = {name: torch.from_numpy(v[i : i + 1]) for name, v in X.items()}
+    return {n: t.double() if t.is_floating_point() else t for n, t in tensors.items()}
+
+
+def _logits(net, x):
+    output = net(x[""]) if "" in x else net(**x)
+    return getattr(output, "logits", output)
+
+
+def _exact_cosines(net, x):
+    """Return cosines between the gradients of the losses towards each class."""
+    leaves = [tensor for tensor in x.values() if tensor.is_floating_point()]
+    leaves = [leaf.requires_grad_() for leaf in leaves]
+
+    def put_leaf(layer, inputs, output):
+        if leaves:
+            return None
+        leaves.append(output.detach().requires_grad_())
+        return leaves[0]
+
+    embeddings = [m for m in net.modules() if isinstance(m, nn.Embedding)]
+    hooks = [layer.register_forward_hook(put_leaf) for layer in embeddings]
+    losses = -_logits(net, x)[0].log_softmax(dim=0)
+    for hook in hooks:
+        hook.remove()
+    rows = [torch.autograd.grad(loss, leaves, retain_graph=True) for loss in losses]
+    units = [F.normalize(row[0].flatten(), dim=0) for row in rows]
+    return [(one @ other).item() for one, other in combinations(units, 2)]
+
+
+# The tables of the page
+
+TITLES = {
+    "norms": "gradient norms",
+    "cosines": "cosines",
+    "layers": "layers",
+    "recommended": "recommended",
+    "uniform": "uniform (C)",
+    "geometric": "geometric (B)",
+    "confounding": "confounding (A)",
+    "saved": "save, load",
+    "pickled": "pickle",
+}
+
+
+def markdown(rows):
+    """Return the table of cells by family and column, and the messages below it."""
+    letters = {}
+    lines = [f"| network | {' | '.join(TITLES.values())} |"]
+    lines.append("|---" * (len(TITLES) + 1) + "|")
+    for name, cells in rows.items():
+        texts = [_with_letters(cells[column], letters) for column in TITLES]
+        lines.append(f"| {name} | {' | '.join(texts)} |")
+    lines.append("")
+    lines += [f"- **{letter}**: {message}" for message, letter in letters.items()]
+    return "\n".join(lines)
+
+
+def _with_letters(cell, letters):
+    marks = [letters.setdefault(m, chr(97 + len(letters))) for m in cell.messages]
+    return f"{cell.text} ({', '.join(marks)})" if marks else cell.text
+
+
+def read_markdown(page):
+    """Return the cells of a page, by family and column."""
+    messages = dict(re.findall(r"^- \*\*(\w)\*\*: (.*)$", page, re.M))
+    rows = {}
+    for line in re.findall(r"^\| (.*) \|$", page, re.M):
+        name, *texts = line.split(" | ")
+        if name in FAMILIES:
+            pairs = zip(TITLES, texts, strict=True)
+            rows[name] = {column: _read_cell(text, messages) for column, text in pairs}
+    return rows
+
+
+def _read_cell(text, messages):
+    text, marks = re.fullmatch(r"(.*?)(?: \(((?:\w, )*\w)\))?", text).groups()
+    found = [messages[letter] for letter in marks.split(", ")] if marks else []
+    return Cell(text, tuple(found))
