@@ -77,6 +77,7 @@ class Probe:
         spread: dict[Any, Spread] | None = None,
     ) -> None:
         self.module = module
+        self._coarse = bool(_quantised_by_batch(module))
         self.spread = spread
         self.parameters = gradient_parameters(module) if norms else {}
         self.calls: list[Call] = []
@@ -148,7 +149,7 @@ class Probe:
         except ValueError as error:
             raise ValueError(f"{_MIXES} It fails on one sample: {error}") from error
         self._find_samples(calls)
-        if _close(alone, logits[:1], by_batch=bool(_quantised_by_batch(self.module))):
+        if _close(alone, logits[:1], coarse=self._coarse):
             return
         if not _close(forward(self.module, self.x.detach()), logits):
             raise ValueError(
@@ -179,7 +180,7 @@ class Probe:
         if [call.layer for call in calls] != [call.layer for call in self.calls]:
             return
         self.calls = [
-            call._replace(samples=_sample_axis(call, alone, len(self.x)))
+            call._replace(samples=_sample_axis(call, alone, len(self.x), self._coarse))
             for call, alone in zip(self.calls, calls, strict=True)
         ]
 
@@ -220,7 +221,7 @@ def has_parameters(layer: nn.Module) -> bool:
     return next(layer.parameters(), None) is not None or is_quantised(layer)
 
 
-def _sample_axis(call: Call, alone: Call, n_samples: int) -> int | None:
+def _sample_axis(call: Call, alone: Call, n_samples: int, coarse: bool) -> int | None:
     # Packed sequences may have other lengths too.
     if call.mask is not None:
         return 0
@@ -228,7 +229,7 @@ def _sample_axis(call: Call, alone: Call, n_samples: int) -> int | None:
     if axis is None or not (call.output.is_floating_point() and call.output.numel()):
         return axis
     # A model may have sorted the samples before, as by their lengths.
-    same = _close(alone.output, call.output.narrow(axis, 0, 1))
+    same = _close(alone.output, call.output.narrow(axis, 0, 1), coarse=coarse)
     return axis if same else None
 
 
@@ -285,12 +286,12 @@ def _quantised_by_batch(module: nn.Module) -> list[str]:
     return [n for n, part in module.named_modules() if is_quantised_by_batch(part)]
 
 
-def _close(one: Tensor, other: Tensor, *, by_batch: bool = False) -> bool:
+def _close(one: Tensor, other: Tensor, *, coarse: bool = False) -> bool:
     """Return True if logits or outputs of a layer are equal up to rounding."""
-    # That of TF32, with which GPUs multiply float32, or of half precision; with scales
-    # for a batch, of 8 bits in each of several layers.
+    # That of TF32, with which GPUs multiply float32, or of half precision; if coarse,
+    # of 8 bits in each of several layers.
     margin = 0.003 if other.dtype.itemsize >= 4 else 0.02
-    margin = 0.1 if by_batch else margin
+    margin = 0.1 if coarse else margin
     size = other.abs().max().item()
     # NaN has a message of its own.
     return torch.allclose(one, other, rtol=margin, atol=margin * size, equal_nan=True)
