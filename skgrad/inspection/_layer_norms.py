@@ -12,7 +12,7 @@ from ..feature_extraction import (
 )
 from ..torch_engine.activations import as_names
 from ..torch_engine.model_state import unwrap_model
-from ..torch_engine.samples import read_array
+from ..torch_engine.samples import read_inputs
 
 # The layers that are measured by default.
 _KINDS = (*CONVOLUTIONS, nn.Linear)
@@ -75,7 +75,7 @@ def layer_norms(
     >>> norms.shape, layers
     ((2, 2), ['0', '1'])
     """
-    X = read_array(X, "X")
+    X = read_inputs(X, "X")
     check_not_empty(X, "X", "inputs")
     layers = _find_layers(unwrap_model(model), layers, quantity)
     norms = _gradient_norms if quantity == "gradients" else _activation_norms

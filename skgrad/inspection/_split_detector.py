@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._labels import to_array
 from .._matrices import column_names
 from .._messages import brief, naming
+from .._several import check_one_or_several, is_several
 from .._unwrap import last_step, split_pipeline, unwrap
 from .._validation import DATASETS
 from ..detectors._blocks import find_blocks
@@ -117,6 +118,8 @@ def as_one_input(x, X_test):
     """Return x as a batch of one input."""
     if hasattr(x, "to_frame"):  # a row of a data frame
         x = x.to_frame().T
+    if is_several(x):
+        return _one_of_several(x)
     if not hasattr(x, "shape"):
         x = to_array(x, "x")
     template = one_sample(X_test)
@@ -132,8 +135,20 @@ def as_one_input(x, X_test):
     return x
 
 
+def _one_of_several(x):
+    x = check_one_or_several(x, name="x")
+    if len(x) != 1:
+        raise ValueError(
+            "x must be one input, each of its entries with a first axis of length 1; "
+            f"got {x!r}."
+        )
+    return x
+
+
 def one_sample(X, row=0):
     """Return one of some inputs, as a batch of the same kind."""
     if isinstance(X, DATASETS):  # numpy would read all of it
         return take_samples(X, np.array([row]))
+    if is_several(X):
+        X = check_one_or_several(X)
     return X.iloc[row : row + 1] if hasattr(X, "iloc") else X[row : row + 1]

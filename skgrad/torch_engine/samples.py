@@ -1,5 +1,6 @@
 """Count, select and read samples of arrays, tensors, Datasets and DataLoaders."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,9 @@ def read_array(X: Any, name: str, *, num_workers: int = 0) -> np.ndarray:
     An array without samples is returned as it is. ``name`` is that of the parameter,
     ``num_workers`` that of `batches`. Raises TypeError if X holds several inputs.
     """
-    if getattr(X, "shape", (1,))[:1] != (0,):
+    if isinstance(X, Mapping):
+        X = check_one_or_several(X, name=name)
+    elif getattr(X, "shape", (1,))[:1] != (0,):
         X = check_inputs(X, name=name)
     if isinstance(X, DATASETS):
         X = _read(X, name, num_workers)

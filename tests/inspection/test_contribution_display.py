@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from networks import AnyWidth
+from networks import AnyWidth, MaskedText, OfOneTensor, seeded
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
@@ -105,6 +105,27 @@ def test_dataset_gives_the_same_as_its_array():
         from_estimator(detector, dataset[0][0], X, **options) for X in (X_test, dataset)
     )
     np.testing.assert_array_equal(array.contributions, data.contributions)
+
+
+def test_several_inputs():
+    net, rng = seeded(MaskedText, dtype=torch.float64), np.random.default_rng(0)
+    ids, mask = rng.integers(1000, size=(40, 5)), np.tri(40, 5, dtype=np.int64)
+    floats = np.concatenate([ids, mask], axis=1).astype(float)
+    forest = IsolationForest(n_estimators=10, random_state=0)
+    options = {"n_permutations": 5, "n_band": 3, "random_state": 0}
+
+    def display(model, layer, x, X):
+        layers = LayerActivationTransformer(model, [layer, "logits"])
+        detector = make_pipeline(layers, forest).fit(X)
+        return from_estimator(detector, x, X, **options).contributions
+
+    several = {"input_ids": ids, "attention_mask": mask}
+    one = {key: values[:1] for key, values in several.items()}
+    found = display(net, "hidden", one, several)
+    expected = display(OfOneTensor(net), "net.hidden", floats[0], floats)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    with pytest.raises(ValueError, match=r"x must be one input.*\(40, 5\)"):
+        display(net, "hidden", several, several)
 
 
 def test_wrong_inputs_are_rejected():

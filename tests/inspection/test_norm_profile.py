@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import LeNet, images, seeded
+from networks import LeNet, MaskedText, OfOneTensor, images, seeded
 from torch import nn
 
 from skgrad.inspection import NormProfileDisplay, layer_norms
@@ -126,3 +126,17 @@ def test_errors_about_in_distribution_inputs_name_them():
     with pytest.raises(ValueError, match="must be finite") as caught:
         NormProfileDisplay.from_estimator(model, [[0.0, 1.0]], [[np.nan, 0]])
     assert caught.value.__notes__ == ["The X of this message is X_test."]
+
+
+@pytest.mark.parametrize("quantity", ["gradients", "activations"])
+def test_norms_of_several_inputs(quantity):
+    net = seeded(MaskedText, dtype=torch.float64)
+    ids = np.random.default_rng(0).integers(1000, size=(7, 5))
+    mask = np.tri(7, 5, dtype=np.int64)
+    options = {"quantity": quantity, "batch_size": 3}
+    X_several = {"input_ids": ids, "attention_mask": mask}
+    found, layers = layer_norms(net, X_several, **options)
+    assert layers == ["hidden", "head"]
+    one = np.concatenate([ids, mask], axis=1).astype(float)
+    expected, _ = layer_norms(OfOneTensor(net), one, **options)
+    np.testing.assert_allclose(found, expected)
