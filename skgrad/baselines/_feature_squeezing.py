@@ -151,7 +151,8 @@ class FeatureSqueezing(BaseModelDetector):
     def _features(self, module, batch):
         squeezed, floats = [], floats_of(batch)
         if self.bit_depth is not None:
-            squeezed.append(_round(floats, *self._limits(floats), self.bit_depth))
+            low, high = self._limits(floats)
+            squeezed.append(_round(floats, low, high, self.bit_depth))
         if self.median_size is not None:
             squeezed.append(_median(floats, self.median_size))
         p = _probabilities(module, batch)

@@ -14,13 +14,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from .._finite import NotFiniteError, check_batch_finite
+from .._items import inputs_of_batch, stack_items
 from .._messages import warn
 from .._several import (
     Several,
     check_entries,
-    inputs_of_batch,
     is_integer,
-    stack_items,
 )
 from .._validation import Data, no_samples
 from .restoring import generators_restored

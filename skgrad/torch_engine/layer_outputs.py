@@ -125,10 +125,11 @@ def _with_axes(probe: Probe, output: LayerOutput, given: int | None) -> LayerOut
 def _mask_of(probe: Probe, output: LayerOutput, shape: tuple[int, ...]) -> Any:
     """Return the key of the mask of tokens, if the output has a position for each."""
     key = mask_key(probe.module, probe.x)
-    if key is None or len(shape) != 3:
+    mask = token_mask(probe.x, key)
+    if mask is None or len(shape) != 3:
         return None
     (positions,) = {0, 1, 2} - {output.samples, output.channels}
-    return key if shape[positions] == probe.x.entries[key].shape[1] else None
+    return key if shape[positions] == mask.shape[1] else None
 
 
 def _shape_and_axes(
