@@ -7,7 +7,7 @@ import numpy as np
 from .._compat import Interval
 from .._messages import brief
 from ._base import BaseNoveltyDetector
-from ._blocks import block_names, find_blocks, log_odds_columns
+from ._blocks import block_names, blocks_of_layers, find_blocks
 from ._decision import threshold_options
 
 
@@ -55,14 +55,13 @@ class BaseClassConditional(BaseNoveltyDetector):
 
     def _kept_blocks(self, names):
         """Return which blocks are scored."""
-        # The log-odds of changed inputs are of no layer. Widths that were given count.
-        found = names is not None and self.blocks is None
-        left_out = set(log_odds_columns(names) if found else ())
+        # Widths that were given count, whatever the names are.
         return [
             place
-            for place, block in enumerate(self.blocks_)
-            if not left_out.issuperset(range(block.start, block.stop))
-            and (self.include_logits or place != self.logits_block_)
+            for place in blocks_of_layers(
+                self.blocks_, names if self.blocks is None else None
+            )
+            if self.include_logits or place != self.logits_block_
         ]
 
     def _fit_models(self, X, predicted, make_model, scaling):

@@ -77,6 +77,16 @@ def has_block(names, layer):
     return any(label[1] == layer for label in _block_labels(names))
 
 
+def blocks_of_layers(blocks, names):
+    """Return which blocks are of layers: all but the log-odds of `Stability`."""
+    left_out = set(() if names is None else log_odds_columns(names))
+    return [
+        place
+        for place, block in enumerate(blocks)
+        if not left_out.issuperset(range(block.start, block.stop))
+    ]
+
+
 def log_odds_columns(names):
     """Return the columns of the family `Stability`, that of unchanged inputs first.
 

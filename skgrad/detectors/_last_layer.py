@@ -7,7 +7,7 @@ import numpy as np
 from .._messages import brief, listed
 from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector
-from ._blocks import block_names, find_blocks
+from ._blocks import block_names, blocks_of_layers, find_blocks
 from ._decision import threshold_options
 
 
@@ -52,13 +52,18 @@ class BaseLastLayerDetector(BaseNoveltyDetector):
     def _fit_scores(self, X, names, random_state):
         blocks, logits = find_blocks(X.shape[1], names, self.blocks)
         shown = block_names(blocks, logits, names)
-        place = self._find_layer(shown, logits)
+        layers = blocks_of_layers(blocks, names if self.blocks is None else None)
+        before = [place for place in layers if place < logits]
+        place = self._find_layer(shown, before)
         self.layer_, self.features_ = shown[place], blocks[place]
         self.logits_ = blocks[logits]
         self._learn(X[:, self.features_], X[:, self.logits_], random_state)
 
-    def _find_layer(self, shown, logits):
-        """Return the place of the block of features among the names of the blocks."""
+    def _find_layer(self, shown, before):
+        """Return the place of the block of features among the names of the blocks.
+
+        ``before`` holds the places of those of layers before the logits.
+        """
         if self.layer is not None:
             # A union of transformers may have put its prefix before the name.
             found = [
@@ -72,13 +77,13 @@ class BaseLastLayerDetector(BaseNoveltyDetector):
                 f"layer must be one of the blocks of X, {listed(shown)}; got "
                 f"{brief(self.layer)}."
             )
-        if logits == 0:
+        if not before:
             raise ValueError(
                 "X must hold the features of a layer before the logits; got the blocks "
                 f"{listed(shown)}. Give LayerActivationTransformer the layers "
                 f"['penultimate', 'logits'], or set layer, {LOGITS!r} among others."
             )
-        return logits - 1
+        return before[-1]
 
     def _score_samples(self, X):
         return self._score(X[:, self.features_], X[:, self.logits_])

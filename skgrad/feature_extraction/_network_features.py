@@ -21,8 +21,8 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     families : list of (str, family)
-        Names and unfitted families: `GradientNorms`, `LayerActivations` and
-        `SaliencyCosines`, one or more, each any number of times.
+        Names and unfitted families: `GradientNorms`, `LayerActivations`,
+        `SaliencyCosines` and `Stability`, one or more, each any number of times.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128
@@ -58,8 +58,9 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
     Notes
     -----
     Cost: one forward pass per batch, up to the deepest layer if there are no gradients;
-    and the backward passes of the families, see `ConfoundingGradientTransformer` and
-    `CosineSimilarityMatrixTransformer`. Features equal those of separate transformers,
+    the backward passes of the families, see `ConfoundingGradientTransformer` and
+    `CosineSimilarityMatrixTransformer`; and a forward pass per change of `Stability`,
+    whose columns depend on its seed and on the first samples seen by `fit`. Features equal those of separate transformers,
     those of recurrent layers up to rounding: torch has other kernels for them where
     gradients are wanted. Columns are named ``<name>__<column>``, the
     columns as by those transformers and `LayerActivationTransformer`.

@@ -51,8 +51,8 @@ class StabilityTransformer(BaseModelTransformer):
     token_share : float, default=0.15
         Share of the tokens that are replaced or dropped, evenly spread, in (0, 0.5].
     random_state : int, RandomState instance or None, default=None
-        Draws the noise in `fit`. Someone who knows the noise can attack it: keep the
-        seed to yourself where that matters.
+        Draws the noise in `fit`. Someone who knows the noise can attack it directly,
+        someone who does not has to average over many patterns.
     input_shape : array-like of int, default=None
         Shape of one sample, when X comes as 2-D rows.
     batch_size : int, default=128

@@ -11,6 +11,7 @@ from skgrad import (
     ConfidenceDrop,
     StableConfidence,
 )
+from skgrad.detectors import DeepKNN
 from skgrad.feature_extraction import FeatureArray
 
 ODDS = np.random.default_rng(0).normal(3, 3, size=(100, 3))
@@ -79,6 +80,13 @@ def test_detectors_of_layers_leave_them_out():
     # Widths that are given count, whatever the names are.
     widths = ClassConditionalGaussian(blocks=[-1, 3], random_state=0).fit(BESIDE)
     assert widths._columns[0].tolist() == list(range(8))
+
+
+def test_no_last_layer_is_made_of_them():
+    detector = DeepKNN(n_neighbors=3, random_state=0).fit(BESIDE)
+    assert detector.layer_ == "layers__conv"
+    with pytest.raises(ValueError, match="X must hold the features of a layer before"):
+        DeepKNN().fit(FeatureArray(BESIDE[:, 2:], BESIDE.feature_names[2:]))
 
 
 def test_as_parts_of_a_combination():
