@@ -38,7 +38,9 @@ def as_source(layer: nn.Module) -> Source | None:
     """Return what a layer with parameters says about channels, None if nothing."""
     known = str(type(layer).forward.__module__).startswith("torch.")
     # Blocks of layers may have attributes of these names that mean something else.
-    inside = next(layer.children(), None) is not None
+    inside = any(
+        next(child.parameters(), None) is not None for child in layer.children()
+    )
     if isinstance(layer, nn.Sequential) or (inside and not known):
         return None
     if isinstance(layer, nn.RNNBase):

@@ -14,7 +14,7 @@ from .activations import LOGITS, has_rows, same_values
 from .hidden_layers import warn_of_hidden
 from .layer_axes import main_tensor
 from .model_state import two_logits
-from .probe import Call, Probe
+from .probe import Call, Probe, has_parameters
 
 
 def candidate_layers(probe: Probe) -> list[str]:
@@ -169,13 +169,18 @@ def misses_layers(probe: Probe) -> bool:
 
 
 def is_leaf(layer: nn.Module) -> bool:
-    """Return True if a module has parameters and no children, or is quantised.
+    """Return True if a module has parameters and no layer inside, or is quantised.
 
-    A weight that `torch.nn.utils.parametrize` computes from others, as weight and
-    spectral normalisation do, keeps those in a child that is no layer.
+    A child without parameters is no layer, such as the padding of a convolution. A
+    weight that `torch.nn.utils.parametrize` computes from others, as weight and
+    spectral normalisation do, keeps those in a child that is no layer either.
     """
     if is_quantised(layer):
         return True
     made = is_parametrized(layer)
-    inside = [name for name, _ in layer.named_children() if name != "parametrizations"]
+    inside = any(
+        has_parameters(child)
+        for name, child in layer.named_children()
+        if name != "parametrizations"
+    )
     return not inside and (made or any(True for _ in layer.parameters(recurse=False)))

@@ -158,3 +158,20 @@ def test_candidates_come_in_the_order_of_their_calls():
         x = torch.from_numpy(images(2, (1, 28, 28)))
         found = candidate_layers(Probe(net, x, every=True))
     assert found == ["conv1", "conv2", "fc1", "fc2"]
+
+
+def test_children_without_parameters_do_not_hide_a_layer():
+    class Padded(nn.Conv2d):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.padding_layer = nn.ZeroPad2d(1)
+
+        def forward(self, x):
+            return super().forward(self.padding_layer(x))
+
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)]
+    net = seeded(lambda: nn.Sequential(Padded(3, 4, 3), Padded(4, 5, 3), *head)).eval()
+    with frozen(net):
+        x = torch.from_numpy(images(3, (3, 8, 8)))
+        found = candidate_layers(Probe(net, x, every=True))
+    assert found == ["0", "1"]
