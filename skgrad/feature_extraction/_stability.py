@@ -59,9 +59,7 @@ CHANGES = {
     ),
     "grey": _Change(
         "floats",
-        lambda own, key, x, _: stability.rounded(
-            x, *own._range[key], n_levels=own.n_levels
-        ),
+        lambda own, key, x, _: stability.rounded(x, own._range[key], own.n_levels),
     ),
     "shift": _Change(
         "images", lambda own, key, x, _: stability.shifted(x, own.n_pixels)

@@ -71,12 +71,13 @@ def with_noise(x: Tensor, noise: np.ndarray) -> Tensor:
     return x + _like(x, noise)
 
 
-def rounded(x: Tensor, low: np.ndarray, high: np.ndarray, n_levels: int) -> Tensor:
-    """Round to levels that are evenly spread from low to high, and go on beyond them.
+def rounded(x: Tensor, span: tuple[np.ndarray, np.ndarray], n_levels: int) -> Tensor:
+    """Round to levels that are evenly spread over a span, and go on beyond it.
 
     The derivative is 0 almost everywhere; where autograd records it, 1 takes its place
     (straight-through).
     """
+    low, high = span
     lowest, step = _like(x, low), _like(x, (high - low) / (n_levels - 1))
     # Values that never varied have no levels.
     safe = torch.where(step > 0, step, 1)

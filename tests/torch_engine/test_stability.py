@@ -64,16 +64,16 @@ def test_noise_is_added():
 
 def test_levels_go_on_beyond_the_range():
     x = torch.tensor([[0.0, 0.3, 1.2], [0.1, 0.9, -2.9]])
-    low, high = np.array([0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0])
+    span = np.array([0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0])
     # Five levels 0.25 apart; the last column never varied.
-    found = rounded(x, low, high, 5)
+    found = rounded(x, span, 5)
     assert_array_equal(found, np.float32([[0, 0.25, 1.2], [0, 1, -2.9]]))
-    assert_allclose(rounded(x + 2, low, high, 5)[:, :2], [[2, 2.25], [2, 3]])
+    assert_allclose(rounded(x + 2, span, 5)[:, :2], [[2, 2.25], [2, 3]])
 
 
 def test_levels_pass_the_gradient_straight_through():
     x = torch.tensor([[0.3, 0.7]], requires_grad=True)
-    found = rounded(x, np.zeros(2), np.ones(2), 5)
+    found = rounded(x, (np.zeros(2), np.ones(2)), 5)
     assert_allclose(found.detach(), [[0.25, 0.75]])
     (gradient,) = torch.autograd.grad(found.sum(), x)
     assert_array_equal(gradient, [[1, 1]])
