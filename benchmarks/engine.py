@@ -25,12 +25,12 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F  # noqa: N812
 from torchvision import models
 
-from skgrad.torch_engine.activations import LayerOutput
 from skgrad.torch_engine.cosines import Maps
 from skgrad.torch_engine.cotangents import label_cotangents
 from skgrad.torch_engine.gradient_routes import find_routes
 from skgrad.torch_engine.model_state import frozen
 from skgrad.torch_engine.network_pass import NetworkPass, Wanted
+from skgrad.torch_engine.pooling import LayerOutput
 from skgrad.torch_engine.probe import Probe
 
 ALL_ONES = partial(label_cotangents, label="all", loss="bce")

@@ -93,7 +93,7 @@ def make_baselines(
     >>> from skgrad.baselines import make_baselines
     >>> baselines = make_baselines(torch.nn.Linear(4, 3))
     >>> list(baselines)[:4]
-    ['max softmax', 'max logit', 'energy', 'ODIN']
+    ['max softmax', 'max logit', 'energy', 'GEN']
     """
     passes = {
         "model": model,
