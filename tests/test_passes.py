@@ -52,14 +52,18 @@ def _novelty(make, **options):
 
 _geometric = partial(_novelty, make_geometric_gradient_detector)
 SUPERVISED = "paper A"
-# Each recipe, and how often a sample may go backward.
+_recommended = partial(_novelty, make_recommended_detector)
+# Each recipe, and how often a sample may go forward, and backward.
 RECIPES = {
-    "recommended": (_novelty(make_recommended_detector), 1),
-    SUPERVISED: (_supervised, 1),
+    # Of images in grey there are two changed copies.
+    "recommended": (_recommended(), 3, 0),
+    "recommended, low": (_recommended(effort="low"), 1, 0),
+    "recommended, high": (_recommended(effort="high"), 3, 1),
+    SUPERVISED: (_supervised, 1, 1),
     # The gradients of all classes are mixtures of one fewer, unless logits are scaled.
-    "paper B": (_geometric(), N_CLASSES - 1),
-    "paper B, authors' code": (_geometric(setting="authors_code"), N_CLASSES),
-    "paper C": (_novelty(make_uniform_detector, layers="conv1"), 0),
+    "paper B": (_geometric(), 1, N_CLASSES - 1),
+    "paper B, authors' code": (_geometric(setting="authors_code"), 1, N_CLASSES),
+    "paper C": (_novelty(make_uniform_detector, layers="conv1"), 1, 0),
 }
 each_recipe = pytest.mark.parametrize("recipe", RECIPES)
 
@@ -104,7 +108,7 @@ class Counting(Dataset):
 
 def fitted(recipe, X, model=None):
     """Return the detector of a recipe around LeNet, fitted."""
-    make, _ = RECIPES[recipe]
+    make, *_ = RECIPES[recipe]
     detector = make(model or seeded(LeNet), batch_size=BATCH)
     return detector.fit(X, np.arange(len(X)) % 2 if recipe == SUPERVISED else None)
 
@@ -126,29 +130,29 @@ def test_hooks_count_what_a_loop_does():
 def test_predict_costs_one_pass(recipe):
     model = seeded(LeNet)
     detector = fitted(recipe, X_FIT, model)
-    n, (_, per_sample) = len(X_TEST), RECIPES[recipe]
+    n, (_, forward, backward) = len(X_TEST), RECIPES[recipe]
     for method in ("predict", "decision_function", "predict_proba"):
         if hasattr(detector, method):
             with counted_passes(model) as counts:
                 getattr(detector, method)(X_TEST)
-            assert counts["forward"] == n
-            assert counts["calls"] == -(-n // BATCH)
-            assert counts["backward"] == n * per_sample
+            assert counts["forward"] == n * forward
+            assert counts["calls"] == -(-n // BATCH) * forward
+            assert counts["backward"] == n * backward
 
 
 @each_recipe
 def test_fit_costs_one_pass_and_a_probe(recipe):
-    model, (_, per_sample) = seeded(LeNet), RECIPES[recipe]
+    model, (_, forward, backward) = seeded(LeNet), RECIPES[recipe]
     probes = []
     for n in (len(X_FIT) - 1, len(X_FIT)):
         with counted_passes(model) as counts:
             fitted(recipe, X_FIT[:n], model)
-        probes.append((counts["forward"] - n, counts["backward"] - n * per_sample))
-    # Three samples, and one of them alone.
-    forward, backward = probes[0]
-    assert forward <= 4
+        n_probed = counts["forward"] - n * forward, counts["backward"] - n * backward
+        probes.append(n_probed)
+    # Three samples, and one of them alone; one of each changed copy.
+    assert probes[0][0] <= 4 + (forward - 1)
     # With the loss of each of the three alone, for the norms.
-    assert backward <= (9 if per_sample == 1 else 3 * per_sample)
+    assert probes[0][1] <= (9 if backward == 1 else 3 * backward)
     assert probes[1] == probes[0]
 
 

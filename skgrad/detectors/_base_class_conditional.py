@@ -10,6 +10,9 @@ from ._base import BaseNoveltyDetector
 from ._blocks import block_names, blocks_of_layers, find_blocks
 from ._decision import threshold_options
 
+# The value of include_logits that scores the logits where there is nothing else.
+IF_ALONE = "if_alone"
+
 
 class BaseClassConditional(BaseNoveltyDetector):
     """Base of the detectors with one model per predicted class and group of columns.
@@ -35,12 +38,14 @@ class BaseClassConditional(BaseNoveltyDetector):
         self.blocks_, self.logits_block_ = find_blocks(X.shape[1], names, self.blocks)
         shown = block_names(self.blocks_, self.logits_block_, names)
         kept = self._kept_blocks(names)
+        if not kept and self.include_logits == IF_ALONE:
+            kept = [self.logits_block_]
         self.block_names_ = [shown[place] for place in kept]
         self._columns = [self.blocks_[place] for place in kept]
         if not self._columns:
             raise ValueError(
-                "include_logits must be True when X holds nothing but logits; got "
-                "False. Add another layer, or leave the logits in."
+                f"include_logits must be True or {IF_ALONE!r} when X holds nothing but "
+                "logits; got False. Add another layer, or leave the logits in."
             )
         if self.joint:
             self.block_names_ = [" + ".join(self.block_names_)]
@@ -55,13 +60,14 @@ class BaseClassConditional(BaseNoveltyDetector):
 
     def _kept_blocks(self, names):
         """Return which blocks are scored."""
+        with_logits = self.include_logits and self.include_logits != IF_ALONE
         # Widths that were given count, whatever the names are.
         return [
             place
             for place in blocks_of_layers(
                 self.blocks_, names if self.blocks is None else None
             )
-            if self.include_logits or place != self.logits_block_
+            if with_logits or place != self.logits_block_
         ]
 
     def _fit_models(self, X, predicted, make_model, scaling):

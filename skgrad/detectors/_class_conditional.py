@@ -4,7 +4,7 @@ from sklearn.base import clone
 
 from .._compat import StrOptions
 from .._seeding import seed_estimator
-from ._base_class_conditional import BaseClassConditional
+from ._base_class_conditional import IF_ALONE, BaseClassConditional
 from ._parts import fit_part, score_part
 from ._scores import as_outlier_detector
 
@@ -26,8 +26,9 @@ class ClassConditionalDetector(BaseClassConditional):
     blocks : array-like of int, default=None
         Widths of the column blocks, logits last, -1 for the rest. None uses the names,
         and leaves out the log-odds of `StabilityTransformer`, which are of no layer.
-    include_logits : bool, default=True
+    include_logits : bool or "if_alone", default=True
         Whether the logits are scored as well; they always give the predicted class.
+        "if_alone" scores them where X holds nothing else.
     joint : bool, default=False
         Whether one detector takes the columns of all blocks, instead of one for each.
     weights : array-like of float of shape (n_blocks,), default=None
@@ -84,7 +85,7 @@ class ClassConditionalDetector(BaseClassConditional):
     _parameter_constraints: dict = {
         **BaseClassConditional._parameter_constraints,
         "detector": "no_validation",  # by as_outlier_detector
-        "include_logits": ["boolean"],
+        "include_logits": ["boolean", StrOptions({IF_ALONE})],
         "joint": ["boolean"],
         "weights": ["array-like", None],
         "scaling": [StrOptions({"minmax"}), None],

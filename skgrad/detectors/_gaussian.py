@@ -7,7 +7,7 @@ from scipy.linalg import solve_triangular
 from sklearn.covariance import LedoitWolf
 
 from .._compat import Interval, StrOptions
-from ._base_class_conditional import BaseClassConditional
+from ._base_class_conditional import IF_ALONE, BaseClassConditional
 from ._scaling import AnyFloatScaler, rounded
 
 
@@ -27,8 +27,9 @@ class ClassConditionalGaussian(BaseClassConditional):
     blocks : array-like of int, default=None
         Widths of the column blocks, logits last, -1 for the rest. None uses the names,
         and leaves out the log-odds of `StabilityTransformer`, which are of no layer.
-    include_logits : bool, default=True
+    include_logits : bool or "if_alone", default=True
         Whether the logits are scored as well; they always give the predicted class.
+        "if_alone" scores them where X holds nothing else.
     min_class_size : int, default=10
         Classes predicted for fewer training samples share one model, fitted on all.
     target_fpr : float, default=0.05
@@ -88,7 +89,7 @@ class ClassConditionalGaussian(BaseClassConditional):
             StrOptions({"per_class", "tied"}),
             Interval(Real, 0, 1, closed="both"),
         ],
-        "include_logits": ["boolean"],
+        "include_logits": ["boolean", StrOptions({IF_ALONE})],
     }
 
     # One covariance over all blocks, so that it holds how they depend on one another.

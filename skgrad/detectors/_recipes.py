@@ -11,14 +11,20 @@ from ..feature_extraction import (
     LayerActivations,
     LayerActivationTransformer,
     NetworkFeatures,
+    Stability,
 )
 from ..torch_engine.activations import LOGITS, as_names
 from ._combined import CombinedDetector
 from ._gaussian import ClassConditionalGaussian
+from ._gen import GEN
 from ._loda import LODA
-from ._logits import Energy, MaxSoftmaxProbability
+from ._logits import Energy
 from ._mlp import MLPAnomalyClassifier
 from ._per_class_svdd import PerClassSVDD
+from ._stability import ConfidenceDrop, StableConfidence
+
+# The effort of `make_recommended_detector`.
+_EFFORTS = ("low", "medium", "high")
 
 
 def make_confounding_gradient_detector(
@@ -218,6 +224,8 @@ def make_recommended_detector(
     model,
     layers=None,
     *,
+    effort="medium",
+    changes="auto",
     target_fpr=0.05,
     input_shape=None,
     batch_size=128,
@@ -227,12 +235,12 @@ def make_recommended_detector(
     verbose=False,
     random_state=None,
 ):
-    """Build the recommended detector: confidence, energy and feature density combined.
+    """Build the recommended detector: confidence, density and stability combined.
 
-    Three scores, each converted to a p-value: the confidence of the network; the energy
-    of the logits, suspicious when low and when high; and the density of gradient norms
-    and layer activations among the inputs of the same predicted class. The parts were
-    chosen in ``benchmarks/recommended.py``, on data that no table reports.
+    Several scores, each converted to a p-value: the confidence of the network, its
+    confidence on slightly changed copies of the input and how far it falls on them, and
+    the density of layer activations among the inputs of the same predicted class. The
+    parts were chosen in ``benchmarks/recommended.py``, on data that no table reports.
 
     Parameters
     ----------
@@ -240,12 +248,22 @@ def make_recommended_detector(
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     layers : str or list of str, default=None
         Names of layers, or "penultimate". None takes four, spread over the depth.
+    effort : {"low", "medium", "high"}, default="medium"
+        What may be spent on an input. "low" is one forward pass, without changed
+        copies: it judges the energy of the logits instead. "medium" adds a forward pass
+        for each change, one or two by default. "high" also takes gradient norms into
+        the density, at one backward pass.
+    changes : str, callable, tuple of (str, callable) or list of these, default="auto"
+        The small changes, as in :class:`skgrad.StabilityTransformer`: "auto" takes
+        "noise" and "flip" for images in colour, "noise" and "blur" for others, "mask"
+        for tokens, "noise" for all else. With ``effort="low"`` it has no effect.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     input_shape, batch_size, num_workers, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
-        Draws the samples held out for the p-values and for the threshold.
+        Draws the samples held out for the p-values and for the threshold, and the
+        noise.
 
     Returns
     -------
@@ -260,14 +278,30 @@ def make_recommended_detector(
     >>> list(make_recommended_detector(model).named_steps)
     ['features', 'detect']
     """
+    if effort not in _EFFORTS:
+        valid = listed(_EFFORTS)
+        raise ValueError(f"effort must be one of {valid}; got {brief(effort)}.")
+    # Last among the layers, the logits are found there without names too.
+    families = [("activations", LayerActivations(_with_logits(layers)))]
+    # The confidence judges the logits, so the density leaves them out, unless nothing
+    # else can be watched. Half a tied covariance is stable with few inputs per class.
+    density = ClassConditionalGaussian(covariance=0.5, include_logits="if_alone")
+    parts = [("confidence", GEN()), ("density", density)]
+    two_sided = "energy"
+    if effort == "low":
+        parts.insert(1, ("energy", Energy()))
+    else:
+        stability = Stability(changes, random_state=random_state)
+        families.insert(0, ("stability", stability))
+        parts += [("stability", StableConfidence()), ("drop", ConfidenceDrop())]
+        two_sided = "drop"
+    if effort == "high":
+        # Norms span many orders of magnitude; their logarithms are closer to a
+        # Gaussian.
+        families.insert(0, ("gradients", GradientNorms(log=True)))
     features = NetworkFeatures(
         model,
-        [
-            # Norms span many orders of magnitude; their logarithms are closer to a
-            # Gaussian.
-            ("gradients", GradientNorms(log=True)),
-            ("activations", LayerActivations(_with_logits(layers))),
-        ],
+        families,
         input_shape=input_shape,
         batch_size=batch_size,
         num_workers=num_workers,
@@ -275,17 +309,8 @@ def make_recommended_detector(
         memory=memory,
         verbose=verbose,
     )
-    # The logits are scored by the first two parts, so the density leaves them out. Half
-    # a tied covariance is stable with few inputs per class.
     detect = CombinedDetector(
-        [
-            ("confidence", MaxSoftmaxProbability()),
-            ("energy", Energy()),
-            ("density", ClassConditionalGaussian(covariance=0.5, include_logits=False)),
-        ],
-        two_sided=["energy"],
-        target_fpr=target_fpr,
-        random_state=random_state,
+        parts, two_sided=[two_sided], target_fpr=target_fpr, random_state=random_state
     )
     return Pipeline([("features", features), ("detect", detect)])
 

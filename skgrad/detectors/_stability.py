@@ -5,9 +5,12 @@ from abc import abstractmethod
 import numpy as np
 
 from .._compat import StrOptions
-from .._messages import listed
+from .._messages import listed, warn
 from ._base import BaseNoveltyDetector
 from ._blocks import log_odds_columns
+
+# A change that costs more of the in-distribution inputs their class is not small.
+_MOST_LOST = 0.25
 
 
 class BaseStabilityDetector(BaseNoveltyDetector):
@@ -52,6 +55,8 @@ class BaseStabilityDetector(BaseNoveltyDetector):
                 "StabilityTransformer, or add the family Stability to NetworkFeatures."
             )
         self.columns_ = np.array(columns)
+        if names is not None:
+            _warn_of_large_changes(X[:, columns], [names[i] for i in columns])
 
     def _score_samples(self, X):
         log_odds = X[:, self.columns_]
@@ -65,11 +70,11 @@ class StableConfidence(BaseStabilityDetector):
 
     A network may be right by luck, or be made confident by an attack; on slightly
     changed copies that confidence is lost. With k the class predicted for the input x
-    and m changed copies :math:`x_1, \dots, x_m`, the score is
+    and m changed copies :math:`x_1, \dots, x_m`, the score is the mean log-odds
 
-    .. math:: \frac1m \sum_i \log p_k(x_i),
+    .. math:: \frac1m \sum_i \log \frac{p_k(x_i)}{1 - p_k(x_i)},
 
-    0 at most, and the higher, the more in-distribution.
+    and the higher, the more in-distribution.
 
     Parameters
     ----------
@@ -99,8 +104,8 @@ class StableConfidence(BaseStabilityDetector):
 
     Notes
     -----
-    The logarithm of p is computed from log-odds s as :math:`-\log(1 + e^{-s})`, exact
-    where p rounds to 0 or 1. The copy without a change counts for nothing.
+    The log-odds of `StabilityTransformer` are exact where p rounds to 0 or 1. The input
+    without a change counts for nothing.
 
     Examples
     --------
@@ -108,12 +113,12 @@ class StableConfidence(BaseStabilityDetector):
     >>> from skgrad import StableConfidence
     >>> X = np.random.default_rng(0).normal(5, size=(100, 3))
     >>> detector = StableConfidence(random_state=0).fit(X)
-    >>> detector.score_samples([[9.0, 0.0, 0.0], [9.0, 9.0, -9.0]]).round(2).tolist()
-    [-0.69, -4.5]
+    >>> detector.score_samples([[9.0, 9.0, 7.0], [9.0, 5.0, -9.0]]).tolist()
+    [8.0, -2.0]
     """
 
     def _score_log_odds(self, unchanged, changed):
-        return -np.logaddexp(0, -changed)
+        return changed
 
 
 class ConfidenceDrop(BaseStabilityDetector):
@@ -162,3 +167,17 @@ class ConfidenceDrop(BaseStabilityDetector):
 
     def _score_log_odds(self, unchanged, changed):
         return changed - unchanged
+
+
+def _warn_of_large_changes(log_odds, names):
+    """Warn if a change makes the network doubt what it was sure of."""
+    sure = log_odds[:, 0] > 0
+    lost = (log_odds[sure, 1:] < 0).mean(axis=0) if sure.any() else np.zeros(0)
+    for place in np.flatnonzero(lost > _MOST_LOST):
+        warn(
+            f"X: {names[place + 1]} is below 0 for {lost[place]:.0%} of the "
+            "in-distribution inputs of whose class the network was sure. This change "
+            "is too large for these inputs, and hides anomalies: give other changes to "
+            "Stability.",
+            UserWarning,
+        )

@@ -19,14 +19,16 @@ from ._family import BaseFamily
 AUTO = "auto"
 # What "auto" takes, by the kind of the inputs.
 DEFAULT_CHANGES = {
-    "images": ("noise", "shift"),
+    # Photographs are as likely the other way round, which digits and letters are not.
+    "colour images": ("noise", "flip"),
+    "grey images": ("noise", "blur"),
     "floats": ("noise",),
     "token ids": ("mask",),
 }
 _IDS, _ATTENTION = "input_ids", "attention_mask"
 # Most channels of images; others may be series of matrices, or have channels last.
-_MOST_CHANNELS = 4
-# Of fewer pixels one is so much that a shift changes the class: of 8 x 8 an eighth.
+_MOST_CHANNELS, _FEWEST_COLOURS = 4, 3
+# Of fewer pixels a blur takes too much: of 8 x 8 a quarter of each side.
 _FEWEST_PIXELS = 16
 
 
@@ -239,9 +241,11 @@ class Stability(BaseFamily):
                 )
         try:
             forward(module, alone)
-        except ValueError as error:
+        # Networks raise anything for inputs that they cannot take.
+        except (ValueError, IndexError, RuntimeError) as error:
             raise ValueError(
-                f"changes: inputs changed by {name!r} are not valid: {error}"
+                f"changes: the network cannot take inputs changed by {name!r}: {error}."
+                " Give other changes."
             ) from error
 
     def _wants(self):
@@ -289,13 +293,15 @@ def _kind_of(x):
         channels <= _MOST_CHANNELS and min(sides) >= _FEWEST_PIXELS
         for channels, *sides in images
     ):
-        return "images"
+        in_colour = all(channels >= _FEWEST_COLOURS for channels, *_ in images)
+        return "colour images" if in_colour else "grey images"
     for kind in ("token ids", "floats"):
         if _keys(kind, x):
             return kind
     raise ValueError(
-        f"changes={AUTO!r} finds nothing to change in {_described(x)}. "
-        f"{_way_out([], x)}"
+        f"changes={AUTO!r} finds nothing to change in inputs {_described(x)}. "
+        f"{_way_out([], x)} Or do without changes: make_recommended_detector has "
+        "effort='low' for it."
     )
 
 

@@ -21,15 +21,16 @@ class StabilityTransformer(BaseModelTransformer):
     model : torch.nn.Module or fitted skorch net
         A classifier that returns logits (n_samples, n_classes). It is never changed.
     changes : str, callable, tuple of (str, callable) or list of these, default="auto"
-        What is changed. "auto" chooses by the shape of the inputs: "noise" and "shift"
-        for images of 16 x 16 pixels or more and up to 4 channels, "mask" for whole
-        numbers, which are taken for tokens, and "noise" for other inputs. By name:
+        What is changed. "auto" chooses by the shape of the inputs: of images of 16 x 16
+        pixels or more "noise" and "flip" for those in colour (3 or 4 channels), "noise"
+        and "blur" for others; "mask" for whole numbers, which are taken for tokens; and
+        "noise" for other inputs. By name:
 
         - "noise": one pattern of Gaussian noise, the same for all inputs;
         - "grey": values rounded to ``n_levels``;
         - "shift": images moved down and to the right by ``n_pixels``, with their edges
           repeated;
-        - "blur": the mean over 3 x 3 pixels;
+        - "blur": 3 x 3 pixels averaged, with the weights 1, 2, 1 down and across;
         - "flip": images mirrored, left to right, which changes the class of digits and
           of text;
         - "mask": a share of the tokens replaced by ``token``;

@@ -118,8 +118,12 @@ def test_block_scores_of_joint_blocks_and_without_logits():
     assert detector.block_scores(X).shape == (len(X), 2)
     with pytest.raises(NotFittedError):
         PerClassSVDD(blocks=[2, 2]).block_scores(X)
-    with pytest.raises(ValueError, match="include_logits must be True when X holds"):
+    with pytest.raises(ValueError, match="True or 'if_alone' when X"):
         ClassConditionalGaussian(blocks=[4], include_logits=False).fit(X)
+    alone = ClassConditionalGaussian(blocks=[4], include_logits="if_alone").fit(X)
+    assert alone.block_names_ == ["logits"]
+    beside = ClassConditionalGaussian(blocks=[2, 2], include_logits="if_alone").fit(X)
+    assert beside.block_names_ == ["block 0"]
     with pytest.raises(ValueError, match="X has 3 features"):
         detector.block_scores(X[:, :3])
 

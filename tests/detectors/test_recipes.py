@@ -67,6 +67,38 @@ def test_shared_parameters_reach_the_transformers(make, model, tmp_path):
         assert {key: params[owner + key] for key in shared} == shared
 
 
+@pytest.mark.parametrize(
+    ("effort", "families", "parts"),
+    [
+        ("low", ["activations"], ["confidence", "energy", "density"]),
+        (
+            "medium",
+            ["stability", "activations"],
+            ["confidence", "density", "stability", "drop"],
+        ),
+        (
+            "high",
+            ["gradients", "stability", "activations"],
+            ["confidence", "density", "stability", "drop"],
+        ),
+    ],
+)
+def test_efforts(effort, families, parts, model):
+    detector = make_recommended_detector(model, effort=effort, random_state=0)
+    detector.fit(X_ID)
+    assert list(detector["features"].families_) == families
+    assert list(detector["detect"].detectors_) == parts
+    # What the density looks at: layers, and gradients where they are wanted.
+    blocks = detector["detect"].detectors_["density"].block_names_
+    assert any(name.startswith("gradients") for name in blocks) == (effort == "high")
+    assert not any("log_odds" in name or "logits" in name for name in blocks)
+
+
+def test_unknown_efforts_are_rejected(model):
+    with pytest.raises(ValueError, match=r"effort must be one of .*; got 'most'"):
+        make_recommended_detector(model, effort="most")
+
+
 def test_geometric_settings(model):
     default = make_geometric_gradient_detector(model)
     paper = make_geometric_gradient_detector(model, setting="paper")

@@ -29,10 +29,9 @@ BESIDE = FeatureArray(
 WITHOUT = FeatureArray(
     LAYERS, [name for name in BESIDE.feature_names if "stability" not in name]
 )
-LOG_P = np.log(1 / (1 + np.exp(-ODDS[:, 1:])))
 SCORES = [
-    (StableConfidence, "mean", LOG_P.mean(axis=1)),
-    (StableConfidence, "worst", LOG_P.min(axis=1)),
+    (StableConfidence, "mean", ODDS[:, 1:].mean(axis=1)),
+    (StableConfidence, "worst", ODDS[:, 1:].min(axis=1)),
     (ConfidenceDrop, "mean", ODDS[:, 1:].mean(axis=1) - ODDS[:, 0]),
     (ConfidenceDrop, "worst", ODDS[:, 1:].min(axis=1) - ODDS[:, 0]),
 ]
@@ -52,10 +51,22 @@ def test_by_definition(make, copies, expected):
 def test_saturated_log_odds():
     X = np.array([[900.0, 800, 800], [40, 40, -900], [0, 45, 45]])
     stable = StableConfidence(random_state=0).fit(ODDS)
-    expected = [0, -450, -np.exp(-45)]
-    assert_allclose(stable.score_samples(X), expected, rtol=1e-12)
+    assert stable.score_samples(X).tolist() == [800, -430, 45]
     drop = ConfidenceDrop(random_state=0).fit(ODDS)
-    assert_allclose(drop.score_samples(X), [-100, -470, 45])
+    assert drop.score_samples(X).tolist() == [-100, -470, 45]
+
+
+@pytest.mark.parametrize("make", [StableConfidence, ConfidenceDrop])
+def test_warns_of_changes_that_are_not_small(make):
+    lost = ODDS.copy()
+    # Of those of which the network is not sure anyway, nothing is lost.
+    sure = np.flatnonzero(ODDS[:, 0] > 0)
+    lost[:, 1:] = 1
+    lost[ODDS[:, 0] < 0, 2] = -1
+    make(random_state=0).fit(FeatureArray(lost, NAMES))
+    lost[sure[: len(sure) // 3], 2] = -1
+    with pytest.warns(UserWarning, match=r"log_odds_flip is below 0 for \d\d%"):
+        make(random_state=0).fit(FeatureArray(lost, NAMES))
 
 
 @pytest.mark.parametrize("make", [StableConfidence, ConfidenceDrop])

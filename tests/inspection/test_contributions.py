@@ -252,7 +252,7 @@ def test_parts_of_a_combination_add_up_to_the_same():
     X = normal(3, 5, seed=1) * 3
     parts = score_contributions(detector, X, X_test, groups="part", random_state=0)
     layers = score_contributions(detector, X, X_test, random_state=0)
-    assert parts.groups == ["confidence", "energy", "density"]
+    assert parts.groups == ["confidence", "density", "stability", "drop"]
     for one in (parts, layers):
         fall = (one.reference_scores - one.scores) / one.spread
         np.testing.assert_allclose(one.contributions.sum(axis=1), fall, atol=1e-9)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import correlate1d
 from torch.testing import assert_close
 
 from skgrad._several import Several
@@ -82,7 +82,9 @@ def test_levels_pass_the_gradient_straight_through():
 def test_changes_of_images():
     padded = np.pad(IMAGES.numpy(), [(0, 0), (0, 0), (2, 0), (2, 0)], mode="edge")
     assert_array_equal(shifted(IMAGES, 2), padded[..., :4, :5])
-    smooth = uniform_filter(IMAGES.numpy(), size=(1, 1, 3, 3), mode="nearest")
+    smooth = IMAGES.numpy()
+    for axis in (2, 3):
+        smooth = correlate1d(smooth, [0.25, 0.5, 0.25], axis, mode="nearest")
     assert_allclose(blurred(IMAGES), smooth, rtol=1e-12)
     assert_array_equal(flipped(IMAGES), IMAGES.numpy()[..., ::-1])
 
