@@ -18,7 +18,6 @@ ROWS = read_markdown(PAGE.read_text())
         for name, family in FAMILIES.items()
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_the_page_says_what_works(name):
     cells, family = Row(name).cells(), FAMILIES[name]
     for column, cell in cells.items():
