@@ -18,7 +18,7 @@ from ._combined import CombinedDetector
 from ._gaussian import ClassConditionalGaussian
 from ._gen import GEN
 from ._loda import LODA
-from ._logits import Energy
+from ._logits import Energy, MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
 from ._per_class_svdd import PerClassSVDD
 from ._stability import ConfidenceDrop, StableConfidence
@@ -250,7 +250,7 @@ def make_recommended_detector(
         Names of layers, or "penultimate". None takes four, spread over the depth.
     effort : {"low", "medium", "high"}, default="medium"
         What may be spent on an input. "low" is one forward pass, without changed
-        copies: it judges the energy of the logits instead. "medium" adds a forward pass
+        copies: it judges softmax and energy of the logits. "medium" adds a forward pass
         for each change, one or two by default. "high" also takes gradient norms into
         the density, at one backward pass.
     changes : str, callable, tuple of (str, callable) or list of these, default="auto"
@@ -286,15 +286,14 @@ def make_recommended_detector(
     # The confidence judges the logits, so the density leaves them out, unless nothing
     # else can be watched. Half a tied covariance is stable with few inputs per class.
     density = ClassConditionalGaussian(covariance=0.5, include_logits="if_alone")
-    parts = [("confidence", GEN()), ("density", density)]
-    two_sided = "energy"
     if effort == "low":
-        parts.insert(1, ("energy", Energy()))
+        confidence = [("confidence", MaxSoftmaxProbability()), ("energy", Energy())]
+        parts, two_sided = [*confidence, ("density", density)], "energy"
     else:
         stability = Stability(changes, random_state=random_state)
         families.insert(0, ("stability", stability))
+        parts, two_sided = [("confidence", GEN()), ("density", density)], "drop"
         parts += [("stability", StableConfidence()), ("drop", ConfidenceDrop())]
-        two_sided = "drop"
     if effort == "high":
         # Norms span many orders of magnitude; their logarithms are closer to a
         # Gaussian.
