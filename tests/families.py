@@ -309,14 +309,15 @@ HIDDEN = dict.fromkeys(
     r"model was made by torch\.(jit|export), which hides its layers",
 )
 NO_GRADIENT = dict.fromkeys(
-    ("norms", "cosines", "recommended", "geometric", "confounding"),
+    ("norms", "cosines", "geometric", "confounding"),
     r"model must let autograd reach its (parameters|input).*of quantised layers",
 )
 BY_BATCH = dict.fromkeys(
-    ("layers", "uniform"), r"model has layers that are quantised dynamically"
+    ("layers", "recommended", "uniform"),
+    r"model has layers that are quantised dynamically",
 )
 NO_COLUMN = dict.fromkeys(
-    ("norms", "recommended", "confounding"),
+    ("norms", "confounding"),
     r"model has quantised layers.*no gradient and no column",
 )
 
