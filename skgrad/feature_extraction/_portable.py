@@ -88,11 +88,13 @@ def stand_in(model, module):
     """
     if is_portable(module):
         return PortableModel.of(model)
+    without_pickle = (
+        any(map(takes_no_hooks, module.modules()))
+        or any(map(is_of_torchao, module.parameters()))
+        or "torch.export" in hidden_parts(module).values()
+    )
     # What torch.fx traced is pickled by its own way.
-    theirs = "torch.export" in hidden_parts(module).values()
-    theirs = theirs or any(map(takes_no_hooks, module.modules()))
-    theirs = theirs or any(map(is_of_torchao, module.parameters()))
-    return UnpicklableModel(model) if theirs else model
+    return UnpicklableModel(model) if without_pickle else model
 
 
 class _Slot:
