@@ -1,27 +1,33 @@
 """What it costs to average over the channels of a layer in place of its positions.
 
-    python benchmarks/channel_axes.py             # the table of RESULTS.md
+    python benchmarks/channel_axes.py             # digits, images
+    python benchmarks/channel_axes.py --data-dir DIR   # the table of RESULTS.md
     python benchmarks/channel_axes.py --quick     # one seed, few epochs
-    python benchmarks/channel_axes.py --data-dir FOLDER   # with FOLDER/spoken-digits
 
 Small transformers and recurrent networks are trained on digits, images of scikit-learn
-and recordings of Jackson et al. Detectors look at their layers with the channel axis
-that `fit` finds and with axis 1, that of convolutions, and compare held-out digits with
-anomalies by the AUROC.
+and recordings of Jackson et al. (DIR/spoken-digits). With DIR as in
+``settings_of_today.py`` there are also its vision transformer and its BERT. Detectors
+look at layers with the channel axis that `fit` finds, averaged over all positions or at
+the first or last of them, and averaged with axis 1, that of convolutions, for channels.
+Held-out inputs are compared with anomalies by the AUROC.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.io import wavfile
-from settings_of_speech import spectrogram
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from skgrad import LODA, LayerActivationTransformer, PerClassSVDD
+from skgrad import (
+    LODA,
+    ClassConditionalGaussian,
+    LayerActivationTransformer,
+    PerClassSVDD,
+)
 from skgrad.datasets import load_digits_images, make_photo_patches, make_uniform_noise
 from skgrad.metrics import auroc
 
@@ -64,6 +70,17 @@ class Recurrent(nn.Module):
         return self.head(self.lstm(x)[0][:, -1])
 
 
+# What detectors look at, by the head of a column.
+LOOKS = {
+    "found axis, mean": {},
+    "first": {"pooling": "first"},
+    "last": {"pooling": "last"},
+    "axis 1, mean": {"channel_axis": 1},
+}
+# The columns: the density is that of the recommended detector, the others means of an
+# SVDD per class and LODA.
+COLUMNS = [("density", look) for look in LOOKS]
+COLUMNS += [("SVDD, LODA", look) for look in LOOKS if "mean" in look]
 NETWORKS = {
     "transformer": (Transformer, ["blocks.0", "blocks.1"]),
     "LSTM": (Recurrent, ["lstm"]),
@@ -90,23 +107,44 @@ def image_digits(seed):
     return patches(X).astype(np.float32), y, anomalies
 
 
-def spoken_digits(folder):
+def spoken_digits(folder, seed):
     """Return recordings as 32 times of 40 bands, their digits, and anomalies."""
-    files = sorted(folder.glob("**/*.wav"))
-    sounds = [wavfile.read(file)[1].astype(np.float32) / 2**15 for file in files]
-    rng = np.random.default_rng(0)
-    X = np.stack([spectrogram(sound) for sound in sounds])
+    from settings_of_speech import recordings, spectrograms, unlike_speech
+
+    sounds, y, _ = recordings(folder)
+    X, rng = spectrograms(sounds)[:, 0].numpy(), np.random.default_rng(seed)
+    some = [sounds[i] for i in rng.permutation(len(y))[:500]]
     mean, spread = X.mean(), X.std()
-    loudness = [sound.std() for sound in sounds[:500]]
-    noise = [rng.normal(scale=one, size=4000) for one in loudness]
-    backwards = [sound[::-1] for sound in sounds[:500]]
-    kinds = {"noise": noise, "backwards": backwards}
     anomalies = {
-        name: (np.stack([spectrogram(sound) for sound in kind]) - mean) / spread
-        for name, kind in kinds.items()
+        name: (spectrograms(kind)[:, 0].numpy() - mean) / spread
+        for name, kind in unlike_speech(some, rng).items()
     }
-    y = np.array([int(file.name[0]) for file in files])
     return (X - mean) / spread, y, anomalies
+
+
+class Case(NamedTuple):
+    """A network, the layers to look at, and what it is to be judged on."""
+
+    net: nn.Module
+    layers: list
+    X_fit: object
+    X_test: object
+    y_test: np.ndarray
+    anomalies: dict
+
+
+def small_networks(data, n_epochs, seed):
+    """Yield a network of each kind, trained on half of the data, and the rest."""
+    X, y, anomalies = data(seed)
+    X_train, X_rest, y_train, y_rest = train_test_split(
+        X, y, test_size=0.5, stratify=y, random_state=seed
+    )
+    X_fit, X_test, _, y_test = train_test_split(
+        X_rest, y_rest, test_size=0.4, stratify=y_rest, random_state=seed
+    )
+    for kind, (make, layers) in NETWORKS.items():
+        net = trained(make, X_train, y_train, n_epochs, seed)
+        yield kind, Case(net, layers, X_fit, X_test, y_test, anomalies)
 
 
 def trained(make, X, y, n_epochs, seed):
@@ -123,51 +161,74 @@ def trained(make, X, y, n_epochs, seed):
     return net.eval()
 
 
-def areas(net, layers, axis, X_fit, X_test, anomalies, seed):
-    """Return the AUROC by kind of anomaly, a mean over two detectors."""
-    found = {kind: [] for kind in anomalies}
-    for detect in (PerClassSVDD(random_state=seed), LODA(random_state=seed)):
-        features = LayerActivationTransformer(
-            net, [*layers, "logits"], channel_axis=axis
-        )
-        detector = make_pipeline(features, detect).fit(X_fit)
-        usual = detector.score_samples(X_test)
-        for kind, X in anomalies.items():
-            scores = detector.score_samples(X)
-            y = np.repeat([1, -1], [len(usual), len(scores)])
-            found[kind].append(auroc(y, np.concatenate([usual, scores])))
-    return {kind: np.mean(values) for kind, values in found.items()}
+def vision_transformer(root, cache, seed):
+    """Yield a vision transformer that knows the digits 0-5 of MNIST."""
+    from settings_of_today import transformer_parts
+
+    net, fits, X, y, anomalies = transformer_parts(root, 300, seed, cache)
+    layers = [f"encoder.layers.encoder_layer_{i}" for i in (1, 3)]
+    kinds = ("digits 6-9", "CIFAR", "inverted", "shuffled")
+    anomalies = {kind: anomalies[kind] for kind in kinds}
+    yield "vision transformer", Case(net, layers, fits["fit"], X, y.numpy(), anomalies)
 
 
-def compare(name, data, n_seeds, n_epochs):
-    """Print a row per network and kind of anomaly."""
-    for kind_of_net, (make, layers) in NETWORKS.items():
-        rows, accuracies = {}, []
-        for seed in range(n_seeds):
-            X, y, anomalies = data(seed)
-            # A part trains the network, one the detectors, one is the test.
-            X_train, X_rest, y_train, y_rest = train_test_split(
-                X, y, test_size=0.5, stratify=y, random_state=seed
-            )
-            X_fit, X_test, _, y_test = train_test_split(
-                X_rest, y_rest, test_size=0.4, stratify=y_rest, random_state=seed
-            )
-            net = trained(make, X_train, y_train, n_epochs, seed)
-            with torch.no_grad():
-                right = net(torch.from_numpy(X_test)).argmax(dim=1).numpy() == y_test
-            accuracies.append(right.mean())
-            for axis in ("auto", 1):
-                found = areas(net, layers, axis, X_fit, X_test, anomalies, seed)
-                for kind, area in found.items():
-                    rows.setdefault(kind, {}).setdefault(axis, []).append(area)
-        for kind, by_axis in rows.items():
-            auto, first = (100 * np.mean(by_axis[axis]) for axis in ("auto", 1))
-            accuracy = 100 * np.mean(accuracies)
-            print(
-                f"| {name} | {kind_of_net} ({accuracy:.1f}) | {kind} | {auto:.1f} | "
-                f"{first:.1f} |",
-                flush=True,
-            )
+def bert(root, cache, seed):
+    """Yield a BERT that knows 135 intents of CLINC150."""
+    from settings_of_text import text_parts
+
+    net, fits, X, y, anomalies = text_parts(root, 200, seed, cache)
+    layers = [f"encoder.encoder.layer.{i}" for i in (1, 3, 5)]
+    kinds = ("out of scope", "intents left out", "docstrings", "random")
+    anomalies = {kind: anomalies[kind] for kind in kinds}
+    yield "BERT", Case(net, layers, fits["fit"], X, y.numpy(), anomalies)
+
+
+def areas(case, seed, look):
+    """Yield kinds of anomalies, columns of the table, and the AUROC in percent."""
+    names = [*case.layers, "logits"]
+    features = LayerActivationTransformer(case.net, names, **LOOKS[look])
+    fit = features.fit_transform(case.X_fit)
+    usual = features.transform(case.X_test)
+    unusual = {kind: features.transform(X) for kind, X in case.anomalies.items()}
+    density = ClassConditionalGaussian(include_logits=False, covariance=0.5)
+    others = PerClassSVDD(random_state=seed), LODA(random_state=seed)
+    for name, detectors in {"density": [density], "SVDD, LODA": others}.items():
+        found = [judged(one.fit(fit), usual, unusual) for one in detectors]
+        for kind in unusual:
+            yield kind, (name, look), np.mean([areas[kind] for areas in found])
+
+
+def judged(detector, usual, unusual):
+    """Return the AUROC in percent by kind of anomaly."""
+    good, found = detector.score_samples(usual), {}
+    for kind, X in unusual.items():
+        bad = detector.score_samples(X)
+        y = np.repeat([1, -1], [len(good), len(bad)])
+        found[kind] = 100 * auroc(y, np.concatenate([good, bad]))
+    return found
+
+
+def accuracy(case):
+    """Return the accuracy of the network in percent."""
+    logits = LayerActivationTransformer(case.net, ["logits"]).fit_transform(case.X_test)
+    return 100 * (np.asarray(logits).argmax(axis=1) == case.y_test).mean()
+
+
+def compare(name, cases, n_seeds):
+    """Print a row per network and kind of anomaly, of means and standard deviations."""
+    accuracies, rows = {}, {}
+    for seed in range(n_seeds):
+        for network, case in cases(seed):
+            accuracies.setdefault(network, []).append(accuracy(case))
+            for look in LOOKS:
+                for kind, column, area in areas(case, seed, look):
+                    row = rows.setdefault((network, kind), {})
+                    row.setdefault(column, []).append(area)
+    for (network, kind), row in rows.items():
+        cells = [f"{np.mean(row[c]):.1f} ± {np.std(row[c]):.1f}" for c in COLUMNS]
+        right = f"{np.mean(accuracies[network]):.1f}"
+        cells = " | ".join(cells)
+        print(f"| {name} | {network} ({right}) | {kind} | {cells} |", flush=True)
 
 
 def main(arguments=None):
@@ -175,14 +236,23 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--cache", type=Path, help="where trained networks are kept")
     options = parser.parse_args(arguments)
     n_seeds, n_epochs = (1, 5) if options.quick else (3, 60)
-    print("| data | network (accuracy) | anomalies | found axis | axis 1 |")
-    print("|---|---|---|---|---|")
-    compare("digits, images", image_digits, n_seeds, n_epochs)
-    if options.data_dir is not None:
-        spoken = spoken_digits(options.data_dir / "spoken-digits")
-        compare("digits, spoken", lambda seed: spoken, n_seeds, n_epochs)
+    root = options.data_dir
+    cases = {"digits, images": partial(small_networks, image_digits, n_epochs)}
+    if root is not None:
+        spoken = partial(spoken_digits, root / "spoken-digits")
+        cases |= {
+            "digits, spoken": partial(small_networks, spoken, n_epochs),
+            "digits 0-5, MNIST": partial(vision_transformer, root, options.cache),
+            "CLINC150": partial(bert, root, options.cache),
+        }
+    heads = " | ".join(f"{detector}: {look}" for detector, look in COLUMNS)
+    print(f"| data | network (accuracy) | anomalies | {heads} |")
+    print("|---" * (3 + len(COLUMNS)) + "|")
+    for name, found in cases.items():
+        compare(name, found, n_seeds)
 
 
 if __name__ == "__main__":

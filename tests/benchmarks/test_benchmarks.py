@@ -159,5 +159,7 @@ def test_channels_of_tokens_beat_their_positions(capsys):
     _, _, *rows = rows_of("channel_axes", capsys)
     assert len(rows) == 6
     for row in rows:
+        # The density tells noise without error by either axis.
+        *_, found, axis_1 = (float(cell.split()[0]) for cell in row[3:])
         if row[2] == "noise":
-            assert float(row[3]) > float(row[4])
+            assert found > axis_1
