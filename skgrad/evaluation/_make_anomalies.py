@@ -206,12 +206,15 @@ def make_anomalies(
     with tqdm(names, disable=None if verbose else True, unit="kind") as bar:
         for name in bar:
             bar.set_description(name)
-            found, rows, *record = make(name, model, identity, X, y, right, threat)
+            found, rows, success, seconds = make(
+                name, model, identity, X, y, right, threat
+            )
             of_inputs = sources is not None and len(rows)
             made[name] = AnomalySet(
                 found,
                 sources[rows] if of_inputs else None,
-                *record,
+                success,
+                seconds,
                 group=_GROUP_OF[name],
             )
     return made

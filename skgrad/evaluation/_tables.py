@@ -2,7 +2,6 @@
 
 import re
 from html import escape
-from itertools import zip_longest
 
 import numpy as np
 
@@ -55,7 +54,8 @@ def render_table(results):
         axis=(0, 2), initial=0, where=~np.isnan(evaluation._values("realised_fpr"))
     )
     texts = ["n", *(f"{size:.0f}" for size in n)]
-    for row, text in zip_longest(rows, texts, fillvalue=""):
+    texts += [""] * (len(rows) - len(texts))
+    for row, text in zip(rows, texts, strict=True):
         row.insert(1, text)
     return _align(rows, rules=(1, len(evaluation.anomalies) + 1))
 
@@ -96,8 +96,8 @@ def _rows(evaluation, pair, share, of_group="mean of {}"):
         for group in areas:
             cells = map(pair, areas[group], tnrs[group])
             rows.append([of_group.format(group), *cells])
-        means = (mean_over_groups(evaluation, values) for values in (area, tnr))
-        rows.append(["mean over groups", *map(pair, *means)])
+        over = (mean_over_groups(evaluation, values) for values in (area, tnr))
+        rows.append(["mean over groups", *map(pair, *over)])
     rows.append(["false alarms", *map(share, nan_mean(rates, axis=1))])
     return rows
 
