@@ -133,7 +133,9 @@ def attack_knowingly(setting, seed, args):
     }
     for name in ("recommended", "C: SVDD"):
         detector = list_detectors(setting.model)[name]
-        detector.set_params(detect__random_state=seed).fit(setting.fresh[0])
+        # Of the held-out inputs, and of the noise that some are changed by.
+        drawn = [n for n in detector.get_params() if n.endswith("random_state")]
+        detector.set_params(**dict.fromkeys(drawn, seed)).fit(setting.fresh[0])
         for how, attack in (
             ("PGD", pgd),
             ("adaptive PGD", partial(adaptive_pgd, detector=detector)),
