@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool1d, cross_entropy, interpolate, pad
 from torchvision.datasets import MNIST
 from torchvision.transforms.v2 import functional as tf
 
-from skgrad.attacks import bim, fgsm, pgd
+from skgrad.attacks import bim, carlini_wagner, fgsm, pgd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "papers"))
 from paper_networks import CifarResNet
@@ -122,6 +122,23 @@ def attacked(model, x, sizes, l2, bounds=(0.0, 1.0), seed=0):
     return {**found, "L2-PGD": l2_attack(model, x, l2, bounds)}
 
 
+def subtle(model, x, eps, bounds=(0.0, 1.0), seed=0, n_slow=30):
+    """Return the successful adversarial inputs of attacks that change little."""
+    how = {"bounds": bounds, "random_state": seed}
+    # Carlini & Wagner takes long, so it attacks few inputs, with few steps.
+    brief = {"n_steps": 60, "binary_search_steps": 2}
+    results = {
+        "FGSM": fgsm(model, x, eps=eps, **how),
+        "BIM-a": bim(model, x, eps=eps, stop_at_success=True, **how),
+        "PGD quarter": pgd(model, x, eps=eps / 4, n_steps=20, **how),
+        "C&W": carlini_wagner(model, x[:n_slow], **brief, **how),
+    }
+    return {
+        name: torch.from_numpy(result.X_adv[result.success]).float()
+        for name, result in results.items()
+    }
+
+
 def adversarial(model, x, small, large, l2, *, bounds=(0.0, 1.0), n_steps=20, seed=0):
     """Return the successful adversarial inputs of subtle and of strong attacks."""
     how = {"bounds": bounds, "random_state": seed, "batch_size": 32}
@@ -158,6 +175,11 @@ def perturbed(x, seed=0, blur=2.0):
     }
 
 
+def uniform(n, shape, seed=0):
+    """Return images of uniform noise."""
+    return torch.from_numpy(np.random.default_rng(seed).random((n, *shape), np.float32))
+
+
 def digits_parts(root, n, seed=0):
     """Return digits, their classes, four sets of rows of 0-5, and other images."""
     data = MNIST(root, train=True)
@@ -170,6 +192,7 @@ def digits_parts(root, n, seed=0):
         "digits 6-9": x[(y > 5).nonzero()[: 2 * n, 0]],
         **perturbed(x[rows[3][:n]], seed),
         "CIFAR": photographs[:, :, 2:30, 2:30],
+        "uniform": uniform(n, x.shape[1:], seed),
     }
     return x, y, rows, anomalies
 
@@ -179,6 +202,7 @@ def digits_setting(make_model, root, n, seed=0, cache=None):
     x, y, (ours, fit, test, rest), anomalies = digits_parts(root, n, seed)
     model = train(make_model, x[ours], y[ours], epochs=2, batch=128, seed=seed)
     anomalies |= attacked(model, x[test[:n]], (0.1, 0.2), 2.0, seed=seed)
+    anomalies |= subtle(model, x[test[:n]], 0.1, seed=seed)
     anomalies["misclassified"] = x[rest][wrong(model, x[rest], y[rest])]
     return model, {"fit": x[fit]}, x[test], y[test], anomalies
 
@@ -190,23 +214,30 @@ def cifar_parts(root, n, seed=0):
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
     digits = pad(MNIST(root, train=True).data[:n, None] / 255, (2, 2, 2, 2))
     tiny = root / "tiny-imagenet32-jpeg/train"
+    # Every second category, as in ``settings_of_today.py``.
+    textures = sorted((root / "dtd-840").iterdir())[::2]
+    textures = torch.cat(
+        [read_images(f, "*.jpg", "RGB", 1 + n // 24, seed) for f in textures]
+    )
     anomalies = {
         "TinyImageNet": read_images(tiny, "*/*.jpg", "RGB", 2 * n, seed),
         "MNIST": digits.expand(-1, 3, -1, -1).contiguous(),
+        "textures": interpolate(textures, (32, 32), mode="bilinear", antialias=True),
+        "uniform": uniform(n, (3, 32, 32), seed),
     }
     return x[order], torch.arange(10).repeat_interleave(200)[order], anomalies
 
 
 def cifar_setting(root, n, seed=0, cache=None):
-    """ResNet-20 on half of the images; fitted on the others, or on training images."""
+    """ResNet-20 on half of the images; fitted on the others."""
     model = load_network(CifarResNet, root / "weights/cifar10jpeg_resnet20.safetensors")
     x, y, anomalies = cifar_parts(root, n, seed)
-    seen = read_images(root / "cifar10-jpeg/train", "*/*.jpg", "RGB", 10 * n, seed)
     fit, x, y = x[:1000], x[1000:], y[1000:]
     anomalies |= perturbed(x[:n], seed)
     anomalies |= attacked(model, x[-n:], (4 / 255, 16 / 255), 0.5, seed=seed)
+    anomalies |= subtle(model, x[-n:], 8 / 255, seed=seed)
     anomalies["misclassified"] = x[wrong(model, x, y)]
-    return model, {"fit": fit, "seen": seen}, x, y, anomalies
+    return model, {"fit": fit}, x, y, anomalies
 
 
 def ecg_setting(root, n, seed=0, cache=None):
@@ -230,6 +261,7 @@ def ecg_setting(root, n, seed=0, cache=None):
         "noisy": test + 0.5 * noise,
         "smoothed": avg_pool1d(pad(test, (7, 7), mode="replicate"), 15, 1),
         **attacked(model, x[200:], (0.1, 0.3), 2.0, bounds, seed),
+        **subtle(model, test, 0.1, bounds, seed),
         "misclassified": test[wrong(model, test, y[350:])],
     }
     return model, {"fit": fit}, test, y[350:], anomalies

@@ -58,7 +58,7 @@ GROUPS = {
             "rotated, rolled, reversed, backwards, inverted, blurred, smoothed, noisy, "
             "salt and pepper, words shuffled"
         ),
-        "minimal attacks": "FGSM, BIM-a, L2-PGD, words swapped",
+        "minimal attacks": "FGSM, BIM-a, L2-PGD, PGD quarter, C&W, words swapped",
         "strong attacks": (
             "BIM, PGD, more words swapped, BIM 0.0157, PGD 0.0157, BIM 0.0627, "
             "PGD 0.0627, BIM 0.1, PGD 0.1, BIM 0.2, PGD 0.2, BIM 0.3, PGD 0.3"
