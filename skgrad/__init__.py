@@ -46,6 +46,7 @@ _ROOMS = (
     "detectors",
     "evaluation",
     "feature_extraction",
+    "guard",
     "inspection",
     "metrics",
     "model_selection",
