@@ -43,7 +43,7 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
     content = blake2b(digest_size=16)
     with lock_of(module):  # another thread may have buffers in use
         for name, part in module.named_modules():
-            content.update(f"{name}:{_class_name(part)};".encode())
+            content.update(f"{name}:{class_name(part)};".encode())
             content.update(_settings(part).encode())
         values = {**dict(module.named_buffers()), **module.state_dict()}
         for name, value in sorted(values.items()):
@@ -51,7 +51,7 @@ def network_identity(module: nn.Module) -> dict[str, Any]:
                 content.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
                 content.update(as_bytes(tensor).data)
     return {
-        "class": _class_name(module),
+        "class": class_name(module),
         "n_parameters": sum(parameter.numel() for parameter in module.parameters()),
         "fingerprint": content.hexdigest(),
     }
@@ -86,7 +86,8 @@ def _plain(value: Any) -> str | None:
     return str(value) if isinstance(value, (bool, int, float, str)) else None
 
 
-def _class_name(module: nn.Module) -> str:
+def class_name(module: nn.Module) -> str:
+    """Return the name of the class of a module."""
     # Scripted and traced modules keep the name of the class that they were made of.
     return getattr(module, "original_name", None) or type(module).__name__
 

@@ -64,11 +64,14 @@ def main_output(result: Any) -> tuple[Any, Tensor | None]:
     Recurrent layers and attention return more behind it, and language models an object.
     A packed sequence is unpacked to (n_samples, n_times, n_channels); the mask
     (n_samples, n_times) says which times there are. It is None for anything else.
+    A tensor of quantised numbers is returned as floats.
     """
     if isinstance(result, Mapping) and result:
         result = next(iter(result.values()))
     elif isinstance(result, (tuple, list)) and not isinstance(result, PackedSequence):
         result = result[0] if result else result
+    if isinstance(result, Tensor) and result.is_quantized:
+        result = result.dequantize()
     return _unpacked(result) if isinstance(result, PackedSequence) else (result, None)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from .._compat import is_quantised
 from .._messages import listed, warn
 from .._several import call
+from .fingerprint import class_name
 from .gradient_pass import Route
 from .gradient_uses import leaves_in_graph
 from .model_state import as_logits, check_recorded
@@ -76,9 +77,19 @@ def warn_of_slow(probe: Probe, routes: dict[str, Route]) -> None:
     """Warn of parameters without a route, which take passes for each sample.
 
     These passes together cost more than the batched one, however few they are for.
+    Where most parameters have no gradient, so that zeros show no rule, says that.
     """
     reached = reached_parameters(probe)
     slow = [name for name in probe.parameters if name in reached - set(routes)]
+    if 2 * len(slow) > len(probe.parameters) and _all_zero(probe, slow):
+        warn(
+            f"model has gradients of 0 at {len(slow)} of {len(probe.parameters)} "
+            f"parameters, {listed(slow, 3)}: for all three samples that fit looks at. "
+            "Their norms say nothing if that is so everywhere. Look for weights of 0 "
+            "in a later layer, such as the head of a network that was not trained.",
+            UserWarning,
+        )
+        return
     if not slow or sum(p.numel() for p in probe.parameters.values()) < _TINY:
         return
     kinds = Counter(_owner(probe.module, name) for name in slow)
@@ -92,5 +103,17 @@ def warn_of_slow(probe: Probe, routes: dict[str, Route]) -> None:
     )
 
 
+def _all_zero(probe: Probe, names: list[str]) -> bool:
+    """Return True if the sum of the logits has no gradient at some parameters."""
+    gradients = torch.autograd.grad(
+        probe.logits.sum(),
+        [probe.parameters[name] for name in names],
+        retain_graph=True,
+        materialize_grads=True,
+    )
+    return not any(gradient.any() for gradient in gradients)
+
+
 def _owner(module: nn.Module, name: str) -> str:
-    return type(module.get_submodule(name.rpartition(".")[0])).__name__
+    # Modules of torch.jit have no get_submodule.
+    return class_name(dict(module.named_modules())[name.rpartition(".")[0]])

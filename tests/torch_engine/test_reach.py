@@ -98,6 +98,37 @@ def test_quantised_layers():
     assert penultimate.shape == (12, 4)
 
 
+class Static(nn.Module):
+    """A network whose layers take and return quantised numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.begin = torch.ao.quantization.QuantStub()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.head = nn.Linear(4, 3)
+        self.end = torch.ao.quantization.DeQuantStub()
+
+    def forward(self, x):
+        return self.end(self.head(self.conv(self.begin(x)).mean((2, 3))))
+
+
+def test_layers_that_return_quantised_numbers():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = Static().eval()
+        net.qconfig = torch.ao.quantization.get_default_qconfig("fbgemm")
+        prepared = torch.ao.quantization.prepare(net)
+        prepared(torch.as_tensor(X))
+        model = torch.ao.quantization.convert(prepared)
+    features = LayerActivationTransformer(model)
+    found = features.fit_transform(X)
+    assert layer_names(features) == ["conv", "logits"]
+    maps = model.conv(model.begin(torch.as_tensor(X))).dequantize()
+    assert_allclose(found[:, :4], maps.mean((2, 3)), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"must have parameters.*or all are quantised"):
+        ConfoundingGradientTransformer(model).fit(X)
+
+
 @pytest.mark.filterwarnings("ignore:model has layers that are quantised dynamically")
 def test_scales_of_a_batch():
     model, bright = quantised("fc", "head"), X.copy()
@@ -206,3 +237,20 @@ def test_what_takes_time_is_reported_once():
     ConfoundingGradientTransformer(Shared(8)).fit(X)
     with pytest.warns(EfficiencyWarning, match="2 of 4 param.*those of Linear \\(2\\)"):
         ConfoundingGradientTransformer(Shared(320)).fit_transform(X)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_what_takes_time_in_a_script():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 3000), nn.Linear(3000, 3)).eval()
+    script = torch.jit.script(net)
+    with pytest.warns(EfficiencyWarning, match="4 of 4 param.*those of Linear \\(4\\)"):
+        norms = ConfoundingGradientTransformer(script).fit_transform(X[:4])
+    expected = ConfoundingGradientTransformer(net).fit_transform(X[:4])
+    assert_allclose(norms, expected, rtol=1e-4)
+
+
+def test_a_head_of_zeros_is_reported():
+    net = Net()
+    nn.init.zeros_(net.head.weight)
+    with pytest.warns(UserWarning, match="gradients of 0 at 4 of 6 param.*the head"):
+        ConfoundingGradientTransformer(net).fit(X)
