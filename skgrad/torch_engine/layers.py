@@ -103,8 +103,11 @@ def _blocks(usable: Sequence[Call]) -> list[str]:
         if not (is_leaf(call.module) or isinstance(call.module, nn.Sequential))
     }
     counts = Counter(inner.values())
-    found = [name for name, kind in inner.items() if counts[kind] > 1]
-    return [name for name in found if not any(name.startswith(f"{n}.") for n in found)]
+    several = [name for name, kind in inner.items() if counts[kind] > 1]
+    found = [n for n in several if not any(n.startswith(f"{o}.") for o in several)]
+    # What is a part of blocks elsewhere is one where no block is around it, too.
+    parts = {inner[name] for name in several if name not in found}
+    return [name for name in found if inner[name] not in parts] or found
 
 
 def spread_layers(probe: Probe, n_layers: int | None) -> list[str]:

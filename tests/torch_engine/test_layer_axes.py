@@ -321,6 +321,31 @@ def test_blocks_that_are_called_twice_are_taken_as_a_whole():
         assert candidate_layers(Probe(net, x, every=True)) == ["embed", "encoder"]
 
 
+def test_parts_of_blocks_are_no_blocks_elsewhere():
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return x * self.fc(x.mean(dim=(2, 3), keepdim=True)).sigmoid()
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.gate = nn.Conv2d(4, 4, 3, padding=1), Gate()
+
+        def forward(self, x):
+            return x + self.gate(self.conv(x))
+
+    first = nn.Sequential(nn.Conv2d(2, 4, 3), Gate())
+    end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    net = seeded(lambda: nn.Sequential(first, Block(), Block(), end)).eval()
+    with frozen(net):
+        probe = Probe(net, torch.rand(2, 2, 6, 6), every=True)
+        assert candidate_layers(probe) == ["1", "2"]
+
+
 def test_gates_of_channels_are_no_candidates():
     class Gated(nn.Module):
         def __init__(self):
