@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from .._compat import Interval
 from .._messages import brief, did_you_mean, listed
-from .._several import Several, sample_shape
+from .._several import Several, names_of_inputs, sample_shape
 from ..torch_engine import stability
 from ..torch_engine.model_state import forward
 from ..torch_engine.network_pass import Wanted
@@ -37,14 +37,15 @@ def _is_image(entry):
     return entry.ndim == 4 and not entry.shape[-1] <= _MOST_CHANNELS < entry.shape[1]
 
 
-# The inputs that a change may act on: their names in messages, and how to find them.
+# The inputs that a change may act on: what messages call them, and how to find them by
+# the names of the model's arguments; a single one has none.
 KINDS = {
-    "floats": lambda key, entry: entry.is_floating_point() and key != _ATTENTION,
-    "images": lambda key, entry: entry.is_floating_point() and _is_image(entry),
-    "token ids": lambda key, entry: (
-        not entry.is_floating_point() and entry.ndim > 1 and key in ("", _IDS)
+    "floats": lambda name, entry: entry.is_floating_point() and name != _ATTENTION,
+    "images": lambda name, entry: entry.is_floating_point() and _is_image(entry),
+    "token ids": lambda name, entry: (
+        not entry.is_floating_point() and entry.ndim > 1 and name in ("", _IDS)
     ),
-    "an attention_mask": lambda key, entry: key == _ATTENTION,
+    "an attention_mask": lambda name, entry: name == _ATTENTION,
 }
 
 
@@ -142,6 +143,8 @@ class Stability(BaseFamily):
 
     def _fit(self, probe):
         x = probe.x.detach()
+        several = isinstance(x, Several)
+        self._names = names_of_inputs(probe.module, x) if several else {"": ""}
         # Functions of the user by their names; None for changes by name.
         self._functions = self._chosen(x)
         self.changes_ = list(self._functions)
@@ -159,7 +162,7 @@ class Stability(BaseFamily):
         """Return the changes by name, with their functions."""
         given = self._given()
         if given == [AUTO]:
-            given = DEFAULT_CHANGES[_kind_of(x)]
+            given = DEFAULT_CHANGES[self._kind_of(x)]
         pairs = [_as_pair(change) for change in given]
         names = [name for name, _ in pairs]
         if not names or len(set(names)) < len(names) or UNCHANGED in names:
@@ -170,12 +173,39 @@ class Stability(BaseFamily):
             )
         return dict(pairs)
 
+    def _kind_of(self, x):
+        """Return the kind of the inputs that "auto" chooses by."""
+        images = [entries_of(x)[key].shape[1:] for key in self._of_kind("images", x)]
+        if images and all(
+            channels <= _MOST_CHANNELS and min(sides) >= _FEWEST_PIXELS
+            for channels, *sides in images
+        ):
+            in_colour = all(channels >= _FEWEST_COLOURS for channels, *_ in images)
+            return "colour images" if in_colour else "grey images"
+        for kind in ("token ids", "floats"):
+            if self._of_kind(kind, x):
+                return kind
+        raise ValueError(
+            f"changes={AUTO!r} finds nothing to change in inputs {_described(x)}. "
+            f"{_way_out([], x)} Or do without changes: make_recommended_detector has "
+            "effort='low' for it."
+        )
+
+    def _of_kind(self, kind, x):
+        """Return the keys of the inputs of a kind."""
+        is_one = KINDS[kind]
+        return [
+            key
+            for key, entry in entries_of(x).items()
+            if is_one(self._names.get(key), entry)
+        ]
+
     def _keys_of(self, name, x):
         """Return the names of the inputs that a change acts on."""
         kind = CHANGES[name].kind
-        keys = _keys(kind, x)
+        keys = self._of_kind(kind, x)
         if not keys:
-            valid = [other for other, c in CHANGES.items() if _keys(c.kind, x)]
+            valid = [n for n, c in CHANGES.items() if self._of_kind(c.kind, x)]
             raise ValueError(
                 f"changes: {name!r} is for {kind}, which these inputs are not: they "
                 f"are {_described(x)}. {_way_out(valid, x)}"
@@ -216,7 +246,8 @@ class Stability(BaseFamily):
         if function is not None:
             return _by_function(name, function, x)
         entries = dict(entries_of(x))
-        change, mask = CHANGES[name].of, entries.get(_ATTENTION)
+        named = {self._names.get(key): entry for key, entry in entries.items()}
+        change, mask = CHANGES[name].of, named.get(_ATTENTION)
         for key in self._keys[name]:
             entries[key] = change(self, key, entries[key], mask)
         return Several(entries) if isinstance(x, Several) else entries[""]
@@ -284,30 +315,6 @@ def _as_pair(change):
             f"its column; got {name!r}. Give a pair (name, function)."
         )
     return name, function
-
-
-def _kind_of(x):
-    """Return the kind of the inputs that "auto" chooses by."""
-    images = [entries_of(x)[key].shape[1:] for key in _keys("images", x)]
-    if images and all(
-        channels <= _MOST_CHANNELS and min(sides) >= _FEWEST_PIXELS
-        for channels, *sides in images
-    ):
-        in_colour = all(channels >= _FEWEST_COLOURS for channels, *_ in images)
-        return "colour images" if in_colour else "grey images"
-    for kind in ("token ids", "floats"):
-        if _keys(kind, x):
-            return kind
-    raise ValueError(
-        f"changes={AUTO!r} finds nothing to change in inputs {_described(x)}. "
-        f"{_way_out([], x)} Or do without changes: make_recommended_detector has "
-        "effort='low' for it."
-    )
-
-
-def _keys(kind, x):
-    is_one = KINDS[kind]
-    return [key for key, entry in entries_of(x).items() if is_one(key, entry)]
 
 
 def _described(x):

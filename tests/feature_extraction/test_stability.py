@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from wrong_inputs import Yields
 
 import skgrad
@@ -234,9 +234,28 @@ def test_a_function_of_several_inputs_takes_a_dictionary():
     assert_allclose(features, expected, rtol=1e-9)
     with pytest.raises(ValueError, match="must return a dictionary of tensors"):
         make(TEXT, ("ids", lambda inputs: inputs["input_ids"])).fit(X)
-    # By their places, nothing says which of them are tokens.
+
+
+def test_tokens_are_known_by_the_names_of_arguments():
+    X = {"input_ids": IDS, "attention_mask": MASK}
+    features = make(TEXT, ["mask", "drop"]).fit_transform((IDS, MASK))
+    assert_array_equal(features, make(TEXT, ["mask", "drop"]).fit_transform(X))
+    dataset = TensorDataset(torch.from_numpy(IDS), torch.from_numpy(MASK))
+    assert make(TEXT).fit(dataset).get_feature_names_out()[1:] == ["log_odds_mask"]
+    # Nothing says which of these are tokens.
     with pytest.raises(ValueError, match=r"finds nothing to change.*Give a pair"):
-        make(TEXT).fit((IDS, MASK))
+        make(OtherNames(TEXT)).fit((IDS, MASK))
+
+
+class OtherNames(torch.nn.Module):
+    """A model whose arguments have names of its own."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, left, right):
+        return self.model(left, right)
 
 
 def test_changed_inputs_that_the_model_cannot_take():
