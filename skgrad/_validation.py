@@ -35,7 +35,8 @@ NOT_NUMERIC = "USVMm"
 
 _TO_ONE_SHAPE = (
     "Pad or crop them. For sequences, torch.nn.utils.rnn.pad_sequence does so; give "
-    "the model their mask too, as {'input_ids': ids, 'attention_mask': mask}."
+    "the model their mask too, as {'input_ids': ids, 'attention_mask': mask}, or a "
+    "DataLoader with a collate_fn that returns this for each batch."
 )
 
 
@@ -105,6 +106,8 @@ def check_dense(X: Tensor, name: str) -> None:
 def _check_numeric(X: Any, name: str) -> None:
     """Raise unless X holds real numbers, all of them known."""
     dtype = getattr(X, "dtype", "object")
+    if _kind(X) == "O" and isinstance(X, np.ndarray) and _is_ragged(X):
+        raise ValueError(_ragged(X, name))
     if _kind(X) in NOT_NUMERIC or not _converts(X, name):
         raise ValueError(
             f"{name} must be numeric, of shape (n_samples, *input_shape); got dtype "
@@ -198,10 +201,19 @@ def _from_list(X: Any, name: str) -> np.ndarray | Tensor:
     try:
         return np.asarray(X)
     except ValueError as error:
-        raise ValueError(
-            f"{name} must be rectangular, every sample of the same shape; got a ragged "
-            f"{type(X).__name__}. {_TO_ONE_SHAPE} Of pairs (x, y), give the x."
-        ) from error
+        raise ValueError(_ragged(X, name)) from error
+
+
+def _is_ragged(X: np.ndarray) -> bool:
+    """Return True for an array of sequences in place of numbers."""
+    return X.ndim == 1 and all(isinstance(x, (list, tuple, np.ndarray)) for x in X)
+
+
+def _ragged(X: Any, name: str) -> str:
+    return (
+        f"{name} must be rectangular, every sample of the same shape; got a ragged "
+        f"{type(X).__name__}. {_TO_ONE_SHAPE} Of pairs (x, y), give the x."
+    )
 
 
 def _instead_of(X: Any) -> str:

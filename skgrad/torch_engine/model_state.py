@@ -36,8 +36,17 @@ def unwrap_model(model: Any) -> nn.Module:
     raise TypeError(
         "model must be a torch.nn.Module that returns logits, or a fitted skorch "
         f"net; got {type(model).__name__}: {brief(model)}."
-        f"{_OF_PIPELINE if _ends_in_net(model) else call_it(model)}"
+        f"{_network_inside(model)}"
     )
+
+
+def _network_inside(model: Any) -> str:
+    """Return a sentence on the network inside of a model, after a space."""
+    if hasattr(model, "best_estimator_"):
+        return " Give what the search found, model.best_estimator_."
+    if isinstance(model, torch.export.ExportedProgram):
+        return " Give its module, model.module()."
+    return _OF_PIPELINE if _ends_in_net(model) else call_it(model)
 
 
 # X of skgrad is what the network gets, so what came before it stays outside.

@@ -21,6 +21,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
@@ -254,6 +255,20 @@ def test_a_pipeline_that_ends_in_a_net():
     ).fit(X)
     probabilities = softmax(features.transform(X), axis=1)
     assert_allclose(probabilities, model.predict_proba(X), rtol=1e-5)
+
+
+def test_models_with_a_network_inside():
+    program = torch.export.export(nn.Linear(5, 3), (torch.zeros(2, 5),))
+    net = NeuralNetClassifier(nn.Linear(5, 3), criterion=nn.CrossEntropyLoss)
+    net.set_params(max_epochs=1, verbose=0, train_split=None)
+    search = GridSearchCV(net, {"lr": [0.1]}, cv=2)
+    search.fit(ROWS.astype("float32"), CLASSES)
+    for model, way_out in (
+        (program, r"Give its module, model\.module\(\)\."),
+        (search, r"Give what the search found, model\.best_estimator_\."),
+    ):
+        with pytest.raises(TypeError, match=way_out):
+            predict_logits(model, ROWS)
 
 
 # One logit
