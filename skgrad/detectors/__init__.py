@@ -18,6 +18,7 @@ from ._logits import Energy, MaxLogit, MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
 from ._nci import NCI
 from ._per_class_svdd import PerClassSVDD
+from ._pipeline import DetectorPipeline
 from ._pyod import PyODDetector
 from ._recipes import (
     make_confounding_gradient_detector,
@@ -43,6 +44,7 @@ __all__ = [
     "ConfidenceDrop",
     "ConformalDetector",
     "DeepKNN",
+    "DetectorPipeline",
     "Energy",
     "MLPAnomalyClassifier",
     "MaxLogit",

@@ -106,6 +106,25 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def _scores_of(self, label):
         return self.calibration_scores_[self._calibration_classes == label]
 
+    # What a score means, for those who ask for several answers from one pass.
+
+    def _margins(self, scores, classes):
+        """Return scores relative to their thresholds."""
+        if classes is None or self.class_offsets_ is None:
+            return scores - self.offset_
+        offsets = [self.class_offsets_.get(c, self.offset_) for c in classes.tolist()]
+        return scores - np.asarray(offsets, dtype=np.float64)
+
+    def _p_values_of(self, scores, classes):
+        """Return the p-values of scores, among those of their classes."""
+        p_values = p_values_among(scores, np.sort(self.calibration_scores_))
+        if classes is not None:
+            for label in self.class_offsets_ or ():
+                rows = classes == label
+                own = np.sort(self._scores_of(label))
+                p_values[rows] = p_values_among(scores[rows], own)
+        return p_values
+
     def score_samples(self, X):
         """Score inputs: the lower, the more anomalous.
 
@@ -135,11 +154,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             ``score_samples(X)`` less ``offset_``, or less the threshold of the
             predicted class.
         """
-        scores, classes = self._score_and_predict(X)
-        if classes is None or self.class_offsets_ is None:
-            return scores - self.offset_
-        offsets = [self.class_offsets_.get(c, self.offset_) for c in classes.tolist()]
-        return scores - np.asarray(offsets, dtype=np.float64)
+        return self._margins(*self._score_and_predict(X))
 
     def predict(self, X):
         """Decide which predictions to trust.
@@ -173,14 +188,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             P-values in (0, 1]: the lower, the more anomalous. They are among the
             samples of the same predicted class if that has its own threshold.
         """
-        scores, classes = self._score_and_predict(X)
-        p_values = p_values_among(scores, np.sort(self.calibration_scores_))
-        if classes is not None:
-            for label in self.class_offsets_ or ():
-                rows = classes == label
-                own = np.sort(self._scores_of(label))
-                p_values[rows] = p_values_among(scores[rows], own)
-        return p_values
+        return self._p_values_of(*self._score_and_predict(X))
 
     def select_anomalies(self, X, fdr=0.1):
         """Select anomalies from a batch by their p-values (Benjamini-Hochberg).

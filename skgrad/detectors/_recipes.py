@@ -1,6 +1,5 @@
 """Recipes: whole pipelines for the three papers and their combination."""
 
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .._messages import brief, listed
@@ -21,6 +20,7 @@ from ._loda import LODA
 from ._logits import Energy, MaxSoftmaxProbability
 from ._mlp import MLPAnomalyClassifier
 from ._per_class_svdd import PerClassSVDD
+from ._pipeline import DetectorPipeline
 from ._stability import ConfidenceDrop, StableConfidence
 
 # The effort of `make_recommended_detector`.
@@ -54,7 +54,7 @@ def make_confounding_gradient_detector(
 
     Returns
     -------
-    Pipeline
+    DetectorPipeline
         A classifier with steps ``gradients``, ``classify``. Fit it on inputs X and
         labels y, 0 for in-distribution and 1 for anomalies.
 
@@ -77,7 +77,7 @@ def make_confounding_gradient_detector(
         verbose=verbose,
     )
     classify = MLPAnomalyClassifier(random_state=random_state)
-    return Pipeline([("gradients", gradients), ("classify", classify)])
+    return DetectorPipeline([("gradients", gradients), ("classify", classify)])
 
 
 # How the cosines of paper B are computed: by its text, or by its published code.
@@ -123,7 +123,7 @@ def make_geometric_gradient_detector(
 
     Returns
     -------
-    Pipeline
+    DetectorPipeline
         A novelty detector with steps ``cosines``, ``scale``, ``detect``. The paper fits
         it on correctly classified inputs.
 
@@ -153,7 +153,7 @@ def make_geometric_gradient_detector(
     # because their energies would dominate the others.
     # 100 cuts and 100 bins are the paper's for MNIST; for CIFAR it takes 500 bins.
     detect = LODA(n_bins=100, target_fpr=target_fpr, random_state=random_state)
-    return Pipeline(
+    return DetectorPipeline(
         [("cosines", cosines), ("scale", StandardScaler()), ("detect", detect)]
     )
 
@@ -195,7 +195,7 @@ def make_uniform_detector(
 
     Returns
     -------
-    Pipeline
+    DetectorPipeline
         A novelty detector with steps ``activations``, ``detect``.
 
     Examples
@@ -217,7 +217,7 @@ def make_uniform_detector(
         verbose=verbose,
     )
     detect = PerClassSVDD(nu, target_fpr=target_fpr, random_state=random_state)
-    return Pipeline([("activations", activations), ("detect", detect)])
+    return DetectorPipeline([("activations", activations), ("detect", detect)])
 
 
 def make_recommended_detector(
@@ -267,7 +267,7 @@ def make_recommended_detector(
 
     Returns
     -------
-    Pipeline
+    DetectorPipeline
         A novelty detector with steps ``features``, ``detect``.
 
     Examples
@@ -311,7 +311,7 @@ def make_recommended_detector(
     detect = CombinedDetector(
         parts, two_sided=[two_sided], target_fpr=target_fpr, random_state=random_state
     )
-    return Pipeline([("features", features), ("detect", detect)])
+    return DetectorPipeline([("features", features), ("detect", detect)])
 
 
 def _with_logits(layers):

@@ -5,7 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 from networks import LeNet, images, seeded
-from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.base import clone, is_classifier, is_outlier_detector
+from sklearn.pipeline import Pipeline
 from torch import nn
 
 from skgrad import (
@@ -14,6 +15,7 @@ from skgrad import (
     make_recommended_detector,
     make_uniform_detector,
 )
+from skgrad.detectors import DetectorPipeline
 
 SHAPE = (1, 28, 28)
 X_ID = images(120, SHAPE) ** 4
@@ -114,10 +116,29 @@ def test_geometric_settings(model):
         make_geometric_gradient_detector(model, setting="theirs")
 
 
+@pytest.mark.parametrize("name", NOVELTY)
+def test_recipes_have_the_p_values_of_their_last_step(name, model):
+    detector = NOVELTY[name](model, target_fpr=0.1, random_state=0)
+    assert isinstance(clone(detector), DetectorPipeline)
+    last, features = detector.fit(X_ID)[-1], detector[:-1].transform(X_OOD)
+    assert isinstance(detector[:-1], DetectorPipeline)
+    assert not hasattr(detector[:-1], "p_values")
+    p_values = detector.p_values(X_OOD)
+    np.testing.assert_array_equal(p_values, last.p_values(features))
+    chosen = detector.select_anomalies(X_OOD, fdr=0.3)
+    np.testing.assert_array_equal(chosen, last.select_anomalies(features, fdr=0.3))
+    # A nested pipeline, and one that is a step alone.
+    nested = DetectorPipeline([("only", detector)])
+    np.testing.assert_array_equal(nested.p_values(X_OOD), p_values)
+    assert not hasattr(Pipeline(detector.steps), "p_values")
+
+
 def test_supervised_recipe(model):
     detector = make_confounding_gradient_detector(model, random_state=0)
     X, y = np.concatenate([X_ID, X_OOD]), np.repeat([0, 1], [120, 40])
     assert is_classifier(detector)
+    # Its classifier has no p-values.
+    assert not hasattr(detector, "p_values")
     assert detector.fit(X, y).score(X, y) > 0.95
 
 
