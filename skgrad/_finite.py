@@ -3,10 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ._conversion import to_numpy
+from ._several import check_one_or_several, is_several
+from ._validation import DATASETS, dataset_name
 
 
 def all_finite(values: Tensor) -> bool:
@@ -59,3 +64,29 @@ def check_finite(X: np.ndarray, name: str) -> None:
             f"{name} must be finite; got NaN or infinity in {np.sum(~finite)} of "
             f"{len(X)} inputs, first in number {np.argmin(finite)}. Leave them out."
         )
+
+
+def finite_rows(X: Any) -> np.ndarray:
+    """Return which samples hold neither NaN nor infinity, an array of bool.
+
+    X is an array, a list, a tensor, a data frame or several inputs. Values other than
+    numbers count as finite. Raises TypeError for one of `DATASETS`.
+    """
+    if isinstance(X, DATASETS):
+        raise TypeError(
+            "X must be an array or several where not_finite='reject', which looks at "
+            f"its values first; got {dataset_name(X)}. Stack its samples, or use "
+            "not_finite='raise'."
+        )
+    if is_several(X):
+        several = check_one_or_several(X)
+        entries = [finite_rows(entry) for entry in several.entries.values()]
+        return np.logical_and.reduce(entries)
+    if hasattr(X, "select_dtypes"):  # a data frame may hold text beside numbers
+        X = X.select_dtypes("number").to_numpy(dtype=np.float64, na_value=np.nan)
+    X = to_numpy(X) if isinstance(X, Tensor) else np.asarray(X)
+    if X.dtype.kind == "O":
+        X = X.astype(np.float64)
+    if X.dtype.kind != "f":
+        return np.ones(len(X), dtype=bool)
+    return np.isfinite(X).reshape(len(X), -1).all(axis=1)

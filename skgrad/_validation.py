@@ -82,7 +82,8 @@ def check_numbers(X: Any, *, name: str = "X") -> Any:
         )
     if issparse(X):
         raise TypeError(
-            f"{name} must be dense; got sparse data. Use {name}.toarray(), or "
+            f"{name} must be dense; got sparse data. Use {name}.toarray(), in "
+            "a pipeline FunctionTransformer(operator.methodcaller('toarray')), or "
             "sparse_output=False of an encoder."
         )
     if not hasattr(X, "shape"):

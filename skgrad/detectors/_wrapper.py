@@ -6,6 +6,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._compat import StrOptions
+from .._finite import finite_rows
 from .._labels import check_per_sample, distinct
 from .._matrices import column_names
 from .._seeding import seed_estimator
@@ -49,6 +51,10 @@ class ConformalDetector(BaseDecision):
         Share of the in-distribution samples held out to place the threshold.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out samples and the seeds of the parts that have none.
+    not_finite : {"raise", "reject"}, default="raise"
+        What happens to new inputs that hold NaN or infinity: an error, or a score of
+        -inf and the verdict -1 for each of them, while the others are scored. Those
+        of `fit` must be finite. With "reject" X cannot be a Dataset or DataLoader.
 
     Attributes
     ----------
@@ -94,6 +100,7 @@ class ConformalDetector(BaseDecision):
     _parameter_constraints: dict = {
         **BaseDecision._parameter_constraints,
         "detector": "no_validation",  # by as_outlier_detector
+        "not_finite": [StrOptions({"raise", "reject"})],
     }
 
     def __init__(
@@ -103,11 +110,13 @@ class ConformalDetector(BaseDecision):
         target_fpr=0.05,
         calibration_fraction=0.2,
         random_state=None,
+        not_finite="raise",
     ):
         self.detector = detector
         self.target_fpr = target_fpr
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
+        self.not_finite = not_finite
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -165,12 +174,22 @@ class ConformalDetector(BaseDecision):
 
     def _score_and_predict(self, X):
         check_is_fitted(self)
+        if self.not_finite == "raise":
+            return self._scores(X), None
+        finite = finite_rows(X)
+        scores = np.full(len(finite), -np.inf)
+        if finite.any():
+            rows = np.flatnonzero(finite)
+            scores[rows] = self._scores(X if finite.all() else take(X, rows))
+        return scores, None
+
+    def _scores(self, X):
         # A detector of features checks the columns itself, which are those of its fit.
         if isinstance(self.detector_, BaseNoveltyDetector):
-            return self.detector_.score_samples(X), None
+            return self.detector_.score_samples(X)
         self._check_columns(X, reset=False)
         scores = in_distribution_scores(self.detector_, X)
-        return np.asarray(scores, dtype=np.float64), None
+        return np.asarray(scores, dtype=np.float64)
 
     def _check_columns(self, X, *, reset):
         """Record or compare the number and names of the columns, if X has them."""

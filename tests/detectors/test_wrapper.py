@@ -145,3 +145,45 @@ def test_datasets_for_detectors_of_arrays():
     for detector in (OneClassSVM(), make_pipeline(StandardScaler(), OneClassSVM())):
         with pytest.raises(TypeError, match="X must be an array for a detector that"):
             ConformalDetector(detector).fit(dataset)
+
+
+FORMS = {
+    "array": lambda X: X,
+    "list": lambda X: X.tolist(),
+    "tensor": torch.as_tensor,
+    "data frame": pd.DataFrame,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_that_are_not_finite_are_rejected_alone(form):
+    X, new = draw(200), draw(20, seed=1)
+    detector = ConformalDetector(OneClassSVM(), random_state=0).fit(FORMS[form](X))
+    expected = detector.score_samples(FORMS[form](new))
+    new[3, 1], new[7, 0] = np.nan, np.inf
+    with pytest.raises(ValueError, match="contains NaN"):
+        detector.predict(FORMS[form](new))
+    detector.set_params(not_finite="reject")
+    scores = detector.score_samples(FORMS[form](new))
+    assert scores[[3, 7]].tolist() == [-np.inf, -np.inf]
+    others = np.delete(np.arange(20), [3, 7])
+    assert_array_equal(scores[others], expected[others])
+    assert detector.predict(FORMS[form](new))[[3, 7]].tolist() == [-1, -1]
+    assert_allclose(detector.p_values(FORMS[form](new))[3], 1 / 41)
+    assert (detector.predict(FORMS[form](np.full((2, 5), np.nan))) == -1).all()
+
+
+def test_inputs_of_a_network_that_are_not_finite_are_rejected_alone():
+    X, pipeline = images(120, (1, 28, 28)), make_uniform_detector(seeded(LeNet), None)
+    detector = ConformalDetector(
+        pipeline, target_fpr=0.1, random_state=0, not_finite="reject"
+    ).fit(X)
+    new = X[:5].copy()
+    new[2, 0, 3, 3] = np.nan
+    scores = detector.score_samples(new)
+    assert_array_equal(np.isneginf(scores), np.arange(5) == 2)
+    assert_allclose(scores[3:], detector.score_samples(X[3:5]), rtol=1e-5)
+    with pytest.raises(TypeError, match=r"not_finite='reject'.*Stack its samples"):
+        detector.predict(TensorDataset(torch.from_numpy(new)))
+    with pytest.raises(ValueError, match="finite"):
+        detector.fit(new)
