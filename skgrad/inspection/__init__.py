@@ -9,6 +9,7 @@ from ._layer_norms import layer_norms
 from ._layer_scores import LayerScoreDisplay
 from ._layer_weights import LayerWeightDisplay
 from ._norm_profile import NormProfileDisplay
+from ._risk_coverage import RiskCoverageDisplay
 from ._score_distribution import ScoreDistributionDisplay
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LayerScoreDisplay",
     "LayerWeightDisplay",
     "NormProfileDisplay",
+    "RiskCoverageDisplay",
     "ScoreDistributionDisplay",
     "layer_norms",
     "score_contributions",

@@ -10,6 +10,7 @@ import pytest
 from networks import AnyWidth
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from skgrad import LODA, MostDiscriminativeLayer, PerClassSVDD, inspection
@@ -20,8 +21,22 @@ RNG = np.random.default_rng(0)
 X, X_TEST = RNG.normal(size=(120, 5)), RNG.normal(size=(17, 5))
 X_TEST[12:] *= 3
 Y = np.repeat([1, -1], [12, 5])
+CLASSES = np.arange(17) % 2
 KINDS = np.where(np.arange(17) % 2, "odd", "even")
 FOREST = IsolationForest(n_estimators=10, random_state=0).fit(X)
+
+
+def risk_coverage():
+    classifier = LogisticRegression().fit(X, np.arange(120) % 2)
+
+    def data(display):
+        scores = classifier.predict_proba(X_TEST).max(axis=1)
+        correct = np.r_[classifier.predict(X_TEST[:12]) == CLASSES[:12], np.zeros(5)]
+        options = {"anomaly": Y == -1, "threshold": 0.55, "name": display.name}
+        return (correct, scores), options
+
+    options = {"X_anomaly": X_TEST[12:], "threshold": 0.55}
+    return (classifier, X_TEST[:12], CLASSES[:12]), options, data
 
 
 def score_distribution():
@@ -87,7 +102,7 @@ def norm_profile():
 # function of the display that returns its arguments.
 CASES = [
     *(contribution, cosine_similarity, detector_heat_map, feature_map, layer_score),
-    *(layer_weight, norm_profile, score_distribution),
+    *(layer_weight, norm_profile, risk_coverage, score_distribution),
 ]
 # In the order of the names.
 CASES = dict(zip(DISPLAYS, CASES, strict=True))
