@@ -1,3 +1,11 @@
 """One answer per input: its class, whether to trust it, and a p-value."""
 
-__all__: list[str] = []
+from ._monitor import PValueMonitor
+from ._risk_threshold import NoThresholdWarning, RiskThreshold, risk_threshold
+
+__all__ = [
+    "NoThresholdWarning",
+    "PValueMonitor",
+    "RiskThreshold",
+    "risk_threshold",
+]

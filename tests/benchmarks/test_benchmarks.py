@@ -35,6 +35,18 @@ def rows_of(script, capsys, *options):
     return [[cell.strip().rstrip("%") for cell in row] for row in rows]
 
 
+def test_monitor_prints_both_tables(capsys):
+    rows = rows_of("monitor", capsys)
+    levels, drifts = rows[2:5], rows[7:]
+    assert [row[0].strip() for row in levels] == ["100", "500", "2000"]
+    assert all(0 <= float(cell.split()[0]) <= 10 for r in levels for cell in r[1:])
+    assert len(drifts) == 36
+    # Half of the stream, clearly apart, is found wherever it begins.
+    for row in drifts[2::6]:
+        assert [cell.strip() for cell in row[3:5]] == ["50", "100"]
+        assert float(row[5].split()[0]) < 30
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # of foolbox
 def test_attacks_of_both_libraries_have_equal_success(capsys):
