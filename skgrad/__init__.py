@@ -18,6 +18,7 @@ _HOMES = {
     "ConfoundingGradientTransformer": "feature_extraction",
     "CosineSimilarityMatrixTransformer": "feature_extraction",
     "Energy": "detectors",
+    "GuardedClassifier": "guard",
     "LODA": "detectors",
     "LayerActivationTransformer": "feature_extraction",
     "MLPAnomalyClassifier": "detectors",

@@ -1,7 +1,7 @@
 """The only checks for NaN and infinity, and the rows in which they are."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,21 @@ def check_batch_finite(batch: Tensor, name: str) -> None:
             "them.",
             (~finite).nonzero().flatten().tolist(),
         )
+
+
+def accepted_rows(batch: Any, prepare: Callable[[Any], Any]) -> np.ndarray:
+    """Return a mask of the samples of a batch for which ``prepare`` raises nothing.
+
+    It raises NotFiniteError, of several inputs for one of them at a time.
+    """
+    rows = np.arange(len(batch))
+    while len(rows):
+        try:
+            prepare(batch[rows])
+            break
+        except NotFiniteError as error:
+            rows = np.delete(rows, list(error.rows))
+    return np.isin(np.arange(len(batch)), rows)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from skgrad import (
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
     Energy,
+    GuardedClassifier,
     LayerActivationTransformer,
     MaxLogit,
     MaxSoftmaxProbability,
@@ -119,6 +120,7 @@ ESTIMATORS = [
     KernelDensityUncertainty(AnyWidthDropout(), n_passes=5, **HALVES),
     KernelDensityUncertainty(AnyWidth(), n_passes=0, **HALVES),
     ELO(AnyWidth(), layers="bend", **HALVES),
+    GuardedClassifier(AnyWidth(), target_fpr=0.5),
     MLPAnomalyClassifier(max_epochs=10, learning_rate=0.1, validation_fraction=0.1),
 ]
 if find_spec("pytorch_ood"):
@@ -137,9 +139,26 @@ OF_NAMES = {
         "changed inputs must not look for them"
     ),
 }
+OF_OTHER_CLASSES = "fits on classes that the network does not have"
+OF_GUARDS = {
+    "check_dtype_object": OF_OTHER_CLASSES,
+    "check_classifiers_classes": OF_OTHER_CLASSES,
+    "check_classifiers_one_label": (
+        "wants the one class of y to be predicted; the network is trained already"
+    ),
+    "check_classifiers_train": (
+        "wants the classes of y to be learnt; the network is trained already"
+    ),
+    "check_decision_proba_consistency": (
+        "wants decision_function to rank as the probability of a class; here it ranks "
+        "trust, as that of the detectors"
+    ),
+}
 
 
 def expected_failures(estimator):
+    if isinstance(estimator, GuardedClassifier):
+        return OF_GUARDS
     if isinstance(estimator, (StableConfidence, ConfidenceDrop)):
         return OF_NAMES
     per_class = getattr(estimator, "threshold", None) == "per_class"

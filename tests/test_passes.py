@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from skgrad import (
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
+    GuardedClassifier,
     LayerActivationTransformer,
     make_confounding_gradient_detector,
     make_geometric_gradient_detector,
@@ -138,6 +139,33 @@ def test_predict_costs_one_pass(recipe):
             assert counts["forward"] == n * forward
             assert counts["calls"] == -(-n // BATCH) * forward
             assert counts["backward"] == n * backward
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if r != SUPERVISED])
+def test_judge_costs_what_predict_costs(recipe):
+    model = seeded(LeNet)
+    make, forward, backward = RECIPES[recipe]
+    detector = make(model, batch_size=BATCH)
+    detector.set_params(detect__target_fpr=0.05)
+    guard = GuardedClassifier(model, detector, target_fpr=0.5).fit(X_FIT)
+    # Without logits among its features, paper B needs one more pass for the class.
+    forward += "paper B" in recipe
+    n = len(X_TEST)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    for ask in (guard.judge, guard.predict):
+        with counted_passes(model) as counts:
+            ask(X_TEST)
+        assert counts["forward"] == n * forward
+        assert counts["calls"] == -(-n // BATCH) * forward
+        assert counts["backward"] == n * backward
+    assert model.training
+    assert all(torch.equal(model.state_dict()[key], state[key]) for key in state)
+    # A wrong input among others costs at most the passes that it stopped.
+    broken = X_TEST.copy()
+    broken[0] = np.nan
+    with counted_passes(model) as counts, pytest.warns(UserWarning, match="row 0"):
+        guard.judge(broken)
+    assert counts["forward"] == (n - 1) * forward
 
 
 @each_recipe

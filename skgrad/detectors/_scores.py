@@ -38,12 +38,12 @@ def in_distribution_scores(estimator, X):
     True
     """
     check_detector(estimator, X)
-    if is_outlier_detector(estimator):
+    if is_outlier_detector(estimator) or hasattr(estimator, "score_samples"):
         # The same order of inputs, but score_samples does not depend on a threshold.
         if hasattr(estimator, "score_samples"):
             return estimator.score_samples(X)
         return estimator.decision_function(X)
-    if not is_classifier(estimator):
+    if not classifies_anomalies(estimator):
         raise TypeError(
             "estimator must be an outlier detector or a binary classifier; got "
             f"{type(estimator).__name__}."
@@ -55,6 +55,11 @@ def in_distribution_scores(estimator, X):
         return np.log(probability[:, 1 - anomaly]) - np.log(probability[:, anomaly])
     decision = estimator.decision_function(X)
     return -decision if anomaly == 1 else decision
+
+
+def classifies_anomalies(estimator):
+    """Return True for a classifier, unless it has the scores of a detector inside."""
+    return is_classifier(estimator) and not hasattr(estimator, "score_samples")
 
 
 def check_detector(estimator, X):

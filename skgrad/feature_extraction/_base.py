@@ -14,11 +14,11 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from .. import __version__
 from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
-from .._finite import rows_named
+from .._finite import accepted_rows, rows_named
 from .._rollback import restored_on_error
 from .._several import sample_shape
 from .._validation import DATASETS
-from ..torch_engine.batching import prepare_batch
+from ..torch_engine.batching import batches, prepare_batch
 from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
 from ..torch_engine.probe import Probe, warn_of_batch_scales
@@ -206,6 +206,18 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         options = {"raw": raw, "num_workers": self.num_workers}
         with rows_named():
             return self._mapped(features, module, X, **options).numpy()
+
+    def _finite_rows(self, X):
+        """Return a mask of the samples that are finite as the model takes them."""
+        X = self._check_inputs(X, reset=False)
+        prepare = partial(
+            prepare_batch,
+            input_shape=self.input_shape_,
+            integers=self.integer_inputs_,
+            **placement(self._module()),
+        )
+        reader = batches(X, self.batch_size, num_workers=self.num_workers)
+        return np.concatenate([accepted_rows(raw, prepare) for raw in reader])
 
     def _held(self, module, families):
         """Hold the network still, with the gradients that the families need."""

@@ -1,9 +1,13 @@
 """One answer per input: its class, whether to trust it, and a p-value."""
 
+from ._guarded_classifier import GuardedClassifier
+from ._judgement import Judgement
 from ._monitor import PValueMonitor
 from ._risk_threshold import NoThresholdWarning, RiskThreshold, risk_threshold
 
 __all__ = [
+    "GuardedClassifier",
+    "Judgement",
     "NoThresholdWarning",
     "PValueMonitor",
     "RiskThreshold",

@@ -1,13 +1,13 @@
 """The metrics as scorers for cross_validate and GridSearchCV."""
 
 import numpy as np
-from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from .._labels import distinct, to_array
 from ..detectors._scores import (
     anomaly_index,
     check_estimator,
+    classifies_anomalies,
     in_distribution_scores,
 )
 from ._detection import (
@@ -65,7 +65,8 @@ class DetectionScorer:
         X : array-like
             Inputs, as the estimator takes them.
         y : array-like of shape (n_samples,)
-            +1 and -1 for an outlier detector, its own labels for a classifier.
+            +1 and -1 for an outlier detector or a `skgrad.GuardedClassifier`, its own
+            labels for a classifier of anomalies.
 
         Returns
         -------
@@ -77,7 +78,7 @@ class DetectionScorer:
         if y is None:
             raise ValueError("y must label the anomalies; got None.")
         y = to_array(y, "y")
-        if is_classifier(estimator):
+        if classifies_anomalies(estimator):
             check_is_fitted(estimator)
             _check_labels(y, estimator.classes_.tolist())
             anomaly = anomaly_index(estimator.classes_)

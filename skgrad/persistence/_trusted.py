@@ -10,6 +10,7 @@ _CLASSES = {
     "baselines",
     "detectors",
     "feature_extraction",
+    "guard",
     "metrics",
     "model_selection",
     "torch_engine",

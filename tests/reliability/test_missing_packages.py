@@ -17,6 +17,7 @@ from skgrad.attacks._library import import_library
 from skgrad.baselines import PyTorchOODDetector
 from skgrad.datasets import load_dataset
 from skgrad.evaluation import evaluate
+from skgrad.guard import Judgement
 from skgrad.inspection import ScoreDistributionDisplay
 
 X = images(12, (4,))
@@ -26,6 +27,10 @@ LABELS = np.repeat([1, -1], 6)
 def summarise():
     data, far = rows(30)[0], rows(15, 3, 3.0)[0]
     return evaluate(linear_model(), {"d": Distance()}, data, {"far": far}).summary()
+
+
+def judge():
+    return Judgement(*np.zeros((5, 2))).to_pandas()
 
 
 def plot():
@@ -41,6 +46,7 @@ def attack(name, **options):
 ATTACKS, MODEL = '"skgrad[attacks]"', nn.Linear(4, 3)
 CALLS = {
     "Evaluation.summary": (summarise, "pandas", '"skgrad[report]"'),
+    "Judgement.to_pandas": (judge, "pandas", '"skgrad[report]"'),
     "ScoreDistributionDisplay": (plot, "matplotlib", '"skgrad[plot]"'),
     "carlini_wagner": (attack("carlini_wagner"), "foolbox", ATTACKS),
     "foolbox_attack": (

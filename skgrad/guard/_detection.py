@@ -1,0 +1,147 @@
+"""What a guard has of the detector in it: scores, p-values and thresholds."""
+
+import copy
+
+from sklearn.utils.validation import check_is_fitted
+
+from ..detectors._conformal import select_by_fdr
+
+
+class DetectionMixin:
+    """Methods of an estimator that holds a fitted pipeline as ``detector_``.
+
+    Its parameter ``target_fpr`` places the threshold.
+    """
+
+    @property
+    def n_features_in_(self):
+        return self.detector_[0].n_features_in_
+
+    @property
+    def feature_names_in_(self):
+        return self.detector_[0].feature_names_in_
+
+    @property
+    def calibration_scores_(self):
+        return self.detector_[-1].calibration_scores_
+
+    def score_samples(self, X):
+        """Score inputs by the detector: the lower, the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
+            The inputs, as in `fit`.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples,)
+            The scores.
+        """
+        return self._of_last("score_samples", X)
+
+    def decision_function(self, X):
+        """Score inputs relative to the threshold of trust: negative means reject.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
+            The inputs, as in `fit`.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples,)
+            Scores less the threshold.
+        """
+        return self._of_last("decision_function", X)
+
+    def p_values(self, X):
+        """Return conformal p-values: how likely is a score as low, in-distribution.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
+            The inputs, as in `fit`.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples,)
+            P-values in (0, 1]: the lower, the more anomalous.
+        """
+        return self._of_last("p_values", X)
+
+    def select_anomalies(self, X, fdr=0.1):
+        """Select anomalies from a batch by their p-values (Benjamini-Hochberg).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
+            A batch of inputs, as in `fit`.
+        fdr : float, default=0.1
+            Bound on the expected share of in-distribution inputs among the selected.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_samples,)
+            True for the selected inputs.
+        """
+        return select_by_fdr(self.p_values(X), fdr)
+
+    def set_threshold(self, *, target_fpr):
+        """Place the threshold for another rate of false alarms, without a new fit.
+
+        Parameters
+        ----------
+        target_fpr : float
+            Share of in-distribution inputs that may be rejected; the parameter is set
+            to it. P-values stay as they are.
+
+        Returns
+        -------
+        self : object
+            The guard.
+        """
+        check_is_fitted(self, "detector_")
+        last = self.detector_[-1]
+        scores = last.calibration_scores_, last._calibration_classes
+        return self._place(*scores, target_fpr)
+
+    def recalibrate(self, X):
+        """Place threshold and p-values by other inputs; the features stay as they are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
+            In-distribution inputs of today, none of those that `fit` has seen.
+
+        Returns
+        -------
+        self : object
+            The guard.
+        """
+        check_is_fitted(self, "detector_")
+        detector = self.detector_
+        features = before_last(detector, detector[0].transform(X))
+        scores = detector[-1]._score_and_predict(features)
+        return self._place(*scores, self.target_fpr)
+
+    def _place(self, scores, groups, target_fpr):
+        # In copies, so that an error and calls in other threads find a whole detector.
+        detector, last = copy.copy(self.detector_), copy.copy(self.detector_[-1])
+        last.set_params(target_fpr=target_fpr)._calibrate(scores, groups)
+        *others, (name, _) = detector.steps
+        detector.steps = [*others, (name, last)]
+        self.detector_, self.target_fpr = detector, target_fpr
+        return self
+
+    def _of_last(self, method, X):
+        """Return what a method of the last step says."""
+        check_is_fitted(self, "detector_")
+        detector = self.detector_
+        features = before_last(detector, detector[0].transform(X))
+        return getattr(detector[-1], method)(features)
+
+
+def before_last(detector, features):
+    """Return the features of the first step as the last one receives them."""
+    return detector[1:-1].transform(features) if len(detector) > 2 else features
