@@ -4,6 +4,7 @@ import json
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from .._compat import Interval, validate_params
 from .._labels import check_scores
@@ -39,7 +40,8 @@ class PValueMonitor:
     ----------
     calibration_scores : array-like of shape (n_calibration,) or fitted detector
         Scores of in-distribution inputs that the detector was not fitted on, higher =
-        more in-distribution; or a detector that has such ``calibration_scores_``.
+        more in-distribution; or a detector that has such ``calibration_scores_``, or a
+        pipeline that ends in one.
     alpha : float, default=0.01
         Bound on the probability of a false alarm over all time, in (0, 1).
     random_state : int or None, default=0
@@ -246,11 +248,13 @@ class PValueMonitor:
 
 def _calibration_scores(reference):
     """Return the scores, which may be those of a fitted detector."""
+    while isinstance(reference, Pipeline):
+        reference = reference[-1]
     if hasattr(reference, "fit") and not hasattr(reference, "calibration_scores_"):
         raise TypeError(
             "calibration_scores must be scores, or a fitted detector that has "
-            f"calibration_scores_; {brief(reference)} has none. Of a pipeline give "
-            "the last step."
+            f"calibration_scores_; {brief(reference)} has none. Fit it, or put it into "
+            "a ConformalDetector."
         )
     scores = getattr(reference, "calibration_scores_", reference)
     return check_scores(scores, "calibration_scores")

@@ -4,6 +4,7 @@ from ._contribution_display import ContributionDisplay
 from ._contributions import score_contributions
 from ._cosine_similarity import CosineSimilarityDisplay
 from ._detector_heat_map import DetectorHeatMapDisplay
+from ._drift import DriftDisplay
 from ._feature_map import FeatureMapDisplay
 from ._layer_norms import layer_norms
 from ._layer_scores import LayerScoreDisplay
@@ -16,6 +17,7 @@ __all__ = [
     "ContributionDisplay",
     "CosineSimilarityDisplay",
     "DetectorHeatMapDisplay",
+    "DriftDisplay",
     "FeatureMapDisplay",
     "LayerScoreDisplay",
     "LayerWeightDisplay",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
 
 from skgrad import ConformalDetector
 from skgrad.guard import PValueMonitor
@@ -149,8 +150,10 @@ def test_scores_of_a_fitted_detector():
     assert monitor.n_calibration_ == len(guard.calibration_scores_)
     by_scores = PValueMonitor(guard.calibration_scores_)
     assert monitor.to_json() == by_scores.to_json()
-    with pytest.raises(TypeError, match="calibration_scores must be scores, or a fit"):
-        PValueMonitor(IsolationForest())
+    assert PValueMonitor(make_pipeline(guard)).to_json() == by_scores.to_json()
+    for other in (IsolationForest(), ConformalDetector(IsolationForest())):
+        with pytest.raises(TypeError, match="must be scores, or a fitted detector"):
+            PValueMonitor(other)
 
 
 @pytest.mark.parametrize(

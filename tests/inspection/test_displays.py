@@ -72,6 +72,15 @@ def detector_heat_map():
     return (detectors, X_TEST[:12], anomalies), {}, data
 
 
+def drift():
+    detector = LODA(n_cuts=5, target_fpr=0.2, random_state=0).fit(X)
+
+    def data(display):
+        return (display.log_wealth,), {"name": "LODA"}
+
+    return (detector, X_TEST), {}, data
+
+
 def feature_map():
     scaler = StandardScaler().fit(X)
 
@@ -101,7 +110,14 @@ def norm_profile():
 # Each returns arguments of from_estimator and, where there is from_predictions, a
 # function of the display that returns its arguments.
 CASES = [
-    *(contribution, cosine_similarity, detector_heat_map, feature_map, layer_score),
+    *(
+        contribution,
+        cosine_similarity,
+        detector_heat_map,
+        drift,
+        feature_map,
+        layer_score,
+    ),
     *(layer_weight, norm_profile, risk_coverage, score_distribution),
 ]
 # In the order of the names.
