@@ -229,6 +229,8 @@ def by_setting(areas, regrets):
     means, largest = (t.groupby(level=0, sort=False) for t in (areas, regrets))
     means, largest = means.mean().T, largest.max().T
     table = means.map("{:.1f}".format) + " / " + largest.map("{:.1f}".format)
+    # Feature squeezing cannot coarsen tokens.
+    table = table.where(means.notna(), "-")
     groups = by_group(areas)
     table["mean"], table["of groups"] = means.mean(axis=1), groups.mean(axis=1)
     table["regret"] = regrets.mean().map("{:.2f}".format)
@@ -242,7 +244,9 @@ def by_setting(areas, regrets):
 def by_group(areas):
     """Return the mean AUROC over the kinds of each group, of all settings."""
     groups = areas.index.get_level_values(1).map(GROUPS)
-    return areas.groupby(groups).mean().T.rename_axis("mean AUROC")
+    means = areas.groupby(groups).mean()
+    order = [group for group in dict.fromkeys(GROUPS.values()) if group in means.index]
+    return means.loc[order].T.rename_axis("mean AUROC")
 
 
 def worst_kinds(areas, regrets, name, n=12):
