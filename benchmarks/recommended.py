@@ -136,8 +136,9 @@ ENERGY = {"energy, two-sided": 1}
 # Name of the variant -> weights of its parts.
 VARIANTS = {
     "first edition": {"softmax": 1, "layers, gradients": 1, **ENERGY},
-    "first, without gradients": {"softmax": 1, "layers": 1, **ENERGY},
-    "second edition, low": {"GEN": 1, "layers": 1, **ENERGY},
+    # The first without gradients.
+    "second edition, low": {"softmax": 1, "layers": 1, **ENERGY},
+    "low, GEN in place of softmax": {"GEN": 1, "layers": 1, **ENERGY},
     "second edition, medium": second(),
     "second edition, high": without("layers", **{"layers, gradients": 1}),
     "softmax in place of GEN": without("GEN", softmax=1),

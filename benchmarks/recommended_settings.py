@@ -216,9 +216,8 @@ def cifar_parts(root, n, seed=0):
     tiny = root / "tiny-imagenet32-jpeg/train"
     # Every second category, as in ``settings_of_today.py``.
     textures = sorted((root / "dtd-840").iterdir())[::2]
-    textures = torch.cat(
-        [read_images(f, "*.jpg", "RGB", 1 + n // 24, seed) for f in textures]
-    )
+    each = -(-n // len(textures))
+    textures = torch.cat([read_images(f, "*.jpg", "RGB", each, seed) for f in textures])
     anomalies = {
         "TinyImageNet": read_images(tiny, "*/*.jpg", "RGB", 2 * n, seed),
         "MNIST": digits.expand(-1, 3, -1, -1).contiguous(),
