@@ -199,7 +199,8 @@ plt.show()
 # -------------------
 # The norms serve a detector just as well that learns from in-distribution inputs alone:
 # here a Gaussian per predicted class over their logarithms. It knows no kind, so there
-# is none that it has not seen. This is one of the views of the recommended detector.
+# is none that it has not seen. The recommended detector takes these
+# features with ``effort="high"``.
 from sklearn.pipeline import make_pipeline, make_union
 
 from skgrad import ClassConditionalGaussian, LayerActivationTransformer

@@ -11,8 +11,8 @@ and what such a picture does not tell.
 # A guard and three alarms
 # ------------------------
 # The network and its guard are those of the :doc:`quick start
-# <plot_quick_start>`. It looks at gradient norms, at the activations of some layers and
-# at the logits.
+# <plot_quick_start>`. It looks at the activations of some layers, at the logits, and at
+# how sure the network stays when a little noise is added.
 from skgrad import make_recommended_detector
 from skgrad.attacks import pgd
 from skgrad.datasets import load_digits_images, make_photo_patches
@@ -84,9 +84,9 @@ plt.show()
 # calls by the same name, and looks how far the score comes back. The unit is the spread
 # of good digits' scores; the grey bands are what is usual among them.
 #
-# Nearly all bars of the patch leave their bands: the activations of ``fc1``, the logits
-# and the gradients of the later layers lead. So it is unlike digits in most of what the
-# guard looks at. The numbers beside the bars add up to the total in the title.
+# The bars of the patch that leave their bands furthest are those of ``fc1`` and the
+# logits: the last layers see something else than digits. Noise costs confidence, too.
+# The numbers beside the bars add up to the total in the title.
 from skgrad.inspection import ContributionDisplay
 
 ContributionDisplay.from_estimator(
@@ -95,11 +95,10 @@ ContributionDisplay.from_estimator(
 plt.show()
 
 # %%
-# The attacked digit is a closer call. The logits speak most, but good digits do nearly
-# the same at times. What is out of the ordinary is deeper in the network: the
-# activations of ``fc1`` and ``conv2`` and the gradient of ``fc2``. The first layer saw
-# nothing. This guard accepts more than half of the attacked digits; this is one that it
-# does not.
+# The attacked digit is a closer call. Its confidence under noise speaks most, but good
+# digits do nearly the same at times. Out of the ordinary are, by a little, the
+# activations of ``fc1`` and ``conv2``. The first layer saw nothing. This guard accepts
+# more than half of the attacked digits; this is one that it does not.
 #
 # The total above which inputs are rejected is another one than for the patch, because
 # each input is compared with digits that are called the same, and the scores of those
@@ -112,19 +111,19 @@ plt.show()
 # %%
 # A false alarm
 # -------------
-# A digit that the network gets right, and yet it is rejected. Here the logits stand
-# out; what the layers show is about as usual. So the image as such is not strange: it
-# is drawn so that the network hesitates between two answers.
+# A digit that the network gets right, and yet it is rejected. Here the confidence under
+# noise and the logits stand out: the image is drawn so that the network hesitates
+# between two answers, and a little noise makes it hesitate more.
 ContributionDisplay.from_estimator(
     guard, alarms["good digit"], good, random_state=0, name="good digit"
 )
 plt.show()
 
 # %%
-# This guard adds up three views of an input: how sure the network is (confidence), how
-# excited (energy), and how usual its gradients and activations are (density).
-# ``groups="part"`` shares the alarm out among them. For the patch and the attacked
-# digit the density raised most of it, for the good digit nothing.
+# This guard adds up four parts: how sure the network is (confidence), how usual its
+# activations are (density), how sure it stays under noise (stability) and how much that
+# costs (drop). ``groups="part"`` shares the alarm out among them. For the patch the
+# density raised most of it; for the good digit all four raised about the same.
 figure, axes = plt.subplots(3, 1, figsize=(6.4, 8), layout="constrained")
 for ax, (kind, x) in zip(axes, alarms.items(), strict=True):
     ContributionDisplay.from_estimator(

@@ -88,7 +88,7 @@ plt.show()
 # The guard
 # ---------
 # The recommended detector takes the skorch net as it is: a ``Pipeline`` of features of
-# its gradients and layers, and a detector over them. It learns from digits that the
+# its layers and its answers, and a detector over them. It learns from digits that the
 # network was not trained on, and from nothing else: no noise, no errors, no labels.
 # ``target_fpr`` is the share of in-distribution inputs that you are ready to lose.
 from skgrad import make_recommended_detector

@@ -139,10 +139,10 @@ plt.show()
 # %%
 # Guards
 # ------
-# Nothing is said about series anywhere: the guards go by the network's layers and
-# gradients. Beside the recommended detector stand those of papers B (saliency maps,
-# built for many classes; here are three) and C (one layer and the logits), and the
-# network's own confidence.
+# Nothing is said about series anywhere: the guards go by the network's layers,
+# gradients and answers. Beside the recommended detector stand those of papers B
+# (saliency maps, built for many classes; here are three) and C (one layer and the
+# logits), and the network's own confidence.
 from sklearn.pipeline import make_pipeline
 
 from skgrad import (

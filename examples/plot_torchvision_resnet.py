@@ -138,7 +138,7 @@ for name, images in anomalies.items():
 # -------------
 # Layers are named as in ``model.named_modules()``. Any module will do that returns one
 # tensor, also a whole stage. Early ones see texture and contrast, late ones the shape.
-# Gradients of all parameters are looked at in any case.
+# What the network answers, also to changed copies, is looked at in any case.
 choices = {
     "by itself": None,
     "first convolution": "1.conv1",
