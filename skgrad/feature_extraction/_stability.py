@@ -13,6 +13,7 @@ from .._several import Several, names_of_inputs, sample_shape
 from ..torch_engine import stability
 from ..torch_engine.model_state import forward
 from ..torch_engine.network_pass import Wanted
+from ..torch_engine.pooling import ATTENTION_MASK
 from ..torch_engine.stability import LOG_ODDS, UNCHANGED, entries_of
 from ._family import BaseFamily
 
@@ -25,7 +26,7 @@ DEFAULT_CHANGES = {
     "floats": ("noise",),
     "token ids": ("mask",),
 }
-_IDS, _ATTENTION = "input_ids", "attention_mask"
+_IDS = "input_ids"
 # Most channels of images; others may be series of matrices, or have channels last.
 _MOST_CHANNELS, _FEWEST_COLOURS = 4, 3
 # Of fewer pixels a blur takes too much: of 8 x 8 a quarter of each side.
@@ -40,12 +41,12 @@ def _is_image(entry):
 # The inputs that a change may act on: what messages call them, and how to find them by
 # the names of the model's arguments; a single one has none.
 KINDS = {
-    "floats": lambda name, entry: entry.is_floating_point() and name != _ATTENTION,
+    "floats": lambda name, entry: entry.is_floating_point() and name != ATTENTION_MASK,
     "images": lambda name, entry: entry.is_floating_point() and _is_image(entry),
     "token ids": lambda name, entry: (
         not entry.is_floating_point() and entry.ndim > 1 and name in ("", _IDS)
     ),
-    "an attention_mask": lambda name, entry: name == _ATTENTION,
+    "an attention_mask": lambda name, entry: name == ATTENTION_MASK,
 }
 
 
@@ -186,9 +187,9 @@ class Stability(BaseFamily):
             if self._of_kind(kind, x):
                 return kind
         raise ValueError(
-            f"changes={AUTO!r} finds nothing to change in inputs {_described(x)}. "
-            f"{_way_out([], x)} Or do without changes: make_recommended_detector has "
-            "effort='low' for it."
+            f"changes={AUTO!r} finds nothing to change in inputs {_described(x)}: "
+            f"of several, {_IDS!r} names the token ids. {_way_out([], x)} Or do "
+            "without changes: make_recommended_detector has effort='low' for it."
         )
 
     def _of_kind(self, kind, x):
@@ -247,7 +248,7 @@ class Stability(BaseFamily):
             return _by_function(name, function, x)
         entries = dict(entries_of(x))
         named = {self._names.get(key): entry for key, entry in entries.items()}
-        change, mask = CHANGES[name].of, named.get(_ATTENTION)
+        change, mask = CHANGES[name].of, named.get(ATTENTION_MASK)
         for key in self._keys[name]:
             entries[key] = change(self, key, entries[key], mask)
         return Several(entries) if isinstance(x, Several) else entries[""]

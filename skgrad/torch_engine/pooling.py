@@ -11,7 +11,7 @@ from .layer_axes import main_output
 
 # What texts of one batch have at their padded ends, in the words of Hugging Face: 1
 # for tokens, 0 for padding.
-_MASK = "attention_mask"
+ATTENTION_MASK = "attention_mask"
 
 
 class LayerOutput(NamedTuple):
@@ -86,7 +86,7 @@ def mask_key(module: nn.Module, x: Any) -> Any:
     if not isinstance(x, Several):
         return None
     for key, name in names_of_inputs(module, x).items():
-        if name == _MASK and x.entries[key].ndim == 2:
+        if name == ATTENTION_MASK and x.entries[key].ndim == 2:
             return key
     return None
 
