@@ -1,9 +1,12 @@
 """What a guard has of the detector in it: scores, p-values and thresholds."""
 
 import copy
+from numbers import Real
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._messages import brief
 from ..detectors._conformal import select_by_fdr
 
 
@@ -87,24 +90,38 @@ class DetectionMixin:
         """
         return select_by_fdr(self.p_values(X), fdr)
 
-    def set_threshold(self, *, target_fpr):
-        """Place the threshold for another rate of false alarms, without a new fit.
+    def set_threshold(self, *, target_fpr=None, score=None):
+        """Place the threshold anew, without a new fit: by one of both arguments.
 
         Parameters
         ----------
-        target_fpr : float
+        target_fpr : float, default=None
             Share of in-distribution inputs that may be rejected; the parameter is set
-            to it. P-values stay as they are.
+            to it.
+        score : float, default=None
+            The lowest score to trust, of all classes, such as the ``threshold`` of
+            :func:`risk_threshold`. The parameter ``target_fpr`` then says nothing until
+            the next `fit`, `recalibrate` or rate given here.
 
         Returns
         -------
         self : object
-            The guard.
+            The guard, whose p-values stay as they are.
         """
         check_is_fitted(self, "detector_")
-        last = self.detector_[-1]
-        scores = last.calibration_scores_, last._calibration_classes
-        return self._place(*scores, target_fpr)
+        if (target_fpr is None) == (score is None):
+            raise ValueError(
+                "set_threshold must get either target_fpr, a rate, or score, the "
+                f"lowest to trust; got target_fpr={target_fpr!r} and score={score!r}."
+            )
+        last = copy.copy(self.detector_[-1])
+        if score is None:
+            scores = last.calibration_scores_, last._calibration_classes
+            return self._calibrate(last, *scores, target_fpr)
+        if not isinstance(score, Real) or np.isnan(score):
+            raise ValueError(f"score must be a number; got {brief(score)}.")
+        last.offset_, last.class_offsets_ = float(score), None
+        return self._exchange(last)
 
     def recalibrate(self, X):
         """Place threshold and p-values by other inputs; the features stay as they are.
@@ -123,15 +140,21 @@ class DetectionMixin:
         detector = self.detector_
         features = before_last(detector, detector[0].transform(X))
         scores = detector[-1]._score_and_predict(features)
-        return self._place(*scores, self.target_fpr)
+        return self._calibrate(copy.copy(detector[-1]), *scores, self.target_fpr)
 
-    def _place(self, scores, groups, target_fpr):
-        # In copies, so that an error and calls in other threads find a whole detector.
-        detector, last = copy.copy(self.detector_), copy.copy(self.detector_[-1])
+    # In copies, so that an error and calls in other threads find a whole detector.
+
+    def _calibrate(self, last, scores, groups, target_fpr):
+        """Place the thresholds of a copy of the last step, and take it."""
         last.set_params(target_fpr=target_fpr)._calibrate(scores, groups)
+        self.target_fpr = target_fpr
+        return self._exchange(last)
+
+    def _exchange(self, last):
+        detector = copy.copy(self.detector_)
         *others, (name, _) = detector.steps
         detector.steps = [*others, (name, last)]
-        self.detector_, self.target_fpr = detector, target_fpr
+        self.detector_ = detector
         return self
 
     def _of_last(self, method, X):

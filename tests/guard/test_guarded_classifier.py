@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -31,6 +32,7 @@ from skgrad import (
     predict_logits,
 )
 from skgrad.baselines import ODIN
+from skgrad.guard import PValueMonitor, risk_threshold
 from skgrad.metrics import auroc_scorer
 
 SHAPE = (1, 28, 28)
@@ -273,11 +275,42 @@ def test_another_threshold_is_that_of_another_fit():
         assert guard.target_fpr == 0.4
         assert_array_equal(guard.judge(X_TEST).trust, expected.trust)
         assert_array_equal(guard.p_values(X_TEST), p_values)
-        for wrong in (0, 1, "a", None):
+        for wrong in (0, 1, "a"):
             with pytest.raises(ValueError, match="target_fpr"):
                 guard.set_threshold(target_fpr=wrong)
         assert guard.target_fpr == 0.4
         assert_array_equal(guard.judge(X_TEST).trust, expected.trust)
+
+
+def test_threshold_of_an_error_rate():
+    guard = guarded("per class")
+    scores, p_values = guard.score_samples(X_TEST), guard.p_values(X_TEST)
+    found = risk_threshold(np.arange(30) % 9 > 0, scores, alpha=0.5, delta=0.2)
+    before = guard.judge(X_TEST).trust
+    guard.set_threshold(score=found.threshold)
+    trust = guard.judge(X_TEST).trust
+    assert_array_equal(trust, scores >= found.threshold)
+    assert_array_equal(guard.p_values(X_TEST), p_values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        guard.set_threshold(target_fpr=0.1)
+    assert_array_equal(guard.judge(X_TEST).trust, before)
+    for wrong in ({}, {"score": 1.0, "target_fpr": 0.1}):
+        with pytest.raises(ValueError, match="set_threshold must get either target"):
+            guard.set_threshold(**wrong)
+    for wrong in ("low", np.nan):
+        with pytest.raises(ValueError, match="score must be a number; got"):
+            guard.set_threshold(score=wrong)
+
+
+def test_a_monitor_takes_a_guard():
+    guard = guarded()
+    monitor = PValueMonitor(guard)
+    assert monitor.n_calibration_ == len(guard.calibration_scores_)
+    X = with_holes(X_TEST)
+    with pytest.warns(UserWarning, match="rejected"):
+        monitor.update(guard.judge(X).score)
+    assert monitor.n_seen_ == 30
 
 
 def test_recalibration_leaves_the_features_alone():
@@ -294,6 +327,30 @@ def test_recalibration_leaves_the_features_alone():
     assert_array_equal(guard.p_values(X_TEST), m / 61)
     # The detector of the parameter is not the one that was fitted.
     assert not hasattr(guard.detector[-1], "offset_")
+
+
+def test_threads_see_one_threshold_or_the_other():
+    model, X, few = linear(), rows(200), rows(20, seed=1)
+    guard = clone_of(model).fit(X)
+    expected = []
+    for rate in (0.1, 0.6):
+        trust = guard.set_threshold(target_fpr=rate).judge(few).trust
+        expected.append(trust.tolist())
+    assert expected[0] != expected[1]
+
+    def switch_and_ask(number):
+        found = []
+        for turn in range(10):
+            guard.set_threshold(target_fpr=(0.1, 0.6)[(number + turn) % 2])
+            found.append(guard.judge(few).trust.tolist())
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [
+            answer for part in pool.map(switch_and_ask, range(4)) for answer in part
+        ]
+    assert len(answers) == 40
+    assert all(answer in expected for answer in answers)
 
 
 # The tools of scikit-learn, and files
