@@ -3,6 +3,7 @@
 from ._guarded_classifier import GuardedClassifier
 from ._judgement import Judgement
 from ._monitor import PValueMonitor
+from ._rejection_band import RejectionBand, rejection_band
 from ._risk_threshold import NoThresholdWarning, RiskThreshold, risk_threshold
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "Judgement",
     "NoThresholdWarning",
     "PValueMonitor",
+    "RejectionBand",
     "RiskThreshold",
+    "rejection_band",
     "risk_threshold",
 ]

@@ -40,8 +40,8 @@ class PValueMonitor:
     ----------
     calibration_scores : array-like of shape (n_calibration,) or fitted detector
         Scores of in-distribution inputs that the detector was not fitted on, higher =
-        more in-distribution; or a detector that has such ``calibration_scores_``, or a
-        pipeline that ends in one.
+        more in-distribution; or a guard or detector that has such
+        ``calibration_scores_``, or a pipeline that ends in one.
     alpha : float, default=0.01
         Bound on the probability of a false alarm over all time, in (0, 1).
     random_state : int or None, default=0

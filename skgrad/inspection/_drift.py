@@ -6,7 +6,6 @@ from numbers import Real
 import numpy as np
 
 from .._messages import brief
-from ..detectors._scores import in_distribution_scores
 from ..guard import PValueMonitor
 from ._display import Display, check_matplotlib, check_numbers
 from ._score_distribution import detector_name
@@ -64,7 +63,8 @@ class DriftDisplay(Display):
         Parameters
         ----------
         estimator : estimator
-            A fitted detector that has ``calibration_scores_``, or a pipeline of one.
+            A fitted guard or detector that has ``calibration_scores_``, or a pipeline
+            of one.
         X : array-like of shape (n_samples, *input_shape)
             Inputs in the order in which they come.
         alpha : float, default=0.01
@@ -83,7 +83,7 @@ class DriftDisplay(Display):
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         monitor = PValueMonitor(estimator, alpha=alpha, random_state=random_state)
-        path = monitor.update(in_distribution_scores(estimator, X))
+        path = monitor.update(estimator.score_samples(X))
         name = detector_name(estimator) if name is None else name
         return cls.from_predictions(path, alpha=alpha, ax=ax, name=name)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._labels import check_per_sample
-from ..metrics._abstention import judged
+from ..metrics._abstention import judged, predictions_and_scores
 from ..metrics._risk_coverage import check_correct, risk_coverage_curve
 from ._display import COLORS, Display, check_matplotlib
 from ._score_distribution import detector_name
@@ -92,10 +92,9 @@ class RiskCoverageDisplay(Display):
         anomaly = np.zeros(len(correct), dtype=bool)
         if X_anomaly is not None:
             # Their classes do not matter, as any is wrong.
-            n_anomalies = len(X_anomaly)
-            _, more = judged(estimator, X_anomaly, np.zeros(n_anomalies))
-            correct = np.append(correct, np.zeros(n_anomalies, dtype=bool))
-            anomaly = np.append(anomaly, np.ones(n_anomalies, dtype=bool))
+            _, more = predictions_and_scores(estimator, X_anomaly)
+            correct = np.append(correct, np.zeros(len(more), dtype=bool))
+            anomaly = np.append(anomaly, np.ones(len(more), dtype=bool))
             scores = np.append(scores, more)
         return cls.from_predictions(
             correct,

@@ -73,12 +73,19 @@ class AbstentionScorer:
 
 def judged(estimator, X, y):
     """Return which predictions of a classifier are right, and their scores."""
-    predicted, scores = _predictions(estimator, X)
+    predicted, scores = predictions_and_scores(estimator, X)
     y = check_per_sample(y, len(predicted), "y")
+    words = [array.dtype.kind in "OSU" for array in (predicted, y)]
+    if words[0] != words[1]:  # none of them would be equal
+        raise ValueError(
+            "y must hold classes as the estimator predicts them, such as "
+            f"{predicted[:1].tolist()}; got {brief(y[:3].tolist())}."
+        )
     return predicted == y, scores
 
 
-def _predictions(estimator, X):
+def predictions_and_scores(estimator, X):
+    """Return the classes that a classifier predicts, and how much it trusts each."""
     if hasattr(estimator, "judge"):
         answer = estimator.judge(X)
         return np.asarray(answer.predicted), np.asarray(answer.score)

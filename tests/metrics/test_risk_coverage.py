@@ -1,13 +1,19 @@
 """Risk and coverage in closed form, and the scorers of abstention."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
+from networks import seeded
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import cross_validate
 from sklearn.svm import LinearSVC
 
+from skgrad import GuardedClassifier
+from skgrad.inspection import DriftDisplay, RiskCoverageDisplay
 from skgrad.metrics import (
     AbstentionScorer,
     aurc,
@@ -123,6 +129,21 @@ def test_scorers_take_the_answer_of_a_guard():
     X, y = [[0, 3], [1, 2], [1, 1]], ["a", "b", "a"]
     assert coverage_at_risk_scorer(Guard(), X, y) == pytest.approx(2 / 3)
     assert neg_aurc_scorer(Guard(), X, y) == pytest.approx(-1 / 9)
+    with pytest.raises(ValueError, match=r"y must hold classes .*such as \['a'\]"):
+        neg_aurc_scorer(Guard(), X, [0, 1, 0])
+
+
+def test_scores_of_a_guard_of_a_network():
+    X = np.random.default_rng(0).normal(size=(200, 4)).astype("float32")
+    net = seeded(partial(torch.nn.Linear, 4, 3))
+    guard = GuardedClassifier(net, classes=["a", "b", "c"], random_state=0).fit(X)
+    answer = guard.judge(X)
+    y = np.where(np.arange(200) % 4, answer.predicted, "none")
+    expected = aurc(answer.predicted == y, answer.score)
+    assert neg_aurc_scorer(guard, X, y) == -expected
+    display = RiskCoverageDisplay.from_estimator(guard, X, y, X_anomaly=X[:50] + 9)
+    assert display.mistakes[-1] == display.anomalies[-1] == 50 / 250
+    assert DriftDisplay.from_estimator(guard, X + 9).alarm_at < 20
 
 
 def test_scorers_reject_other_estimators():
