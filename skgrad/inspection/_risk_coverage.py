@@ -168,7 +168,10 @@ class RiskCoverageDisplay(Display):
         ax.set_xlabel("coverage: share of inputs trusted")
         ax.set_ylabel("errors among the trusted")
         ax.set_title(self.name or "")
-        ax.legend(loc="upper left", fontsize="small", frameon=False)
+        # Below the axes, as the first steps may be high.
+        legend = {"fontsize": "small", "frameon": False, "ncols": 2}
+        legend |= {"bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}
+        ax.legend(loc="upper center", **legend)
 
 
 def _check_anomaly(anomaly, n_samples):
