@@ -77,7 +77,7 @@ plt.show()
 # While the change is small, both attacks do about as well: there is little room, and
 # what deceives this network looks much like a digit to the detector anyway. With more
 # room they part. Plain PGD uses all of it for the loss, whatever the layers look like,
-# and at the largest size most of its inputs are found. The attack that knows the
+# and at the largest size half of its inputs are found. The attack that knows the
 # detector uses the room to look ordinary.
 #
 # What they look like
@@ -123,7 +123,8 @@ plt.show()
 # try yours with an attack that knows it before you say how good it is.
 #
 # These are 30 digits of 8 x 8 pixels and one network. On MNIST too the adaptive attack
-# got nearly everything past the recommended detector, and there plain PGD got nothing
-# past it: figures on attacks that do not know a detector say little about ones that do.
+# got nearly everything past the first edition of this detector, and there plain PGD got
+# nothing past it: figures on attacks that do not know a detector say little about ones
+# that do.
 # More on both attacks is in :doc:`/guide/anomalies`, on how to judge a detector in
 # :doc:`/guide/judging`.

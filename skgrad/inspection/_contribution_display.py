@@ -111,7 +111,7 @@ class ContributionDisplay(Display):
         """Draw what raised the alarm for one input.
 
         Cost: that of `score_contributions` for ``1 + n_band`` inputs. The bands take
-        most of the time, for the recommended detector around a ResNet-18 a minute or
+        most of the time, for a detector of 46 groups around a ResNet-18 a minute or
         more on one core.
 
         Parameters

@@ -91,7 +91,9 @@ def test_latency_prints_three_tables(capsys):
         assert all(float(cell.split()[0]) > 0 for cell in row[1:] if cell)
     assert held[0] == "tiny"
     # Samples that pass forward and backward, through fit and through predict.
-    for row, backward in zip((a, b, c, d), (120, 0, 120, 9 * 120), strict=True):
+    # The recommended detector sends one changed copy of each input, and of a probe.
+    assert [int(cell) for cell in a[1:]] == [245, 0, 240, 0]
+    for row, backward in zip((b, c, d), (0, 120, 9 * 120), strict=True):
         assert int(row[3]) == 120
         assert int(row[4]) == backward
         assert int(row[1]) == 124
