@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_memory
 from tqdm import tqdm
 
 from .._messages import brief
 from ..attacks import AttackResult
-from ..detectors._scores import check_no_bare_pyod
+from ..detectors._scores import check_no_bare_pyod, classifies_anomalies
 from ._evaluation import Evaluation
 from ._inputs import Inputs
 from ._protocols import find_protocol
@@ -163,6 +164,12 @@ def _check_detectors(detectors, anomalies_known):
                 f"fit; got {brief(detector)}."
             )
         check_no_bare_pyod(detector, f"detectors[{name!r}]")
+        if is_classifier(detector) and not classifies_anomalies(detector):
+            raise TypeError(
+                f"detectors[{name!r}] must predict anomalies; {brief(detector, 40)} "
+                "predicts the classes of its network. Give the detector inside it, its "
+                "parameter detector or make_recommended_detector(model)."
+            )
         if needs_anomalies(detector) and not anomalies_known:
             raise ValueError(
                 f"detectors[{name!r}] learns from anomalies, and there are none. Give "

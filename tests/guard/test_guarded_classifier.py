@@ -32,7 +32,9 @@ from skgrad import (
     predict_logits,
 )
 from skgrad.baselines import ODIN
+from skgrad.evaluation import evaluate
 from skgrad.guard import PValueMonitor, risk_threshold
+from skgrad.inspection import ScoreDistributionDisplay
 from skgrad.metrics import auroc_scorer
 
 SHAPE = (1, 28, 28)
@@ -403,6 +405,16 @@ def test_files_and_pickles(name, tmp_path):
             assert_array_equal(getattr(twin.judge(X_TEST), column), values)
         assert twin.detector_[0].model is twin.detector[0].model is twin.model
     assert loaded.model is NET
+
+
+def test_tools_of_detectors_take_a_guard_or_say_what_they_take():
+    model, X = linear(), rows(200)
+    guard = clone_of(model).fit(X)
+    y = np.repeat([1, -1], [150, 50])
+    display = ScoreDistributionDisplay.from_estimator(guard, X, y)
+    assert_array_equal(display.scores_id, guard.score_samples(X[:150]))
+    with pytest.raises(TypeError, match=r"detectors\['g'\] must predict anomalies"):
+        evaluate(model, {"g": guard}, X, {"far": X + 9})
 
 
 # Wrong detectors
