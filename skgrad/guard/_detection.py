@@ -106,7 +106,8 @@ class DetectionMixin:
         Returns
         -------
         self : object
-            The guard, whose p-values stay as they are.
+            The guard. Its p-values stay as they are, but for classes that have a
+            threshold of their own at one rate and too few held-out samples at another.
         """
         check_is_fitted(self, "detector_")
         if (target_fpr is None) == (score is None):
@@ -120,7 +121,10 @@ class DetectionMixin:
             return self._calibrate(last, *scores, target_fpr)
         if not isinstance(score, Real) or np.isnan(score):
             raise ValueError(f"score must be a number; got {brief(score)}.")
-        last.offset_, last.class_offsets_ = float(score), None
+        last.offset_ = float(score)
+        # Classes that have a threshold keep the p-values among themselves.
+        if last.class_offsets_ is not None:
+            last.class_offsets_ = dict.fromkeys(last.class_offsets_, last.offset_)
         return self._exchange(last)
 
     def recalibrate(self, X):
