@@ -55,7 +55,11 @@ def check_inputs(X: Any, *, name: str = "X") -> Any:
         return X
     if isinstance(X, Dataset):
         return _check_dataset(X, name)
-    X = check_numbers(X, name=name)
+    return _check_filled(check_numbers(X, name=name), name)
+
+
+def _check_filled(X: Any, name: str) -> Any:
+    """Raise unless X has samples, and samples of one value or more."""
     if len(X.shape) < 2 or X.shape[0] == 0:
         raise ValueError(
             f"{name} must be of shape (n_samples, *input_shape) with at least one "
@@ -69,6 +73,31 @@ def check_inputs(X: Any, *, name: str = "X") -> Any:
             "empty slice or selection of columns."
         )
     return X
+
+
+class SparseRows(Dataset):
+    """The rows of a sparse matrix, made dense as they are read."""
+
+    def __init__(self, X: Any) -> None:
+        self._rows = X.tocsr()
+        self.shape = X.shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._rows[[index]].toarray()[0]
+
+
+def sparse_as_dataset(X: Any, *, name: str = "X") -> Any:
+    """Return a sparse matrix (n_samples, n_features) as a Dataset, others as they are.
+
+    One-hot columns are often too many for a dense matrix of all rows.
+    """
+    if not issparse(X) or X.ndim != 2:
+        return X
+    _check_numeric(X, name)
+    return SparseRows(_check_filled(X, name))
 
 
 def check_numbers(X: Any, *, name: str = "X") -> Any:

@@ -1,5 +1,6 @@
 """Recipes: whole pipelines for the three papers and their combination."""
 
+from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import StandardScaler
 
 from .._messages import brief, listed
@@ -13,6 +14,7 @@ from ..feature_extraction import (
     Stability,
 )
 from ..torch_engine.activations import LOGITS, as_names
+from ..torch_engine.model_state import ends_in_net
 from ._combined import CombinedDetector
 from ._gaussian import ClassConditionalGaussian
 from ._gen import GEN
@@ -43,8 +45,9 @@ def make_confounding_gradient_detector(
 
     Parameters
     ----------
-    model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits (n_samples, n_classes). It is never changed.
+    model : torch.nn.Module, fitted skorch net or fitted Pipeline that ends in one
+        A classifier that returns logits (n_samples, n_classes). It is never changed;
+        the steps of a Pipeline before its net go before the detector, frozen.
     log : bool, default=False
         Whether the MLP gets the logarithms of the norms; the paper's gets the norms.
     input_shape, batch_size, num_workers, device, memory, verbose : optional
@@ -66,6 +69,7 @@ def make_confounding_gradient_detector(
     >>> list(pipeline.named_steps)
     ['gradients', 'classify']
     """
+    before, model = _split(model)
     gradients = ConfoundingGradientTransformer(
         model,
         log=log,
@@ -77,7 +81,7 @@ def make_confounding_gradient_detector(
         verbose=verbose,
     )
     classify = MLPAnomalyClassifier(random_state=random_state)
-    return DetectorPipeline([("gradients", gradients), ("classify", classify)])
+    return DetectorPipeline([*before, ("gradients", gradients), ("classify", classify)])
 
 
 # How the cosines of paper B are computed: by its text, or by its published code.
@@ -105,9 +109,10 @@ def make_geometric_gradient_detector(
 
     Parameters
     ----------
-    model : torch.nn.Module or fitted skorch net
+    model : torch.nn.Module, fitted skorch net or fitted Pipeline that ends in one
         A classifier with 3 or more classes that returns logits (n_samples, n_classes).
-        It is never changed.
+        It is never changed; the steps of a Pipeline before its net go before the
+        detector, frozen.
     setting : {"paper", "authors_code"}, default="paper"
         How the cosines are computed: as in the paper, or as in its authors' code, which
         takes the maximum of each map over the channels, the first axis of an input, and
@@ -138,6 +143,7 @@ def make_geometric_gradient_detector(
     if setting not in GEOMETRIC_SETTINGS:
         valid = listed(sorted(GEOMETRIC_SETTINGS))
         raise ValueError(f"setting must be one of {valid}; got {brief(setting)}.")
+    before, model = _split(model)
     cosines = CosineSimilarityMatrixTransformer(
         model,
         sign=sign,
@@ -154,7 +160,7 @@ def make_geometric_gradient_detector(
     # 100 cuts and 100 bins are the paper's for MNIST; for CIFAR it takes 500 bins.
     detect = LODA(n_bins=100, target_fpr=target_fpr, random_state=random_state)
     return DetectorPipeline(
-        [("cosines", cosines), ("scale", StandardScaler()), ("detect", detect)]
+        [*before, ("cosines", cosines), ("scale", StandardScaler()), ("detect", detect)]
     )
 
 
@@ -178,8 +184,9 @@ def make_uniform_detector(
 
     Parameters
     ----------
-    model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits (n_samples, n_classes). It is never changed.
+    model : torch.nn.Module, fitted skorch net or fitted Pipeline that ends in one
+        A classifier that returns logits (n_samples, n_classes). It is never changed;
+        the steps of a Pipeline before its net go before the detector, frozen.
     layers : str, list of str or None
         The most discriminative layer, a name in ``model.named_modules()`` or
         "penultimate"; `skgrad.MostDiscriminativeLayer` finds it. Several have equal
@@ -206,6 +213,7 @@ def make_uniform_detector(
     >>> list(make_uniform_detector(model, "0").named_steps)
     ['activations', 'detect']
     """
+    before, model = _split(model)
     activations = LayerActivationTransformer(
         model,
         _with_logits(layers),
@@ -217,7 +225,7 @@ def make_uniform_detector(
         verbose=verbose,
     )
     detect = PerClassSVDD(nu, target_fpr=target_fpr, random_state=random_state)
-    return DetectorPipeline([("activations", activations), ("detect", detect)])
+    return DetectorPipeline([*before, ("activations", activations), ("detect", detect)])
 
 
 def make_recommended_detector(
@@ -244,8 +252,9 @@ def make_recommended_detector(
 
     Parameters
     ----------
-    model : torch.nn.Module or fitted skorch net
-        A classifier that returns logits (n_samples, n_classes). It is never changed.
+    model : torch.nn.Module, fitted skorch net or fitted Pipeline that ends in one
+        A classifier that returns logits (n_samples, n_classes). It is never changed;
+        the steps of a Pipeline before its net go before the detector, frozen.
     layers : str or list of str, default=None
         Names of layers, or "penultimate". None takes four, spread over the depth.
     effort : {"low", "medium", "high"}, default="medium"
@@ -298,6 +307,7 @@ def make_recommended_detector(
         # Norms span many orders of magnitude; their logarithms are closer to a
         # Gaussian.
         families.insert(0, ("gradients", GradientNorms(log=True)))
+    before, model = _split(model)
     features = NetworkFeatures(
         model,
         families,
@@ -311,7 +321,14 @@ def make_recommended_detector(
     detect = CombinedDetector(
         parts, two_sided=[two_sided], target_fpr=target_fpr, random_state=random_state
     )
-    return DetectorPipeline([("features", features), ("detect", detect)])
+    return DetectorPipeline([*before, ("features", features), ("detect", detect)])
+
+
+def _split(model):
+    """Return the steps before the net of a fitted Pipeline, frozen, and the net."""
+    if not ends_in_net(model) or len(model) < 2:
+        return [], model
+    return [("before", FrozenEstimator(model[:-1]))], model[-1]
 
 
 def _with_logits(layers):

@@ -27,7 +27,7 @@ from .._several import (
     only_one,
     sample_shape,
 )
-from .._validation import DATASETS, check_inputs, no_samples
+from .._validation import DATASETS, check_inputs, no_samples, sparse_as_dataset
 from ..torch_engine.batching import batches, map_batches, prepare_batch
 from ..torch_engine.integer_inputs import takes_integers
 from ..torch_engine.model_state import on_device, placement, unwrap_model
@@ -193,6 +193,7 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _check_kind(self, X, reset):
         """Check the kind of X, and its number and names of inputs."""
+        X = sparse_as_dataset(X)
         if not self._takes_several:
             return check_inputs(X)
         expected = None if reset else self.input_shape_

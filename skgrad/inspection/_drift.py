@@ -107,10 +107,10 @@ class DriftDisplay(Display):
         DriftDisplay
             The display, drawn.
         """
-        if not isinstance(alpha, Real) or not 0 < alpha < 1:
+        if not isinstance(alpha, Real) or not 0 < float(alpha) < 1:
             raise ValueError(f"alpha must be a number in (0, 1); got {brief(alpha)}.")
         log_wealth = check_numbers(log_wealth, "log_wealth", ("n_samples",))
-        return cls(log_wealth=log_wealth, alpha=alpha, name=name).plot(ax)
+        return cls(log_wealth=log_wealth, alpha=float(alpha), name=name).plot(ax)
 
     def _draw(self):
         ax = self.ax_

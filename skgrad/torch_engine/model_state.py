@@ -46,17 +46,18 @@ def _network_inside(model: Any) -> str:
         return " Give what the search found, model.best_estimator_."
     if isinstance(model, torch.export.ExportedProgram):
         return " Give its module, model.module()."
-    return _OF_PIPELINE if _ends_in_net(model) else call_it(model)
+    return _OF_PIPELINE if ends_in_net(model) else call_it(model)
 
 
-# X of skgrad is what the network gets, so what came before it stays outside.
+# X of a transformer is what the network gets, so what came before it stays outside. The
+# recipes put it there.
 _OF_PIPELINE = (
     " Give its last step, and put the others before the detector, frozen: "
     "make_pipeline(FrozenEstimator(model[:-1]), make_recommended_detector(model[-1]))."
 )
 
 
-def _ends_in_net(model: Any) -> bool:
+def ends_in_net(model: Any) -> bool:
     """Return True for a pipeline whose last step is a fitted skorch net."""
     steps = getattr(model, "steps", None)
     return isinstance(steps, list) and hasattr(steps[-1][-1], "module_")

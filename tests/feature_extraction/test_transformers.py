@@ -1,8 +1,11 @@
 """The contracts that all three transformers keep."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from model_state import assert_same_state, state_of
 from networks import AnyWidth, BatchNormNet, LeNet, Recurrent, images, seeded
@@ -385,3 +388,20 @@ def test_skorch_parameters_stay_the_nets_own():
     assert "model__lr" not in transformer.get_params()
     with pytest.raises(ValueError, match="Invalid parameter"):
         transformer.set_params(head=1)
+
+
+@pytest.mark.parametrize("form", [sp.csr_matrix, sp.coo_array])
+def test_sparse_rows_equal_dense_ones(make, form):
+    rows = images(7, (5,)) * (images(7, (5,), seed=1) > 0.5)
+    net = OrderedDict(conv=nn.Linear(5, 4), bend=nn.Tanh(), head=nn.Linear(4, 3))
+    transformer = make(seeded(lambda: nn.Sequential(net)))
+    expected = transformer.fit_transform(rows)
+    assert_array_equal(transformer.transform(form(rows)), expected)
+    assert_array_equal(transformer.fit_transform(form(rows)), expected)
+    assert transformer.n_features_in_ == 5
+    with pytest.raises(ValueError, match=r"samples of shape \(5,\)"):
+        transformer.transform(form(rows[:, :3]))
+    with pytest.raises(ValueError, match="row 2 of X"):
+        transformer.fit(form(np.where(np.arange(7)[:, None] == 2, np.nan, rows)))
+    with pytest.raises(ValueError, match=r"got shape \(0, 5\)"):
+        transformer.fit(form(rows[:0]))

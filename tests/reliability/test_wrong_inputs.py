@@ -65,8 +65,9 @@ VALIDATORS = {
 }
 ENTRIES = {X.ndim: all_inputs(X) for X in (IMAGES, ROWS)}
 # What is valid here: an AnomalySet may be empty, evaluate says whether it holds NaN,
-# and several inputs have names.
+# several inputs have names, and a network may take sparse rows.
 NOT_HERE = {
+    "of a model's estimators": re.compile("^sparse"),
     "of whole arrays": re.compile("empty$|NaN|infinity|None among objects|dict"),
     "of attacks": re.compile("^dict$"),
 }

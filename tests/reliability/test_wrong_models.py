@@ -27,7 +27,11 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
 
-from skgrad import LayerActivationTransformer, predict_logits
+from skgrad import (
+    LayerActivationTransformer,
+    make_recommended_detector,
+    predict_logits,
+)
 
 LOGITS = r"model must return logits: .*returned "
 
@@ -255,6 +259,13 @@ def test_a_pipeline_that_ends_in_a_net():
     ).fit(X)
     probabilities = softmax(features.transform(X), axis=1)
     assert_allclose(probabilities, model.predict_proba(X), rtol=1e-5)
+    # The recipes write that line themselves.
+    options = {"effort": "low", "random_state": 0}
+    options["target_fpr"] = 0.5
+    whole = make_recommended_detector(model, **options).fit(X)
+    apart = make_recommended_detector(model[-1], **options)
+    apart = make_pipeline(FrozenEstimator(model[:-1]), apart).fit(X)
+    assert_array_equal(whole.score_samples(X), apart.score_samples(X))
 
 
 def test_models_with_a_network_inside():
