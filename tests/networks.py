@@ -117,7 +117,7 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(4, 3)
 
     def forward(self, x):
-        return self.head(self.conv(self.gru(x)[0][:, -1]).relu())
+        return self.head(self.conv(self.gru(x)[0][:, -1]).tanh())
 
 
 class MaskedText(nn.Module):

@@ -143,6 +143,8 @@ OF_OTHER_CLASSES = "fits on classes that the network does not have"
 OF_GUARDS = {
     "check_dtype_object": OF_OTHER_CLASSES,
     "check_classifiers_classes": OF_OTHER_CLASSES,
+    "check_estimator_sparse_array": OF_OTHER_CLASSES,
+    "check_estimator_sparse_matrix": OF_OTHER_CLASSES,
     "check_classifiers_one_label": (
         "wants the one class of y to be predicted; the network is trained already"
     ),

@@ -52,6 +52,11 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
     # Whether the model may have several inputs.
     _takes_several = True
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _begin(self, X, batch_size, *, n_first=N_COMPARED, num_workers=0):
         """Begin to read X; return its first samples, and all batches, those included.
 

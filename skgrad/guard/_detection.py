@@ -2,6 +2,7 @@
 
 import copy
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -15,6 +16,9 @@ class DetectionMixin:
 
     Its parameter ``target_fpr`` places the threshold.
     """
+
+    detector_: Any
+    target_fpr: float
 
     @property
     def n_features_in_(self):
@@ -118,8 +122,8 @@ class DetectionMixin:
         last = copy.copy(self.detector_[-1])
         if score is None:
             scores = last.calibration_scores_, last._calibration_classes
-            return self._calibrate(last, *scores, target_fpr)
-        if not isinstance(score, Real) or np.isnan(score):
+            return self._decide_by(last, scores, target_fpr)
+        if not isinstance(score, Real) or np.isnan(float(score)):
             raise ValueError(f"score must be a number; got {brief(score)}.")
         last.offset_ = float(score)
         # Classes that have a threshold keep the p-values among themselves.
@@ -144,13 +148,13 @@ class DetectionMixin:
         detector = self.detector_
         features = before_last(detector, detector[0].transform(X))
         scores = detector[-1]._score_and_predict(features)
-        return self._calibrate(copy.copy(detector[-1]), *scores, self.target_fpr)
+        return self._decide_by(copy.copy(detector[-1]), scores, self.target_fpr)
 
     # In copies, so that an error and calls in other threads find a whole detector.
 
-    def _calibrate(self, last, scores, groups, target_fpr):
-        """Place the thresholds of a copy of the last step, and take it."""
-        last.set_params(target_fpr=target_fpr)._calibrate(scores, groups)
+    def _decide_by(self, last, scores, target_fpr):
+        """Place the thresholds of a copy of the last step by scores, and take it."""
+        last.set_params(target_fpr=target_fpr)._calibrate(*scores)
         self.target_fpr = target_fpr
         return self._exchange(last)
 

@@ -201,8 +201,8 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
             blocks, logits = find_blocks(len(columns), columns, None)
             self._logits = blocks[logits]
         else:
-            options = ("input_shape", "batch_size", "num_workers", "device")
-            options = {name: getattr(first, name) for name in options}
+            names_of = ("input_shape", "batch_size", "num_workers", "device")
+            options = {name: getattr(first, name) for name in names_of}
             self._of_logits = LayerActivationTransformer(self.model, LOGITS, **options)
             self._of_logits.fit(X)
         self.detector_ = detector

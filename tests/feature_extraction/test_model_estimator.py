@@ -17,7 +17,8 @@ X = images(12, (2, 6, 6))
 
 
 def trained(net):
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    # A small step, after which units are alive.
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     net(torch.as_tensor(X)).square().sum().backward()
     optimizer.step()
 

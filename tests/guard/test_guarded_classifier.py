@@ -241,7 +241,7 @@ def test_reject_labels():
     ],
 )
 def test_wrong_classes(options, match):
-    guard = GuardedClassifier(linear(), **options)
+    guard = GuardedClassifier(linear(), **options, **SEED)
     with pytest.raises(ValueError, match=match):
         guard.fit(rows(200))
     assert not hasattr(guard, "detector_")
