@@ -157,8 +157,8 @@ plt.show()
 # less well by confidence. What resembles digits, the rotated and the attacked ones, is
 # hidden from detectors that see the layers of all classes as one cloud, such as PCA
 # and the forest. It helps to look at near neighbours, at each class by itself, or at
-# the confidence too. The recommended detector does the last two, and is among the
-# two that cost most. Paper B's is the weakest here and costs most.
+# the confidence too. The recommended detector does the last two, at about twice the
+# time of the network's own confidence. Paper B's is the weakest here and costs most.
 #
 # These are small images, a small network and few inputs. Our results on :doc:`MNIST
 # </results/mnist/all_detectors>` and :doc:`CIFAR-10 (JPEG)

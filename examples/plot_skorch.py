@@ -161,6 +161,5 @@ plt.show()
 # it refuses more than half, as it should, since many of the answers are wrong; it also
 # refuses answers that would have been right.
 #
-# This is one network and one draw of noise. With the seeds 1 and 2 for both, 82.0 and
-# 81.3 % of all answers were right, and 98.1 and 98.0 % of the trusted.
-# More on models that skgrad takes is in :doc:`/guide/models_and_data`.
+# This is one network and one draw of noise; others give other figures. More on models
+# that skgrad takes is in :doc:`/guide/models_and_data`.

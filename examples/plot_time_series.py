@@ -230,10 +230,11 @@ plt.show()
 # %%
 # Drift and lost gain are caught about when the network begins to err. Noise is not. A
 # little more of it looks to the network like the ringing of a bearing, which is an
-# ordinary series to network and guard alike. From a standard deviation of 0.2 on, as
-# much as the ordinary noise, the few series that the guard still trusts are wrong more
-# often than all together. A guard finds what is unlike the data that it knows; it does
-# not know whether an answer is right. Confidence hardly notices any of these faults.
+# ordinary series to network and guard alike. From a standard deviation of 0.25 on, a
+# little more than the ordinary noise, the series that the guard still trusts are wrong
+# more often than all together. A guard finds what is unlike the data that it knows; it
+# does not know whether an answer is right. Confidence hardly notices any of these
+# faults.
 #
 # Where the network feels it
 # --------------------------
