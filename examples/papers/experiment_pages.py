@@ -32,9 +32,9 @@ RECOMMENDED = """\
 `benchmarks/recommended.py` on inputs that are not judged here, but of the same data:
 training images of MNIST with networks for six digits; test images 800 to 999 of each
 class of CIFAR-10 (JPEG), which are never judged, with TinyImageNet's training part;
-ECG5000; and other data. Noise, PGD, rotated and misclassified inputs were among the
-anomalies. Of ECG5000 there are so few series that those that are judged chose it too:
-its figures there are no honest test."""
+ECG5000; CLINC150 and spoken digits. Noise, PGD, rotated and misclassified inputs were
+among the anomalies. Of ECG5000 there are so few series that those that are judged chose
+it too: its figures there are no honest test."""
 
 
 # The seeds' ResNets are no independent ones, as those of MNIST and ECG5000 are.

@@ -8,6 +8,9 @@ from sklearn.neighbors import NearestNeighbors
 from .._compat import Interval
 from ._last_layer import BaseLastLayerDetector, unit_rows
 
+# For CIFAR-10, with 5,000 samples per class.
+_N_NEIGHBORS = 50
+
 
 class DeepKNN(BaseLastLayerDetector):
     r"""Distance of the last features to their k-th nearest neighbour in training.
@@ -22,8 +25,10 @@ class DeepKNN(BaseLastLayerDetector):
 
     Parameters
     ----------
-    n_neighbors : int, default=50
-        The number k; that of all reference samples, if they are fewer.
+    n_neighbors : int, default=None
+        The number k; that of all reference samples, if they are fewer. None takes 50,
+        or half the mean number of reference samples per class if that is less: beyond
+        its class, the k-th neighbour says nothing.
     n_reference : int, default=None
         Most training samples to find neighbours among, drawn at random; None takes
         all.
@@ -34,6 +39,8 @@ class DeepKNN(BaseLastLayerDetector):
 
     Attributes
     ----------
+    n_neighbors_ : int
+        The number k.
     layer_, features_, logits_ : str, slice, slice
         The layer of the features, their columns and those of the logits.
     calibration_scores_, offset_, class_offsets_, n_features_in_, feature_names_in_
@@ -46,7 +53,7 @@ class DeepKNN(BaseLastLayerDetector):
     products, block by block. With ``n_reference`` about a share s of the samples, the
     paper divides k by 1 / s as well.
 
-    k is the paper's for CIFAR-10; it takes 200 for CIFAR-100 and 1,000 for ImageNet,
+    50 is the paper's k for CIFAR-10; it takes 200 for CIFAR-100 and 1,000 for ImageNet,
     chosen on noise.
 
     References
@@ -67,14 +74,14 @@ class DeepKNN(BaseLastLayerDetector):
 
     _parameter_constraints: dict = {
         **BaseLastLayerDetector._parameter_constraints,
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left"), None],
         "n_reference": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
         self,
         *,
-        n_neighbors=50,
+        n_neighbors=None,
         n_reference=None,
         layer=None,
         blocks=None,
@@ -99,11 +106,15 @@ class DeepKNN(BaseLastLayerDetector):
             rows = random_state.permutation(len(features))[: self.n_reference]
             features = features[rows]
         self._reference = unit_rows(features)
+        most = self.n_neighbors
+        if most is None:
+            most = min(_N_NEIGHBORS, max(1, len(features) // (2 * logits.shape[1])))
+        self.n_neighbors_ = min(most, len(features))
         self._index = NearestNeighbors(algorithm="brute").fit(self._reference)
 
     def _score(self, features, logits):
         z = unit_rows(features)
-        k = min(self.n_neighbors, len(self._reference))
-        nearest = self._index.kneighbors(z, k, return_distance=False)[:, -1]
+        nearest = self._index.kneighbors(z, self.n_neighbors_, return_distance=False)
+        nearest = nearest[:, -1]
         # Its distances come from matrix products, which lose digits of small ones.
         return -np.sqrt(np.square(z - self._reference[nearest]).sum(axis=1))

@@ -46,6 +46,12 @@ def test_few_samples_and_samples_drawn():
     assert (scores == 0).sum() == 20
 
 
+def test_the_default_stays_within_a_class():
+    # 80 rows to fit on and 3 classes, then more than 100 rows each.
+    assert DeepKNN(random_state=0, **LAST_3).fit(X[:100]).n_neighbors_ == 80 // 6
+    assert DeepKNN(random_state=0, **LAST_3).fit(X).n_neighbors_ == 50
+
+
 def test_against_pytorch_ood():
     library = pytest.importorskip("pytorch_ood.detector")
     detector = DeepKNN(n_neighbors=5, random_state=0, **LAST_3).fit(X)
