@@ -215,9 +215,9 @@ class NetworkPass:
         if missing:
             norms = self._norms_by_samples(cotangents, list(missing.values()), last)
             found |= zip(missing, norms.unbind(dim=2), strict=True)
-        return check_finite_gradients(
-            torch.stack([found[name] for name in self._parameters], dim=2)
-        )
+        norms = torch.stack([found[name] for name in self._parameters], dim=2)
+        # Older versions of torch keep what the rules compute in the graph.
+        return check_finite_gradients(norms if self._create_graph else norms.detach())
 
     def _norms_by_samples(
         self, cotangents: Cotangents, parameters: list[Tensor], last: bool
