@@ -163,6 +163,11 @@ def only_one(X: Several, name: str = "X") -> str:
     )
 
 
+def entries_of(x: Batch) -> dict[Any, Tensor]:
+    """Return the inputs by their names, a single one by an empty name."""
+    return x.entries if isinstance(x, Several) else {"": x}
+
+
 # What can be changed in small steps
 
 

@@ -9,12 +9,12 @@ from sklearn.utils import check_random_state
 
 from .._compat import Interval
 from .._messages import brief, did_you_mean, listed
-from .._several import Several, names_of_inputs, sample_shape
+from .._several import Several, entries_of, names_of_inputs, sample_shape
 from ..torch_engine import stability
 from ..torch_engine.model_state import forward
 from ..torch_engine.network_pass import Wanted
 from ..torch_engine.pooling import ATTENTION_MASK
-from ..torch_engine.stability import LOG_ODDS, UNCHANGED, entries_of
+from ..torch_engine.stability import LOG_ODDS, UNCHANGED
 from ._family import BaseFamily
 
 AUTO = "auto"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._several import Batch, Several
+from .._several import Batch, Several, entries_of
 from .activations import has_rows
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -90,8 +90,7 @@ class InputLeaf:
 
 def has_floats(x: Batch) -> bool:
     """Return True if a tensor, or one of several, holds floats."""
-    tensors = x.entries.values() if isinstance(x, Several) else [x]
-    return any(tensor.is_floating_point() for tensor in tensors)
+    return any(tensor.is_floating_point() for tensor in entries_of(x).values())
 
 
 def embeddings_of(module: nn.Module) -> list[str]:

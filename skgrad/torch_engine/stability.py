@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._several import Batch, Several
+from .._several import Batch, entries_of
 from .model_state import at_least_float32
 
 # How the names of the columns begin, and how the first of them ends.
@@ -45,11 +45,6 @@ def _spread(x: Tensor) -> Spread:
         x.amax(dim=axes, keepdim=True),
     )
     return Spread(*(measure[0].cpu().numpy() for measure in measures))
-
-
-def entries_of(x: Batch) -> dict[Any, Tensor]:
-    """Return the inputs by their names, a single one by an empty name."""
-    return x.entries if isinstance(x, Several) else {"": x}
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
