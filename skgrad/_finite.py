@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._conversion import to_numpy
+from ._messages import listed
 from ._several import check_one_or_several, is_several
 from ._validation import DATASETS, dataset_name
 
@@ -64,10 +65,9 @@ def rows_named() -> Iterator[None]:
         yield
     except NotFiniteError as error:
         rows = error.rows
-        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
         raise ValueError(
             f"{error} The first are in row{'s' * (len(rows) > 1)} "
-            f"{', '.join(map(str, rows[:5]))}{more} of X."
+            f"{listed(rows, 5)} of X."
         ) from error
 
 

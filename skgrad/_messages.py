@@ -31,8 +31,8 @@ def call_it(value: Any) -> str:
     return f" Give an instance, {value.__name__}()." if isinstance(value, type) else ""
 
 
-def listed(names: Sequence[str], most: int = 40) -> str:
-    """Write the names out for a message, the first of them if they are many."""
+def listed(names: Sequence[Any], most: int = 40) -> str:
+    """Write names or numbers out for a message, the first of them if they are many."""
     first = ", ".join(map(repr, names[:most]))
     return f"{first} and {len(names) - most} more" if len(names) > most else first
 

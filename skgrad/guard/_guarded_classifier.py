@@ -3,12 +3,13 @@
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, fit_context
 from .._finite import NotFiniteError
-from .._messages import warn
+from .._messages import listed, warn
 from .._rollback import restored_on_error
 from ..detectors._blocks import find_blocks, has_block
 from ..detectors._decision import take
@@ -235,10 +236,9 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
                 raise
         finite = self.detector_[0]._finite_rows(X)
         wrong = np.flatnonzero(~finite).tolist()
-        more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         warn(
             f"X holds NaN, infinity or values too large in row{'s' * (len(wrong) > 1)} "
-            f"{', '.join(map(str, wrong[:10]))}{more}: rejected, with p-value 0.",
+            f"{listed(wrong, 10)}: rejected, with p-value 0.",
             UserWarning,
         )
         judged = self._judge(take(X, np.flatnonzero(finite))) if finite.any() else None
@@ -253,7 +253,7 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
         scores, groups = last._score_and_predict(features)
         return Judgement(
             predicted=self.classes_[predicted],
-            probability=_softmax(logits).max(axis=1),
+            probability=softmax(logits, axis=1).max(axis=1),
             score=scores,
             p_value=last._p_values_of(scores, groups),
             trust=last._margins(scores, groups) >= 0,
@@ -289,7 +289,7 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
             Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self, "detector_")
-        return _softmax(self._look(self.detector_, X)[0])
+        return softmax(self._look(self.detector_, X)[0], axis=1)
 
     def _look(self, detector, X):
         """Return logits of float64 and what the last step gets, from one pass."""
@@ -299,9 +299,3 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
         else:
             logits = np.asarray(self._of_logits.transform(X))
         return logits.astype(np.float64), before_last(detector, features)
-
-
-def _softmax(logits):
-    # The largest is taken off first, so that nothing overflows.
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
