@@ -38,6 +38,7 @@ _HOMES = {
     "make_recommended_detector": "detectors",
     "make_uniform_detector": "detectors",
     "predict_logits": "feature_extraction",
+    "read_card": "persistence",
     "save": "persistence",
 }
 _ROOMS = (

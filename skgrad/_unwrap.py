@@ -25,6 +25,17 @@ def _inner(estimator):
     return getattr(estimator, name, None) if name else None
 
 
+def find_outermost(estimator, kind):
+    """Return the outermost estimator of a class at the end of pipelines and wrappers.
+
+    None if there is none.
+    """
+    while estimator is not None and not isinstance(estimator, kind):
+        steps = isinstance(estimator, Pipeline)
+        estimator = estimator[-1] if steps else _inner(estimator)
+    return estimator
+
+
 def last_step(estimator):
     """Return the detector at the end of pipelines, however they are wrapped."""
     estimator = unwrap(estimator)

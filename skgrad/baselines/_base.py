@@ -77,6 +77,7 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         anomalous = np.flatnonzero(labels == -1)
         random_state = check_random_state(self.random_state)
         fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
+        self._n_fit = len(fit)
         gradients = self._parameter_gradients
         with frozen(module, parameter_gradients=gradients) as network:
             version = self._version(network)

@@ -44,6 +44,7 @@ class BaseNoveltyDetector(BaseDecision):
         fit, held_out = split_rows(
             np.arange(len(X)), self.calibration_fraction, random_state
         )
+        self._n_fit = len(fit)
         self._fit_scores(X[fit], names, random_state)
         self._per_class = self.threshold == PER_CLASS
         self._calibrate(*self._score_and_classify(X[held_out]))

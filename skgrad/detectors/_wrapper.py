@@ -135,10 +135,12 @@ class ConformalDetector(BaseDecision):
         random_state = check_random_state(self.random_state)
         if isinstance(detector, FrozenEstimator):
             self.detector_, held_out = detector, rows
+            self._n_fit = None  # somebody else fitted it
         else:
             # Anomalies never place the threshold, so a classifier learns from all.
             fit, held_out = split_rows(rows, self.calibration_fraction, random_state)
             fit = np.r_[fit, anomalies]
+            self._n_fit = len(fit)
             self.detector_ = seed_estimator(clone(detector), random_state)
             labels = take(y, fit) if supervised else None
             fit_to_score(self.detector_, take(X, fit), labels)

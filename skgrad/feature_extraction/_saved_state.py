@@ -44,6 +44,10 @@ class LeftOutNetworks:
         self.models = []
         self._identities = {}
 
+    @property
+    def identities(self):
+        return list(self._identities.values())
+
     def identify(self, model):
         """Return what a file holds in place of a network: its class and fingerprint."""
         module = unwrap_model(model)

@@ -1,5 +1,6 @@
 """One answer per input: its class, whether to trust it, and a p-value."""
 
+from ._card import Card
 from ._guarded_classifier import GuardedClassifier
 from ._judgement import Judgement
 from ._monitor import PValueMonitor
@@ -7,6 +8,7 @@ from ._rejection_band import RejectionBand, rejection_band
 from ._risk_threshold import NoThresholdWarning, RiskThreshold, risk_threshold
 
 __all__ = [
+    "Card",
     "GuardedClassifier",
     "Judgement",
     "NoThresholdWarning",

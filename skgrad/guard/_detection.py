@@ -19,6 +19,7 @@ class DetectionMixin:
 
     detector_: Any
     target_fpr: float
+    _saved: Any
 
     @property
     def n_features_in_(self):
@@ -163,6 +164,7 @@ class DetectionMixin:
         *others, (name, _) = detector.steps
         detector.steps = [*others, (name, last)]
         self.detector_ = detector
+        self._saved = None  # it is no longer what a file holds
         return self
 
     def _of_last(self, method, X):

@@ -17,6 +17,9 @@ from ..feature_extraction import LayerActivationTransformer
 from ..feature_extraction._base import BaseModelTransformer
 from ..feature_extraction._model_estimator import BaseModelEstimator
 from ..torch_engine.activations import LOGITS
+from ..torch_engine.fingerprint import network_identity
+from ..torch_engine.model_state import unwrap_model
+from ._card import make_card
 from ._checks import (
     check_known,
     class_names,
@@ -65,6 +68,9 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
         The classes, in the order of the logits.
     reject_label_ : str or int
         What `predict` returns for an input that it does not trust.
+    card_ : Card
+        Network, sizes of the data, rates and versions; `skgrad.save` writes it into the
+        file. Hashes the network each time.
     calibration_scores_ : ndarray of float64
         Scores of the in-distribution inputs that place threshold and p-values.
     n_features_in_, feature_names_in_ : int and ndarray of str
@@ -207,6 +213,29 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
             self._of_logits = LayerActivationTransformer(self.model, LOGITS, **options)
             self._of_logits.fit(X)
         self.detector_ = detector
+        self._saved = None
+
+    @property
+    def card_(self):
+        check_is_fitted(self, "detector_")
+        network = network_identity(unwrap_model(self.model))
+        return make_card(self, [network], self._saved)
+
+    # What notebooks show: the diagram of scikit-learn, and the card below it.
+
+    @property
+    def _repr_html_(self):
+        diagram = super()._repr_html_  # AttributeError if sklearn is set to show text
+        return lambda: diagram() + self._card_html()
+
+    def _repr_mimebundle_(self, **options):
+        bundle = super()._repr_mimebundle_(**options)
+        if "text/html" in bundle:
+            bundle["text/html"] += self._card_html()
+        return bundle
+
+    def _card_html(self):
+        return self.card_._repr_html_() if hasattr(self, "detector_") else ""
 
     def judge(self, X):
         """Say of each input its class and whether to trust it.

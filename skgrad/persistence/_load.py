@@ -4,6 +4,8 @@ from .._files import as_path
 from .._messages import brief
 from .._optional import import_package
 from ..feature_extraction._saved_state import loading_state
+from ..guard import GuardedClassifier
+from ._read_card import card_in
 from ._trusted import name_of, untrusted_names
 
 
@@ -46,6 +48,7 @@ def load(path, model=None, *, trusted=()):
     See Also
     --------
     save : Write such a file.
+    read_card : What the file says of the detector.
 
     Notes
     -----
@@ -93,7 +96,11 @@ def load(path, model=None, *, trusted=()):
             f"model must be None: {type(saved['estimator']).__name__} in {str(path)!r} "
             "holds no network."
         )
-    return saved["estimator"]
+    estimator = saved["estimator"]
+    if isinstance(estimator, GuardedClassifier):
+        card = card_in(content, path)
+        estimator._saved = card.saved, card.versions
+    return estimator
 
 
 def _check_trusted(trusted):

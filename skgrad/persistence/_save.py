@@ -1,12 +1,16 @@
 """Write a detector to a file."""
 
-from zipfile import ZIP_DEFLATED
+from datetime import UTC, datetime
+from io import BytesIO
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from .. import __version__
 from .._files import replacing
 from .._messages import brief
 from .._optional import import_package
 from ..feature_extraction._saved_state import loading_state, saving_state
+from ..guard._card import make_card, present_versions
+from ._read_card import CARD
 
 
 def save(detector, path):
@@ -15,7 +19,7 @@ def save(detector, path):
     The file holds JSON and numpy arrays, in the format of skops: loading it runs no
     code from the file, as unpickling would. Of the network it holds the class, the
     number of parameters and a fingerprint, which `load` compares with those of the
-    network that it is given.
+    network that it is given. `read_card` shows these, and what was promised when.
 
     Parameters
     ----------
@@ -35,6 +39,7 @@ def save(detector, path):
     See Also
     --------
     load : Read the file.
+    read_card : What it says of the detector.
 
     Notes
     -----
@@ -87,4 +92,9 @@ def _dump(detector):
             f"{type(error).__name__}: {error}. Remove that part, or pickle the "
             "detector: a pickle holds everything, the network included."
         ) from error
-    return content
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    card = make_card(detector, networks.identities, (now, present_versions()))
+    archive = BytesIO(content)
+    with ZipFile(archive, "a", compression=ZIP_DEFLATED) as members:
+        members.writestr(CARD, card.to_json())
+    return archive.getvalue()
