@@ -7,11 +7,14 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from .._compat import Interval, validate_params
-from .._labels import check_scores
+from .._labels import check_per_sample, check_scores
 from .._messages import brief
+from ._judgement import Judgement
 from ._urn_martingale import UrnMartingale, level_ranks
 
-_FORMAT = 1
+_FORMAT = 2
+# Before the second there were no counts of classes.
+_FORMATS = 1, _FORMAT
 
 
 class PValueMonitor:
@@ -57,6 +60,9 @@ class PValueMonitor:
         Natural logarithm of the wealth now, and at its highest.
     n_seen_, n_calibration_ : int
         How many scores the stream and the calibration set had.
+    class_counts_ : dict
+        For each class that was predicted how many inputs it had, and how many of them
+        were rejected: a tuple of two int. Of what `update` got as a `Judgement`.
 
     Raises
     ------
@@ -122,6 +128,7 @@ class PValueMonitor:
         self._tie_breaks = tie_breaks[order][ranks - 1]
         self._game = UrnMartingale(ranks, len(scores))
         self.max_log_wealth_, self.alarm_at_ = 0.0, None
+        self.class_counts_ = {}
 
     @property
     def log_wealth_(self):
@@ -144,16 +151,21 @@ class PValueMonitor:
 
         Parameters
         ----------
-        scores : array-like of shape (n_samples,)
+        scores : array-like of shape (n_samples,) or Judgement
             Scores in the order of the stream, higher = more in-distribution, as the
-            detector gives them (not p-values: the monitor computes its own).
+            detector gives them (not p-values: the monitor computes its own). Or the
+            whole answer of a guard, whose classes are then counted.
 
         Returns
         -------
         ndarray of float64 of shape (n_samples,)
             The log wealth after each of them: high means that the stream has changed.
         """
+        judged = scores if isinstance(scores, Judgement) else None
+        scores = scores if judged is None else judged.score
         scores = check_scores(scores, "scores", empty=True)
+        if judged is not None:
+            self._count_classes(judged, len(scores))
         below = self._below(scores)
         path = np.empty(len(scores))
         for number, row in enumerate(below):
@@ -163,6 +175,16 @@ class PValueMonitor:
             if not self.alarm_ and self.log_wealth_ >= -np.log(self.alpha):
                 self.alarm_at_ = self.n_seen_
         return path
+
+    def _count_classes(self, judged, n_samples):
+        predicted = check_per_sample(judged.predicted, n_samples, "scores.predicted")
+        trust = check_per_sample(judged.trust, n_samples, "scores.trust")
+        classes, numbers = np.unique(predicted, return_inverse=True)
+        seen, rejected = np.bincount(numbers), np.bincount(numbers, weights=~trust)
+        counts = zip(seen.tolist(), rejected.astype(int).tolist(), strict=True)
+        for label, (n_seen, n_rejected) in zip(classes.tolist(), counts, strict=True):
+            before = self.class_counts_.get(label, (0, 0))
+            self.class_counts_[label] = (before[0] + n_seen, before[1] + n_rejected)
 
     def _below(self, scores):
         """Return which scores lie below which levels, shape (n_samples, n_levels)."""
@@ -196,6 +218,8 @@ class PValueMonitor:
             "max_log_wealth": self.max_log_wealth_,
             "alarm_at": self.alarm_at_,
             "random": self._rng.bit_generator.state,
+            # Not an object: its keys would become words.
+            "classes": [[k, *counts] for k, counts in self.class_counts_.items()],
         }
         return json.dumps(state)
 
@@ -220,8 +244,8 @@ class PValueMonitor:
         """
         try:
             state = json.loads(text)
-            if state["format"] != _FORMAT:
-                raise ValueError(f"format {state['format']}, not {_FORMAT}")
+            if state["format"] not in _FORMATS:
+                raise ValueError(f"format {state['format']}, not one of {_FORMATS}")
             return cls._from_state(state)
         except (TypeError, KeyError, ValueError, IndexError) as error:
             raise ValueError(
@@ -243,6 +267,8 @@ class PValueMonitor:
         game.log_wealth = np.array(state["log_wealth"])
         self.max_log_wealth_ = state["max_log_wealth"]
         self.alarm_at_ = state["alarm_at"]
+        classes = [] if state["format"] == 1 else state["classes"]
+        self.class_counts_ = {label: (seen, no) for label, seen, no in classes}
         return self
 
 

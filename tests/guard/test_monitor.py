@@ -10,7 +10,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 
 from skgrad import ConformalDetector
-from skgrad.guard import PValueMonitor
+from skgrad.guard import Judgement, PValueMonitor
 from skgrad.guard._urn_martingale import UrnMartingale, level_ranks
 
 RNG = np.random.default_rng(0)
@@ -135,6 +135,56 @@ def test_parts_of_a_stream_are_equal_to_the_bit(text):
     assert (parted.alarm_at_, parted.alpha) == (whole.alarm_at_, 0.01)
 
 
+def judged(predicted, score, trust):
+    return Judgement(
+        predicted=np.array(predicted),
+        probability=np.full(len(predicted), 0.9),
+        score=np.array(score),
+        p_value=np.full(len(predicted), 0.5),
+        trust=np.array(trust, dtype=bool),
+    )
+
+
+@pytest.mark.parametrize("names", [("cat", "dog", "rejected"), (1, 0, -1)])
+def test_classes_of_judgements_are_counted(names):
+    cat, dog, none = names
+    monitor, by_scores = PValueMonitor(CALIBRATION), PValueMonitor(CALIBRATION)
+    first = judged([cat, dog, cat, none], [0.1, -5, -4, -np.inf], [1, 0, 0, 0])
+    np.testing.assert_array_equal(monitor.update(first), by_scores.update(first.score))
+    assert monitor.class_counts_ == {cat: (2, 1), dog: (1, 1), none: (1, 1)}
+    again = PValueMonitor.from_json(monitor.to_json())
+    for one in (monitor, again):
+        one.update(judged([dog], [0.3], [1]))
+        one.update(judged([], [], []))
+        one.update([0.2])
+        assert one.class_counts_ == {cat: (2, 1), dog: (2, 1), none: (1, 1)}
+    assert again.to_json() == monitor.to_json()
+    assert (monitor.n_seen_, by_scores.class_counts_) == (6, {})
+
+
+def test_columns_of_other_lengths_leave_the_stream_as_it_was():
+    monitor = PValueMonitor(CALIBRATION)
+    before = monitor.to_json()
+    for wrong, name in (
+        (judged(["cat"], [0.1, 0.2], [1, 1]), "predicted"),
+        (judged(["cat", "cat"], [0.1, 0.2], [1]), "trust"),
+    ):
+        with pytest.raises(ValueError, match=rf"scores.{name} must hold one value"):
+            monitor.update(wrong)
+    assert monitor.to_json() == before
+
+
+def test_states_without_counts_of_classes_are_read():
+    monitor = PValueMonitor(CALIBRATION)
+    monitor.update(RNG.normal(size=10))
+    state = json.loads(monitor.to_json())
+    del state["classes"]
+    old = PValueMonitor.from_json(json.dumps({**state, "format": 1}))
+    assert old.to_json() == monitor.to_json()
+    with pytest.raises(ValueError, match="KeyError"):
+        PValueMonitor.from_json(json.dumps(state))
+
+
 def test_state_does_not_grow():
     monitor = PValueMonitor(CALIBRATION)
     monitor.update(RNG.normal(size=10))
@@ -186,7 +236,7 @@ def test_wrong_arguments_are_rejected():
 
 def test_other_text_is_rejected():
     state = json.loads(PValueMonitor(CALIBRATION).to_json())
-    later = json.dumps({**state, "format": 2})
+    later = json.dumps({**state, "format": 3})
     lacking = json.dumps({k: v for k, v in state.items() if k != "bets"})
     for text in ("", "{}", "[1]", later, lacking, None):
         with pytest.raises(ValueError, match="text must be what PValueMonitor"):

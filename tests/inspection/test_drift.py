@@ -34,6 +34,21 @@ def test_no_alarm():
     assert DriftDisplay.from_predictions([0.1, 4.61, 0.0]).alarm_at == 2
 
 
+def test_classes_are_drawn_beside_the_wealth():
+    counts = {"wolf": (3, 3), "cat": (6, 0), "dog": (11, 1)}
+    display = DriftDisplay.from_predictions([0.1], class_counts=counts)
+    assert list(display.class_counts) == ["cat", "dog", "wolf"]
+    _, ax = display.axes_.flat
+    trusted, rejected = ax.containers
+    assert [bar.get_width() for bar in trusted] == pytest.approx([30, 50, 0])
+    assert [bar.get_width() for bar in rejected] == pytest.approx([0, 5, 15])
+    assert [bar.get_x() for bar in rejected] == pytest.approx([30, 50, 0])
+    assert [label.get_text() for label in ax.get_yticklabels()] == [*sorted(counts)]
+    for wrong in ({}, {"cat": (1, 2)}, {"cat": 3}, {"cat": (0, 0)}, [(1, 1)]):
+        with pytest.raises(ValueError, match="class_counts must hold, by class, how"):
+            DriftDisplay.from_predictions([0.1], class_counts=wrong)
+
+
 @pytest.mark.parametrize(
     ("path", "alpha", "match"),
     [
