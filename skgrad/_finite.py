@@ -1,7 +1,7 @@
 """The only checks for NaN and infinity, and the rows in which they are."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,21 +43,6 @@ def check_batch_finite(batch: Tensor, name: str) -> None:
         )
 
 
-def accepted_rows(batch: Any, prepare: Callable[[Any], Any]) -> np.ndarray:
-    """Return a mask of the samples of a batch for which ``prepare`` raises nothing.
-
-    It raises NotFiniteError, of several inputs for one of them at a time.
-    """
-    rows = np.arange(len(batch))
-    while len(rows):
-        try:
-            prepare(batch[rows])
-            break
-        except NotFiniteError as error:
-            rows = np.delete(rows, list(error.rows))
-    return np.isin(np.arange(len(batch)), rows)
-
-
 @contextmanager
 def rows_named() -> Iterator[None]:
     """Add the rows to the message of a NotFiniteError, where X is the user's own."""
@@ -81,11 +66,15 @@ def check_finite(X: np.ndarray, name: str) -> None:
         )
 
 
-def finite_rows(X: Any) -> np.ndarray:
+def finite_rows(
+    X: Any, dtype: torch.dtype | None = None, *, integers: bool = False
+) -> np.ndarray:
     """Return which samples hold neither NaN nor infinity, an array of bool.
 
     X is an array, a list, a tensor, a data frame or several inputs. Values other than
-    numbers count as finite. Raises TypeError for one of `DATASETS`.
+    numbers count as finite. With ``dtype``, that in which a model takes its inputs,
+    values too large for it do not; with ``integers`` it takes whole numbers as such.
+    Raises TypeError for one of `DATASETS`.
     """
     if isinstance(X, DATASETS):
         raise TypeError(
@@ -94,14 +83,16 @@ def finite_rows(X: Any) -> np.ndarray:
             "not_finite='raise'."
         )
     if is_several(X):
-        several = check_one_or_several(X)
-        entries = [finite_rows(entry) for entry in several.entries.values()]
-        return np.logical_and.reduce(entries)
+        entries = check_one_or_several(X).entries.values()
+        masks = [finite_rows(entry, dtype, integers=integers) for entry in entries]
+        return np.logical_and.reduce(masks)
     if hasattr(X, "select_dtypes"):  # a data frame may hold text beside numbers
         X = X.select_dtypes("number").to_numpy(dtype=np.float64, na_value=np.nan)
     X = to_numpy(X) if isinstance(X, Tensor) else np.asarray(X)
     if X.dtype.kind == "O":
         X = X.astype(np.float64)
+    if dtype is not None and X.dtype.kind in ("f" if integers else "fiu"):
+        X = to_numpy(torch.from_numpy(X.astype(np.float64)).to(dtype))
     if X.dtype.kind != "f":
         return np.ones(len(X), dtype=bool)
     return np.isfinite(X).reshape(len(X), -1).all(axis=1)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from .. import __version__
 from .._compat import HasMethods, Interval, check_feature_names_in, fit_context
-from .._finite import accepted_rows, rows_named
+from .._finite import finite_rows, rows_named
 from .._rollback import restored_on_error
 from .._several import sample_shape
 from .._validation import DATASETS
@@ -210,14 +210,10 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     def _finite_rows(self, X):
         """Return a mask of the samples that are finite as the model takes them."""
         X = self._check_inputs(X, reset=False)
-        prepare = partial(
-            prepare_batch,
-            input_shape=self.input_shape_,
-            integers=self.integer_inputs_,
-            **placement(self._module()),
-        )
+        dtype, integers = placement(self._module())["dtype"], self.integer_inputs_
         reader = batches(X, self.batch_size, num_workers=self.num_workers)
-        return np.concatenate([accepted_rows(raw, prepare) for raw in reader])
+        masks = [finite_rows(raw, dtype, integers=integers) for raw in reader]
+        return np.concatenate(masks)
 
     def _held(self, module, families):
         """Hold the network still, with the gradients that the families need."""

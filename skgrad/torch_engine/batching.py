@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm.auto import tqdm
 
+from .._conversion import as_tensor
 from .._finite import NotFiniteError, check_batch_finite
 from .._items import inputs_of_batch, stack_items
 from .._messages import warn
@@ -282,6 +283,9 @@ def _whole_numbers(batch: Any, name: str) -> Any:
     """Return the same numbers as integers."""
     if is_integer(batch):
         return batch
+    values = as_tensor(batch)
+    if values.is_floating_point():  # NaN is no wrong number but none
+        check_batch_finite(values, name)
     with np.errstate(invalid="ignore"):
         whole = batch.long() if isinstance(batch, Tensor) else batch.astype(np.int64)
     if not bool((whole == batch).all()):

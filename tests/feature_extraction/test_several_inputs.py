@@ -302,6 +302,8 @@ def test_token_ids_reach_the_embedding_unchanged(dtype, casts):
     )
     with pytest.raises(ValueError, match="X must hold whole numbers"):
         transformer.transform(IDS + 0.5)
+    with pytest.raises(ValueError, match=r"X must be finite.* row 2 of X"):
+        transformer.transform(np.where(np.arange(N_SAMPLES) == 2, np.nan, IDS.T).T)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])

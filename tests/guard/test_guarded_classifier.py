@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from networks import LeNet, images, seeded
+from networks import LeNet, MaskedText, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
 from sklearn.base import clone
@@ -205,6 +205,32 @@ def test_wrong_rows_of_several_inputs():
     assert_array_equal(judged.score[keep], expected.score)
 
 
+def test_wrong_rows_of_tokens():
+    ids = np.random.default_rng(0).integers(1000, size=(120, 6))
+    guard = GuardedClassifier(seeded(MaskedText), **SEED).fit(ids)
+    expected, few = guard.judge(ids[:9]), ids[:9].astype(np.float64)
+    few[3, 1], few[5, 0] = np.nan, np.inf
+    for given in (few, torch.from_numpy(few), TensorDataset(torch.from_numpy(few))):
+        with pytest.warns(UserWarning, match="rows 3, 5: rejected"):
+            judged = guard.judge(given)
+        assert judged.p_value[[3, 5]].tolist() == [0, 0]
+        keep = np.delete(np.arange(9), [3, 5])
+        assert_allclose(judged.score[keep], expected.score[keep], rtol=1e-5)
+    # A number between tokens is a wrong call, not a damaged input.
+    with pytest.raises(ValueError, match="X must hold whole numbers"):
+        guard.judge(ids[:9] + 0.5)
+
+
+def test_values_too_large_for_the_network():
+    guard, X = GuardedClassifier(linear(), **SEED).fit(rows(200)), rows(5).astype("f8")
+    X[1, 2] = 1e200
+    with pytest.warns(UserWarning, match="in row 1: rejected"):
+        assert guard.judge(X).p_value[1] == 0
+    half = GuardedClassifier(linear().bfloat16(), **SEED).fit(rows(200))
+    with pytest.warns(UserWarning, match="in row 1: rejected"):
+        half.judge(X)
+
+
 # Classes and labels
 
 
@@ -315,8 +341,14 @@ def test_a_monitor_takes_a_guard():
     assert monitor.n_calibration_ == len(guard.calibration_scores_)
     X = with_holes(X_TEST)
     with pytest.warns(UserWarning, match="rejected"):
-        monitor.update(guard.judge(X).score)
+        judged = guard.judge(X)
+    monitor.update(judged)
     assert monitor.n_seen_ == 30
+    assert monitor.class_counts_[-1] == (2, 2)
+    for label in set(judged.predicted.tolist()):
+        of_class = judged.predicted == label
+        counts = np.sum(of_class), np.sum(of_class & ~judged.trust)
+        assert monitor.class_counts_[label] == counts
 
 
 def test_recalibration_leaves_the_features_alone():
