@@ -69,7 +69,9 @@ class BaseNoveltyDetector(BaseDecision):
         # Read first: what validate_data returns has no names.
         self._column_names = names = column_names(X)
         X = validate_data(self, check_matrix(X), dtype=np.float64)
-        X = X[in_distribution_rows(len(X), y)]
+        rows = in_distribution_rows(len(X), y)
+        # Indexing copies, which a large matrix should be spared.
+        X = X if len(rows) == len(X) else X[rows]
         check_enough(len(X), fewest)
         return X, names
 

@@ -12,6 +12,8 @@ from ._decision import threshold_options
 
 # The value of include_logits that scores the logits where there is nothing else.
 IF_ALONE = "if_alone"
+# Rows that a model takes next to no time to fit on.
+_FEW = 1000
 
 
 class BaseClassConditional(BaseNoveltyDetector):
@@ -20,7 +22,7 @@ class BaseClassConditional(BaseNoveltyDetector):
     A group is a block (a layer or the logits), or all blocks joined; the log-odds of
     the family `Stability` are left out. A subclass writes `_fit_scores`, which calls
     `_locate_columns` and sets ``_models``, a dict of class to one model per group, and
-    ``_pooled``, the models for all other classes.
+    ``_pooled``, the models for all other classes, or None if there are none.
     """
 
     _parameter_constraints: dict = {
@@ -70,6 +72,22 @@ class BaseClassConditional(BaseNoveltyDetector):
             if with_logits or place != self.logits_block_
         ]
 
+    def _all_modelled(self):
+        """Return True if each class that the network knows has its own models."""
+        logits = self.blocks_[self.logits_block_]
+        return len(self.modelled_classes_) == logits.stop - logits.start
+
+    def _some_rows(self, predicted):
+        """Return no more rows than the largest class has, or than are fitted fast.
+
+        The models for all other classes are fitted on them: the time of some detectors
+        grows with the square of the rows, and these would take longer than all others.
+        """
+        largest = np.bincount(predicted).max()
+        # Drawn by a generator of their own: no other draw changes with their number.
+        order = np.random.default_rng(0).permutation(len(predicted))
+        return np.sort(order[: max(largest, _FEW)])
+
     def _fit_models(self, X, predicted, make_model, scaling):
         """Fit a model, which has `fit` and `score`, per class and group of columns."""
 
@@ -80,7 +98,9 @@ class BaseClassConditional(BaseNoveltyDetector):
             ]
 
         # First, so that its seeds do not depend on the number of classes.
-        self._pooled = fit(X)
+        self._pooled = None
+        if not self._all_modelled():
+            self._pooled = fit(X[self._some_rows(predicted)])
         self._models = {
             label: fit(X[predicted == label])
             for label in self.modelled_classes_.tolist()

@@ -3,12 +3,21 @@
 from numbers import Real
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from sklearn.covariance import LedoitWolf
 
 from .._compat import Interval, StrOptions
 from ._base_class_conditional import IF_ALONE, BaseClassConditional
-from ._scaling import AnyFloatScaler, rounded
+from ._gaussian_models import (
+    DenseGaussian,
+    LowRankGaussian,
+    RotatedScaler,
+    WithinClassScaler,
+    class_parts,
+    shrunk_covariance,
+)
+
+# A class with fewer samples than a quarter of its features is held by its samples; the
+# principal axes of more would take longer to find than a whole covariance.
+_LOW_RANK = 4
 
 
 class ClassConditionalGaussian(BaseClassConditional):
@@ -62,6 +71,10 @@ class ClassConditionalGaussian(BaseClassConditional):
     score low. A mixed covariance is the regularised one of Friedman (1989) without its
     second step. With ``covariance="tied"`` the score is the Mahalanobis score of Lee et
     al., of the predicted class instead of the nearest.
+
+    The models take no more memory than the training samples, with a thousand classes
+    too: the covariance of a class with few samples for its features is held by these
+    samples and by the principal axes of the tied covariance (Woodbury's identity).
 
     References
     ----------
@@ -119,68 +132,37 @@ class ClassConditionalGaussian(BaseClassConditional):
     def _fit_scores(self, X, names, random_state):
         predicted = self._locate_columns(X, names)
         (columns,) = self._columns
-        scaler = _WithinClassScaler().fit(X[:, columns], predicted)
-        Z = scaler.transform(X[:, columns])
-        labels = self.modelled_classes_.tolist()
-        means = {label: Z[predicted == label].mean(axis=0) for label in labels}
-        deviations = {label: Z[predicted == label] - means[label] for label in labels}
+        rare = ~np.isin(predicted, self.modelled_classes_)
+        # Class after class, the rare ones last, so that parts of the copy are views.
+        order = np.lexsort((predicted, rare))
+        Z, predicted = X[np.ix_(order, columns)], predicted[order]
+        self._scaler = WithinClassScaler().fit_transform(Z, predicted)
+        self._pooled = None
+        if not self._all_modelled():
+            origin = np.zeros(Z.shape[1])
+            whole = DenseGaussian(self._scaler, origin, shrunk_covariance(Z))
+            self._pooled = [whole]
+        n_modelled = len(Z) - np.count_nonzero(rare)
+        self._models = self._fit_classes(Z[:n_modelled], predicted[:n_modelled])
+
+    def _fit_classes(self, Z, predicted):
+        """Return the model of each class in a list; Z becomes theirs."""
+        labels = np.unique(predicted)
+        parts = class_parts(Z, predicted)[: len(labels)]
+        means = [part.mean(axis=0) for part in parts]
+        for part, mean in zip(parts, means, strict=True):
+            part -= mean
         tied = {"per_class": 0.0, "tied": 1.0}.get(self.covariance, self.covariance)
         # A covariance of weight 0 is not estimated.
-        shared = _shrunk(np.vstack(list(deviations.values()))) if tied and labels else 0
-        self._models = {}
-        for label in labels:
-            own = _shrunk(deviations[label]) if tied < 1 else 0
-            factor = _cholesky((1 - tied) * own + tied * shared)
-            self._models[label] = [_Gaussian(scaler, means[label], factor)]
-        mean = Z.mean(axis=0)
-        self._pooled = [_Gaussian(scaler, mean, _cholesky(_shrunk(Z - mean)))]
-
-
-class _WithinClassScaler:
-    """Scale the deviations from class means to unit variance over all classes."""
-
-    def fit(self, X, predicted):
-        # One scale for all classes: with its own, a feature that hardly varied in one
-        # class would outweigh all others there.
-        self.overall = AnyFloatScaler().fit(X)
-        Z = self.overall.transform(X)
-        for label in np.unique(predicted):
-            Z[predicted == label] -= Z[predicted == label].mean(axis=0)
-        # Limits the factor for a feature that never varied within a class.
-        self.spread = np.maximum(Z.std(axis=0), 1e-6)
-        return self
-
-    def transform(self, X):
-        return self.overall.transform(X) / self.spread
-
-
-class _Gaussian:
-    """The Gaussian of one class, with a Cholesky factor of its covariance."""
-
-    def __init__(self, scaler, mean, factor):
-        self.scaler, self.mean, self.factor = scaler, mean, factor
-
-    # A distance, not a log density, which would favour classes with little spread.
-    def score(self, X):
-        Z = self.scaler.transform(X) - self.mean
-        # A sum of squares cannot become a difference of infinities, as the quadratic
-        # form with the inverse could.
-        scaled = solve_triangular(self.factor, Z.T, lower=True, check_finite=False)
-        squares = np.square(scaled).sum(axis=0)
-        return rounded(-squares, squares)
-
-
-def _shrunk(Z):
-    """Return the shrunk covariance of centred rows."""
-    # One sample has no covariance: unit variances are assumed.
-    if len(Z) == 1:
-        return np.eye(Z.shape[1])
-    # Its inverse, which nobody needs, would take nine tenths of the time.
-    return LedoitWolf(assume_centered=True, store_precision=False).fit(Z).covariance_
-
-
-def _cholesky(covariance):
-    # Regularised, because without shrinkage the matrix may be singular.
-    variance = np.trace(covariance) / len(covariance)
-    covariance.flat[:: len(covariance) + 1] += 1e-6 * (variance or 1.0)
-    return np.linalg.cholesky(covariance)
+        shared = shrunk_covariance(Z) if tied and len(labels) else 0.0
+        fewest = Z.shape[1] / _LOW_RANK
+        if tied == 1 or any(len(part) < fewest for part in parts):
+            rotated = RotatedScaler(self._scaler, shared)
+        models = {}
+        for label, part, mean in zip(labels.tolist(), parts, means, strict=True):
+            if tied < 1 and len(part) >= fewest:
+                covariance = (1 - tied) * shrunk_covariance(part) + tied * shared
+                models[label] = [DenseGaussian(self._scaler, mean, covariance)]
+            else:
+                models[label] = [LowRankGaussian(rotated, mean, part, tied)]
+        return models

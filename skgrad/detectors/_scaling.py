@@ -6,6 +6,8 @@ from sklearn.preprocessing import StandardScaler
 
 # Larger than every distance that matters, and small enough for finite sums of squares.
 FARTHEST = 1e100
+# Rows at a time, where a copy of all would take too much memory.
+ROWS = 4096
 
 
 # Without TransformerMixin, whose set_output costs more than to scale a few rows.
@@ -19,9 +21,12 @@ class AnyFloatScaler(BaseEstimator):
 
     def fit(self, X, y=None):
         """Learn size, mean and standard deviation of the columns of X."""
-        largest = np.abs(X).max(axis=0)
+        largest = np.maximum(X.max(axis=0), -X.min(axis=0))
         self.largest_ = np.where(largest == 0, 1.0, largest)
-        self.standard_ = StandardScaler().fit(X / self.largest_)
+        self.standard_ = StandardScaler()
+        # Part by part, so that no copy of a large matrix is made.
+        for start in range(0, len(X), ROWS):
+            self.standard_.partial_fit(X[start : start + ROWS] / self.largest_)
         return self
 
     def transform(self, X):

@@ -1,5 +1,6 @@
 """Detectors per predicted class: their formulas, classes and blocks of columns."""
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -58,25 +59,42 @@ def test_svdd_by_definition():
 
 
 @pytest.mark.parametrize("covariance", ["per_class", "tied", 0.3])
-def test_gaussian_by_definition(covariance):
+@pytest.mark.parametrize(("n_more", "n_samples"), [(0, 300), (298, 120)])
+def test_gaussian_by_definition(covariance, n_more, n_samples):
     X = draw()
+    # With these a class has fewer samples than features, which then hold its model.
+    more = np.random.default_rng(1).normal(size=(len(X), n_more))
+    X = np.hstack([more @ more.T @ more / 300, X])
     detector = recording(ClassConditionalGaussian)(
-        covariance=covariance, blocks=[2, 2], include_logits=False, random_state=0
-    ).fit(X)
-    seen, label = detector.seen_[:, :2], detector.seen_[:, 2:].argmax(axis=1)
+        covariance=covariance, blocks=[-1, 2], include_logits=False, random_state=0
+    ).fit(X[:n_samples])
+    seen, label = detector.seen_[:, :-2], detector.seen_[:, -2:].argmax(axis=1)
     means = np.array([seen[label == i].mean(axis=0) for i in (0, 1)])
     scale = (seen - means[label]).std(axis=0)
     deviations = (seen - means[label]) / scale
     tied, _ = ledoit_wolf(deviations, assume_centered=True)
     share = {"per_class": 0, "tied": 1}.get(covariance, covariance)
-    predicted = X[:, 2:].argmax(axis=1)
+    predicted = X[:, -2:].argmax(axis=1)
     expected = np.empty(len(X))
     for i in (0, 1):
         own, _ = ledoit_wolf(deviations[label == i], assume_centered=True)
         inverse = np.linalg.inv((1 - share) * own + share * tied)
-        Z = (X[predicted == i, :2] - means[i]) / scale
+        Z = (X[predicted == i, :-2] - means[i]) / scale
         expected[predicted == i] = -np.einsum("ni,ij,nj->n", Z, inverse, Z)
     assert_allclose(detector.score_samples(X), expected, rtol=1e-5)
+
+
+def test_gaussians_of_many_classes_take_the_memory_of_their_samples():
+    generator = np.random.default_rng(0)
+    classes = np.repeat(np.arange(20), 15)
+    X = generator.normal(size=(300, 400)) + generator.normal(size=(20, 400))[classes]
+    X = np.hstack([X, 9 * np.eye(20)[classes]])
+    detector = ClassConditionalGaussian(
+        covariance="per_class", blocks=[-1, 20], min_class_size=8, random_state=0
+    ).fit(X)
+    assert len(detector.modelled_classes_) == 20
+    # Twenty covariances would take ten times as much as all samples.
+    assert len(pickle.dumps(detector)) < 1.2 * X.nbytes
 
 
 def test_tied_covariance_with_no_class_large_enough():
@@ -170,6 +188,28 @@ def test_detector_given_is_neither_seeded_nor_fitted():
     assert (detector.predict(far) == -1).mean() > 0.9
     assert inner.random_state is None
     assert not hasattr(inner, "offset_")
+
+
+def test_no_more_models_than_classes_need():
+    sizes = []
+
+    class Counts(LODA):
+        def _fit_scores(self, X, names, random_state):
+            sizes.append(len(X))
+            super()._fit_scores(X, names, random_state)
+
+    X = draw(3000)
+    options = {"calibration_fraction": 0.1, "joint": True, "random_state": 0}
+    detector = ClassConditionalDetector(Counts(n_cuts=3), blocks=[2, 2], **options)
+    detector.fit(X)
+    assert len(sizes) == 2
+    assert sum(sizes) == 2700
+    # A class never predicted: its model takes no more rows than the largest class has.
+    sizes.clear()
+    X = np.hstack([X, np.full((3000, 1), -50.0)])
+    detector.set_params(blocks=[2, 3]).fit(X)
+    assert len(sizes) == 3
+    assert sizes[0] == max(sizes[1:])
 
 
 @pytest.mark.parametrize("make", [PerClassSVDD, ClassConditionalGaussian])
