@@ -9,69 +9,85 @@ CANDIDATES = np.array([b for b in range(1, FINEST + 1) if FINEST % b == 0])
 
 
 class Histograms:
-    """One histogram per column of values; ``n_bins`` is a number or "auto"."""
+    """One histogram per row of values; ``n_bins`` is a number or "auto".
 
-    def __init__(self, values, n_bins):
-        n_samples, n_columns = values.shape
-        self.low, span = _range(values)
+    ``parts`` is a function that yields the values part by part, each an array of shape
+    (n_histograms, n_values). It is called twice, so that they need not be kept.
+    """
+
+    def __init__(self, parts, n_bins):
+        n_values, self.low, span = _range(parts())
+        fine = FINEST if n_bins == "auto" else n_bins
+        counts = _count(parts(), self.low, span, fine)
+        self.n_bins = np.full(len(counts), fine)
         if n_bins == "auto":
-            self.n_bins = _best_n_bins((values - self.low) / span)
-        else:
-            self.n_bins = np.full(n_columns, n_bins)
+            self.n_bins, counts = _merged(counts, n_values)
         self.width = span / self.n_bins
-        # Columns with fewer bins than others leave the last rows empty.
-        shape = (self.n_bins.max(), n_columns)
-        flat = np.ravel_multi_index(
-            (self._locate(values)[0], np.arange(n_columns)), shape
-        )
-        counts = np.bincount(flat.ravel(), minlength=np.prod(shape)).reshape(shape)
         # An empty bin counts as half a point, so that its log density is finite. The
-        # last row is for values outside of all bins.
-        points = np.vstack([np.maximum(counts, 0.5), np.full(n_columns, 0.5)])
-        self._log_density = np.log(points) - np.log(n_samples * self.width)
+        # last column is for values outside of all bins.
+        points = np.pad(np.maximum(counts, 0.5), ((0, 0), (0, 1)), constant_values=0.5)
+        self._log_density = np.log(points) - np.log(n_values * self.width)[:, None]
 
     def log_density(self, values):
-        """Return the mean log density over the columns, one per row of values."""
-        bins, inside = self._locate(values)
-        bins[~inside] = len(self._log_density) - 1
-        columns = np.arange(values.shape[1])
-        return self._log_density[bins, columns].mean(axis=1)
-
-    def _locate(self, values):
-        """Return each value's bin, and whether it lies in the range."""
-        position = (values - self.low) / self.width
+        """Return the mean log density over the histograms, one per column of values."""
+        position = values - self.low[:, None]
+        position /= self.width[:, None]
         # Rounding may put the extreme training points slightly beyond the edges.
-        tolerance = 1e-9 * self.n_bins
-        inside = (position >= -tolerance) & (position <= self.n_bins + tolerance)
+        last, tolerance = self.n_bins[:, None], 1e-9 * self.n_bins[:, None]
+        inside = (position >= -tolerance) & (position <= last + tolerance)
         # The last bin includes its upper edge, the largest training point.
-        return np.clip(position, 0, self.n_bins - 1).astype(np.intp), inside
+        np.clip(position, 0, last - 1, out=position)
+        bins = position.astype(np.intp)
+        n_columns = self._log_density.shape[1]
+        bins[~inside] = n_columns - 1
+        bins += n_columns * np.arange(len(bins))[:, None]
+        return self._log_density.take(bins).mean(axis=0)
 
 
-def _range(values):
-    """Return the lower end and the length of each column's range."""
-    low, high = values.min(axis=0), values.max(axis=0)
+def _range(parts):
+    """Return the number of values, and the lower end and length of each range."""
+    n_values, low, high = 0, np.inf, -np.inf
+    for values in parts:
+        n_values += values.shape[1]
+        low = np.minimum(low, values.min(axis=1))
+        high = np.maximum(high, values.max(axis=1))
     largest = np.maximum(np.abs(low), np.abs(high))
-    # A column that is constant up to rounding gets a narrow range around its value, so
-    # that nearly every other value lies outside.
+    # Values that are constant up to rounding get a narrow range around them, so that
+    # nearly every other value lies outside.
     narrow = np.maximum(1e-9 * np.where(largest == 0, 1.0, largest), 1e-200)
     constant = high - low <= narrow
     low = np.where(constant, (low + high - narrow) / 2, low)
-    return low, np.where(constant, narrow, high - low)
+    return n_values, low, np.where(constant, narrow, high - low)
 
 
-def _best_n_bins(position):
-    """Return the best number of bins for each column of positions in [0, 1]."""
-    n_samples, n_columns = position.shape
-    most = max(1.0, n_samples / np.log(max(n_samples, 2)))
+def _count(parts, low, span, n_bins):
+    """Return how many values of each row lie in each of its bins."""
+    counts = np.zeros(len(low) * n_bins, np.int64)
+    first_bins = n_bins * np.arange(len(low))[:, None]
+    for values in parts:
+        position = values - low[:, None]
+        position *= n_bins / span[:, None]
+        np.clip(position, 0, n_bins - 1, out=position)
+        bins = position.astype(np.intp)
+        bins += first_bins
+        counts += np.bincount(bins.ravel(), minlength=len(counts))
+    return counts.reshape(len(low), n_bins)
+
+
+def _merged(finest, n_values):
+    """Return the best number of bins for each row of counts, and the counts in them."""
+    most = max(1.0, n_values / np.log(max(n_values, 2)))
     candidates = CANDIDATES[most >= CANDIDATES]
-    bins = np.clip(position * FINEST, 0, FINEST - 1).astype(np.intp)
-    flat = bins + FINEST * np.arange(n_columns)
-    finest = np.bincount(flat.ravel(), minlength=FINEST * n_columns)
     objectives = []
     for n_bins in candidates:
-        counts = finest.reshape(n_columns, n_bins, -1).sum(axis=2)
-        likelihood = counts * np.log(np.maximum(counts, 1) * n_bins / n_samples)
+        counts = finest.reshape(len(finest), n_bins, -1).sum(axis=2)
+        likelihood = counts * np.log(np.maximum(counts, 1) * n_bins / n_values)
         # The penalty of Birge and Rozenholc (2006). Empty bins add 0 to the likelihood.
         penalty = n_bins - 1 + np.log(n_bins) ** 2.5
         objectives.append(likelihood.sum(axis=1) - penalty)
-    return candidates[np.argmax(objectives, axis=0)]
+    best = candidates[np.argmax(objectives, axis=0)]
+    # Rows with fewer bins than others leave their last ones empty.
+    counts = np.zeros((len(finest), best.max()))
+    for row, n_bins in enumerate(best):
+        counts[row, :n_bins] = finest[row].reshape(n_bins, -1).sum(axis=1)
+    return best, counts

@@ -1,5 +1,6 @@
 """LODA, the lightweight on-line detector of anomalies."""
 
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -104,9 +105,8 @@ class LODA(BaseNoveltyDetector):
         self.cuts_ = np.zeros((X.shape[1], self.n_cuts))
         np.put_along_axis(self.cuts_, self._rows, self._weights, axis=0)
         # Projections of values near the largest float would overflow without it.
-        self._size = np.abs(X).max() or 1.0
-        projections = np.concatenate(list(self._projected(X)))
-        self._histograms = Histograms(projections, self.n_bins)
+        self._size = max(X.max(), -X.min()) or 1.0
+        self._histograms = Histograms(partial(self._projected, X), self.n_bins)
         self.n_bins_ = self._histograms.n_bins
 
     def _score_samples(self, X):
@@ -115,16 +115,20 @@ class LODA(BaseNoveltyDetector):
         return np.concatenate(scores) - np.log(self._size)
 
     def _projected(self, X):
-        """Yield the projections of X, chunk by chunk."""
+        """Yield the projections of X, chunk by chunk, of shape (n_cuts, n_rows)."""
         for start in range(0, len(X), self._chunk):
-            rows = X[start : start + self._chunk]
+            # One row per feature, so that those of a cut are gathered fast.
+            part = np.ascontiguousarray(X[start : start + self._chunk].T)
             with np.errstate(over="ignore"):
-                part = np.clip(rows / self._size, -1e100, 1e100)
+                part /= self._size
+            np.clip(part, -1e100, 1e100, out=part)
             # Entry by entry, always in the same order: a matrix product would round
             # differently for other numbers of rows.
-            projections = np.zeros((len(part), self._weights.shape[1]))
+            projections = np.zeros((self._weights.shape[1], part.shape[1]))
             for features, weights in zip(self._rows, self._weights, strict=True):
-                projections += part[:, features] * weights
+                values = part[features]
+                values *= weights[:, None]
+                projections += values
             yield projections
 
 
