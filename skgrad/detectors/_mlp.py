@@ -10,6 +10,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 from .._compat import Interval, fit_context
 from .._conversion import to_numpy
@@ -152,8 +159,8 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         X = self.scaler_.transform(X)
         # skorch draws from torch's global generator.
         with seeded_training(random_state.randint(2**31), torch.device("cpu")):
-            self.net_ = self._make_net(X[held_out], y[held_out])
-            fit_net(self.net_, X[train], y[train])
+            self.net_ = self._make_net(_as_dataset(X[held_out], y[held_out]))
+            fit_net(self.net_, _as_dataset(X[train], y[train]))
 
     def predict_proba(self, X):
         """Estimate the probabilities of both labels.
@@ -225,27 +232,32 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
             random_state=random_state,
         )
 
-    def _make_net(self, X_valid, y_valid):
+    def _make_net(self, validation):
         # Imported here to keep `import skgrad` fast.
         skorch = import_package("skorch", "MLPAnomalyClassifier needs")
         from skorch.callbacks import EarlyStopping
-        from skorch.dataset import Dataset
         from skorch.helper import predefined_split
 
         # Any lower loss counts as an improvement.
         stop = EarlyStopping(patience=self.patience, threshold=0, load_best=True)
         return skorch.NeuralNetClassifier(
             _TwoLayers,
-            module__n_features=X_valid.shape[1],
+            module__n_features=validation.tensors[0].shape[1],
             module__n_hidden=self.n_hidden,
             criterion=nn.CrossEntropyLoss,
             optimizer=torch.optim.Adam,
+            optimizer__fused=True,
             lr=self.learning_rate,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
-            train_split=predefined_split(Dataset(X_valid, y_valid)),
+            train_split=predefined_split(validation),
+            iterator_train=_load_batches,
             iterator_train__shuffle=True,
+            iterator_valid=_load_batches,
             callbacks=[("stop", stop)],
+            # Nobody reads the accuracy of each epoch.
+            callbacks__valid_acc=None,
+            callbacks__print_log=None,
             classes=[0, 1],
             verbose=0,
         )
@@ -265,7 +277,8 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
 
     def _rebuild_net(self, weights):
         n_hidden, n_features = weights["layers.0.weight"].shape
-        net = self._make_net(np.empty((0, n_features)), np.empty(0, np.int64))
+        nothing = _as_dataset(np.empty((0, n_features)), np.empty(0, np.int64))
+        net = self._make_net(nothing)
         # The parameter n_hidden may have been set since fit.
         net.set_params(module__n_hidden=n_hidden)
         with generators_restored(torch.device("cpu")), torch.inference_mode(False):
@@ -273,6 +286,20 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         tensors = {name: torch.from_numpy(values) for name, values in weights.items()}
         net.module_.load_state_dict(tensors)
         return net
+
+
+def _as_dataset(X, y):
+    return TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+
+
+def _load_batches(dataset, batch_size, shuffle=False):
+    """Return a loader that takes whole batches out of tensors, not samples one by one.
+
+    The latter takes several times as long as the steps of a network as small as this.
+    """
+    order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+    batches = BatchSampler(order, batch_size, drop_last=False)
+    return DataLoader(dataset, sampler=batches, batch_size=None)
 
 
 class _TwoLayers(nn.Module):
