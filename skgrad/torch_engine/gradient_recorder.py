@@ -268,7 +268,8 @@ class Recorder(TorchFunctionMode):
         """Run torch's attention between projections that are separate calls.
 
         Its linear layers are functions inside, where no tap can be put. So they are
-        computed here, and torch's function gets identities in their place.
+        computed here, and so is the rest of a plain attention; of any other torch's
+        function gets identities in their place.
         """
         function = F.multi_head_attention_forward
         bound = inspect.signature(function).bind(*args, **kwargs)
@@ -279,6 +280,10 @@ class Recorder(TorchFunctionMode):
             return function(*args, **kwargs)
         out_weight, out_bias = given["out_proj_weight"], given["out_proj_bias"]
         query, key, value = self._projected(given)
+        besides = [given[name] for name in _BESIDES]
+        if query.ndim == 3 and all(one is None or one is False for one in besides):
+            attended = _attend(query, key, value, given["num_heads"])
+            return self._call(F.linear, linear, attended, out_weight, out_bias), None
         identity = torch.eye(query.shape[-1], dtype=query.dtype, device=query.device)
         given.update(query=query, key=key, value=value, use_separate_proj_weight=False)
         given.update(in_proj_weight=identity.repeat(3, 1), in_proj_bias=None)
@@ -316,6 +321,23 @@ class Recorder(TorchFunctionMode):
         cut = tensor.view_as(tensor)
         self.cuts.add(cut.grad_fn)
         return cut
+
+
+# What an attention may have beside its projections.
+_BESIDES = (
+    *("attn_mask", "key_padding_mask", "is_causal", "need_weights", "add_zero_attn"),
+    *("bias_k", "bias_v", "static_k", "static_v", "training"),
+)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, n_heads: int) -> Tensor:
+    """Return what a plain attention makes of projections (n_positions, n, width)."""
+
+    def split(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (n_heads, -1)).permute(1, 2, 0, 3)
+
+    attended = F.scaled_dot_product_attention(split(query), split(key), split(value))
+    return attended.permute(2, 0, 1, 3).flatten(2)
 
 
 def _not_made(part: Tensor) -> Tensor:

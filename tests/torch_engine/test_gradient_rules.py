@@ -277,6 +277,7 @@ class Attention(nn.Module):
 @pytest.mark.parametrize(
     "options",
     [
+        {},
         {"causal": True, "batch_first": True},
         {"weights": True},
         {"key": "lifted", "kdim": 3, "vdim": 3},
