@@ -131,13 +131,34 @@ def test_both_ways_of_a_grid_search_agree(capsys):
 
 
 @pytest.mark.slow
-def test_loda_prints_both_tables(capsys):
+def test_loda_prints_its_table(capsys):
     rows = rows_of("loda", capsys)
-    assert len(rows) == 2 + 3 + 2 + 6
+    assert len(rows) == 2 + 6
     for row in rows[-6:]:
         areas = [float(cell.split()[0]) for cell in row[1:]]
         assert len(areas) == 6
         assert all(0 <= area <= 100 for area in areas)
+
+
+@pytest.mark.filterwarnings("ignore:Got `batch_size`:UserWarning")  # scikit-learn's
+def test_detectors_print_both_tables(capsys):
+    rows = rows_of("detectors", capsys)
+    assert [row[0] for row in rows[2:6]] == ["LODA", "PerClassSVDD", "Gaussian", "MLP"]
+    assert all(float(cell) >= 0 for row in rows[2:6] for cell in row[3:7])
+    exact, approximate = (float(row[3]) for row in rows[8:])
+    assert min(exact, approximate) > 80
+
+
+def test_largest_detector_models_all_classes(capsys):
+    names_of("detectors")["main"](["--quick", "--largest"])
+    assert "200 x (30 + 10 logits)" in capsys.readouterr().out
+
+
+def test_false_alarms_lie_in_their_band(capsys):
+    row = rows_of("false_alarms", capsys)[-1]
+    assert row[0] == "5"
+    assert float(row[1].split("%")[0]) < 15
+    assert float(row[5]) == 0
 
 
 @pytest.mark.slow
