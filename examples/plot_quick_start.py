@@ -1,16 +1,17 @@
 """
-Protect a trained network
-=========================
+Guard a trained network
+=======================
 
-A network that was trained on digits answers with a digit whatever it is shown. Here it
-is put under a guard that says which answers to trust.
+A network that was trained on digits answers with a digit whatever it is shown. A guard
+says which of its answers to trust. At the end you see digits that it trusts, inputs
+that it rejects, each with its p-value, and how the scores of both lie.
 """
 
 # %%
 # A trained network
 # -----------------
-# Any torch module that returns logits will do. This one was trained with skorch on half
-# of scikit-learn's digits; a quarter that it never saw is for the guard, and the last
+# Any torch module that returns logits will do. This one was trained on half of
+# scikit-learn's digits; a quarter that it never saw is for the guard, and the last
 # quarter for judging.
 from skgrad.datasets import load_digits_images, make_photo_patches
 from skgrad.evaluation import train_digits_network
@@ -20,7 +21,7 @@ net = train_digits_network(digits.X_train, digits.y_train, random_state=0)
 print(f"{net.score(digits.X_test, digits.y_test):.1%} of the test digits are right")
 
 # %%
-# Shown patches of photographs, it is sure of itself now and then.
+# Shown patches of photographs, it is often sure of itself.
 patches = make_photo_patches(450, random_state=0)
 confidence = net.predict_proba(patches).max(axis=1)
 print(f"{(confidence > 0.95).mean():.0%} of the patches are called a digit, for sure")
@@ -29,33 +30,78 @@ print(f"{(confidence > 0.95).mean():.0%} of the patches are called a digit, for 
 # The guard
 # ---------
 # It needs in-distribution data alone, no anomaly of any kind. ``target_fpr`` is the
-# price: the share of in-distribution inputs that may be turned away.
-from skgrad import make_recommended_detector
+# price: the share of in-distribution inputs that may be rejected.
+from skgrad.guard import GuardedClassifier
 
-guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
-guard.fit(digits.X_fit)
+guard = GuardedClassifier(net, target_fpr=0.05, random_state=0).fit(digits.X_fit)
 
 # %%
-# ``predict`` says +1 for trust and -1 for do not.
-print(f"{(guard.predict(digits.X_test) == -1).mean():.1%} of the digits are rejected")
-print(f"{(guard.predict(patches) == -1).mean():.1%} of the patches are rejected")
+# ``judge`` answers for each input: class, probability, score, p-value, trust. A p-value
+# of 0.01 says that one in-distribution input in a hundred scores as low.
+guard.judge(digits.X_test[:3]).to_pandas()
+
+# %%
+# Few digits are rejected, and nearly all patches.
+for name, X in (("digits", digits.X_test), ("patches", patches)):
+    print(f"{(~guard.judge(X).trust).mean():.1%} of the {name} are rejected")
 
 # %%
 # See it
 # ------
-# How the guard scores digits and patches that it has not seen, and where its threshold
-# lies. Few in-distribution inputs are turned away, and almost no patch gets through.
+# Anomalies of other kinds beside the patches: noise, attacked digits, and digits that
+# the network takes for others.
 import matplotlib.pyplot as plt
 import numpy as np
 
+from skgrad.attacks import pgd
+from skgrad.datasets import make_gaussian_noise
 from skgrad.inspection import ScoreDistributionDisplay
 
-X = np.concatenate([digits.X_test, patches])
-y = np.repeat([1, -1], [len(digits.X_test), len(patches)])
-ScoreDistributionDisplay.from_estimator(guard, X, y, name="recommended detector")
+attacked = pgd(net, digits.X_test, digits.y_test, eps=0.1, random_state=0)
+mistaken = net.predict(digits.X_test) != digits.y_test
+rejected = {
+    "photograph": patches,
+    "noise": make_gaussian_noise(20, (1, 8, 8), random_state=0),
+    "attacked": attacked.X_adv[attacked.success],
+    "mistaken": digits.X_test[mistaken],
+}
+answers = {name: guard.judge(X) for name, X in rejected.items()}
+
+
+def show(ax, image, answer, place, name):
+    """Draw an input above what the guard says of it."""
+    ax.imshow(image[0], cmap="gray_r")
+    color = "tab:green" if answer.trust[place] else "tab:red"
+    says = f"{name}\nsays {answer.predicted[place]}, p = {answer.p_value[place]:.3f}"
+    ax.set_title(says, fontsize=8, color=color)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(color=color, linewidth=2)
+
+
+figure, axes = plt.subplot_mosaic(
+    [["a", "b", "c", "d", "s"], ["e", "f", "g", "h", "s"]],
+    figsize=(10, 3.6),
+    width_ratios=[1, 1, 1, 1, 3.5],
+    layout="constrained",
+)
+trusted = guard.judge(digits.X_test)
+for key, place in zip("abcd", np.flatnonzero(trusted.trust), strict=False):
+    show(axes[key], digits.X_test[place], trusted, place, "digit")
+for key, (name, X) in zip("efgh", rejected.items(), strict=True):
+    place = np.argmin(answers[name].p_value)
+    show(axes[key], X[place], answers[name], place, name)
+
+X = np.concatenate([digits.X_test, *rejected.values()])
+y = np.repeat([1, -1], [len(digits.X_test), len(X) - len(digits.X_test)])
+ScoreDistributionDisplay.from_estimator(guard, X, y, ax=axes["s"], name="scores")
 plt.show()
 
 # %%
-# Patches are far from digits and easy to find; attacks and misread digits are not.
-# Which detector finds what is in :doc:`/guide/which_detector`, what this one does in
-# :doc:`/guide/recommended`, and how to place its threshold in :doc:`/guide/thresholds`.
+# Photographs and noise are far from digits and easy to find; attacked and mistaken
+# digits are not all found.
+for name, answer in answers.items():
+    print(f"{name}: {(~answer.trust).mean():.0%} of {len(answer.trust)} rejected")
+
+# %%
+# Which detector finds what is in :doc:`/guide/which_detector`, what a guard can do in
+# :doc:`/guide/guard`, and how to place its threshold in :doc:`/guide/thresholds`.

@@ -14,7 +14,7 @@ from ._display import (
     check_names,
     label_asinh_axis,
 )
-from ._score_distribution import decisions, detector_name
+from ._score_distribution import decides, decisions, detector_name
 from ._split_detector import as_one_input, one_sample
 
 # Percentiles of the grey bands.
@@ -155,11 +155,13 @@ class ContributionDisplay(Display):
             rows = game.ranking[::-1][:n_band]
             of_band = game.explain(game.detector.values[rows], groups).contributions
         threshold = _score_threshold(estimator, x, X_test, game, values, found)
+        if threshold is not None:
+            threshold = float((found.reference_scores[0] - threshold) / found.spread)
         return cls(
             contributions=found.contributions[0],
             groups=found.groups,
             contributions_id=of_band,
-            threshold=float((found.reference_scores[0] - threshold) / found.spread),
+            threshold=threshold,
             top_n=top_n,
             name=detector_name(estimator) if name is None else name,
         ).plot(ax)
@@ -221,7 +223,9 @@ class ContributionDisplay(Display):
 
 
 def _score_threshold(estimator, x, X_test, game, values, found):
-    """Return the score below which inputs like x are rejected."""
+    """Return the score below which inputs like x are rejected; None if none are."""
+    if not decides(estimator):
+        return None
     score, decision = found.scores[0], decisions(estimator, x)[0]
     if np.spacing(abs(score)) < _EXACT * found.spread and np.isfinite(decision):
         return score - decision

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import is_outlier_detector
 
 from .._labels import check_signs
 from .._unwrap import last_step
-from ..detectors._scores import check_detector, in_distribution_scores
+from ..detectors._scores import (
+    check_detector,
+    classifies_anomalies,
+    in_distribution_scores,
+)
 from ._display import (
     COLORS,
     Display,
@@ -73,8 +76,8 @@ class ScoreDistributionDisplay(Display):
         Parameters
         ----------
         estimator : estimator
-            A fitted outlier detector, or a binary classifier, whose scores are the
-            log-odds against an anomaly.
+            A fitted outlier detector or guard, or a binary classifier, whose scores are
+            the log-odds against an anomaly.
         X : array-like of shape (n_samples, *input_shape)
             Inputs that the estimator was not fitted on.
         y : array-like of shape (n_samples,)
@@ -93,7 +96,8 @@ class ScoreDistributionDisplay(Display):
         scores = decisions(estimator, X)
         y = check_signs(y, len(scores), "y")
         name = detector_name(estimator) if name is None else name
-        return cls.from_predictions(y, scores, threshold=0.0, ax=ax, name=name)
+        threshold = 0.0 if decides(estimator) else None
+        return cls.from_predictions(y, scores, threshold=threshold, ax=ax, name=name)
 
     @classmethod
     def from_predictions(cls, y_true, y_score, *, threshold=None, ax=None, name=None):
@@ -170,9 +174,16 @@ def detector_name(estimator):
 def decisions(estimator, X):
     """Return scores of a fitted detector relative to its threshold: below 0, reject."""
     check_detector(estimator, X)
-    if is_outlier_detector(estimator) and hasattr(estimator, "decision_function"):
+    # Not that of a classifier of anomalies, which has the sign of their class; that of
+    # a guard is its detector's.
+    if not classifies_anomalies(estimator) and hasattr(estimator, "decision_function"):
         return estimator.decision_function(X)
     return in_distribution_scores(estimator, X)
+
+
+def decides(estimator):
+    """Return True if `decisions` has a threshold, as that of a density has not."""
+    return classifies_anomalies(estimator) or hasattr(estimator, "decision_function")
 
 
 def _share_below(scores, threshold):

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KernelDensity
 
-from skgrad.inspection import ScoreDistributionDisplay
+from skgrad.guard import GuardedClassifier
+from skgrad.inspection import ContributionDisplay, ScoreDistributionDisplay
 
 Y = np.repeat([1, -1], [4, 2])
 SCORES = np.array([0.0, 1.0, 2.0, 3.0, -1.0, 2.5])
@@ -43,6 +46,29 @@ def test_rates_are_those_of_predict():
     assert display.false_alarm_rate == rejected[:200].mean()
     assert display.miss_rate == pytest.approx(1 - rejected[200:].mean())
     assert display.name == "IsolationForest"
+
+
+def test_rates_of_a_guard_are_those_of_its_trust():
+    torch.manual_seed(0)
+    X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    X[200:] += 3
+    y = np.repeat([1, -1], [200, 100])
+    guard = GuardedClassifier(torch.nn.Linear(4, 3), random_state=0).fit(X[:200])
+    display = ScoreDistributionDisplay.from_estimator(guard, X, y)
+    trust = guard.judge(X).trust
+    assert display.false_alarm_rate == (~trust[:200]).mean()
+    assert display.miss_rate == pytest.approx(trust[200:].mean())
+
+
+def test_a_density_has_no_threshold():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    density = KernelDensity().fit(X)
+    y = np.repeat([1, -1], 30)
+    display = ScoreDistributionDisplay.from_estimator(density, X, y)
+    assert display.threshold is None
+    assert np.isnan(display.false_alarm_rate)
+    shown = ContributionDisplay.from_estimator(density, X[0], X)
+    assert shown.threshold is None
 
 
 def test_scores_of_classifiers_have_the_same_sign():
