@@ -36,6 +36,7 @@ def make_confounding_gradient_detector(
     input_shape=None,
     batch_size=128,
     num_workers=0,
+    n_jobs=None,
     device=None,
     memory=None,
     verbose=False,
@@ -50,7 +51,7 @@ def make_confounding_gradient_detector(
         the steps of a Pipeline before its net go before the detector, frozen.
     log : bool, default=False
         Whether the MLP gets the logarithms of the norms; the paper's gets the norms.
-    input_shape, batch_size, num_workers, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, n_jobs, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws what the MLP draws.
@@ -76,6 +77,7 @@ def make_confounding_gradient_detector(
         input_shape=input_shape,
         batch_size=batch_size,
         num_workers=num_workers,
+        n_jobs=n_jobs,
         device=device,
         memory=memory,
         verbose=verbose,
@@ -100,6 +102,7 @@ def make_geometric_gradient_detector(
     input_shape=None,
     batch_size=128,
     num_workers=0,
+    n_jobs=None,
     device=None,
     memory=None,
     verbose=False,
@@ -121,7 +124,7 @@ def make_geometric_gradient_detector(
         Compare signs of gradients (the paper's) or the gradients themselves.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape, batch_size, num_workers, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, n_jobs, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the cuts of LODA and the samples held out for the threshold.
@@ -150,6 +153,7 @@ def make_geometric_gradient_detector(
         input_shape=input_shape,
         batch_size=batch_size,
         num_workers=num_workers,
+        n_jobs=n_jobs,
         device=device,
         memory=memory,
         verbose=verbose,
@@ -173,6 +177,7 @@ def make_uniform_detector(
     input_shape=None,
     batch_size=128,
     num_workers=0,
+    n_jobs=None,
     device=None,
     memory=None,
     verbose=False,
@@ -195,7 +200,7 @@ def make_uniform_detector(
         Bound on the share of training samples outside each description.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape, batch_size, num_workers, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, n_jobs, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the threshold.
@@ -220,6 +225,7 @@ def make_uniform_detector(
         input_shape=input_shape,
         batch_size=batch_size,
         num_workers=num_workers,
+        n_jobs=n_jobs,
         device=device,
         memory=memory,
         verbose=verbose,
@@ -238,6 +244,7 @@ def make_recommended_detector(
     input_shape=None,
     batch_size=128,
     num_workers=0,
+    n_jobs=None,
     device=None,
     memory=None,
     verbose=False,
@@ -268,7 +275,7 @@ def make_recommended_detector(
         for tokens, "noise" for all else. With ``effort="low"`` it has no effect.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
-    input_shape, batch_size, num_workers, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, n_jobs, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`.
     random_state : int, RandomState instance or None, default=None
         Draws the samples held out for the p-values and for the threshold, and the
@@ -314,6 +321,7 @@ def make_recommended_detector(
         input_shape=input_shape,
         batch_size=batch_size,
         num_workers=num_workers,
+        n_jobs=n_jobs,
         device=device,
         memory=memory,
         verbose=verbose,

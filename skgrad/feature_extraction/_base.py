@@ -27,13 +27,14 @@ from ..torch_engine.stability import N_SPREAD, spread_of
 from ._family import merged_options
 from ._feature_array import FeatureArray
 from ._model_estimator import BaseModelEstimator, checked_input_shape
+from ._parallel import count_workers, features_by_parts
 from ._portable import PortableModel, is_portable
 
 # Parameters that change no feature, or by rounding only.
 _WITHOUT_INFLUENCE = frozenset(
     {
-        *("model", "input_shape", "batch_size", "num_workers", "device", "memory"),
-        "verbose",
+        *("model", "input_shape", "batch_size", "num_workers", "n_jobs", "device"),
+        *("memory", "verbose"),
     }
 )
 
@@ -48,6 +49,11 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     _parameter_constraints: dict = {
         **BaseModelEstimator._parameter_constraints,
         "num_workers": [Interval(Integral, 0, None, closed="left")],
+        "n_jobs": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, None, -1, closed="right"),
+            None,
+        ],
         "memory": [str, HasMethods("cache"), None],
     }
 
@@ -113,7 +119,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             version = self._version(network)
             asked = merged_options(families.values())
             n_first = N_SPREAD if asked["spread"] else N_COMPARED
-            size = self.batch_size if transform else n_first
+            # Other processes read the first samples again.
+            here = transform and count_workers(self, X) == 1
+            size = self.batch_size if here else n_first
             options = {"n_first": n_first, "num_workers": self.num_workers}
             first, raw = self._begin(X, size, **options)
             warn_if_unsteady(given, first, num_workers=self.num_workers)
@@ -122,10 +130,12 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 self._remember_width(first)
             self._remember_network(network, version)
             self.__dict__.pop("_hashed", None)
-            if self._memory() is None:
-                return self._named(self._passes(module, X, raw)) if transform else None
+            if here and self._memory() is None:
+                with rows_named():
+                    return self._named(self._passes(module, X, raw))
         # Hashing takes time, so it is done for a cache alone.
-        self._hashed = unwrap_model(self.model), self._hash_network()
+        if self._memory() is not None:
+            self._hashed = unwrap_model(self.model), self._hash_network()
         return self._named_features(X) if transform else None
 
     def _spread(self, module, raw):
@@ -191,7 +201,17 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         return FeatureArray(features, self._feature_names)
 
     def _compute(self, X):
-        """Compute the features of X."""
+        """Compute the features of X, here or in as many processes as asked for."""
+        n_workers = count_workers(self, X)
+        with rows_named():
+            if n_workers == 1:
+                return self._compute_rows(X)
+            with self._held(self._module(), self._families) as network:
+                self._check_network(network)
+            return features_by_parts(self, X, n_workers)
+
+    def _compute_rows(self, X):
+        """Compute the features of X here; a NotFiniteError has rows of this X."""
         module = self._module()
         with self._held(module, self._families) as network:
             self._check_network(network)
@@ -204,8 +224,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         """
         features = partial(self._features, module)
         options = {"raw": raw, "num_workers": self.num_workers}
-        with rows_named():
-            return self._mapped(features, module, X, **options).numpy()
+        return self._mapped(features, module, X, **options).numpy()
 
     def _finite_rows(self, X):
         """Return a mask of the samples that are finite as the model takes them."""

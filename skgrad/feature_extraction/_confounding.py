@@ -43,6 +43,9 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         Samples per pass.
     num_workers : int, default=0
         Processes that read the samples of a Dataset; 0 reads them in this one.
+    n_jobs : int, default=None
+        Processes that compute the features of parts of X, by joblib. None is 1 unless
+        in a ``joblib.parallel_config``, -1 is one for each processor.
     device : str or torch.device, default=None
         Where to compute; None is the model's own device.
     memory : str or joblib.Memory, default=None
@@ -125,6 +128,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         input_shape=None,
         batch_size=128,
         num_workers=0,
+        n_jobs=None,
         device=None,
         memory=None,
         verbose=False,
@@ -136,6 +140,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.n_jobs = n_jobs
         self.device = device
         self.memory = memory
         self.verbose = verbose

@@ -279,8 +279,8 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         super().__setstate__(state)
 
     def _to_saved(self, state, networks):
-        # A folder and a device belong to one machine.
-        local = {name: None for name in ("memory", "device") if name in state}
+        # A folder, a device and a number of processes belong to one machine.
+        local = dict.fromkeys({"memory", "device", "n_jobs"} & state.keys())
         return {**state, **local, "model": networks.identify(self.model)}
 
     def _from_saved(self, state, networks):

@@ -29,6 +29,9 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
         Samples per pass.
     num_workers : int, default=0
         Processes that read the samples of a Dataset; 0 reads them in this one.
+    n_jobs : int, default=None
+        Processes that compute the features of parts of X, by joblib. None is 1 unless
+        in a ``joblib.parallel_config``, -1 is one for each processor.
     device : str or torch.device, default=None
         Where to compute; None is the model's own device.
     memory : str or joblib.Memory, default=None
@@ -98,6 +101,7 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
         input_shape=None,
         batch_size=128,
         num_workers=0,
+        n_jobs=None,
         device=None,
         memory=None,
         verbose=False,
@@ -107,6 +111,7 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.n_jobs = n_jobs
         self.device = device
         self.memory = memory
         self.verbose = verbose

@@ -19,7 +19,10 @@ from ..feature_extraction._model_estimator import BaseModelEstimator
 from ..torch_engine.model_state import unwrap_model
 
 # Parameters that go to the recommended detector, and belong to the steps of another.
-_OPTIONS = "input_shape", "batch_size", "num_workers", "device", "memory", "verbose"
+_OPTIONS = (
+    *("input_shape", "batch_size", "num_workers", "n_jobs", "device", "memory"),
+    "verbose",
+)
 
 
 def new_detector(guard):

@@ -54,7 +54,7 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected. It replaces that of the
         detector.
-    input_shape, batch_size, num_workers, device, memory, verbose : optional
+    input_shape, batch_size, num_workers, n_jobs, device, memory, verbose : optional
         As in :class:`skgrad.LayerActivationTransformer`, for the recommended detector;
         the transformer of a given one has its own.
     random_state : int, RandomState instance or None, default=None
@@ -125,6 +125,7 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
         input_shape=None,
         batch_size=128,
         num_workers=0,
+        n_jobs=None,
         device=None,
         memory=None,
         verbose=False,
@@ -138,6 +139,7 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
         self.input_shape = input_shape
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.n_jobs = n_jobs
         self.device = device
         self.memory = memory
         self.verbose = verbose
@@ -208,8 +210,8 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
             blocks, logits = find_blocks(len(columns), columns, None)
             self._logits = blocks[logits]
         else:
-            names_of = ("input_shape", "batch_size", "num_workers", "device")
-            options = {name: getattr(first, name) for name in names_of}
+            names = "input_shape", "batch_size", "num_workers", "n_jobs", "device"
+            options = {name: getattr(first, name) for name in names}
             self._of_logits = LayerActivationTransformer(self.model, LOGITS, **options)
             self._of_logits.fit(X)
         self.detector_ = detector

@@ -65,6 +65,9 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         Samples per pass.
     num_workers : int, default=0
         Processes that read the samples of a Dataset; 0 reads them in this one.
+    n_jobs : int, default=None
+        Processes that compute the features of parts of X, by joblib. None is 1 unless
+        in a ``joblib.parallel_config``, -1 is one for each processor.
     device : str or torch.device, default=None
         Where to compute; None is the model's own device. Another one takes a copy.
     memory : str or joblib.Memory, default=None
@@ -158,6 +161,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         input_shape=None,
         batch_size=128,
         num_workers=0,
+        n_jobs=None,
         device=None,
         memory=None,
         verbose=False,
@@ -171,6 +175,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             input_shape=input_shape,
             batch_size=batch_size,
             num_workers=num_workers,
+            n_jobs=n_jobs,
             device=device,
             memory=memory,
             verbose=verbose,

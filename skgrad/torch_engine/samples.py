@@ -78,13 +78,17 @@ def _reordered(loader: DataLoader, order: list[int], **options: Any) -> DataLoad
     batches_of_indices: Any = loader.batch_sampler
     # Where a sampler of batches decides on the size, its first batch shows it.
     batch_size = loader.batch_size or len(next(iter(batches_of_indices), [0]))
+    kept = {"generator": torch.Generator(), **settings_of(loader), **options}
+    return DataLoader(loader.dataset, batch_size, sampler=order, **kept)
+
+
+def settings_of(loader: DataLoader) -> dict[str, Any]:
+    """Return how a loader reads, whatever it reads and in what order."""
     own = (
         *("collate_fn", "num_workers", "pin_memory", "timeout", "worker_init_fn"),
         *("multiprocessing_context", "prefetch_factor"),
     )
-    kept = {name: getattr(loader, name) for name in own} | options
-    kept.setdefault("generator", torch.Generator())
-    return DataLoader(loader.dataset, batch_size, sampler=order, **kept)
+    return {name: getattr(loader, name) for name in own}
 
 
 def read_array(X: Any, name: str, *, num_workers: int = 0) -> np.ndarray:
