@@ -81,6 +81,7 @@ RIVALS = {
 CHANGES = {
     "auto": [],
     "noise": ["noise"],
+    "mask": ["mask"],
     "noise and shift": ["noise", "shift"],
     "noise and blur": ["noise", "blur"],
     "noise and flip": ["noise", "flip"],

@@ -26,7 +26,7 @@ DIGITS = {"lenet", "mlp", "vit"}
 CHANGES = {
     "images": ["noise", "shift", "blur", "flip"],
     "series": ["noise"],
-    "tokens": ["mask", "drop"],
+    "tokens": ["noise", "mask", "drop"],
 }
 
 

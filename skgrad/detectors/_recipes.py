@@ -271,8 +271,9 @@ def make_recommended_detector(
         the density, at one backward pass.
     changes : str, callable, tuple of (str, callable) or list of these, default="auto"
         The small changes, as in :class:`skgrad.StabilityTransformer`: "auto" takes
-        "noise" and "flip" for images in colour, "noise" and "blur" for others, "mask"
-        for tokens, "noise" for all else. With ``effort="low"`` it has no effect.
+        "noise" and "flip" for images in colour, "noise" and "blur" for others, "noise"
+        for all else, which of token ids is added at their embedding. With
+        ``effort="low"`` it has no effect.
     target_fpr : float, default=0.05
         Share of in-distribution inputs that may be rejected.
     input_shape, batch_size, num_workers, n_jobs, device, memory, verbose : optional

@@ -23,7 +23,7 @@ from ..torch_engine.model_state import frozen, placement, unwrap_model
 from ..torch_engine.network_pass import NetworkPass, Wanted
 from ..torch_engine.probe import Probe, warn_of_batch_scales
 from ..torch_engine.samples import N_COMPARED, read_inputs, warn_if_unsteady
-from ..torch_engine.stability import N_SPREAD, spread_of
+from ..torch_engine.stability import N_SPREAD
 from ._family import merged_options
 from ._feature_array import FeatureArray
 from ._model_estimator import BaseModelEstimator, checked_input_shape
@@ -118,7 +118,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         with self._held(module, families) as network:
             version = self._version(network)
             asked = merged_options(families.values())
-            n_first = N_SPREAD if asked["spread"] else N_COMPARED
+            n_first = N_SPREAD if asked["first"] else N_COMPARED
             # Other processes read the first samples again.
             here = transform and count_workers(self, X) == 1
             size = self.batch_size if here else n_first
@@ -138,23 +138,21 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             self._hashed = unwrap_model(self.model), self._hash_network()
         return self._named_features(X) if transform else None
 
-    def _spread(self, module, raw):
-        """Return how the inputs vary, as the model takes them."""
+    def _first(self, module, raw):
+        """Return samples that show how the inputs vary, as the model takes them."""
         # On the CPU: they are more samples than may pass through the model at once.
         place = {**placement(module), "device": torch.device("cpu")}
         shape = checked_input_shape(self.input_shape)
         with rows_named():
-            return spread_of(
-                prepare_batch(
-                    raw, input_shape=shape, integers=self.integer_inputs_, **place
-                )
+            return prepare_batch(
+                raw, input_shape=shape, integers=self.integer_inputs_, **place
             )
 
     def _learn(self, module, first, families):
         """Fit the families on the first samples."""
         batch = self._prepare(module, first)
         options = merged_options(families.values())
-        options["spread"] = self._spread(module, first) if options["spread"] else None
+        options["first"] = self._first(module, first) if options["first"] else None
         probe = Probe(module, batch, **options)
         self.n_classes_ = probe.n_classes
         self.input_shape_ = sample_shape(batch)

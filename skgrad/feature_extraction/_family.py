@@ -43,12 +43,12 @@ class BaseFamily(BaseEstimator, metaclass=ABCMeta):
 def merged_options(families):
     """Return the options of a `Probe` that serves several families.
 
-    With ``spread`` it gets the spread of the inputs.
+    With ``first`` it gets more samples, which show how the inputs vary.
     """
     options = [family._asks() for family in families]
     merged = {
         name: any(asked.get(name, False) for asked in options)
-        for name in ("every", "norms", "inputs", "spread")
+        for name in ("every", "norms", "inputs", "embeddings", "first")
     }
     layers = [name for asked in options for name in asked.get("layers", ())]
     return {**merged, "layers": layers}

@@ -1,84 +1,37 @@
 """The family of log-odds on slightly changed copies of an input."""
 
-from collections.abc import Callable, Mapping
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, NamedTuple
 
 import torch
 from sklearn.utils import check_random_state
 
 from .._compat import Interval
-from .._messages import brief, did_you_mean, listed
-from .._several import Several, entries_of, names_of_inputs, sample_shape
+from .._messages import listed
+from .._several import Several, entries_of, names_of_inputs
 from ..torch_engine import stability
+from ..torch_engine.embedding_noise import embedded_scale, find_embedded, noise_at
 from ..torch_engine.model_state import forward
-from ..torch_engine.network_pass import Wanted
+from ..torch_engine.network_pass import Wanted, as_it_is
 from ..torch_engine.pooling import ATTENTION_MASK
 from ..torch_engine.stability import LOG_ODDS, UNCHANGED
+from ._changes import (
+    AUTO,
+    CHANGES,
+    DEFAULT_CHANGES,
+    IDS,
+    KINDS,
+    WITH_EMBEDDING,
+    as_pair,
+    by_function,
+    described,
+    kind_of_images,
+    way_out,
+)
 from ._family import BaseFamily
 
-AUTO = "auto"
-# What "auto" takes, by the kind of the inputs.
-DEFAULT_CHANGES = {
-    # Photographs are as likely the other way round, which digits and letters are not.
-    "colour images": ("noise", "flip"),
-    "grey images": ("noise", "blur"),
-    "floats": ("noise",),
-    "token ids": ("mask",),
-}
-_IDS = "input_ids"
-# Most channels of images; others may be series of matrices, or have channels last.
-_MOST_CHANNELS, _FEWEST_COLOURS = 4, 3
-# Of fewer pixels a blur takes too much: of 8 x 8 a quarter of each side.
-_FEWEST_PIXELS = 16
-
-
-def _is_image(entry):
-    # With channels last, the last two axes are not those of the pixels.
-    return entry.ndim == 4 and not entry.shape[-1] <= _MOST_CHANNELS < entry.shape[1]
-
-
-# The inputs that a change may act on: what messages call them, and how to find them by
-# the names of the model's arguments; a single one has none.
-KINDS = {
-    "floats": lambda name, entry: entry.is_floating_point() and name != ATTENTION_MASK,
-    "images": lambda name, entry: entry.is_floating_point() and _is_image(entry),
-    "token ids": lambda name, entry: (
-        not entry.is_floating_point() and entry.ndim > 1 and name in ("", _IDS)
-    ),
-    "an attention_mask": lambda name, entry: name == ATTENTION_MASK,
-}
-
-
-class _Change(NamedTuple):
-    """A change by name: the inputs it acts on, and a function of family, key, x."""
-
-    kind: str
-    of: Callable
-
-
-CHANGES = {
-    "noise": _Change(
-        "floats", lambda own, key, x, _: stability.with_noise(x, own._noise[key])
-    ),
-    "grey": _Change(
-        "floats",
-        lambda own, key, x, _: stability.rounded(x, own._range[key], own.n_levels),
-    ),
-    "shift": _Change(
-        "images", lambda own, key, x, _: stability.shifted(x, own.n_pixels)
-    ),
-    "blur": _Change("images", lambda own, key, x, _: stability.blurred(x)),
-    "flip": _Change("images", lambda own, key, x, _: stability.flipped(x)),
-    "mask": _Change(
-        "token ids",
-        lambda own, key, x, mask: stability.masked(x, mask, own.token, own._step()),
-    ),
-    "drop": _Change(
-        "an attention_mask",
-        lambda own, key, x, mask: stability.dropped(x, own._step()),
-    ),
-}
+# Where the noise at the embedding stands among that of inputs: no name of an argument.
+_EMBEDDED = "(embedded)"
 # Those that need to know how the inputs vary.
 _OF_SPREAD = {AUTO, "noise", "grey"}
 
@@ -88,8 +41,10 @@ class Stability(BaseFamily):
 
     Parameters
     ----------
-    changes, noise_scale, n_levels, n_pixels, token, token_share : optional
+    changes, noise_scale, n_levels, n_pixels : optional
         As in `StabilityTransformer`, which has these columns alone.
+    token, token_share, token_noise_scale : optional
+        As there.
     random_state : int, RandomState instance or None, default=None
         Draws the noise, see there.
 
@@ -112,6 +67,7 @@ class Stability(BaseFamily):
         "n_pixels": [Interval(Integral, 1, None, closed="left")],
         "token": [Interval(Integral, 0, None, closed="left")],
         "token_share": [Interval(Real, 0, 0.5, closed="right")],
+        "token_noise_scale": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
     }
 
@@ -124,6 +80,7 @@ class Stability(BaseFamily):
         n_pixels=1,
         token=0,
         token_share=0.15,
+        token_noise_scale=1.0,
         random_state=None,
     ):
         self.changes = changes
@@ -132,11 +89,15 @@ class Stability(BaseFamily):
         self.n_pixels = n_pixels
         self.token = token
         self.token_share = token_share
+        self.token_noise_scale = token_noise_scale
         self.random_state = random_state
 
     def _asks(self):
-        given = (one for one in self._given() if isinstance(one, str))
-        return {"spread": not _OF_SPREAD.isdisjoint(given)}
+        given = {one for one in self._given() if isinstance(one, str)}
+        return {
+            "first": not given.isdisjoint(_OF_SPREAD),
+            "embeddings": not given.isdisjoint({AUTO, "noise"}),
+        }
 
     def _given(self):
         """Return the changes that were given, in a list."""
@@ -146,6 +107,7 @@ class Stability(BaseFamily):
         x = probe.x.detach()
         several = isinstance(x, Several)
         self._names = names_of_inputs(probe.module, x) if several else {"": ""}
+        self._embedded = self._find_embedded(probe, x)
         # Functions of the user by their names; None for changes by name.
         self._functions = self._chosen(x)
         self.changes_ = list(self._functions)
@@ -154,7 +116,7 @@ class Stability(BaseFamily):
             for name, function in self._functions.items()
             if function is None
         }
-        self._learn(probe.spread or {}, x)
+        self._learn(probe, x)
         for name in self.changes_:
             self._check(name, x, probe.module)
         return [f"{LOG_ODDS}{name}" for name in (UNCHANGED, *self.changes_)]
@@ -164,7 +126,7 @@ class Stability(BaseFamily):
         given = self._given()
         if given == [AUTO]:
             given = DEFAULT_CHANGES[self._kind_of(x)]
-        pairs = [_as_pair(change) for change in given]
+        pairs = [as_pair(change) for change in given]
         names = [name for name, _ in pairs]
         if not names or len(set(names)) < len(names) or UNCHANGED in names:
             raise ValueError(
@@ -174,21 +136,27 @@ class Stability(BaseFamily):
             )
         return dict(pairs)
 
+    def _find_embedded(self, probe, x):
+        """Return where token ids are turned into vectors, None if that is not seen."""
+        keys = self._of_kind("token ids", x)
+        if not keys and not self._of_kind("floats", x):
+            keys = self._of_kind("whole numbers", x)
+        return find_embedded(probe, [entries_of(x)[key] for key in keys])
+
     def _kind_of(self, x):
         """Return the kind of the inputs that "auto" chooses by."""
         images = [entries_of(x)[key].shape[1:] for key in self._of_kind("images", x)]
-        if images and all(
-            channels <= _MOST_CHANNELS and min(sides) >= _FEWEST_PIXELS
-            for channels, *sides in images
-        ):
-            in_colour = all(channels >= _FEWEST_COLOURS for channels, *_ in images)
-            return "colour images" if in_colour else "grey images"
+        kind = kind_of_images(images)
+        if kind is not None:
+            return kind
+        if self._embedded is not None:
+            return "embedded token ids"
         for kind in ("token ids", "floats"):
             if self._of_kind(kind, x):
                 return kind
         raise ValueError(
-            f"changes={AUTO!r} finds nothing to change in inputs {_described(x)}: "
-            f"of several, {_IDS!r} names the token ids. {_way_out([], x)} Or do "
+            f"changes={AUTO!r} finds nothing to change in inputs {described(x)}: "
+            f"of several, {IDS!r} names the token ids. {way_out([], x)} Or do "
             "without changes: make_recommended_detector has effort='low' for it."
         )
 
@@ -203,23 +171,33 @@ class Stability(BaseFamily):
 
     def _keys_of(self, name, x):
         """Return the names of the inputs that a change acts on."""
-        kind = CHANGES[name].kind
-        keys = self._of_kind(kind, x)
-        if not keys:
-            valid = [n for n, c in CHANGES.items() if self._of_kind(c.kind, x)]
+        if not self._is_for(name, x):
+            kind = WITH_EMBEDDING if name == "noise" else CHANGES[name].kind
+            valid = [other for other in CHANGES if self._is_for(other, x)]
             raise ValueError(
                 f"changes: {name!r} is for {kind}, which these inputs are not: they "
-                f"are {_described(x)}. {_way_out(valid, x)}"
+                f"are {described(x)}. {way_out(valid, x)}"
             )
-        return keys
+        return self._of_kind(CHANGES[name].kind, x)
 
-    def _learn(self, spread, x):
+    def _is_for(self, name, x):
+        """Return True if a change has something to act on."""
+        embedded = name == "noise" and self._embedded is not None
+        return embedded or bool(self._of_kind(CHANGES[name].kind, x))
+
+    def _learn(self, probe, x):
         """Keep the range of the inputs, and draw the noise."""
+        first = probe.first
+        spread = {} if first is None else stability.spread_of(first)
         self._range = {key: (one.low, one.high) for key, one in spread.items()}
         self._scale, self._shapes = {}, {}
         for key in self._keys.get("noise", ()):
             self._shapes[key] = tuple(entries_of(x)[key].shape[1:])
             self._scale[key] = self.noise_scale * spread[key].scale
+        if self._is_at_embedding("noise"):
+            scale = embedded_scale(probe.module, first, self._embedded)
+            self._shapes[_EMBEDDED] = self._embedded.shape
+            self._scale[_EMBEDDED] = self.token_noise_scale * scale
         if self._scale and not any(scale.any() for scale in self._scale.values()):
             raise ValueError(
                 "X must vary, because the size of 'noise' in changes is relative to "
@@ -236,7 +214,7 @@ class Stability(BaseFamily):
         }
 
     def _learned(self):
-        return [self._noise, self._range]
+        return [self._noise, self._range, self._embedded]
 
     def _step(self):
         return max(2, round(1 / self.token_share))
@@ -245,7 +223,7 @@ class Stability(BaseFamily):
         """Return changed copies of inputs."""
         function = self._functions[name]
         if function is not None:
-            return _by_function(name, function, x)
+            return by_function(name, function, x)
         entries = dict(entries_of(x))
         named = {self._names.get(key): entry for key, entry in entries.items()}
         change, mask = CHANGES[name].of, named.get(ATTENTION_MASK)
@@ -272,7 +250,8 @@ class Stability(BaseFamily):
                     "once, outside of it."
                 )
         try:
-            forward(module, alone)
+            with self._within(name)(module, alone):
+                forward(module, alone)
         # Networks raise anything for inputs that they cannot take.
         except (ValueError, IndexError, RuntimeError) as error:
             raise ValueError(
@@ -280,84 +259,29 @@ class Stability(BaseFamily):
                 " Give other changes."
             ) from error
 
+    def _is_at_embedding(self, name):
+        """Return True for the change that is made at the embedding of token ids."""
+        by_name = name in self._keys  # functions of the user have any names
+        return name == "noise" and by_name and self._embedded is not None
+
+    def _within(self, name):
+        """Return what makes the context in which changed inputs are passed."""
+        if self._is_at_embedding(name):
+            return partial(noise_at, self._embedded, self._noise[_EMBEDDED])
+        return as_it_is
+
     def _wants(self):
         return Wanted(changes=True)
 
     def _columns(self, run):
         classes = run.logits.argmax(dim=1)
         every = [run.logits]
-        every += [run.logits_at(self._changed(name, run.x)) for name in self.changes_]
+        every += [
+            run.logits_at(self._changed(name, run.x), self._within(name))
+            for name in self.changes_
+        ]
         columns = [stability.log_odds(logits, classes) for logits in every]
         return torch.stack(columns, dim=1)
-
-
-def _as_pair(change):
-    """Return the name of a change and its function, None for one of `CHANGES`."""
-    if isinstance(change, str):
-        if change not in CHANGES:
-            raise ValueError(
-                f"changes must be {AUTO!r}, names among {listed(list(CHANGES))}, "
-                f"functions, or pairs (name, function); got {brief(change)}."
-                f"{did_you_mean(change, CHANGES)}"
-            )
-        return change, None
-    pair = change if isinstance(change, tuple) else ("", change)
-    name, function = pair if len(pair) == 2 else ("", None)
-    name = name or getattr(function, "__name__", "")
-    if not isinstance(name, str) or not callable(function):
-        raise ValueError(
-            "changes must be a name, a function, a pair (name, function) or a list of "
-            f"these; got {brief(change)}."
-        )
-    # Double underscores separate prefixes in the names of columns.
-    if not name or name == "<lambda>" or "__" in name:
-        raise ValueError(
-            f"changes: {brief(function)} needs a name without double underscores, for "
-            f"its column; got {name!r}. Give a pair (name, function)."
-        )
-    return name, function
-
-
-def _described(x):
-    dtypes = {str(entry.dtype) for entry in entries_of(x).values()}
-    return f"of shape {sample_shape(x)} and {' and '.join(sorted(dtypes))}"
-
-
-def _way_out(valid, x):
-    what = "a dictionary of tensors" if isinstance(x, Several) else "a tensor"
-    names = f"Valid are {listed(valid)}, or g" if valid else "G"
-    return f"{names}ive a pair (name, function) that takes and returns {what}."
-
-
-def _by_function(name, function, x):
-    """Apply a function of the user to a copy of the inputs."""
-    given = {key: entry.clone() for key, entry in entries_of(x).items()}
-    several = isinstance(x, Several)
-    changed = function(given if several else given[""])
-    as_dict = changed if several else {"": changed}
-    if isinstance(as_dict, Mapping) and all(
-        _is_like(as_dict.get(key), entry) for key, entry in entries_of(x).items()
-    ):
-        return Several({key: as_dict[key] for key in given}) if several else changed
-    what = "a dictionary of tensors" if several else "a tensor"
-    raise ValueError(
-        f"changes: {name!r} must return {what} as it gets, {_described(x)}; got "
-        f"{_returned(changed)}."
-    )
-
-
-def _is_like(changed: Any, entry: torch.Tensor) -> bool:
-    return (
-        isinstance(changed, torch.Tensor)
-        and (changed.shape, changed.dtype) == (entry.shape, entry.dtype)
-        and changed.device == entry.device
-    )
-
-
-def _returned(changed):
-    if isinstance(changed, torch.Tensor):
-        return f"shape {tuple(changed.shape)} and {changed.dtype} on {changed.device}"
-    return brief(changed)
 
 
 def _close(one, other):

@@ -23,10 +23,11 @@ class StabilityTransformer(BaseModelTransformer):
     changes : str, callable, tuple of (str, callable) or list of these, default="auto"
         What is changed. "auto" chooses by the shape of the inputs: of images of 16 x 16
         pixels or more "noise" and "flip" for those in colour (3 or 4 channels), "noise"
-        and "blur" for others; "mask" for whole numbers, which are taken for tokens; and
-        "noise" for other inputs. By name:
+        and "blur" for others; "mask" for whole numbers that no embedding of the model
+        gets, which are taken for tokens; and "noise" for other inputs. By name:
 
-        - "noise": one pattern of Gaussian noise, the same for all inputs;
+        - "noise": one pattern of Gaussian noise, the same for all inputs; of token ids
+          at the output of the embedding that gets them;
         - "grey": values rounded to ``n_levels``;
         - "shift": images moved down and to the right by ``n_pixels``, with their edges
           repeated;
@@ -51,6 +52,9 @@ class StabilityTransformer(BaseModelTransformer):
         What replaces a token, such as the ``mask_token_id`` of the tokenizer.
     token_share : float, default=0.15
         Share of the tokens that are replaced or dropped, evenly spread, in (0, 0.5].
+    token_noise_scale : float, default=1.0
+        Standard deviation of the noise at the embedding, in those of the vectors of the
+        tokens, of each of their coordinates.
     random_state : int, RandomState instance or None, default=None
         Draws the noise in `fit`. Someone who knows the noise can attack it directly,
         someone who does not has to average over many patterns.
@@ -95,21 +99,27 @@ class StabilityTransformer(BaseModelTransformer):
     Notes
     -----
     Cost: one forward pass per batch, and one more per change. `fit` also runs one
-    sample per change.
+    sample per change, and 256 up to the embedding where the noise is added there.
 
     Columns are named ``log_odds_unchanged`` and ``log_odds_<change>``.
 
     The log-odds are the logit of class k less the log-sum-exp of all others, exact
     where the softmax rounds to 0 or 1.
 
-    `fit` learns from X its standard deviation and its range, from the first 256
-    samples: shuffle what is sorted. Where neither "noise" nor "grey" is a change it
-    learns nothing.
+    `fit` learns from X its standard deviation, that of vectors of tokens, and its
+    range, from the first 256 samples: shuffle what is sorted. Where neither "noise" nor
+    "grey" is a change it learns nothing.
 
     Of several inputs "noise" and "grey" change all floats, the changes of images those
     of shape (n_channels, height, width), "mask" the entry ``input_ids`` and "drop" the
-    entry ``attention_mask``. The first token stays, and padding counts for nothing
-    where there is an ``attention_mask``.
+    entry ``attention_mask``; both leave the first token. "noise" is also added where
+    ``input_ids`` are looked up, without floats any whole numbers but the mask: at the
+    first ``torch.nn.Embedding`` or ``EmbeddingBag``, called as a module, that gets them
+    as they are, else the first that gets numbers of their shape, in all its calls.
+    Padding counts for nothing where there is an ``attention_mask``, and for noise where
+    the embedding has a ``padding_idx``. The first token has the first row of the
+    pattern, however long the text and its padding are; texts longer than those that
+    `fit` saw first repeat the rows.
 
     References
     ----------
@@ -147,6 +157,7 @@ class StabilityTransformer(BaseModelTransformer):
         n_pixels=1,
         token=0,
         token_share=0.15,
+        token_noise_scale=1.0,
         random_state=None,
         input_shape=None,
         batch_size=128,
@@ -163,6 +174,7 @@ class StabilityTransformer(BaseModelTransformer):
         self.n_pixels = n_pixels
         self.token = token
         self.token_share = token_share
+        self.token_noise_scale = token_noise_scale
         self.random_state = random_state
         self.input_shape = input_shape
         self.batch_size = batch_size

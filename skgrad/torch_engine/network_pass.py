@@ -1,7 +1,12 @@
 """One forward pass over a batch, recorded, and the backward passes that it feeds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +27,11 @@ from .parameter_gradients import (
     norms_of_sample,
 )
 from .pooling import LayerOutput
+
+
+def as_it_is(module: nn.Module, x: Batch) -> AbstractContextManager:
+    """Return a context in which a model runs as it is."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -165,12 +175,19 @@ class NetworkPass:
         """The inputs (n_samples, *input_shape), for families that ask for changes."""
         return self._x if self._create_graph else self._x.detach()
 
-    def logits_at(self, x: Batch) -> Tensor:
+    def logits_at(
+        self,
+        x: Batch,
+        within: Callable[[nn.Module, Batch], AbstractContextManager] = as_it_is,
+    ) -> Tensor:
         """Return the logits of other inputs, at one forward pass.
 
-        Gradients reach the inputs and the parameters with ``create_graph``.
+        ``within`` takes the model and the inputs and returns a context for the pass, as
+        that in which the output of a layer is changed. Gradients reach the inputs and
+        the parameters with ``create_graph``.
         """
-        return self._logits_of(x, gradients=self._create_graph)
+        with within(self._module, x):
+            return self._logits_of(x, gradients=self._create_graph)
 
     @property
     def logits(self) -> Tensor:

@@ -22,7 +22,6 @@ from .layer_axes import Source, as_source, main_output, sample_axis
 from .model_state import as_logits, check_finite_gradients, check_recorded, forward
 from .parameter_gradients import gradient_parameters
 from .sigmoid import warn_of_sigmoid
-from .stability import Spread
 
 # Enough to see along which axis the samples lie, and that none is in another's place.
 N_SAMPLES = 3
@@ -51,15 +50,16 @@ class Probe:
     """One recording of up to three samples, and what it shows about a network.
 
     ``layers`` are the names of layers whose calls are noted; with ``every`` those of
-    all layers with parameters are noted too. With ``norms`` the calls that have rules
-    for gradient norms are recorded, with ``inputs`` the gradient can reach the inputs.
-    The model is held by ``frozen``, with parameter gradients for the norms. Raises
-    ValueError if the model cannot take ``x`` or returns no logits, or if these differ
-    from one pass to the next or depend on other samples.
+    all layers with parameters are noted too, with ``embeddings`` those that look whole
+    numbers up. With ``norms`` the calls that have rules for gradient norms are
+    recorded, with ``inputs`` the gradient can reach the inputs. The model is held by
+    ``frozen``, with parameter gradients for the norms. Raises ValueError if the model
+    cannot take ``x`` or returns no logits, or if these differ from one pass to the next
+    or depend on other samples.
 
     ``calls`` holds the calls in order, ``logits`` and ``x`` are of the samples, which
-    are three different ones for the norms; ``leaf`` is their `InputLeaf`. ``spread`` is
-    that of more samples, None if it is not wanted.
+    are three different ones for the norms; ``leaf`` is their `InputLeaf`. ``first`` are
+    more samples, on the CPU, that show how inputs vary; None if they are not wanted.
     ``recorder`` is None if no norms are wanted, or the model cannot be recorded.
 
     Cost: a forward pass over three samples, and one over a single sample.
@@ -74,11 +74,12 @@ class Probe:
         every: bool = False,
         norms: bool = False,
         inputs: bool = False,
-        spread: dict[Any, Spread] | None = None,
+        embeddings: bool = False,
+        first: Batch | None = None,
     ) -> None:
         self.module = module
         self._coarse = bool(_quantised_by_batch(module))
-        self.spread = spread
+        self.first = first
         self.parameters = gradient_parameters(module) if norms else {}
         self.calls: list[Call] = []
         self.recorder: Recorder | None = None
@@ -90,7 +91,8 @@ class Probe:
         if inputs:
             self.leaf = InputLeaf(self.x, embeddings_of(module))
             self.x = self.leaf.x
-        self._layers, self._every = layers, every
+        self._layers = [*layers, *(embeddings_of(module) if embeddings else ())]
+        self._every = every
         # A model may differentiate itself, so all passes are run alike.
         with torch.set_grad_enabled(norms or inputs):
             self.logits = self._record() if norms else self._run()
