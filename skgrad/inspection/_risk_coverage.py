@@ -51,12 +51,24 @@ class RiskCoverageDisplay(Display):
     name: str | None = None
 
     @property
+    def mistake_rate(self):
+        """Share of wrong classes among the trusted; NaN without any."""
+        return self._at_threshold(self.mistakes)
+
+    @property
+    def anomaly_rate(self):
+        """Share of anomalies among the trusted; NaN without any."""
+        return self._at_threshold(self.anomalies)
+
+    @property
     def accuracy(self):
         """Share of right predictions among the trusted; NaN without any."""
+        return self._at_threshold(1 - self.mistakes - self.anomalies)
+
+    def _at_threshold(self, rates):
         if not self.coverage:
             return float("nan")
-        place = np.argmin(np.abs(self.coverages - self.coverage))
-        return float(1 - self.mistakes[place] - self.anomalies[place])
+        return float(rates[np.argmin(np.abs(self.coverages - self.coverage))])
 
     @classmethod
     def from_estimator(
@@ -153,10 +165,12 @@ class RiskCoverageDisplay(Display):
         # The first step begins at 0, where nothing is trusted.
         x = np.append(0, self.coverages)
         low, high = (np.append(part[0], part) for part in (self.mistakes, risks))
-        ax.fill_between(x, 0, low, color=color, label="wrong class", **style)
+        label = self._label("wrong class", self.mistake_rate)
+        ax.fill_between(x, 0, low, color=color, label=label, **style)
         if self.anomalies.any():
             color = COLORS["anomaly"]
-            ax.fill_between(x, low, high, color=color, label="anomaly", **style)
+            label = self._label("anomaly", self.anomaly_rate)
+            ax.fill_between(x, low, high, color=color, label=label, **style)
         ax.plot(x, high, drawstyle="steps-pre", color="black", lw=1, label="all errors")
         if self.coverage is not None:
             label = f"threshold: {100 * self.coverage:.1f} % trusted"
@@ -172,6 +186,9 @@ class RiskCoverageDisplay(Display):
         legend = {"fontsize": "small", "frameon": False, "ncols": 2}
         legend |= {"bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}
         ax.legend(loc="upper center", **legend)
+
+    def _label(self, kind, rate):
+        return f"{kind}: {100 * rate:.1f} % at the threshold" if self.coverage else kind
 
 
 def _check_anomaly(anomaly, n_samples):

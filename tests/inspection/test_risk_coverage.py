@@ -22,10 +22,11 @@ def test_rates_of_both_kinds():
     # A score that equals the threshold is trusted.
     assert display.coverage == pytest.approx(4 / 6)
     assert display.accuracy == 0.5
+    assert display.mistake_rate == display.anomaly_rate == 0.25
     labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert labels == [
-        "wrong class",
-        "anomaly",
+        "wrong class: 25.0 % at the threshold",
+        "anomaly: 25.0 % at the threshold",
         "all errors",
         "threshold: 66.7 % trusted, 50.0 % of it right",
     ]
@@ -34,7 +35,9 @@ def test_rates_of_both_kinds():
 def test_nothing_trusted_has_no_accuracy():
     display = from_predictions(CORRECT, SCORES, threshold=np.inf)
     assert display.coverage == 0
-    assert np.isnan(display.accuracy)
+    assert np.isnan([display.accuracy, display.mistake_rate]).all()
+    label = display.ax_.get_legend().get_texts()[0].get_text()
+    assert label == "wrong class"
     assert np.isnan(from_predictions(CORRECT, SCORES).accuracy)
 
 
