@@ -6,6 +6,7 @@ ORDER = [
     "plot_torchvision_resnet.py",
     "plot_time_series.py",
     "plot_choose_threshold.py",
+    "plot_guard_stream.py",
     "plot_explain_alarm.py",
     "plot_recommended_detector.py",
     "plot_confounding_gradients.py",
