@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
+from sklearn.metrics import get_scorer, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -427,6 +428,15 @@ def test_scorers_of_detectors_take_a_guard():
     guard = clone_of(linear(2)).fit(X)
     y = np.repeat([1, -1], [200, 40])
     assert auroc_scorer(guard, np.concatenate([X, far]), y) > 0.99
+
+
+def test_scorers_of_classifiers_judge_trust():
+    X = rows(200)
+    guard = clone_of(linear(2)).fit(X)
+    y = predict_logits(guard.model, X).argmax(axis=1)
+    found = get_scorer("roc_auc")(guard, X, y)
+    assert found == roc_auc_score(y, guard.decision_function(X)) < 0.8
+    assert get_scorer("accuracy")(guard, X, y) == guard.judge(X).trust.mean() < 1
 
 
 @pytest.mark.parametrize("name", ["recommended", "no logits", "data frames"])

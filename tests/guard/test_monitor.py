@@ -17,11 +17,11 @@ RNG = np.random.default_rng(0)
 CALIBRATION = RNG.normal(size=200)
 
 
-def play(calibration, stream, ranks):
+def play(calibration, stream, ranks, kind=UrnMartingale):
     """Return the log wealth of several streams, shape (n_streams, length)."""
     n_streams, m = calibration.shape
     levels = np.sort(calibration)[:, np.asarray(ranks) - 1]
-    game = UrnMartingale(ranks, m, (n_streams,))
+    game = kind(ranks, m, (n_streams,))
     path = []
     for scores in stream.T:
         game.step(scores[:, None] < levels)
@@ -58,10 +58,11 @@ def test_levels_are_scores_of_the_calibration(m, ranks):
     assert level_ranks(m).tolist() == ranks
 
 
-def false_alarms(m, length, n_streams, alpha):
+def false_alarms(m, length, n_streams, alpha, kind=UrnMartingale):
     rng = np.random.default_rng(m)
     calibration = rng.normal(size=(n_streams, m))
-    path = play(calibration, rng.normal(size=(n_streams, length)), level_ranks(m))
+    stream = rng.normal(size=(n_streams, length))
+    path = play(calibration, stream, level_ranks(m), kind)
     return np.sum(path.max(axis=1) >= -np.log(alpha))
 
 
@@ -75,6 +76,59 @@ def test_level_of_short_streams():
 @pytest.mark.parametrize("m", [100, 500, 2000])
 def test_level_of_long_streams(m):
     assert false_alarms(m, 10_000, 1000, 0.01) <= binom.ppf(0.999, 1000, 0.01)
+
+
+def first_alarms(path):
+    """Return how many inputs each stream takes, infinite without an alarm."""
+    above = path >= np.log(100)
+    return np.where(above.any(axis=1), 1 + above.argmax(axis=1), np.inf)
+
+
+class FixedChances(UrnMartingale):
+    """A gambler who takes the rates of the calibration scores as known."""
+
+    def chances(self):
+        return self.ranks / (self.n_calibration + 1)
+
+
+def test_p_values_of_one_calibration_set_are_not_independent():
+    assert false_alarms(100, 4000, 200, 0.01, FixedChances) > 20
+
+
+# What the guide's page says, with room for chance: calibration scores, clean inputs
+# before the drift, share and depth of anomalies, share found within 3,000 inputs, and
+# the median delay.
+DELAYS = {
+    "clear": (500, 2000, 0.2, 4, (1, 1), (18, 33)),
+    "near": (500, 2000, 0.5, 2, (1, 1), (22, 37)),
+    "few scores": (100, 0, 0.05, 4, (0.05, 0.3), (3000, np.inf)),
+    "more scores": (500, 0, 0.05, 4, (0.95, 1), (80, 160)),
+}
+
+
+@pytest.mark.parametrize("case", DELAYS)
+def test_delays_of_the_guide(case):
+    m, n_clean, share, depth, found, delay = DELAYS[case]
+    rng = np.random.default_rng(0)
+    stream = rng.normal(size=(100, n_clean + 3000))
+    anomalous = rng.random(stream.shape) < share
+    stream[:, n_clean:] -= depth * anomalous[:, n_clean:]
+    times = first_alarms(play(rng.normal(size=(100, m)), stream, level_ranks(m)))
+    times = times[times > n_clean] - n_clean
+    assert found[0] <= np.isfinite(times).mean() <= found[1]
+    assert delay[0] <= np.median(times) <= delay[1]
+
+
+@pytest.mark.slow
+def test_slow_drifts_are_found_late_and_at_once_by_a_new_monitor():
+    rng = np.random.default_rng(0)
+    calibration = rng.normal(size=(40, 500))
+    falling = rng.normal(size=(40, 20_000)) - np.linspace(0, 0.5, 20_000)
+    slow = first_alarms(play(calibration, falling, level_ranks(500)))
+    fallen = rng.normal(size=(40, 2000)) - 0.5
+    new = first_alarms(play(calibration, fallen, level_ranks(500)))
+    assert 6000 < np.median(slow) < 13_000
+    assert 60 < np.median(new) < 300
 
 
 def test_level_with_ties():
@@ -189,6 +243,7 @@ def test_state_does_not_grow():
     monitor = PValueMonitor(CALIBRATION)
     monitor.update(RNG.normal(size=10))
     before = len(monitor.to_json())
+    assert before < 1500
     monitor.update(RNG.normal(size=3000))
     assert len(monitor.to_json()) < before + 100
 
