@@ -42,6 +42,7 @@ UNIFORM_GOALS = {
     ("mobilenet_v3_small", 1): 1.6,
     ("lenet", 1): 2.5,
 }
+JUDGING_GOALS = {("resnet18", 1): 1.3}
 HOLDING_GOALS = {"mobilenet_v3_small": 2}  # milliseconds
 
 
@@ -89,9 +90,12 @@ class Requests(Ways):
         self.parameters = dict(net.named_parameters())
         self.detectors = make_detectors(net, layer)
         del self.detectors["geometric"]  # what it costs is a matter of the classes
+        del self.detectors["recommended"]  # the guard has it
         X = draw(n_fit, shape)
         for name, detector in self.detectors.items():
             detector.fit(X, labels_for(name, X))
+        self.guard = skgrad.GuardedClassifier(net, random_state=0).fit(X)
+        self.detectors["recommended"] = self.guard.detector_
 
     def take(self, n_samples):
         """Take a batch of this size to ask about."""
@@ -101,6 +105,21 @@ class Requests(Ways):
             name: detector[:-1].transform(self.X)
             for name, detector in self.detectors.items()
         }
+        self.passes = []
+        watch = self.net.register_forward_pre_hook(
+            lambda _, inputs: self.passes.append(inputs[0].detach().clone())
+        )
+        self.guard.judge(self.X)
+        watch.remove()
+
+    def judge(self):
+        """Ask the guard for class, score, p-value and trust."""
+        return self.guard.judge(self.X)
+
+    def passes_of_judge(self):
+        """Run the network on what `judge` runs it on, nothing else."""
+        with torch.no_grad():
+            return [self.net(x) for x in self.passes]
 
     def recommended(self):
         """Ask the recommended detector."""
@@ -146,6 +165,8 @@ def tables(networks, options):
     }
     yield from latency_table(requests, networks, options.rounds)
     yield ""
+    yield from judging_table(requests, networks, options.rounds)
+    yield ""
     yield from holding_table(requests, options.rounds)
     yield ""
     yield from passes_table("tiny" if options.quick else "lenet", options.n_fit)
@@ -174,6 +195,27 @@ def latency_table(requests, networks, rounds):
                     cells.append(goal(goals, (network, n_samples)))
             cells += [milliseconds(seconds[way]) for way in WAYS[-2:]]
             yield row(cells)
+
+
+def judging_table(requests, networks, rounds):
+    """Yield the rows of the table of a guard's answers."""
+    heads = ["network", "batch", "judge", "passes", "judge / its passes", "goal"]
+    yield from head(heads)
+    for network, (sizes, _) in networks.items():
+        for n_samples in sizes:
+            asked = requests[network]
+            asked.take(n_samples)
+            turns = rounds if n_samples > 8 else 8 * rounds
+            ways = ["judge", "passes_of_judge"]
+            seconds = paired_seconds(asked, ways, turns, time.process_time)
+            yield row(
+                [
+                    *(network, n_samples, milliseconds(seconds["judge"])),
+                    " + ".join(str(len(x)) for x in asked.passes),
+                    f"{quartiles(seconds, *ways)[1]:.2f}",
+                    goal(JUDGING_GOALS, (network, n_samples)),
+                ]
+            )
 
 
 def holding_table(requests, rounds):

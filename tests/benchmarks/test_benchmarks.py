@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy.stats import ks_2samp
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -48,6 +49,69 @@ def test_monitor_prints_both_tables(capsys):
 
 
 @pytest.mark.slow
+def test_drift_prints_its_table(capsys):
+    pytest.importorskip("torchvision")
+    head, _, *rows = rows_of("drift", capsys, "--calibration", "100")
+    assert len(head) == 2 + 9
+    tests = ["PValueMonitor", "rejections, 100", "KS, 100", "KS, 500"]
+    tests += ["MAPIE", "MAPIE, guard's p-values"]
+    assert [row[0] for row in rows] == tests
+    for row in rows:
+        assert float(row[1].split()[0]) <= 15  # two of 20 streams
+        # Half of the stream is noise that lies clearly apart.
+        assert float(row[7].split()[0]) <= 400
+
+
+def test_statistics_of_windows_are_those_of_scipy():
+    pytest.importorskip("torchvision")
+    drift, rng = names_of("drift"), np.random.default_rng(0)
+    calibration = np.sort(rng.normal(size=(3, 40)))
+    streams = rng.normal(size=(3, 70)).round(1)
+    found, times = drift["smirnov"](calibration, streams, 25)
+    assert times.tolist() == list(range(25, 71, 5))
+    for row, column in np.ndindex(found.shape):
+        window = streams[row, times[column] - 25 : times[column]]
+        sides = {"alternative": "greater"}
+        expected = ks_2samp(window, calibration[row], **sides).statistic
+        assert found[row, column] == pytest.approx(expected)
+
+
+def test_jumper_is_that_of_mapie():
+    pytest.importorskip("torchvision")
+    module = pytest.importorskip("mapie.exchangeability_testing")
+    drift, rng = names_of("drift"), np.random.default_rng(0)
+    p_values = rng.random((2, 60)) ** 2
+    for row, path in zip(p_values, drift["jumper"](p_values), strict=True):
+        test = module.OnlineMartingaleTest()
+        expected = [test.update_simple_jumper_martingale(p) for p in row]
+        assert_allclose(path, expected)
+    # Its scores are high where ours are low.
+    test = module.OnlineMartingaleTest(random_state=0)
+    scores = rng.integers(4, size=20).astype(float)
+    expected = [
+        test.compute_p_value(-scores[time], -scores[:time]) for time in range(9, 20)
+    ]
+    among_past, rng = drift["p_values_among_past"], np.random.default_rng(0)
+    assert_allclose(among_past(scores[9:], scores[:9], rng), expected)
+
+
+def test_streams_share_nothing_with_their_calibration_scores():
+    pytest.importorskip("torchvision")
+    drift, rng = names_of("drift"), np.random.default_rng(0)
+    pools = {"clean": np.arange(90.0), "noise": -np.arange(90.0)}
+    pools["rotated"] = 1000 + pools["clean"]
+    shares = np.repeat([0, 1], [20, 40])
+    for kind in ("noise", "rotated"):
+        draw = drift["draw_streams"](pools, kind, shares, 30, 5, rng)
+        for known, stream in zip(*draw, strict=True):
+            assert len({*known, *stream[:20]}) == 50
+            assert (np.sort(known) == known).all()
+            assert np.isin(stream[20:], pools[kind]).all()
+            if kind == "rotated":
+                assert len({*known, *stream[:20], *(stream[20:] - 1000)}) == 90
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # of foolbox
 def test_attacks_of_both_libraries_have_equal_success(capsys):
     _, _, *rows = rows_of("attacks", capsys)
@@ -84,11 +148,16 @@ def test_engine_prints_every_row(capsys):
 
 
 @pytest.mark.slow
-def test_latency_prints_three_tables(capsys):
-    _, _, *asked, _, _, held, _, _, a, b, c, d = rows_of("latency", capsys)
+def test_latency_prints_four_tables(capsys):
+    _, _, *rows = rows_of("latency", capsys)
+    asked, judged = rows[:2], rows[4:6]
+    held, (a, b, c, d) = rows[8], rows[11:]
     assert [row[:2] for row in asked] == [["tiny", "1"], ["tiny", "4"]]
     for row in asked:
         assert all(float(cell.split()[0]) > 0 for cell in row[1:] if cell)
+    # One pass, and one for the changed copy.
+    assert [row[1:4:2] for row in judged] == [["1", "1 + 1"], ["4", "4 + 4"]]
+    assert all(float(row[4]) > 0 for row in judged)
     assert held[0] == "tiny"
     # Samples that pass forward and backward, through fit and through predict.
     # The recommended detector sends one changed copy of each input, and of a probe.
