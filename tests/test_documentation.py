@@ -178,7 +178,7 @@ def test_commands_have_the_options_of_the_pages(command, monkeypatch, capsys):
         assert set(words[3:-1]) <= {"--editable"}
         return
     if words[0] == "-m" and words[1] != "skgrad":
-        assert words[1] in {"pytest", "sphinx"}
+        assert words[1] in {"pytest", "sphinx", "uvicorn"}
         return
     options = [word for word in words if word.startswith("--")]
     evaluate = words[1:3] == ["skgrad", "evaluate"]

@@ -170,6 +170,19 @@ def test_latency_prints_four_tables(capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="CPU times are read as on Linux"
+)
+def test_serving_prints_a_row(capsys):
+    for package in ("httpx", "fastapi", "uvicorn"):
+        pytest.importorskip(package)
+    _, _, times = rows_of("serving", capsys)
+    assert times[0] == "tiny"
+    assert len(times) == 7
+    assert all(float(cell.split()[0]) > 0 for cell in (*times[1:4], times[6]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="memory is read as on Linux"
 )
 def test_throughput_prints_both_tables(capsys):
