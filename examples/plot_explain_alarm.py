@@ -160,4 +160,4 @@ plt.show()
 # one image and the ``fc1`` of another does not exist; where two layers carry the same
 # news, each gets a share. A bar well outside its band, in a layer where you can think
 # of a reason, is a lead to follow. The order of two bars of nearly the same length is
-# not. More on these pictures is in :doc:`/guide/pictures_of_an_alarm`.
+# not. More on these pictures is in :doc:`/guide/pictures`.

@@ -125,4 +125,4 @@ for kind, curve in display.curves.items():
 # %%
 # What paper C's detector is good for, and what it costs, is in :doc:`the guide
 # </guide/uniform_framework>`; more pictures of layers are in
-# :doc:`/guide/pictures_of_layers`.
+# :doc:`/guide/pictures`.
