@@ -58,6 +58,7 @@ def served(name, net, X_fit):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         options = ["serve:app", "--port", str(port), "--log-level", "warning"]
+        options += ["--timeout-keep-alive", "600"]
         threads = str(torch.get_num_threads())
         with (
             subprocess.Popen(
@@ -98,44 +99,41 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def in_turn(net, inputs, ask, process, n_rounds):
+    """Ask the network and the server in turn; return times, and CPU times per round."""
+    own, served, own_cpu, before = [], [], 0.0, cpu_seconds(process)
+    for number in range(n_rounds):
+        start = time.process_time()
+        own.append(seconds(partial(net, inputs[number % len(inputs)])))
+        own_cpu += time.process_time() - start
+        served.append(seconds(partial(ask, number)))
+    cpu = cpu_seconds(process) - before
+    return own, served, [own_cpu / n_rounds, cpu / n_rounds]
+
+
 def measure(name, options):
     """Return the row of a network."""
     net, shape = make_network(name)
     X = draw(8, shape)
     inputs = [torch.from_numpy(x[None]) for x in X]
     bodies = [json.dumps({"image": x.tolist()}) for x in X]
-    type_of = {"Content-Type": "application/json"}
+    kind = {"Content-Type": "application/json"}
+    X_fit = draw(options.n_fit, shape)
+    with served(name, net, X_fit) as (client, process), torch.no_grad():
 
-    def ask(client, number):
-        body = bodies[number % len(bodies)]
-        client.post("/judge", content=body, headers=type_of).raise_for_status()
+        def ask(number):
+            body = bodies[number % len(bodies)]
+            client.post("/judge", content=body, headers=kind).raise_for_status()
 
-    with (
-        served(name, net, draw(options.n_fit, shape)) as (client, process),
-        torch.no_grad(),
-    ):
         for number in range(5):  # the first ones are slower
-            ask(client, number)
-        own, alone, cpu_before = [], [], cpu_seconds(process)
-        own_cpu = 0.0
-        for number in range(options.rounds):
-            before = time.process_time()
-            x = inputs[number % len(inputs)]
-            own.append(seconds(partial(net, x)))
-            own_cpu += time.process_time() - before
-            alone.append(seconds(partial(ask, client, number)))
-        cpu = (cpu_seconds(process) - cpu_before) / options.rounds
+            ask(number)
+        own, alone, cpus = in_turn(net, inputs, ask, process, options.rounds)
         with ThreadPoolExecutor(AT_ONCE) as threads:
-            together = list(
-                threads.map(
-                    lambda number: seconds(partial(ask, client, number)),
-                    range(options.rounds),
-                )
-            )
+            asked = (partial(ask, number) for number in range(options.rounds))
+            together = list(threads.map(seconds, asked))
     late = [np.percentile(times, 95) for times in (own, alone, together)]
-    over = f"{1000 * (late[1] - late[0]):.1f} ms"
-    cpus = [f"{1000 * one:.1f} ms" for one in (own_cpu / options.rounds, cpu)]
-    return [name, *(f"{1000 * one:.1f} ms" for one in late), over, *cpus]
+    times = [*late, late[1] - late[0], *cpus]
+    return [name, *(f"{1000 * one:.1f} ms" for one in times)]
 
 
 def main(arguments=None):

@@ -57,7 +57,8 @@ def served(folder):
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(
-            [*words, "--port", str(port)],
+            # A connection that is idle on a slow machine is not closed meanwhile.
+            [*words, "--port", str(port), "--timeout-keep-alive", "600"],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(SERVING.parents[1])},
             stdout=log,
