@@ -22,7 +22,8 @@ from torchvision.transforms.v2 import functional as tf
 from skgrad.attacks import bim, carlini_wagner, fgsm, pgd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "papers"))
-from paper_networks import CifarResNet
+# The second for ``settings_of_today.py``, which finds no path of its own.
+from paper_networks import CifarResNet, CifarResNet18  # noqa: F401
 from paper_training import load_network
 
 

@@ -21,10 +21,10 @@ and ``tokenizers``.
 from functools import partial
 
 import numpy as np
-import safetensors.torch
 import torch
 from recommended_settings import (
     CifarResNet,
+    CifarResNet18,
     adversarial,
     cached,
     cifar_parts,
@@ -39,7 +39,7 @@ from settings_of_speech import speech_setting
 from settings_of_text import text_setting
 from torch import nn
 from torch.nn.functional import interpolate
-from torchvision.models import VisionTransformer, resnet18
+from torchvision.models import VisionTransformer
 
 # What a kind of anomaly asks, by the name that the settings give it, here and in
 # ``recommended_settings.py``. The groups are those of `skgrad.evaluation`. Minimal
@@ -98,14 +98,7 @@ def resnet_setting(make_model, n_fit, n_steps, root, n, seed, cache=None):
 
 def cifar_resnet18(weights):
     """Load ResNet-18 with a stem for small images."""
-    network = resnet18(num_classes=10)
-    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    network.maxpool = nn.Identity()
-    path = weights / "cifar10jpeg_resnet18.safetensors"
-    safetensors.torch.load_model(network, str(path))
-    mean, std = np.array([(0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)])
-    scale, shift = (1 / std).astype("f4"), (mean / std).astype("f4")
-    return Normalised(network, scale, shift).eval()
+    return load_network(CifarResNet18, weights / "cifar10jpeg_resnet18.safetensors")
 
 
 def cifar_resnet56(weights):

@@ -41,8 +41,9 @@ it too: its figures there are no honest test."""
 ABOUT_CIFAR = """\
 CIFAR-10 (JPEG) is CIFAR-10, every image encoded as JPEG. Of its test images those
 numbered 0 to 799 of each class are judged and counted in the accuracy. The ResNet-20 of
-several seeds are fine-tunings, of one epoch each, of one public network: networks that
-are trained anew would differ more than the deviations here tell."""
+several seeds are fine-tunings, of one epoch each, of one public network; ResNet-56 and
+ResNet-18 are one network each, and seeds draw the images alone. Networks that are
+trained again would differ more than the deviations here tell."""
 ABOUT_OTHERS = """\
 Images of other data are resized to the network's inputs, made grey or their grey
 repeated; Omniglot is inverted, so that strokes are bright."""

@@ -25,7 +25,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from data_splits import split_ecg, split_mnist
-from paper_networks import CifarResNet, ECGNetwork, LeNet, MNISTNetwork
+from paper_networks import (
+    CifarResNet,
+    CifarResNet18,
+    ECGNetwork,
+    LeNet,
+    MNISTNetwork,
+)
 from paper_training import load_network
 
 from skgrad.datasets import load_dataset, load_digits_images
@@ -182,8 +188,8 @@ class Setting:
 def load_setting(name, seed, args):
     """Return a network and its data.
 
-    ``name`` is one of mnist-lenet, mnist-cnn, cifar-resnet20, cifar-resnet56, ecg, or
-    digits, which needs no data.
+    ``name`` is one of mnist-lenet, mnist-cnn, cifar-resnet20, cifar-resnet56,
+    cifar-resnet18, ecg, or digits, which needs no data.
     """
     return SETTINGS[name](name, seed, args)
 
@@ -268,14 +274,20 @@ def _mnist(name, seed, args):
     )
 
 
+def _cifar_network(name, seed, args):
+    """Load ResNet-20, of which there is one per seed, or another, trained once."""
+    if name == "cifar-resnet20":
+        return load_network(CifarResNet, args.networks / f"resnet20-{seed}.safetensors")
+    network = {
+        "cifar-resnet56": partial(CifarResNet, 56),
+        "cifar-resnet18": CifarResNet18,
+    }[name]
+    file = name.replace("-", "10jpeg_") + ".safetensors"
+    return load_network(network, Path(args.data_dir or "") / "weights" / file)
+
+
 def _cifar(name, seed, args):
-    depth = int(name.removeprefix("cifar-resnet"))
-    # ResNet-56 is trained once; of ResNet-20 there is one per seed.
-    path = {
-        20: args.networks / f"resnet20-{seed}.safetensors",
-        56: Path(args.data_dir or "") / "weights/cifar10jpeg_resnet56.safetensors",
-    }[depth]
-    model = load_network(partial(CifarResNet, depth), path)
+    model = _cifar_network(name, seed, args)
     load = _loader(args)
     train, test = (load("cifar-10-jpeg", split=split) for split in ("train", "test"))
     (seen,) = _parts(train.X, train.y, [args.n_fit], seed)
@@ -292,7 +304,7 @@ def _cifar(name, seed, args):
     others = _others(list(DATA), (3, 32, 32), seed, args)
     return Setting(
         "CIFAR-10 (JPEG)",
-        f"ResNet-{depth}",
+        name.replace("cifar-resnet", "ResNet-"),
         model,
         _accuracy(model, test.X[~used], test.y[~used]),
         seen,
@@ -360,6 +372,7 @@ SETTINGS = {
     "mnist-cnn": _mnist,
     "cifar-resnet20": _cifar,
     "cifar-resnet56": _cifar,
+    "cifar-resnet18": _cifar,
     "ecg": _ecg,
     "digits": _digits,
 }

@@ -5,10 +5,14 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.nn.functional import max_pool2d, pad
+from torchvision.models.resnet import BasicBlock, ResNet
 
 # ImageNet's statistics: the ones that the public CIFAR weights were trained with.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
+# CIFAR-10's own, by which ResNet-18 was trained.
+_CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+_CIFAR_STD = (0.2470, 0.2435, 0.2616)
 
 
 class LeNet(nn.Module):
@@ -214,6 +218,47 @@ class CifarResNet(nn.Module):
         x = torch.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
+
+
+class CifarResNet18(ResNet):
+    """ResNet-18 with a stem for 32 x 32 colour images, paper A's network.
+
+    Parameters
+    ----------
+    n_classes : int, default=10
+        Number of classes.
+
+    Notes
+    -----
+    torchvision's network, its first convolution of 3 x 3 pixels without stride and
+    without the pooling after it. Images are normalised inside `forward`, so inputs
+    stay in [0, 1] and attacks keep their bounds.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun (2016). Deep residual learning for image recognition. CVPR.
+    """
+
+    def __init__(self, n_classes=10):
+        super().__init__(BasicBlock, [2, 2, 2, 2], num_classes=n_classes)
+        self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        self.maxpool = nn.Identity()
+
+    def forward(self, x):
+        """Compute the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, 3, 32, 32)
+            Images in [0, 1].
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_classes)
+            The logits.
+        """
+        mean, std = x.new_tensor([_CIFAR_MEAN, _CIFAR_STD])
+        return super().forward((x - mean[:, None, None]) / std[:, None, None])
 
 
 class _Block(nn.Module):

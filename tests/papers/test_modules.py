@@ -83,6 +83,7 @@ def test_networks_return_logits():
         ("MNISTNetwork", (1, 28, 28), 356_566),
         ("ECGNetwork", (140,), 265_221),
         ("CifarResNet", (3, 32, 32), 269_722),
+        ("CifarResNet18", (3, 32, 32), 11_173_962),
     ):
         network = getattr(paper_networks, name)().eval()
         logits = network(torch.rand(2, *shape))
