@@ -30,6 +30,7 @@ from experiment_pages import (
     write_page,
 )
 from experiments import load_setting, read_options
+from joblib import Memory
 
 from skgrad import (
     ConformalDetector,
@@ -121,29 +122,32 @@ def _size(anomalies):
 
 def attack_knowingly(setting, seed, args):
     """Return how often attacks deceive the network and a detector together."""
-    rows = {}
-    few = {"n_steps": 3} if args.quick else {}
     threat = setting.threat
+    options = {"eps": threat.eps, "bounds": threat.bounds, "random_state": seed}
+    if args.quick:
+        options["n_steps"] = 3
     X, y = (part[: args.n_slow] for part in setting.attacked)
-    common = {
-        "eps": threat.eps,
-        "bounds": threat.bounds,
-        "random_state": seed,
-        **few,
+    shares = Memory(args.memory, verbose=0).cache(share_passed)
+    return {
+        f"{name}, {how}": shares(
+            setting.model, name, how, setting.fresh[0], X, y, options
+        )
+        for name in ("recommended", "C: SVDD")
+        for how in ("PGD", "adaptive PGD")
     }
-    for name in ("recommended", "C: SVDD"):
-        detector = list_detectors(setting.model)[name]
-        # Of the held-out inputs, and of the noise that some are changed by.
-        drawn = [n for n in detector.get_params() if n.endswith("random_state")]
-        detector.set_params(**dict.fromkeys(drawn, seed)).fit(setting.fresh[0])
-        for how, attack in (
-            ("PGD", pgd),
-            ("adaptive PGD", partial(adaptive_pgd, detector=detector)),
-        ):
-            result = attack(setting.model, X, y, **common)
-            passed = detector.predict(result.X_adv) == 1
-            rows[f"{name}, {how}"] = float(np.mean(passed & result.success))
-    return rows
+
+
+def share_passed(model, name, how, X_fit, X, y, options):
+    """Return the share of inputs that an attack lets pass network and detector."""
+    detector = list_detectors(model)[name]
+    # Of the held-out inputs, and of the noise that some are changed by.
+    drawn = [n for n in detector.get_params() if n.endswith("random_state")]
+    seed = options["random_state"]
+    detector.set_params(**dict.fromkeys(drawn, seed)).fit(X_fit)
+    attack = pgd if how == "PGD" else partial(adaptive_pgd, detector=detector)
+    result = attack(model, X, y, **options)
+    passed = detector.predict(result.X_adv) == 1
+    return float(np.mean(passed & result.success))
 
 
 # %%
