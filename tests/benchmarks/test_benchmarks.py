@@ -56,8 +56,9 @@ def test_drift_prints_its_table(capsys):
     tests = ["PValueMonitor", "rejections, 100", "KS, 100", "KS, 500"]
     tests += ["MAPIE", "MAPIE, guard's p-values"]
     assert [row[0] for row in rows] == tests
+    # The last test takes p-values for independent that are not.
+    assert all(float(row[1].split()[0]) <= 15 for row in rows[:-1])  # three of 20
     for row in rows:
-        assert float(row[1].split()[0]) <= 15  # two of 20 streams
         # Half of the stream is noise that lies clearly apart.
         assert float(row[7].split()[0]) <= 400
 
