@@ -93,11 +93,9 @@ class Stability(BaseFamily):
         self.random_state = random_state
 
     def _asks(self):
-        given = {one for one in self._given() if isinstance(one, str)}
-        return {
-            "first": not given.isdisjoint(_OF_SPREAD),
-            "embeddings": not given.isdisjoint({AUTO, "noise"}),
-        }
+        given = (one for one in self._given() if isinstance(one, str))
+        # Messages, too, say which changes there are for token ids.
+        return {"first": not _OF_SPREAD.isdisjoint(given), "embeddings": True}
 
     def _given(self):
         """Return the changes that were given, in a list."""

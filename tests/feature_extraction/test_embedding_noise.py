@@ -113,6 +113,11 @@ def test_longer_texts_begin_with_the_same_noise():
     assert_allclose(by_name.transform(texts), expected, rtol=1e-5)
 
 
+def test_messages_name_noise_among_the_changes_of_token_ids():
+    with pytest.raises(ValueError, match=r"'flip' is for images.*Valid are 'noise', "):
+        make(NET, "flip").fit(IDS)
+
+
 class OtherNames(nn.Module):
     """A model whose arguments have names that say nothing."""
 
