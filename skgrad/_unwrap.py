@@ -36,6 +36,14 @@ def find_outermost(estimator, kind):
     return estimator
 
 
+def steps_of(estimator):
+    """Return the estimators that X passes, with pipelines and wrappers taken apart."""
+    estimator = unwrap(estimator)
+    if isinstance(estimator, Pipeline):
+        return [part for _, step in estimator.steps for part in steps_of(step)]
+    return [] if estimator in (None, "passthrough") else [estimator]
+
+
 def last_step(estimator):
     """Return the detector at the end of pipelines, however they are wrapped."""
     estimator = unwrap(estimator)

@@ -18,6 +18,8 @@ from ._scores import as_outlier_detector
 
 # The tail is extended from this share of the reference scores, the lowest.
 _TAIL = 0.2
+# How far below the tail a score counts, in its scale: sums of several are finite.
+DEEPEST = 1e200
 
 
 class CombinedDetector(BaseComposition, BaseNoveltyDetector):
@@ -277,8 +279,7 @@ class _LowerTail:
         inside = np.interp(scores, self.reference, self.log_ranks)
         with np.errstate(over="ignore"):
             depth = (self.start - scores) / self.scale
-        # Clipped, so that sums of several are finite.
-        outside = self.log_start - np.clip(depth, 0, 1e200)
+        outside = self.log_start - np.clip(depth, 0, DEEPEST)
         return np.where(scores < self.start, outside, inside)
 
 

@@ -95,7 +95,7 @@ class OutputHooks:
     def _keep(self, output: LayerOutput, layer: nn.Module | None, result: Any) -> None:
         if output in self.found:
             raise ValueError(called_again(output.layer))
-        check_rows(output.layer, result, len(self.x), output.samples)
+        check_rows(output.layer, result, self.x.shape[0], output.samples)
         with torch.set_grad_enabled(self.gradients):
             mask = self._masks[output.mask]
             self.found[output] = pooled(layer, result, output, mask)

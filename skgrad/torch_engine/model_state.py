@@ -1,7 +1,7 @@
 """Access to a user's model, which is left exactly as it was found."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
@@ -129,6 +129,21 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
     two by `two_logits`. Raises ValueError if there is no such tensor, or a logit is NaN
     or infinite.
     """
+    logits = find_logits(output, n_samples)
+    # NaN would pass through softmax and cosines into every feature.
+    if not all_finite(logits):
+        raise ValueError(
+            "model returned NaN or infinite logits. Check that X is scaled as in "
+            "training and that the model's weights are finite."
+        )
+    return logits
+
+
+def find_logits(output: Any, n_samples: int) -> Tensor:
+    """Return what `as_logits` does, without a look at the values.
+
+    A tracer, for which ``n_samples`` is a symbol, has none to look at.
+    """
     # The name comes first: a named tuple may have its logits in any place.
     logits = getattr(output, "logits", output)
     if isinstance(logits, (tuple, list)) and logits:
@@ -138,16 +153,10 @@ def as_logits(output: Any, n_samples: int) -> Tensor:
     elif (
         logits.ndim in (1, 2)
         and logits.shape[0] == n_samples
-        and logits.numel() >= n_samples
+        and logits.shape[1:] != (0,)
         and logits.is_floating_point()
     ):
-        # NaN would pass through softmax and cosines into every feature.
-        if not all_finite(logits):
-            raise ValueError(
-                "model returned NaN or infinite logits. Check that X is scaled as in "
-                "training and that the model's weights are finite."
-            )
-        return two_logits(logits) if logits.numel() == n_samples else logits
+        return two_logits(logits) if logits.shape[1:] in ((), (1,)) else logits
     else:
         came = f"a {logits.dtype} tensor of shape {tuple(logits.shape)}"
     raise ValueError(
@@ -264,8 +273,8 @@ def frozen(
         # a thread that holds a model does not wait for one that seeds.
         generators_restored(device),
         _differentiable_recurrence(network),
-        _ordinary_attention(network),
-        _nothing_compiled(),
+        ordinary_attention(network.parts),
+        nothing_compiled(),
         network.lock,
         torch.inference_mode(False),
         torch.set_grad_enabled(parameter_gradients),
@@ -309,18 +318,19 @@ def _differentiable_recurrence(network: Network) -> AbstractContextManager:
     return nullcontext()
 
 
-def _ordinary_attention(network: Network) -> AbstractContextManager:
+def ordinary_attention(parts: Iterable[nn.Module]) -> AbstractContextManager:
     """Let torch's attention compute in evaluation mode what it does in training.
 
     Without gradients it takes a fast path, in which an encoder with a padding mask
     hands on nested tensors: they cannot be pooled, and lose what stands at the padding.
+    ``parts`` are the modules of the network.
     """
-    if any(isinstance(part, nn.MultiheadAttention) for part in network.parts):
+    if any(isinstance(part, nn.MultiheadAttention) for part in parts):
         return _WITHOUT_FAST_ATTENTION
     return nullcontext()
 
 
-def _nothing_compiled() -> AbstractContextManager:
+def nothing_compiled() -> AbstractContextManager:
     """Let what was made by `torch.compile` run as it is written.
 
     A compiled model calls no hooks of its layers, retains no graph, and would be

@@ -14,6 +14,9 @@ LOG_ODDS, UNCHANGED = "log_odds_", "unchanged"
 # The samples that show how inputs vary.
 N_SPREAD = 256
 
+# What `fit` learnt about one sample; a tensor where it stays on the device.
+Values = np.ndarray | Tensor
+
 
 class Spread(NamedTuple):
     """How inputs vary: their standard deviation, lowest and highest values.
@@ -61,12 +64,12 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 # Changes of floats (n_samples, *sample_shape)
 
 
-def with_noise(x: Tensor, noise: np.ndarray) -> Tensor:
+def with_noise(x: Tensor, noise: Values) -> Tensor:
     """Add the same pattern to each sample."""
     return x + _like(x, noise)
 
 
-def rounded(x: Tensor, span: tuple[np.ndarray, np.ndarray], n_levels: int) -> Tensor:
+def rounded(x: Tensor, span: tuple[Values, Values], n_levels: int) -> Tensor:
     """Round to levels that are evenly spread over a span, and go on beyond it.
 
     The derivative is 0 almost everywhere; where autograd records it, 1 takes its place
@@ -103,12 +106,14 @@ def _moved(x: Tensor, n: int, axis: int) -> Tensor:
     return x.index_select(axis, places.clamp(0, length - 1))
 
 
-def _like(x: Tensor, array: np.ndarray) -> Tensor:
-    """Return an array for one sample on the device of x, repeated where x is longer."""
+def _like(x: Tensor, values: Values) -> Tensor:
+    """Return values for one sample on the device of x, repeated where x is longer."""
+    values = torch.as_tensor(values, dtype=x.dtype, device=x.device)
     for axis, length in enumerate(x.shape[1:]):
-        if array.shape[axis] not in (1, length):
-            array = array.take(np.arange(length) % array.shape[axis], axis=axis)
-    return torch.as_tensor(array, dtype=x.dtype, device=x.device)
+        if values.shape[axis] not in (1, length):
+            places = torch.arange(length, device=x.device) % values.shape[axis]
+            values = values.index_select(axis, places)
+    return values
 
 
 # Changes of sequences of tokens (n_samples, length)
