@@ -30,6 +30,7 @@ _HOMES = {
     "PerClassSVDD": "detectors",
     "PyODDetector": "detectors",
     "StabilityTransformer": "feature_extraction",
+    "export": "guard",
     "hold": "feature_extraction",
     "load": "persistence",
     "StableConfidence": "detectors",

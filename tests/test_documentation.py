@@ -26,7 +26,8 @@ PAGES = {
     if "```python" in page.read_text() and "_build" not in page.parts
 }
 SLOW = {"getting_started"} | {
-    f"guide/{name}" for name in ("anomalies", "judging", "pictures", "searching")
+    f"guide/{name}"
+    for name in ("anomalies", "export", "judging", "pictures", "searching")
 }
 
 

@@ -12,6 +12,7 @@ from networks import images
 from recording_detectors import Distance, linear_model, rows
 from torch import nn
 
+import skgrad
 from skgrad import MLPAnomalyClassifier, attacks
 from skgrad.attacks._library import import_library
 from skgrad.baselines import PyTorchOODDetector
@@ -46,6 +47,10 @@ def attack(name, **options):
 ATTACKS, MODEL = '"skgrad[attacks]"', nn.Linear(4, 3)
 CALLS = {
     "Evaluation.summary": (summarise, "pandas", '"skgrad[report]"'),
+    "export": (
+        lambda: skgrad.export(None, "guard.onnx"),
+        *("onnx", '"skgrad[export]"'),
+    ),
     "Judgement.to_pandas": (judge, "pandas", '"skgrad[report]"'),
     "ScoreDistributionDisplay": (plot, "matplotlib", '"skgrad[plot]"'),
     "carlini_wagner": (attack("carlini_wagner"), "foolbox", ATTACKS),
@@ -123,7 +128,8 @@ import sys
 class Gone:
     def find_spec(self, name, path=None, target=None):
         if name in ("pandas", "matplotlib", "foolbox", "numba", "pytorch_ood",
-                    "torchvision", "skorch", "pyod", "jinja2", "skops"):
+                    "torchvision", "skorch", "pyod", "jinja2", "skops", "onnx",
+                    "onnxscript"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Gone())
 import numpy as np, torch
