@@ -22,7 +22,7 @@ class BaseClassConditional(BaseNoveltyDetector):
     A group is a block (a layer or the logits), or all blocks joined; the log-odds of
     the family `Stability` are left out. A subclass writes `_fit_scores`, which calls
     `_locate_columns` and sets ``_models``, a dict of class to one model per group, and
-    ``_pooled``, the models for all other classes, or None if there are none.
+    ``_pooled``, the models for all other classes, empty if there are none.
     """
 
     _parameter_constraints: dict = {
@@ -98,7 +98,7 @@ class BaseClassConditional(BaseNoveltyDetector):
             ]
 
         # First, so that its seeds do not depend on the number of classes.
-        self._pooled = None
+        self._pooled = []
         if not self._all_modelled():
             self._pooled = fit(X[self._some_rows(predicted)])
         self._models = {

@@ -137,7 +137,7 @@ class ClassConditionalGaussian(BaseClassConditional):
         order = np.lexsort((predicted, rare))
         Z, predicted = X[np.ix_(order, columns)], predicted[order]
         self._scaler = WithinClassScaler().fit_transform(Z, predicted)
-        self._pooled = None
+        self._pooled = []
         if not self._all_modelled():
             origin = np.zeros(Z.shape[1])
             whole = DenseGaussian(self._scaler, origin, shrunk_covariance(Z))
@@ -158,7 +158,7 @@ class ClassConditionalGaussian(BaseClassConditional):
         fewest = Z.shape[1] / _LOW_RANK
         if tied == 1 or any(len(part) < fewest for part in parts):
             rotated = RotatedScaler(self._scaler, shared)
-        models = {}
+        models: dict[int, list[DenseGaussian | LowRankGaussian]] = {}
         for label, part, mean in zip(labels.tolist(), parts, means, strict=True):
             if tied < 1 and len(part) >= fewest:
                 covariance = (1 - tied) * shrunk_covariance(part) + tied * shared

@@ -46,11 +46,12 @@ class Histograms:
 
 def _range(parts):
     """Return the number of values, and the lower end and length of each range."""
-    n_values, low, high = 0, np.inf, -np.inf
+    n_values, lows, highs = 0, [], []
     for values in parts:
         n_values += values.shape[1]
-        low = np.minimum(low, values.min(axis=1))
-        high = np.maximum(high, values.max(axis=1))
+        lows.append(values.min(axis=1))
+        highs.append(values.max(axis=1))
+    low, high = np.min(lows, axis=0), np.max(highs, axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
     # Values that are constant up to rounding get a narrow range around them, so that
     # nearly every other value lies outside.
