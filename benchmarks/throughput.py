@@ -2,13 +2,16 @@
 
     python benchmarks/throughput.py           # the tables of RESULTS.md
     python benchmarks/throughput.py --quick   # a tiny network, to see that it runs
+    python benchmarks/throughput.py --jobs 1 2  # only these numbers of processes
 
 The features are the logits of a LeNet with random weights, so that little is computed
 and the way of the inputs counts. Memory is what the process does not share with files,
-as the pages of a memory map can be given back. Times are CPU times, as in latency.py.
+as the pages of a memory map can be given back. Times are CPU times, as in latency.py;
+those of several processes are told by the clock, and their CPU times added up.
 """
 
 import argparse
+import os
 import tempfile
 import threading
 import time
@@ -91,17 +94,72 @@ def memory_table(net, shape, n_samples):
     """Yield the rows of the table of memory, for a memory map on disk."""
     yield from head(["inputs on disk", "size", "features", "memory grew by"])
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "inputs"
-        X = np.memmap(file, np.float32, "w+", shape=(n_samples, *shape))
-        step = min(n_samples, 1000)
-        for start in range(0, n_samples, step):
-            X[start : start + step] = draw(len(X[start : start + step]), shape)
+        X = mapped(folder, n_samples, shape)
         transformer = logits_of(net).fit(X)
         transformer.transform(X[: 4 * BATCH])  # libraries and their workspaces
         with Growth() as growth:
             features = transformer.transform(X)
         sizes = [megabytes(n) for n in (X.nbytes, features.nbytes, growth.bytes)]
         yield row([n_samples, *sizes])
+
+
+def mapped(folder, n_samples, shape):
+    """Draw inputs into a file, and return them mapped from there."""
+    file = Path(folder) / "inputs"
+    X = np.memmap(file, np.float32, "w+", shape=(n_samples, *shape))
+    step = min(n_samples, 1000)
+    for start in range(0, n_samples, step):
+        X[start : start + step] = draw(len(X[start : start + step]), shape)
+    return X
+
+
+def jobs_table(net, shape, n_samples, rounds, jobs):
+    """Yield the rows of the table of processes, for a memory map on disk.
+
+    Efficiency is the share of the speed that as many times the first row would have.
+    """
+    cells = ["processes", "inputs/s", "efficiency", "quartiles", "CPU time", "memory"]
+    yield from head([f"{n_samples} inputs, {cells[0]}", *cells[1:]])
+    with tempfile.TemporaryDirectory() as folder:
+        X = mapped(folder, n_samples, shape)
+        transformer = logits_of(net).fit(X)
+        runs = {n: [] for n in jobs}
+        for turn in range(rounds + 1):
+            for n in jobs:
+                run = measured(transformer.set_params(n_jobs=n), X)
+                if turn:  # the first one starts the processes
+                    runs[n].append(run)
+    clock, cpu, grown = (
+        {n: np.array([run[i] for run in runs[n]]) for n in jobs} for i in range(3)
+    )
+    for n in jobs:
+        share = clock[jobs[0]] * jobs[0] / (clock[n] * n)
+        low, median, high = np.quantile(share, [0.25, 0.5, 0.75])
+        more = np.median(cpu[n] / cpu[jobs[0]])
+        rate, quarters = n_samples / np.median(clock[n]), f"{low:.2f} to {high:.2f}"
+        memory = megabytes(np.median(grown[n]))
+        yield row([n, f"{rate:.0f}", f"{median:.2f}", quarters, f"{more:.2f}", memory])
+
+
+def measured(transformer, X):
+    """Return seconds, CPU seconds of all processes, and growth of this one."""
+    begun, cpu = time.perf_counter(), cpu_seconds()
+    with Growth() as growth:
+        transformer.transform(X)
+    return time.perf_counter() - begun, cpu_seconds() - cpu, growth.bytes
+
+
+def cpu_seconds():
+    """Return the CPU time of this process and of those that it started (Linux)."""
+    ticks = 0
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = file.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if fields[1] == str(os.getpid()):
+            ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Growth(threading.Thread):
@@ -141,6 +199,7 @@ def main(arguments=None):
     parser.add_argument("--n-mapped", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--jobs", type=int, nargs="+", default=[])
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
     options.network, options.device = "lenet", "cpu"
@@ -152,6 +211,11 @@ def main(arguments=None):
     torch.set_num_threads(options.threads)
     print(describe(options), end="\n\n")
     with threadpool_limits(options.threads):
+        if options.jobs:
+            how = options.n_mapped, options.rounds, options.jobs
+            for line in jobs_table(net, shape, *how):
+                print(line, flush=True)
+            return
         for line in times_table(net, shape, options.n_samples, options.rounds):
             print(line, flush=True)
         print()

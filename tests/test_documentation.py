@@ -27,7 +27,14 @@ PAGES = {
 }
 SLOW = {"getting_started"} | {
     f"guide/{name}"
-    for name in ("anomalies", "export", "judging", "pictures", "searching")
+    for name in (
+        "anomalies",
+        "export",
+        "judging",
+        "large_data",
+        "pictures",
+        "searching",
+    )
 }
 
 

@@ -8,12 +8,14 @@ import copy
 import math
 import pickle
 import threading
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 import joblib
 import numpy as np
+import torch
 from joblib.parallel import get_active_backend
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -23,7 +25,7 @@ from .._finite import NotFiniteError
 from .._messages import cut
 from .._several import Several
 from .._validation import DATASETS, dataset_name
-from ..torch_engine.batching import known_length
+from ..torch_engine.batching import Rows, known_length
 from ..torch_engine.samples import is_stream, settings_of
 
 # Parts for each worker, so that all of them end at about the same time.
@@ -31,6 +33,9 @@ _PER_WORKER = 4
 # Largest number of batches in a part: what is under way fits into memory, however many
 # inputs there are.
 _MOST_BATCHES = 32
+# Attempts in a row that bring nothing. The first may end before its first part is
+# gathered, as a lost worker takes the parts of others along.
+_MOST_VAIN = 2
 
 # What a worker keeps: the last content that it unpickled. Threads of one process have a
 # network each, because a network serves one of them at a time.
@@ -61,45 +66,60 @@ def features_by_parts(transformer, X, n_workers):
     """Compute features of X in several workers.
 
     Parts begin where a batch does, so that each batch is what it is without workers.
-    Returns an ndarray (n_samples, n_features_out). Raises what a part raises, with a
-    note of its rows.
+    Where a worker is lost, what was gathered is kept and the rest is begun again, as
+    long as that brings anything. Returns an ndarray (n_samples, n_features_out).
+    Raises what a part raises, with a note of its rows.
     """
+    n_samples = known_length(X)
+    rows, n_done, n_vain = Rows(n_samples), 0, 0
     pickled = _pickled(transformer, X)
     key = blake2b(pickled, digest_size=16).hexdigest()
-    tasks = (
-        joblib.delayed(_features_of)(key, pickled, part, start, stop)
-        for start, stop, part in _parts(X, transformer.batch_size, n_workers)
-    )
-    # A list of all parts would need the memory of the features twice.
-    lazily = getattr(get_active_backend()[0], "supports_return_generator", False)
-    how = "generator" if lazily else "list"
-    try:
-        # Not scikit-learn's, which sets the filters of warnings in each thread: where
-        # two overlap, the filters of the process stay changed.
-        results = joblib.Parallel(transformer.n_jobs, return_as=how)(tasks)
-        return _gathered(results, known_length(X), transformer)
-    except BrokenExecutor as error:
-        raise RuntimeError(
-            "n_jobs: a worker process ended before it returned its features, or could "
-            "not unpickle what it was sent; nothing of this call was kept. Mostly the "
-            "machine has too little memory: call again with smaller n_jobs or "
-            "batch_size, and give X in several calls with memory=, which keeps those "
-            f"that were finished. joblib says: {cut(str(error), 300)}"
-        ) from error
-
-
-def _gathered(results, n_samples, transformer):
-    """Copy the features of the parts, in order, into one array."""
-    features, n_filled = None, 0
     name, hidden = type(transformer).__name__, not transformer.verbose
     with tqdm(total=n_samples, desc=name, unit="sample", disable=hidden) as bar:
-        for part in results:
-            if features is None:
-                features = np.empty((n_samples, part.shape[1]), part.dtype)
-            features[n_filled : n_filled + len(part)] = part
-            n_filled += len(part)
-            bar.update(len(part))
-    return features
+        while True:
+            n_before = n_done
+            parts = islice(_parts(X, transformer.batch_size, n_workers), n_done, None)
+            tasks = (
+                joblib.delayed(_features_of)(key, pickled, part, start, stop)
+                for start, stop, part in parts
+            )
+            try:
+                for features in _run(tasks, transformer.n_jobs):
+                    # Arrays from a cluster may be read-only, which torch warns of.
+                    writable = np.require(features, requirements="W")
+                    rows.append(torch.from_numpy(writable))
+                    n_done += 1
+                    bar.update(len(features))
+                return rows.gathered().numpy()
+            except _LOST as error:
+                n_vain = n_vain + 1 if n_done == n_before else 0
+                if n_vain == _MOST_VAIN:
+                    raise RuntimeError(_lost(rows.n_filled, error)) from error
+
+
+def _run(tasks, n_jobs):
+    """Return the results of tasks in their order, each as soon as it is there."""
+    # A list of all parts would need the memory of the features twice.
+    lazily = getattr(get_active_backend()[0], "supports_return_generator", False)
+    # Not scikit-learn's Parallel, which sets the filters of warnings in each thread:
+    # where two overlap, the filters of the process stay changed.
+    how = "generator" if lazily else "list"
+    return joblib.Parallel(n_jobs, return_as=how)(tasks)
+
+
+# What joblib raises where a process, or a machine of a cluster, ended. Tasks that wait
+# for what it held are cancelled.
+_LOST = BrokenExecutor, CancelledError
+
+
+def _lost(row, error):
+    return (
+        "n_jobs: a worker ended before it returned its features, or could not unpickle "
+        f"what it was sent; from row {row} of X on nothing came back. Mostly "
+        "the machine has too little memory: call again with smaller n_jobs or "
+        "batch_size. To keep what was computed, give X in several calls with memory=. "
+        f"joblib says: {cut(str(error), 300)}"
+    )
 
 
 def _pickled(transformer, X):

@@ -72,7 +72,7 @@ def map_batches(
     if raw is None:
         raw = batches(data, batch_size, num_workers=num_workers)
     n_samples = known_length(data)
-    results = _Rows(n_samples)
+    results = Rows(n_samples)
     most = sys.maxsize  # until the memory turns out to be too small
     options = {"desc": progress, "unit": "sample", "disable": progress is None}
     with tqdm(total=n_samples, **options) as bar:
@@ -121,7 +121,7 @@ def reading_order(loader: DataLoader) -> list[int] | None:
     return list(chain.from_iterable(loader.batch_sampler))
 
 
-class _Rows:
+class Rows:
     """The results of batches in one array on the CPU.
 
     Kept one by one, they would lie between the large tensors of the passes, and the

@@ -198,6 +198,17 @@ def test_throughput_prints_both_tables(capsys):
     assert held.all()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory is read as on Linux"
+)
+def test_throughput_of_processes(capsys):
+    _, _, one, two = rows_of("throughput", capsys, "--jobs", "1", "2")
+    assert [one[0], two[0]] == ["1", "2"]
+    assert [float(cell) for cell in (one[2], one[4])] == [1, 1]
+    assert all(float(row[1]) > 0 for row in (one, two))
+
+
 def test_ways_to_many_logits_agree():
     network = names_of("engine")["make_network"]("tiny")[:2]
     ways = names_of("throughput")["ManyInputs"](*network, 200)

@@ -38,7 +38,7 @@ def threads():
 @pytest.fixture
 def processes():
     """Let joblib compute in two processes."""
-    with joblib.parallel_config("loky", n_jobs=2):
+    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=1):
         yield
 
 
@@ -312,4 +312,4 @@ def test_a_killed_worker_is_reported(model, processes):
         transformer.transform(images(20, (2,)))
     # The next call starts new ones.
     transformer = LayerActivationTransformer(model, **IN_BATCHES).fit(X)
-    assert transformer.transform(X).shape == (len(X), transformer._n_features_out)
+    assert len(transformer.transform(X)) == len(X)
