@@ -256,6 +256,14 @@ def test_false_alarms_lie_in_their_band(capsys):
 
 
 @pytest.mark.slow
+def test_exported_guards_are_timed(capsys):
+    pytest.importorskip("onnxruntime")
+    row = rows_of("exported", capsys)[-1]
+    assert row[:2] == ["tiny", "1"]
+    assert all(float(cell.split()[0]) > 0 for cell in row[2:])
+
+
+@pytest.mark.slow
 def test_geometric_reproduction_writes_its_tables(tmp_path, capsys):
     experiment = names_of("geometric_reproduction")
     options = ["--output", str(tmp_path), "--sections", "gradients"]
