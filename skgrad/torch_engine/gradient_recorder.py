@@ -26,6 +26,27 @@ from .gradient_rules import (
 from .gradient_uses import Use, leaves_in_graph
 from .provenance import Provenance
 
+OnGradient = Callable[[Use, Tensor], None]
+
+
+class Watcher:
+    """What the taps of a recorder call in a backward pass.
+
+    It holds none of the uses, which would hold the graph that holds the taps: Python
+    cannot see, and never frees, a circle that goes through a graph of torch.
+    """
+
+    def __init__(self) -> None:
+        self.recording = False
+        self.on_gradient: OnGradient | None = None
+
+    def __call__(self, use: Use, gradient: Tensor) -> None:
+        """Hand over the gradient at the output of a use."""
+        if self.recording:
+            use.certain = False
+        elif self.on_gradient is not None:
+            self.on_gradient(use, gradient)
+
 
 class Recorder(TorchFunctionMode):
     """Record the calls of ruled functions, and cut their parameters off the graph.
@@ -64,9 +85,8 @@ class Recorder(TorchFunctionMode):
         self.uses: list[Use] = []
         self.reorders = False
         self._calls = 0
-        self._recording = False
         self._has_tapped = False
-        self.on_gradient: Callable[[Use, Tensor], None] | None = None
+        self._watcher = Watcher()
 
     def expect(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         """Take the tensors of the batch that the module is about to get."""
@@ -74,12 +94,21 @@ class Recorder(TorchFunctionMode):
         own = chain(map(parameters_of, parts), map(buffers_of, parts))
         self._provenance = Provenance(tensors_of(own), inputs)
 
+    @property
+    def on_gradient(self) -> "OnGradient | None":
+        """What is called in a backward pass with each use and its gradient."""
+        return self._watcher.on_gradient
+
+    @on_gradient.setter
+    def on_gradient(self, on_gradient: "OnGradient | None") -> None:
+        self._watcher.on_gradient = on_gradient
+
     def __enter__(self) -> "Recorder":
-        self._recording = True
+        self._watcher.recording = True
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
-        self._recording = False
+        self._watcher.recording = False
         self._provenance.forget()
         super().__exit__(*exception)
 
@@ -133,10 +162,12 @@ class Recorder(TorchFunctionMode):
         x = args[0] if args else kwargs["input"]
         claim = rule(*args, **kwargs)
 
+        # Without the input, whose memory a use must let go of.
+        rest = args[1:]
+        options = {name: one for name, one in kwargs.items() if name != "input"}
+
         def replay(part: Tensor) -> Tensor:
-            if not args:
-                return func(**{**kwargs, "input": part})
-            return func(part, *args[1:], **kwargs)
+            return func(part, *rest, **options)
 
         if claim is not None and self._is_for_all(x, claim):
             return func(*args, **kwargs)
@@ -239,13 +270,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         self.uses.append(use)
         self._has_tapped = True
-        return Tap.apply(output, self.token, partial(self._on_backward, use))
-
-    def _on_backward(self, use: Use, gradient: Tensor) -> None:
-        if self._recording:
-            use.certain = False
-        elif self.on_gradient is not None:
-            self.on_gradient(use, gradient)
+        return Tap.apply(output, self.token, partial(self._watcher, use))
 
     def _dot_product(
         self,

@@ -1,5 +1,7 @@
 """The contracts that all three transformers keep."""
 
+import gc
+import weakref
 from collections import OrderedDict
 
 import numpy as np
@@ -35,6 +37,20 @@ def test_graph_of_the_user_stays_valid(make, model):
     make(model).fit(X).transform(X)
     loss.backward()
     assert model.conv.weight.grad is not None
+
+
+def test_no_tensor_of_a_pass_stays_in_memory(make, model):
+    transformer = make(model).fit(X)
+    alive = []
+    for part in model.modules():
+        part.register_forward_hook(
+            lambda _, given, output: alive.extend(map(weakref.ref, [*given, output]))
+        )
+    transformer.transform(X)
+    # Nor in a circle through a graph of torch, which is never collected.
+    gc.collect()
+    assert len(alive) > 4
+    assert not [tensor for tensor in (one() for one in alive) if tensor is not None]
 
 
 def test_rows_with_input_shape_compose_with_scalers(make, model):
