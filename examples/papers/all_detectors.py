@@ -104,6 +104,8 @@ def judge(setting, seed, args):
         protocol="C",
         **common,
     )
+    if "A'" not in args.protocols.split(","):
+        return known_nothing, Evaluation([]), anomalies
     learnt = evaluate(
         setting.model,
         learners,
@@ -275,10 +277,11 @@ def sections(names, args):
             "AUROC.\n\n" + ranking(judged),
         )
         yield f"{where}: costs", costs(judged)
-        yield (
-            f"{where}: all other kinds of anomaly known (protocol A')",
-            as_markdown(mean_and_spread(learnt)),
-        )
+        if learnt.results:
+            yield (
+                f"{where}: all other kinds of anomaly known (protocol A')",
+                as_markdown(mean_and_spread(learnt)),
+            )
         yield (
             f"{where}: attacks that know the detector",
             f"Share of at most {args.n_slow} attacked inputs that deceive network and "
@@ -292,7 +295,8 @@ def sections(names, args):
 
 def main(arguments=None):
     """Judge, write the page, and return its path."""
-    args = read_options(__doc__, arguments, settings="mnist-lenet,cifar-resnet20")
+    defaults = {"settings": "mnist-lenet,cifar-resnet20", "protocols": "C,A'"}
+    args = read_options(__doc__, arguments, **defaults)
     names = args.settings.split(",")
     if args.data_dir is None:
         names = ["digits"]
