@@ -118,7 +118,7 @@ class LODA(BaseNoveltyDetector):
         """Yield the projections of X, chunk by chunk, of shape (n_cuts, n_rows)."""
         for start in range(0, len(X), self._chunk):
             # One row per feature, so that those of a cut are gathered fast.
-            part = np.ascontiguousarray(X[start : start + self._chunk].T)
+            part = np.array(X[start : start + self._chunk].T, order="C")
             with np.errstate(over="ignore"):
                 part /= self._size
             np.clip(part, -1e100, 1e100, out=part)

@@ -458,7 +458,7 @@ def test_tools_of_detectors_take_a_guard_or_say_what_they_take():
     guard = clone_of(model).fit(X)
     y = np.repeat([1, -1], [150, 50])
     display = ScoreDistributionDisplay.from_estimator(guard, X, y)
-    assert_array_equal(display.scores_id, guard.score_samples(X[:150]))
+    assert_array_equal(display.scores_id, guard.decision_function(X[:150]))
     with pytest.raises(TypeError, match=r"detectors\['g'\] must predict anomalies"):
         evaluate(model, {"g": guard}, X, {"far": X + 9})
 
