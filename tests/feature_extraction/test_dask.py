@@ -23,7 +23,7 @@ X[30:32] = 60
 def client():
     """Connect to a cluster whose processes talk over the loopback interface alone."""
     distributed = pytest.importorskip("distributed")
-    options = {"threads_per_worker": 1, "dashboard_address": None}
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with (
         distributed.LocalCluster(n_workers=2, host="127.0.0.1", **options) as cluster,
         distributed.Client(cluster) as client,

@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from networks import AnyWidth, images, seeded
 from numpy.testing import assert_array_equal
 from torch import nn
@@ -38,6 +39,8 @@ def threads():
 @pytest.fixture
 def processes():
     """Let joblib compute in two processes."""
+    # Those of earlier tests import modules from where these did, such as benchmarks.
+    get_reusable_executor().shutdown(wait=True)
     with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=1):
         yield
 
