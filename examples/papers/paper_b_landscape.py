@@ -57,7 +57,7 @@ def figure_1(setting, anomalies, args):
     other = next(iter(setting.others))
     shown = {
         f"classified correctly ({y[right]})": X[right],
-        other: anomalies[other][0],
+        other: anomalies[other].X[0],
         "attacked by PGD": anomalies["PGD"].X[0],
     }
     inputs = np.stack(list(shown.values()))

@@ -49,7 +49,7 @@ def test_pages_do_not_show_folders_of_the_machine(papers):
     ],
 )
 def test_script_writes_its_page(name, said, n_pictures, papers, tmp_path, monkeypatch):
-    for library in ("foolbox", "art", "pytorch_ood"):
+    for library in ("foolbox", "pytorch_ood"):
         pytest.importorskip(library)
     monkeypatch.delenv("SKGRAD_DATA", raising=False)
     script = runpy.run_path(str(papers / f"{name}.py"))
