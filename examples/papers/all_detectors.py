@@ -39,9 +39,11 @@ from skgrad import (
     make_recommended_detector,
     make_uniform_detector,
 )
+from skgrad._seeding import seed_estimator
 from skgrad.attacks import adaptive_pgd, pgd
 from skgrad.baselines import PyTorchOODDetector, make_baselines
 from skgrad.evaluation import Evaluation, evaluate
+from skgrad.torch_engine.fingerprint import network_identity
 
 # %%
 # What is judged
@@ -129,23 +131,23 @@ def attack_knowingly(setting, seed, args):
     if args.quick:
         options["n_steps"] = 3
     X, y = (part[: args.n_slow] for part in setting.attacked)
-    shares = Memory(args.memory, verbose=0).cache(share_passed)
+    # The network's own hash in its place, as joblib's depends on where tensors lie.
+    shares = Memory(args.memory, verbose=0).cache(share_passed, ignore=["model"])
+    identity = network_identity(setting.model)
     return {
         f"{name}, {how}": shares(
-            setting.model, name, how, setting.fresh[0], X, y, options
+            setting.model, identity, name, how, setting.fresh[0], X, y, options
         )
         for name in ("recommended", "C: SVDD")
         for how in ("PGD", "adaptive PGD")
     }
 
 
-def share_passed(model, name, how, X_fit, X, y, options):
+def share_passed(model, identity, name, how, X_fit, X, y, options):
     """Return the share of inputs that an attack lets pass network and detector."""
-    detector = list_detectors(model)[name]
     # Of the held-out inputs, and of the noise that some are changed by.
-    drawn = [n for n in detector.get_params() if n.endswith("random_state")]
-    seed = options["random_state"]
-    detector.set_params(**dict.fromkeys(drawn, seed)).fit(X_fit)
+    seeded = {"random_state": options["random_state"], "overwrite": True}
+    detector = seed_estimator(list_detectors(model)[name], **seeded).fit(X_fit)
     attack = pgd if how == "PGD" else partial(adaptive_pgd, detector=detector)
     result = attack(model, X, y, **options)
     passed = detector.predict(result.X_adv) == 1
@@ -177,16 +179,18 @@ kind, 0 if none is.
   Detectors of pytorch-ood have their defaults.
 - Of attacks what deceives the network counts. Misclassified inputs are also among the
   in-distribution test inputs, as many as the accuracy tells.
+{learning}- Seconds and memory are for orientation: others may have used the machine.
+- `report.html` and `table.csv` in the folder of each network hold all metrics with 95 %
+  intervals; their means and regrets count every kind.
+
+{recommended}"""
+LEARNING = """\
 - Where other kinds are known (protocol A'), all have four fifths of the test inputs to
   fit on besides, paper A's classifier those alone, and the last fifth is judged. Of
   each known kind four fifths are learnt from. They were made from the same inputs as
   the kind that is judged, and attacks that are much alike are among them: an anomaly
   is hardly ever of a kind quite unknown there.
-- Seconds and memory are for orientation: others may have used the machine.
-- `report.html` and `table.csv` in the folder of each network hold all metrics with 95 %
-  intervals; their means and regrets count every kind.
-
-{recommended}"""
+"""
 
 
 def describe_attacks(made):
@@ -301,7 +305,9 @@ def main(arguments=None):
     if args.data_dir is None:
         names = ["digits"]
     title = "Every detector against every anomaly"
-    reading = READING.format(few=FEW, recommended=RECOMMENDED, n_fit=args.n_fit)
+    learning = LEARNING if "A'" in args.protocols.split(",") else ""
+    facts = {"few": FEW, "recommended": RECOMMENDED, "n_fit": args.n_fit}
+    reading = READING.format(learning=learning, **facts)
     parts = [("How to read it", reading), *sections(names, args)]
     return write_page("all_detectors.md", title, args, parts)
 
