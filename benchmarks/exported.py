@@ -11,23 +11,21 @@ Networks have random weights, and guards are fitted on random inputs: neither ma
 the time.
 """
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 
 import onnxruntime
 import torch
-from engine import Ways, describe, paired_seconds, quartiles
-from latency import draw, head, make_network, milliseconds, row
-from threadpoolctl import threadpool_limits
+from engine import Ways, paired_seconds, quartiles
+from latency import draw, head, make_network, milliseconds, print_tables, row
 
 import skgrad
 from skgrad.guard import GuardModule
 
 # Name of the network -> batch sizes.
-NETWORKS = {"lenet": (1, 8), "resnet18": (1, 8)}
-QUICK = {"tiny": (1,)}
+NETWORKS = {"lenet": ((1, 8),), "resnet18": ((1, 8),)}
+QUICK = {"tiny": ((1,),)}
 # Each way, and what it is divided by.
 RATIOS = {
     "judge": "forward",
@@ -105,7 +103,7 @@ def table(networks, options):
             *("forward, ONNX", "file of ONNX / forward, ONNX"),
         ]
     )
-    for network, sizes in networks.items():
+    for network, (sizes,) in networks.items():
         asked = Requests(*make_network(network), options.n_fit, options.threads)
         for n_samples in sizes:
             asked.take(n_samples)
@@ -122,27 +120,8 @@ def table(networks, options):
 
 def main(arguments=None):
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS)
-    )
-    parser.add_argument("--n-fit", type=int, default=300, help="inputs to fit on")
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args(arguments)
-    networks = {name: NETWORKS[name] for name in options.networks}
-    if options.quick:
-        networks, options.n_fit, options.rounds = QUICK, 120, 2
-    torch.set_num_threads(options.threads)
-    options.network, options.device = "random weights", "cpu"
-    options.n_samples = " or ".join(
-        map(str, sorted({n for sizes in networks.values() for n in sizes}))
-    )
-    print(describe(options), end="\n\n")
-    with threadpool_limits(options.threads):
-        for line in table(networks, options):
-            print(line, flush=True)
+    how = {"about": __doc__, "rounds": 60, "quick_rounds": 2}
+    print_tables(table, NETWORKS, QUICK, arguments, **how)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,18 @@ images is beta-binomial; the band holds 99 % of it.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import betabinom
+from recommended_settings import CifarResNet, load_network
 from sklearn.base import clone
 
 from skgrad import make_recommended_detector
+from skgrad._seeding import seed_estimator
 from skgrad.datasets import load_dataset, load_digits_images
 from skgrad.evaluation import train_digits_network
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "papers"))
+from skgrad.guard import rejection_band
 
 
 def digits():
@@ -35,9 +34,6 @@ def digits():
 
 def cifar(data_dir):
     """Return ResNet-20 and the test images of CIFAR-10 (JPEG)."""
-    from paper_networks import CifarResNet
-    from paper_training import load_network
-
     path = Path(data_dir) / "weights/cifar10jpeg_resnet20.safetensors"
     images = load_dataset("cifar-10-jpeg", data_dir=data_dir, split="test")
     return load_network(CifarResNet, path), images.X
@@ -48,19 +44,11 @@ def realised(features, detector, target_fpr, n_fit, n_new, n_draws):
     shares = []
     for seed in range(n_draws):
         rows = np.random.default_rng(seed).permutation(len(features))
-        drawn = clone(detector).set_params(target_fpr=target_fpr)
-        seeds = [name for name in drawn.get_params() if name.endswith("random_state")]
-        drawn.set_params(**dict.fromkeys(seeds, seed)).fit(features[rows[:n_fit]])
+        drawn = seed_estimator(clone(detector), seed, overwrite=True)
+        drawn.set_params(target_fpr=target_fpr).fit(features[rows[:n_fit]])
         new = features[rows[n_fit : n_fit + n_new]]
         shares.append(np.mean(drawn.predict(new) == -1))
     return np.array(shares)
-
-
-def band(target_fpr, n_held_out, n_new):
-    """Return the middle 99 % of the share of rejected inputs."""
-    rank = int(target_fpr * (n_held_out + 1))
-    count = betabinom(n_new, rank, n_held_out + 1 - rank)
-    return count.ppf([0.005, 0.995]) / n_new
 
 
 def main(arguments=None):
@@ -80,7 +68,9 @@ def main(arguments=None):
     print("|--:|--:|--:|--:|--:|--:|")
     for target_fpr in (0.05,) if args.quick else (0.01, 0.05, 0.1):
         shares = realised(features, pipeline[-1], target_fpr, n_fit, n_new, n_draws)
-        low, high = band(target_fpr, n_fit // 5, n_new)
+        usual = {"target_fpr": target_fpr, "confidence": 0.99}
+        band = rejection_band(n_new, n_fit // 5, **usual)
+        low, high = band.low / n_new, band.high / n_new
         outside = np.mean((shares < low) | (shares > high))
         error = shares.std() / np.sqrt(n_draws)
         print(

@@ -295,32 +295,39 @@ def milliseconds(seconds):
     return f"{1000 * statistics.median(seconds):.2f} ms"
 
 
-def main(arguments=None):
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def print_tables(tables, networks, quick, arguments, *, about, rounds, quick_rounds):
+    """Read the options, and print the tables of the networks that they ask for.
+
+    ``networks`` and those of a ``quick`` run hold, first, the sizes of batches by name.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS)
+        "--networks", nargs="+", choices=networks, default=list(networks)
     )
     parser.add_argument("--n-fit", type=int, default=300, help="inputs to fit on")
-    parser.add_argument(
-        "--rounds", type=int, default=15, help="eight times as many for small batches"
-    )
+    parser.add_argument("--rounds", type=int, default=rounds, help="of measuring")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
-    networks = {name: NETWORKS[name] for name in options.networks}
+    networks = {name: networks[name] for name in options.networks}
     if options.quick:
-        networks, options.n_fit, options.rounds = QUICK, 120, 1
+        networks, options.n_fit, options.rounds = quick, 120, quick_rounds
     torch.set_num_threads(options.threads)
     options.network, options.device = "random weights", "cpu"
-    options.n_samples = " or ".join(
-        map(str, sorted({n for sizes, _ in networks.values() for n in sizes}))
-    )
+    sizes = sorted({n for sizes, *_ in networks.values() for n in sizes})
+    options.n_samples = " or ".join(map(str, sizes))
     print(describe(options), end="\n\n")
     # Of the libraries that numpy and scikit-learn compute with, too.
     with threadpool_limits(options.threads):
         for line in tables(networks, options):
             print(line, flush=True)
+
+
+def main(arguments=None):
+    """Print the tables."""
+    # Of small batches there are eight times as many rounds.
+    how = {"about": __doc__, "rounds": 15, "quick_rounds": 1}
+    print_tables(tables, NETWORKS, QUICK, arguments, **how)
 
 
 if __name__ == "__main__":

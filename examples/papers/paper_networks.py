@@ -213,8 +213,7 @@ class CifarResNet(nn.Module):
         Tensor of shape (n_samples, n_classes)
             The logits.
         """
-        mean, std = x.new_tensor([_MEAN, _STD])
-        x = (x - mean[:, None, None]) / std[:, None, None]
+        x = _normalised(x, _MEAN, _STD)
         x = torch.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
@@ -257,8 +256,13 @@ class CifarResNet18(ResNet):
         Tensor of shape (n_samples, n_classes)
             The logits.
         """
-        mean, std = x.new_tensor([_CIFAR_MEAN, _CIFAR_STD])
-        return super().forward((x - mean[:, None, None]) / std[:, None, None])
+        return super().forward(_normalised(x, _CIFAR_MEAN, _CIFAR_STD))
+
+
+def _normalised(x, mean, std):
+    """Return images in [0, 1] as a network was trained to take them."""
+    mean, std = x.new_tensor([mean, std])
+    return (x - mean[:, None, None]) / std[:, None, None]
 
 
 class _Block(nn.Module):
