@@ -57,7 +57,7 @@ def conformal_threshold(scores, target_fpr):
     >>> conformal_threshold(range(99), target_fpr=0.05)
     4.0
     """
-    scores = np.sort(check_scores(scores, "scores"))
+    scores = check_scores(scores, "scores")
     rank = threshold_rank(len(scores), target_fpr)
     if rank == 0:
         warn(
@@ -67,7 +67,7 @@ def conformal_threshold(scores, target_fpr):
             "more samples, or raise calibration_fraction or target_fpr.",
             TooFewSamplesWarning,
         )
-    return float(scores[min(max(rank, 1), len(scores)) - 1])
+    return score_of_rank(scores, rank)
 
 
 def fewest_scores(target_fpr):
@@ -80,6 +80,11 @@ def threshold_rank(n_scores, target_fpr):
     # The small number undoes rounding: 0.07 * 100 is 7.000000000000001, 0.29 * 100
     # is 28.999999999999996.
     return int(np.floor(target_fpr * (n_scores + 1) + 1e-9))
+
+
+def score_of_rank(scores, rank):
+    """Return the held-out score that is the threshold, the lowest for rank 0."""
+    return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])
 
 
 @validate_params(

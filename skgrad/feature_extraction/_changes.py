@@ -121,11 +121,13 @@ def as_pair(change):
 
 
 def described(x):
+    """Say for messages of which shapes and types inputs are."""
     dtypes = {str(entry.dtype) for entry in entries_of(x).values()}
     return f"of shape {sample_shape(x)} and {' and '.join(sorted(dtypes))}"
 
 
 def way_out(valid, x):
+    """Say for messages which changes are valid for inputs, and how to give others."""
     what = "a dictionary of tensors" if isinstance(x, Several) else "a tensor"
     names = f"Valid are {listed(valid)}, or g" if valid else "G"
     return f"{names}ive a pair (name, function) that takes and returns {what}."

@@ -10,7 +10,7 @@ import numpy as np
 from .. import __version__
 from .._messages import brief
 from .._unwrap import find_outermost
-from ..detectors._conformal import threshold_rank
+from ..detectors._conformal import score_of_rank, threshold_rank
 from ..detectors._decision import BaseDecision
 
 _PACKAGES = "torch", "scikit-learn", "numpy", "skops"
@@ -182,7 +182,7 @@ def _rates(decision, name):
     scores, rate = decision.calibration_scores_, decision.target_fpr
     margins = decision._margins(scores, decision._calibration_classes)
     measured, rank = float(np.mean(margins < 0)), threshold_rank(len(scores), rate)
-    if decision.offset_ != np.sort(scores)[max(rank, 1) - 1]:
+    if decision.offset_ != score_of_rank(scores, rank):
         return None, measured, f"the threshold is not that of target_fpr={rate}"
     if rank == 0:
         few = f"too few calibration inputs for target_fpr={rate}"

@@ -210,8 +210,8 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
             blocks, logits = find_blocks(len(columns), columns, None)
             self._logits = blocks[logits]
         else:
-            names = "input_shape", "batch_size", "num_workers", "n_jobs", "device"
-            options = {name: getattr(first, name) for name in names}
+            taken = "input_shape", "batch_size", "num_workers", "n_jobs", "device"
+            options = {name: getattr(first, name) for name in taken}
             self._of_logits = LayerActivationTransformer(self.model, LOGITS, **options)
             self._of_logits.fit(X)
         self.detector_ = detector

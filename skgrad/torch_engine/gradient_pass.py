@@ -122,7 +122,7 @@ class RuledGraph:
         """
         sums: dict[int, Tensor] = {}
         overwritten: set[int] = set()
-        self._recorder.on_gradient = partial(self._add, sums, overwritten, last)
+        self._recorder.watcher.on_gradient = partial(self._add, sums, overwritten, last)
         try:
             torch.autograd.grad(
                 self.logits,
@@ -133,7 +133,7 @@ class RuledGraph:
                 create_graph=self._create_graph,
             )
         finally:  # else the graph would keep itself alive through its taps
-            self._recorder.on_gradient = None
+            self._recorder.watcher.on_gradient = None
         dtype = widest_float(cotangent.device)
         zeros = cotangent.new_zeros(len(cotangent), dtype=dtype)
         keys = {name: id(self._parameters[name]) for name in self.uses}

@@ -26,8 +26,6 @@ from .gradient_rules import (
 from .gradient_uses import Use, leaves_in_graph
 from .provenance import Provenance
 
-OnGradient = Callable[[Use, Tensor], None]
-
 
 class Watcher:
     """What the taps of a recorder call in a backward pass.
@@ -38,7 +36,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self.recording = False
-        self.on_gradient: OnGradient | None = None
+        self.on_gradient: Callable[[Use, Tensor], None] | None = None
 
     def __call__(self, use: Use, gradient: Tensor) -> None:
         """Hand over the gradient at the output of a use."""
@@ -60,7 +58,7 @@ class Recorder(TorchFunctionMode):
     the graph too, beyond the nodes ``cuts``, so that autograd gives their gradients.
 
     All taps depend on the leaf ``token``. Differentiating with respect to it runs the
-    backward pass down to the first tap and computes nothing else; ``on_gradient`` is
+    backward pass down to the first tap and computes nothing else; the ``watcher`` is
     called in it with each use and the gradient at its output. ``uses`` holds the calls
     in order; ``reorders`` is True if the order of the samples may depend on their
     values, as in a model that sorts them.
@@ -86,7 +84,7 @@ class Recorder(TorchFunctionMode):
         self.reorders = False
         self._calls = 0
         self._has_tapped = False
-        self._watcher = Watcher()
+        self.watcher = Watcher()
 
     def expect(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         """Take the tensors of the batch that the module is about to get."""
@@ -94,21 +92,12 @@ class Recorder(TorchFunctionMode):
         own = chain(map(parameters_of, parts), map(buffers_of, parts))
         self._provenance = Provenance(tensors_of(own), inputs)
 
-    @property
-    def on_gradient(self) -> "OnGradient | None":
-        """What is called in a backward pass with each use and its gradient."""
-        return self._watcher.on_gradient
-
-    @on_gradient.setter
-    def on_gradient(self, on_gradient: "OnGradient | None") -> None:
-        self._watcher.on_gradient = on_gradient
-
     def __enter__(self) -> "Recorder":
-        self._watcher.recording = True
+        self.watcher.recording = True
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
-        self._watcher.recording = False
+        self.watcher.recording = False
         self._provenance.forget()
         super().__exit__(*exception)
 
@@ -270,7 +259,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         self.uses.append(use)
         self._has_tapped = True
-        return Tap.apply(output, self.token, partial(self._watcher, use))
+        return Tap.apply(output, self.token, partial(self.watcher, use))
 
     def _dot_product(
         self,

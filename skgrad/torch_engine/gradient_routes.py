@@ -70,7 +70,7 @@ def _backward(
         if id(use) in candidates:
             candidates[id(use)].add(gradient, sample)
 
-    recorder.on_gradient = show
+    recorder.watcher.on_gradient = show
     try:
         _, *gradients = torch.autograd.grad(
             probe.logits,
@@ -80,7 +80,7 @@ def _backward(
             materialize_grads=True,
         )
     finally:  # else the graph would keep itself alive through its taps
-        recorder.on_gradient = None
+        recorder.watcher.on_gradient = None
     return whole_squares(gradients).to(cotangent.device)
 
 
