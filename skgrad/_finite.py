@@ -67,13 +67,14 @@ def check_finite(X: np.ndarray, name: str) -> None:
 
 
 def finite_rows(
-    X: Any, dtype: torch.dtype | None = None, *, integers: bool = False
+    X: Any, dtype: torch.dtype | None = None, *, integers: bool | dict = False
 ) -> np.ndarray:
     """Return which samples hold neither NaN nor infinity, an array of bool.
 
     X is an array, a list, a tensor, a data frame or several inputs. Values other than
     numbers count as finite. With ``dtype``, that in which a model takes its inputs,
-    values too large for it do not; with ``integers`` it takes whole numbers as such.
+    values too large for it do not; with ``integers`` it takes whole numbers as such (of
+    several inputs a dict says which).
     Raises TypeError for one of `DATASETS`.
     """
     if isinstance(X, DATASETS):
@@ -83,8 +84,13 @@ def finite_rows(
             "not_finite='raise'."
         )
     if is_several(X):
-        entries = check_one_or_several(X).entries.values()
-        masks = [finite_rows(entry, dtype, integers=integers) for entry in entries]
+        entries = check_one_or_several(X).entries
+        if not isinstance(integers, dict):
+            integers = dict.fromkeys(entries, integers)
+        masks = [
+            finite_rows(entry, dtype, integers=integers[key])
+            for key, entry in entries.items()
+        ]
         return np.logical_and.reduce(masks)
     if hasattr(X, "select_dtypes"):  # a data frame may hold text beside numbers
         X = X.select_dtypes("number").to_numpy(dtype=np.float64, na_value=np.nan)

@@ -238,8 +238,12 @@ def has_integers(x: Any) -> bool:
     """Return True for a batch of integers, or several inputs with any but floats."""
     if not isinstance(x, Several):
         return is_integer(x)
-    entries = x.entries.values()
-    return any(is_integer(e) or e.dtype in (torch.bool, np.bool_) for e in entries)
+    return any(is_integer(e) or is_truth(e) for e in x.entries.values())
+
+
+def is_truth(values: Any) -> bool:
+    """Return True for an array or tensor of truth values."""
+    return getattr(values, "dtype", None) in (torch.bool, np.bool_)
 
 
 def check_one_or_several(

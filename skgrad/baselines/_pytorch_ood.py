@@ -75,8 +75,9 @@ class PyTorchOODDetector(BaseModelDetector):
         Number of logits of the model.
     input_shape_ : tuple of int
         Shape of one sample as the model takes it.
-    integer_inputs_ : bool
-        Whether whole numbers in X reach the model as integers, not as floats.
+    integer_inputs_ : bool or dict of bool
+        Whether whole numbers in X reach the model as integers, not as floats. Of
+        several inputs a dict may say so of each, by its name.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)

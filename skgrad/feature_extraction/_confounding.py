@@ -59,8 +59,9 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
         Number of logits of the model.
     input_shape_ : tuple of int
         Shape of one sample as the model sees it; of several inputs, a dict of shapes.
-    integer_inputs_ : bool
-        Whether whole numbers in X reach the model as integers, not as floats.
+    integer_inputs_ : bool or dict of bool
+        Whether whole numbers in X reach the model as integers, not as floats. Of
+        several inputs a dict may say so of each, by its name.
     routes_ : dict of str to str
         How the norms of each parameter are computed: by the rule for a whole batch,
         such as "conv2d", or by "autograd" for one sample at a time.

@@ -125,7 +125,9 @@ class Card:
             f"{one['class']}, {one['n_parameters']:,} parameters, {one['fingerprint']}"
             for one in self.networks
         ]
-        promised = _share(self.promised_fpr, "in-distribution inputs rejected at most")
+        promised = _share(
+            self.promised_fpr, "in-distribution inputs rejected, on average"
+        )
         measured = _share(self.measured_fpr, "the calibration inputs rejected")
         return [
             ("card of", str(self.estimator)),

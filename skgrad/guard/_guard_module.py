@@ -152,8 +152,9 @@ class GuardModule(nn.Module):
         if self.keys is None:
             (x,) = inputs
             return x if self.integers else x.to(dtype)
-        several = Several(dict(zip(self.keys, inputs, strict=True)))
-        return several.map(lambda e: e.to(dtype) if e.is_floating_point() else e)
+        exact = self.integers or dict.fromkeys(self.keys, False)
+        named = zip(self.keys, inputs, strict=True)
+        return Several({key: e if exact[key] else e.to(dtype) for key, e in named})
 
 
 # Inputs that cannot be judged

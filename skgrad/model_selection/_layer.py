@@ -93,8 +93,9 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
         Where the anomalies came from.
     n_classes_, input_shape_ : int and tuple of int
         Number of logits, and shape of one sample as the model sees it.
-    integer_inputs_ : bool
-        Whether whole numbers in X reach the model as integers, not as floats.
+    integer_inputs_ : bool or dict of bool
+        Whether whole numbers in X reach the model as integers, not as floats. Of
+        several inputs a dict may say so of each, by its name.
     n_features_in_, feature_names_in_ : int and ndarray of str
         Length of the second axis of X, and its names if X was a data frame.
 

@@ -21,6 +21,7 @@ from .._several import (
     Several,
     check_entries,
     is_integer,
+    is_truth,
 )
 from .._validation import Data, no_samples
 from .restoring import generators_restored
@@ -42,7 +43,7 @@ def map_batches(
     device: torch.device,
     dtype: torch.dtype,
     input_shape: Sequence[int] | dict | None = None,
-    integers: bool = False,
+    integers: bool | dict = False,
     progress: str | None = None,
     num_workers: int = 0,
     raw: Iterable[Any] | None = None,
@@ -233,26 +234,31 @@ def prepare_batch(
     device: torch.device,
     dtype: torch.dtype,
     input_shape: Sequence[int] | dict | None,
-    integers: bool = False,
+    integers: bool | dict = False,
     name: str = "X",
 ) -> Any:
     """Bring one batch to device, dtype and shape, and check it.
 
     ``batch`` (n_samples, ...) is an ndarray, Tensor or `Several` as `batches` cuts
     them; 2-D rows are brought to ``input_shape``, and None takes samples as they are.
-    With ``integers`` whole numbers become int64 in place of ``dtype``. Returns a copy
-    (n_samples, *input_shape), ready for the model. Raises ValueError, with the
+    With ``integers`` whole numbers become int64 in place of ``dtype``; of several
+    inputs a dict says so of each. Returns a copy (n_samples, *input_shape), ready for
+    the model. Raises ValueError, with the
     parameter's ``name``, if the shape is another, or a value is complex or not finite
     in ``dtype``.
     """
     if isinstance(batch, Several) or isinstance(input_shape, dict):
         check_entries(batch, input_shape, name)
-        return Several(
-            {
-                key: _prepared(entry, device, dtype, f"{name}[{key!r}]", integers)
-                for key, entry in batch.entries.items()
-            }
-        )
+        entries = {}
+        for key, entry in batch.entries.items():
+            called, exact = f"{name}[{key!r}]", integers
+            if isinstance(integers, dict):
+                exact = integers[key]
+                if exact and not is_truth(entry):
+                    entry = _whole_numbers(entry, called)
+            entries[key] = _prepared(entry, device, dtype, called, bool(exact))
+        return Several(entries)
+    integers = bool(integers)
     if integers:
         batch = _whole_numbers(batch, name)
     batch = _prepared(batch, device, dtype, name, integers)
@@ -335,4 +341,4 @@ def _exact_dtype(values: Any, dtype: torch.dtype) -> torch.dtype:
     """Return the dtype in which a model gets numbers as they are."""
     if is_integer(values):
         return torch.int64  # lookups take it, unlike shorter ones
-    return torch.bool if values.dtype in (torch.bool, np.bool_) else dtype
+    return torch.bool if is_truth(values) else dtype

@@ -6,18 +6,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._several import Batch, Several, has_integers
+from .._several import Batch, Several, has_integers, is_integer, is_truth
 from .gradient_uses import leaves_in_graph
 from .model_state import forward
 
 
-def takes_integers(module: nn.Module, raw: Any, prepare: Callable[..., Batch]) -> bool:
+def takes_integers(
+    module: nn.Module, raw: Any, prepare: Callable[..., Batch]
+) -> bool | dict:
     """Return True if a model gets the whole numbers in samples as integers.
 
     Floats stay floats. An array of integers stays one where the model fails on floats,
     or makes whole numbers of them itself, so that no gradient reaches them: half
     precision does not hold token ids. Others, such as the pixels of images, are cast.
-    Of several inputs integers and truth values stay such, unless the model fails then.
+    Of several inputs integers and truth values stay such, unless the model fails then;
+    a dict says which inputs these are, by name.
     ``prepare`` returns the samples ``raw`` as the model takes them, with ``integers``
     or without; the model is held by `frozen`.
 
@@ -26,7 +29,12 @@ def takes_integers(module: nn.Module, raw: Any, prepare: Callable[..., Batch]) -
     if not has_integers(raw):
         return False
     if isinstance(raw, Several):
-        return _takes_several(module, prepare)
+        if not _takes_several(module, prepare):
+            return False
+        return {
+            key: is_integer(entry) or is_truth(entry)
+            for key, entry in raw.entries.items()
+        }
     try:
         if _reached_by_gradient(module, prepare(integers=False)):
             return False

@@ -306,6 +306,22 @@ def test_token_ids_reach_the_embedding_unchanged(dtype, casts):
         transformer.transform(np.where(np.arange(N_SAMPLES) == 2, np.nan, IDS.T).T)
 
 
+def test_several_inputs_keep_the_kinds_that_fit_saw():
+    transformer = LayerActivationTransformer(NET, "logits").fit(BY_NAME)
+    floats = {name: entry.astype(np.float32) for name, entry in BY_NAME.items()}
+    assert_array_equal(transformer.transform(floats), transformer.transform(BY_NAME))
+    with pytest.raises(ValueError, match=r"X\['input_ids'\] must hold whole numbers"):
+        transformer.transform(BY_NAME | {"input_ids": IDS + 0.5})
+    lacking = np.where(np.arange(N_SAMPLES) == 2, np.nan, IDS.T).T
+    with pytest.raises(ValueError, match=r"X\['input_ids'\] must be finite.* row 2 of"):
+        transformer.transform(BY_NAME | {"input_ids": lacking})
+    net = seeded(TwoFloats, dtype=torch.float64)
+    X = {"left": np.arange(20.0).reshape(5, 2, 2), "right": np.ones((5, 4))}
+    two = LayerActivationTransformer(net, "logits").fit(X)
+    counts = {name: entry.astype(np.int64) for name, entry in X.items()}
+    assert_array_equal(two.transform(counts), two.transform(X))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
 def test_whole_numbers_are_cast_for_networks_of_floats(dtype):
     pixels = (255 * images(5, (4,))).astype(dtype)
