@@ -1,10 +1,11 @@
-"""The figures of the README, out of the pages of results.
+"""The figures of the README and of the guide, out of the pages of results.
 
     python doc/headline.py
 
-It prints the table between the two comments that name this script in README.md; a test
-compares them. A row is a group of anomalies: the mean AUROC of the recommended
-detector, and of whichever other detector is best at that group.
+It prints the table of README.md and that of doc/guide/which_detector.md; a test compares
+them. A row is a group of anomalies. The first table has the mean AUROC of the
+recommended detector, and of whichever other detector is best at that group; the second
+has those of several detectors.
 """
 
 import re
@@ -25,6 +26,16 @@ GROUPS = {
     "strong attacks": "strong attacks (FGSM, PGD, ...)",
     "over groups": "mean over these groups",
 }
+# The best of each kind of score, and the papers' own.
+SHOWN = [
+    "recommended",
+    "max softmax",
+    "ODIN",
+    "RMDS",
+    "Mahalanobis FE",
+    "B: LODA",
+    "C: SVDD",
+]
 
 
 def read_means(page):
@@ -36,13 +47,23 @@ def read_means(page):
 
 
 def headline():
-    """Return the table as Markdown."""
+    """Return the README's table as Markdown."""
     tables = [read_means(page) for page in PAGES.values()]
     heads = [cell for where in PAGES for cell in (where, "best other")]
     lines = [f"| anomalies | {' | '.join(heads)} |", "|---" + "|--:|---" * 2 + "|"]
     for group, shown in GROUPS.items():
         cells = [cell for means in tables for cell in _cells(means, group)]
         lines.append(f"| {' | '.join([shown, *cells])} |")
+    return "\n".join(lines)
+
+
+def by_group():
+    """Return the guide's table as Markdown: groups in rows, detectors in columns."""
+    means = read_means(PAGES["CIFAR-10 (JPEG), ResNet-20"])
+    lines = [f"| group | {' | '.join(SHOWN)} |", "|---" + "|--:" * len(SHOWN) + "|"]
+    for group in GROUPS:
+        cells = [means[name][group].split()[0] for name in SHOWN]
+        lines.append(f"| {' | '.join([group, *cells])} |")
     return "\n".join(lines)
 
 
@@ -57,4 +78,4 @@ def _cells(means, group):
 
 
 if __name__ == "__main__":
-    print(headline())
+    print(headline(), by_group(), sep="\n\n")

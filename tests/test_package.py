@@ -63,6 +63,8 @@ def test_lines_of_the_readme_run(monkeypatch, tmp_path, capsys):
         assert (detector.predict(1 - X[:20]) == -1).mean() > 0.85
 
 
-def test_figures_of_the_readme_are_those_of_the_results():
-    headline = runpy.run_path(str(ROOT / "doc" / "headline.py"))["headline"]
-    assert headline() in (ROOT / "README.md").read_text()
+def test_figures_of_readme_and_guide_are_those_of_the_results():
+    tables = runpy.run_path(str(ROOT / "doc" / "headline.py"))
+    assert tables["headline"]() in (ROOT / "README.md").read_text()
+    page = ROOT / "doc" / "guide" / "which_detector.md"
+    assert tables["by_group"]() in page.read_text()
