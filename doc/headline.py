@@ -2,8 +2,8 @@
 
     python doc/headline.py
 
-It prints the table of README.md and that of doc/guide/which_detector.md; a test compares
-them. A row is a group of anomalies. The first table has the mean AUROC of the
+It prints the table of README.md and that of doc/guide/which_detector.md; a test
+compares them. A row is a group of anomalies. The first table has the mean AUROC of the
 recommended detector, and of whichever other detector is best at that group; the second
 has those of several detectors.
 """

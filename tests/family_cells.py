@@ -37,6 +37,11 @@ class Cell(NamedTuple):
     text: str
     messages: tuple[str, ...] = ()
 
+    @property
+    def shown(self):
+        """The text with a star where there is a warning."""
+        return f"{self.text}*" if self.messages and self.text != "no" else self.text
+
 
 class Row:
     """The cells of a family, each computed when it is asked for the first time."""
@@ -86,13 +91,13 @@ class Row:
         return _bound(np.abs(found - np.stack(exact)))
 
     def layers(self):
-        """Return the columns of the default layers, and their channel axis."""
+        """Return how many default layers there are, and their channel axis."""
         layers = LayerActivationTransformer(self.net).fit(self.X).layers_
         assert layers.pop().name == "logits"
         if not layers:
             return "logits alone"
         parts = [
-            f"{', '.join(str(layer.n_columns) for layer in group)} (axis {axis})"
+            f"{len([*group])} (axis {axis})"
             for axis, group in groupby(layers, key=lambda layer: layer.channel_axis)
         ]
         return "; ".join(parts)
@@ -228,37 +233,38 @@ TITLES = {
 }
 
 
+# Where the columns after these are all "yes", a network stands in the short table.
+SHORT = ("norms", "cosines", "layers")
+
+
 def markdown(rows):
-    """Return the table of cells by family and column, and the messages below it."""
-    letters = {}
-    lines = [f"| network | {' | '.join(TITLES.values())} |"]
-    lines.append("|---" * (len(TITLES) + 1) + "|")
+    """Return the short table of cells by family and column, and the whole one."""
+    short, rest = {}, {}
     for name, cells in rows.items():
-        texts = [_with_letters(cells[column], letters) for column in TITLES]
-        lines.append(f"| {name} | {' | '.join(texts)} |")
-    lines.append("")
-    lines += [f"- **{letter}**: {message}" for message, letter in letters.items()]
+        works = {cell.shown for column, cell in cells.items() if column not in SHORT}
+        (short if works == {"yes"} else rest)[name] = cells
+    return f"{_table(short, SHORT)}\n\n{_table(rest, TITLES)}"
+
+
+def _table(rows, columns):
+    heads = " | ".join(TITLES[column] for column in columns)
+    lines = [f"| network | {heads} |", "|---" * (len(columns) + 1) + "|"]
+    for name, cells in rows.items():
+        lines.append(f"| {name} | {' | '.join(cells[c].shown for c in columns)} |")
     return "\n".join(lines)
-
-
-def _with_letters(cell, letters):
-    marks = [letters.setdefault(m, chr(97 + len(letters))) for m in cell.messages]
-    return f"{cell.text} ({', '.join(marks)})" if marks else cell.text
 
 
 def read_markdown(page):
     """Return the cells of a page, by family and column."""
-    messages = dict(re.findall(r"^- \*\*(\w)\*\*: (.*)$", page, re.M))
     rows = {}
     for line in re.findall(r"^\| (.*) \|$", page, re.M):
         name, *texts = line.split(" | ")
         if name in FAMILIES:
+            texts += ["yes"] * (len(TITLES) - len(texts))
             pairs = zip(TITLES, texts, strict=True)
-            rows[name] = {column: _read_cell(text, messages) for column, text in pairs}
+            rows[name] = {column: _read_cell(text) for column, text in pairs}
     return rows
 
 
-def _read_cell(text, messages):
-    text, marks = re.fullmatch(r"(.*?)(?: \(((?:\w, )*\w)\))?", text).groups()
-    found = [messages[letter] for letter in marks.split(", ")] if marks else []
-    return Cell(text, tuple(found))
+def _read_cell(text):
+    return Cell(text.rstrip("*"), ("a warning",) if text.endswith("*") else ())
