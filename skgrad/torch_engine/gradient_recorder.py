@@ -26,6 +26,9 @@ from .gradient_rules import (
 from .gradient_uses import Use, leaves_in_graph
 from .provenance import Provenance
 
+# Other types, such as quantised tensors, may compute in ways of their own.
+PLAIN = [Tensor, nn.Parameter]
+
 
 class Watcher:
     """What the taps of a recorder call in a backward pass.
@@ -234,7 +237,7 @@ class Recorder(TorchFunctionMode):
         replay: Callable[[Tensor], Tensor],
     ) -> Any:
         """Run a call on detached parameters, with a tap behind it."""
-        plain = type(x) in (Tensor, nn.Parameter) and x.layout == torch.strided
+        plain = type(x) in PLAIN and x.layout == torch.strided
         if claim is None or not plain or x.is_nested:
             return func(*args, **kwargs)
         kept = x if self._create_graph else x.detach()
