@@ -102,6 +102,49 @@ def test_a_wrong_parameter_is_found(monkeypatch):
     assert "'number' != 'value'" in str(errors)
 
 
+def kinds_of_inputs(room):
+    """Return what the methods of a room's classes say that X is."""
+    entries = {
+        path: FunctionDoc(method)["Parameters"][:1]
+        for path, method in public_objects().items()
+        if path.startswith(f"skgrad.{room}.") and path.count(".") == 3
+    }
+    return {
+        path: entry.type
+        for path, found in entries.items()
+        for entry in found
+        if entry.name == "X"
+    }
+
+
+@pytest.mark.parametrize("room", ["baselines", "guard", "feature_extraction"])
+def test_what_holds_a_network_takes_its_inputs(room):
+    kinds = kinds_of_inputs(room)
+    assert len(kinds) > 8
+    assert {path for path, kind in kinds.items() if "*input_shape" not in kind} == set()
+    assert {path for path, kind in kinds.items() if "n_features" in kind} == set()
+
+
+def test_what_holds_no_network_takes_features():
+    kinds = kinds_of_inputs("detectors")
+    assert "n_features" in kinds["skgrad.detectors.LODA.fit_predict"]
+    both = {path for path, kind in kinds.items() if "*input_shape" in kind}
+    # They take what the estimators in them take.
+    classes = {path.split(".")[2] for path in both}
+    assert classes == {"ConformalDetector", "DetectorPipeline"}
+
+
+def test_labels_are_described_as_each_class_takes_them():
+    def labels(method):
+        return " ".join(FunctionDoc(method)["Parameters"][1].desc)
+
+    assert "left out." in labels(skgrad.baselines.ODIN.fit)
+    assert "learned from" in labels(skgrad.baselines.LID.fit)
+    assert "choose the layer" in labels(skgrad.baselines.ELO.fit)
+    assert "classifier" in labels(skgrad.ConformalDetector.fit)
+    assert "Not used" not in labels(skgrad.MostDiscriminativeLayer.fit_transform)
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 def test_fitted_attributes_are_those_documented(estimator):
     rng = np.random.default_rng(0)

@@ -7,10 +7,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._docstrings import in_words_of_its_own
 from .._finite import rows_named
 from .._several import check_floats, sample_shape
 from .._validation import DATASETS
 from ..detectors._decision import (
+    SAMPLES,
+    SAMPLES_OF_FIT,
     BaseDecision,
     anomaly_labels,
     check_enough,
@@ -24,6 +27,17 @@ from ..torch_engine.probe import Probe, warn_of_batch_scales
 from ..torch_engine.samples import N_COMPARED, count_samples, warn_if_unsteady
 
 
+@in_words_of_its_own(
+    {
+        SAMPLES: (
+            "array-like of shape (n_samples, *input_shape), Tensor, Dataset or "
+            "DataLoader"
+        ),
+        SAMPLES_OF_FIT: (
+            "In-distribution inputs, finite and scaled as in the training of the model."
+        ),
+    }
+)
 class BaseModelDetector(BaseDecision, BaseModelEstimator):
     """Base of the detectors that take the inputs of a model, not its features.
 

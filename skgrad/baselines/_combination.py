@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from .._compat import Interval, StrOptions
+from .._docstrings import in_words_of_its_own
 from ..detectors._combined import LogPValues
-from ..detectors._decision import split_rows, take
+from ..detectors._decision import LEFT_OUT, split_rows, take
 from ..detectors._scaling import AnyFloatScaler
 from ..torch_engine.samples import count_samples
 from ._layers import BaseLayersDetector
@@ -17,6 +18,9 @@ from ._layers import BaseLayersDetector
 FISHER, LOGISTIC = "fisher", "logistic"
 
 
+@in_words_of_its_own(
+    {LEFT_OUT: 'which are left out, or learned from by ``combination="logistic"``.'}
+)
 class BaseCombination(BaseLayersDetector):
     """Base of the detectors whose `_features` are several columns, such as layers.
 

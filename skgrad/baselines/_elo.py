@@ -5,6 +5,8 @@ from numbers import Real
 import numpy as np
 
 from .._compat import Interval, StrOptions
+from .._docstrings import in_words_of_its_own
+from ..detectors._decision import LEFT_OUT
 from ..detectors._svdd import SVDD
 from ..model_selection import MostDiscriminativeLayer
 from ..torch_engine.activations import as_names
@@ -12,6 +14,9 @@ from ..torch_engine.samples import count_samples, join_samples
 from ._layers import BaseLayersDetector
 
 
+@in_words_of_its_own(
+    {LEFT_OUT: "which choose the layer, where there are several to choose from."}
+)
 class ELO(BaseLayersDetector):
     r"""One-class support vectors in an early-layer output.
 

@@ -7,9 +7,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import validate_parameters
+from .._docstrings import in_words_of_its_own
 from .._matrices import check_matrix, column_names
 from ._decision import (
     PER_CLASS,
+    SAMPLES,
+    SAMPLES_OF_FIT,
     BaseDecision,
     check_enough,
     in_distribution_rows,
@@ -18,6 +21,12 @@ from ._decision import (
 from ._features import check_features
 
 
+@in_words_of_its_own(
+    {
+        SAMPLES: "array-like of shape (n_samples, n_features)",
+        SAMPLES_OF_FIT: "Features of in-distribution samples.",
+    }
+)
 class BaseNoveltyDetector(BaseDecision):
     """Base of the detectors that are fitted on in-distribution features alone.
 

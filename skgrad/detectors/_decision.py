@@ -25,6 +25,11 @@ from ._conformal import (
 
 OVERALL, PER_CLASS = "overall", "per_class"
 
+# Words of the docstrings below that the kinds of detectors put in their own.
+SAMPLES = "array-like of shape (n_samples, n_features) or (n_samples, *input_shape)"
+SAMPLES_OF_FIT = "In-distribution samples."
+LEFT_OUT = "which are left out."
+
 
 class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of all detectors that decide by scores of held-out samples.
@@ -57,7 +62,7 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            In-distribution samples: features, or inputs if the detector holds a model.
+            In-distribution samples.
         y : array-like of shape (n_samples,), default=None
             +1 for in-distribution rows and -1 for anomalies, which are left out. Other
             labels, such as classes, are ignored; 0 and 1 with a warning, as they may
@@ -171,6 +176,27 @@ class BaseDecision(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         # In this order a NaN score would be rejected.
         return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def fit_predict(self, X, y=None, **kwargs):
+        """Fit the detector, and decide about the same samples.
+
+        Samples that it was fitted on are rejected less often than new ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            In-distribution samples.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        **kwargs : dict
+            Further arguments of `fit`.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            +1 for trust (in-distribution), -1 for do not (anomaly).
+        """
+        return super().fit_predict(X, y, **kwargs)
 
     def p_values(self, X):
         """Return conformal p-values: how likely is a score as low, in-distribution.

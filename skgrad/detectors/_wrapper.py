@@ -124,6 +124,25 @@ class ConformalDetector(BaseDecision):
         tags.target_tags.required = is_classifier(self.detector)
         return tags
 
+    def fit(self, X, y=None):
+        """Fit the detector, and place the threshold by samples held out from that.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Samples, in any form that the detector accepts.
+        y : array-like of shape (n_samples,), default=None
+            Around an outlier detector +1 for in-distribution rows and -1 for anomalies,
+            which are left out; other labels are ignored. Around a classifier its two
+            labels: 0 or +1 for in-distribution rows, 1 or -1 for anomalies.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+        """
+        return super().fit(X, y)
+
     def _fit(self, X, y):
         supervised = is_estimator(self.detector) and is_classifier(self.detector)
         detector = self.detector if supervised else as_outlier_detector(self.detector)

@@ -68,10 +68,10 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
     def fit(self, X, y=None):
         """Check the model and the inputs, and name the features.
 
-        The model sees the first three samples, which give the shapes; `transform`
-        checks the others. Models of several inputs take a dictionary of them, or a
-        tuple. Call fit again after changing the model: with ``memory``, features are
-        stored under the weights that fit saw.
+        The model sees a few first samples, which give the shapes; `transform` checks
+        the others. Models of several inputs take a dictionary of them, or a tuple.
+        Call fit again after changing the model: with ``memory``, features are stored
+        under the weights that fit saw.
 
         Parameters
         ----------

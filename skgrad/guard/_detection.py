@@ -96,7 +96,7 @@ class DetectionMixin:
         return select_by_fdr(self.p_values(X), fdr)
 
     def set_threshold(self, *, target_fpr=None, score=None):
-        """Place the threshold anew, without a new fit: by one of both arguments.
+        """Place the threshold again, without a new fit: by one of both arguments.
 
         Parameters
         ----------

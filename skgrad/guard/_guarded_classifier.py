@@ -306,6 +306,25 @@ class GuardedClassifier(ClassifierMixin, DetectionMixin, BaseModelEstimator):
         judged = self._judge(X)
         return np.where(judged.trust, judged.predicted, self.reject_label_)
 
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of `predict`, to which a rejected input is an error.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
+            The inputs, as in `fit`.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the inputs.
+
+        Returns
+        -------
+        float
+            The share of right classes.
+        """
+        return super().score(X, y, sample_weight)
+
     def predict_proba(self, X):
         """Return the softmax probabilities of the network, trusted or not.
 

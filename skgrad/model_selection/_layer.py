@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from .._compat import Interval
+from .._docstrings import in_words_of_its_own
 from .._messages import brief, warn
 from .._several import Several, has_integers
 from ..detectors._decision import anomaly_labels
@@ -24,6 +25,14 @@ from ..torch_engine.samples import count_samples, take_samples
 from ._anomalies import generate_anomalies
 
 
+@in_words_of_its_own(
+    {
+        "y : Ignored": "y : array-like of shape (n_samples,), default=None",
+        "Not used, present for API consistency by convention.": (
+            "+1 for in-distribution samples and -1 for anomalies, as in `fit`."
+        ),
+    }
+)
 class MostDiscriminativeLayer(LayerActivationTransformer):
     r"""Outputs of the layer that separates anomalies best, and the logits.
 
