@@ -14,7 +14,7 @@ from numpydoc.xref import DEFAULT_LINKS
 
 import skgrad
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order and mathml
 
 project = "skgrad"
 author = "The skgrad developers"
@@ -22,18 +22,24 @@ copyright = "The skgrad developers"
 version = release = skgrad.__version__
 
 extensions = [
+    "mathml",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
+exclude_patterns = [
+    "_build",
+    "auto_examples/**/*.ipynb",
+    "auto_examples/**/*.py",
+    "**sg_execution_times.rst",  # takes its scripts from the network
+]
 default_role = "py:obj"
 smartquotes_action = "q"  # quotes; --option keeps its dashes
 
@@ -44,7 +50,21 @@ bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"
 
 numpydoc_show_class_members = False
-# Of the words in types, link our own classes, and nothing in other sites.
+# The inventories hold the names that our pages use: the build needs no network.
+_SITES = {
+    "joblib": "https://joblib.readthedocs.io/en/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "python": "https://docs.python.org/3/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
+}
+intersphinx_mapping = {
+    name: (site, f"inventories/{name}.inv") for name, site in _SITES.items()
+}
+
+# Of the words in types, link classes, and not the words of Python itself.
 DEFAULT_LINKS.clear()
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"
@@ -53,10 +73,31 @@ numpydoc_xref_aliases = {
     for room in skgrad._ROOMS
     for name in getattr(skgrad, room).__all__
     if isinstance(getattr(getattr(skgrad, room), name), type)
+} | {
+    # As docstrings name them, by the last part or in full. numpydoc takes no alias for
+    # the name itself, hence the dot, which Sphinx takes off.
+    word: f".{name}"
+    for name in (
+        "joblib.Memory",
+        "matplotlib.axes.Axes",
+        "numpy.ndarray",
+        "numpy.random.RandomState",
+        "pandas.DataFrame",
+        "pathlib.Path",
+        "sklearn.pipeline.Pipeline",
+        "sklearn.utils.Bunch",
+        "torch.Tensor",
+        "torch.device",
+        "torch.nn.Module",
+        "torch.utils.data.DataLoader",
+        "torch.utils.data.Dataset",
+    )
+    for word in (name, name.rpartition(".")[2])
 }
 autosummary_generate = True
 autodoc_typehints = "none"
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skgrad"
 html_static_path = ["_static"]

@@ -150,6 +150,23 @@ def check_output(printed, shown, where):
     np.testing.assert_allclose(*numbers, rtol=RTOL, atol=ATOL, err_msg=where)
 
 
+@pytest.mark.parametrize(
+    ("formula", "drawn"),
+    [
+        (r"\tfrac12 x", "<mn>1</mn><mn>2</mn></mfrac><mi>x</mi>"),
+        (r"\hat p_k", "</mover><msub><mrow></mrow><mi>k</mi></msub>"),
+        (r"\log p", "<mi>log</mi><mspace"),
+        (r"\exp(x)", "<mi>exp</mi><mo>&ApplyFunction;</mo><mo"),
+        (r"\lVert x \rVert^2", '<msup><mo stretchy="false">‖</mo>'),
+    ],
+)
+def test_formulas_are_drawn_as_tex_reads_them(formula, drawn):
+    pytest.importorskip("docutils", minversion="0.21")
+    draw = runpy.run_path(str(DOC / "mathml.py"))["draw"]
+    # Without the line breaks and indentation.
+    assert drawn in re.sub(r">\s+<", "><", draw(formula))
+
+
 def commands():
     """Yield the commands of all pages, with the page of each."""
     for page in [*DOC.rglob("*.md"), DOC.parent / "README.md"]:

@@ -22,7 +22,7 @@ class LID(BaseCombination):
 
     In-distribution inputs lie on a surface of few dimensions, anomalous ones off it,
     where the distances to its points grow as in many dimensions. With the distances
-    :math:`r_1 \le \dots \le r_k` of a layer's output to its nearest neighbours among
+    :math:`r_1 \le \ldots \le r_k` of a layer's output to its nearest neighbours among
     in-distribution samples, the maximum likelihood estimate of the dimensionality is
 
     .. math::

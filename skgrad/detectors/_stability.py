@@ -70,7 +70,7 @@ class StableConfidence(BaseStabilityDetector):
 
     A network may be right by luck, or be made confident by an attack; on slightly
     changed copies that confidence is lost. With k the class predicted for the input x
-    and m changed copies :math:`x_1, \dots, x_m`, the score is the mean log-odds
+    and m changed copies :math:`x_1, \ldots, x_m`, the score is the mean log-odds
 
     .. math:: \frac1m \sum_i \log \frac{p_k(x_i)}{1 - p_k(x_i)},
 
@@ -126,7 +126,7 @@ class ConfidenceDrop(BaseStabilityDetector):
 
     Adversarial inputs are confident and fragile: changes that leave an in-distribution
     input as sure as before undo them. With k the class predicted for the input x, its
-    changed copies :math:`x_1, \dots, x_m` and the log-odds :math:`s = \log p_k / (1 -
+    changed copies :math:`x_1, \ldots, x_m` and the log-odds :math:`s = \log p_k / (1 -
     p_k)`, the score is
 
     .. math:: -\Bigl(s(x) - \frac1m \sum_i s(x_i)\Bigr),

@@ -22,10 +22,10 @@ class ViM(BaseHeadDetector):
     o is the point at which all logits are 0, the score is
 
     .. math:: \log \sum_j e^{z_j} - \alpha \lVert r(f) \rVert_2, \quad
-        \alpha = \frac{\lvert \overline{\max_j z_j} \rvert}
-        {\overline{\lVert r \rVert_2}},
+        \alpha = \frac{\lvert \operatorname{mean} \max_j z_j \rvert}
+        {\operatorname{mean} \lVert r(f) \rVert_2},
 
-    higher = more in-distribution; bars are means over the training inputs.
+    higher = more in-distribution; the means are over the training inputs.
 
     Parameters
     ----------

@@ -50,7 +50,8 @@ class GuardModule(nn.Module):
     `NetworkFeatures` with their families have such a form. After them these have one:
     `Energy`, `MaxLogit`, `MaxSoftmaxProbability`, `GEN`, `StableConfidence`,
     `ConfidenceDrop`, `ClassConditionalGaussian`, `PerClassSVDD`, `CombinedDetector` and
-    `ConformalDetector` of these, and `StandardScaler`. What takes gradients has none.
+    `ConformalDetector` of these, and :class:`~sklearn.preprocessing.StandardScaler`.
+    What takes gradients has none.
 
     It holds the guard as it was, with a copy of the network in evaluation mode: what
     happens to either of them later has no effect.
