@@ -1,13 +1,16 @@
 """The figures of the README and of the guide, out of the pages of results.
 
     python doc/headline.py
+    python doc/headline.py --figure doc/results/summary.png
 
-It prints the table of README.md and that of doc/guide/which_detector.md; a test
-compares them. A row is a group of anomalies. The first table has the mean AUROC of the
-recommended detector, and of whichever other detector is best at that group; the second
-has those of several detectors.
+It prints the tables of README.md, of doc/guide/which_detector.md and of
+doc/results/README.md; a test compares them. A row is a group of anomalies. The first
+table has the mean AUROC of the recommended detector, and of whichever other detector is
+best at that group; the second has those of several detectors; the third is the first
+for every network. The figure shows the third.
 """
 
+import argparse
 import re
 from pathlib import Path
 
@@ -15,7 +18,10 @@ RESULTS = Path(__file__).parent / "results"
 PAGES = {
     "MNIST, LeNet": RESULTS / "mnist" / "all_detectors.md",
     "CIFAR-10 (JPEG), ResNet-20": RESULTS / "cifar" / "all_detectors.md",
+    "CIFAR-10 (JPEG), ResNet-56": RESULTS / "cifar" / "all_detectors_resnet56.md",
+    "CIFAR-10 (JPEG), ResNet-18": RESULTS / "cifar" / "all_detectors_resnet18.md",
 }
+IN_README = list(PAGES)[:2]
 GROUPS = {
     "near data": "other data that look alike (Omniglot; TinyImageNet)",
     "mistakes": "the network's own mistakes",
@@ -48,13 +54,55 @@ def read_means(page):
 
 def headline():
     """Return the README's table as Markdown."""
-    tables = [read_means(page) for page in PAGES.values()]
-    heads = [cell for where in PAGES for cell in (where, "best other")]
-    lines = [f"| anomalies | {' | '.join(heads)} |", "|---" + "|--:|---" * 2 + "|"]
-    for group, shown in GROUPS.items():
+    return _beside_best(IN_README, GROUPS)
+
+
+def summary():
+    """Return the table of the results as Markdown: that of the README for all pages."""
+    return _beside_best(PAGES, dict(zip(GROUPS, GROUPS, strict=True)))
+
+
+def _beside_best(names, groups):
+    tables = [read_means(PAGES[name]) for name in names]
+    heads = [cell for where in names for cell in (where, "best other")]
+    rule = "|---" + "|--:|---" * len(tables) + "|"
+    lines = [f"| anomalies | {' | '.join(heads)} |", rule]
+    for group, shown in groups.items():
         cells = [cell for means in tables for cell in _cells(means, group)]
         lines.append(f"| {' | '.join([shown, *cells])} |")
     return "\n".join(lines)
+
+
+def draw_summary(path):
+    """Draw the recommended detector and the best other by group, a panel per page."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, len(PAGES), figsize=(11, 3.2), sharey=True, layout="constrained"
+    )
+    groups = list(GROUPS)[:-1]
+    for ax, (name, page) in zip(axes, PAGES.items(), strict=True):
+        means = read_means(page)
+        for row, group in enumerate(groups):
+            own, best = _cells(means, group)
+            if own == "-":
+                continue
+            own, (other, _, who) = float(own), best.partition(" ")
+            ax.plot([own, float(other)], [row, row], color="0.8", zorder=0)
+            ax.plot(float(other), row, "o", color="tab:orange", mfc="none")
+            ax.plot(own, row, "o", color="tab:blue")
+            ax.annotate(who, (57, row), va="center", fontsize=7, color="tab:orange")
+        ax.set(title=name.replace(", ", "\n"), xlim=(56, 101), xlabel="mean AUROC, %")
+    axes[0].set_yticks(range(len(groups)), groups)
+    axes[0].set_ylim(len(groups) - 0.4, -0.6)
+    figure.legend(
+        axes[0].lines[2:0:-1],
+        ["recommended", "best other (its name in orange)"],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
+    figure.savefig(path, dpi=110)
 
 
 def by_group():
@@ -78,4 +126,10 @@ def _cells(means, group):
 
 
 if __name__ == "__main__":
-    print(headline(), by_group(), sep="\n\n")
+    parser = argparse.ArgumentParser(description=__doc__.strip().split("\n")[0])
+    parser.add_argument("--figure", metavar="PATH", help="draw it, and print nothing")
+    path = parser.parse_args().figure
+    if path:
+        draw_summary(path)
+    else:
+        print(headline(), by_group(), summary(), sep="\n\n")

@@ -141,7 +141,8 @@ def _check_numeric(X: Any, name: str) -> None:
     if _kind(X) in NOT_NUMERIC or not _converts(X, name):
         raise ValueError(
             f"{name} must be numeric, of shape (n_samples, *input_shape); got dtype "
-            f"{dtype}. Load and encode the inputs as the model was trained on them."
+            f"{dtype}. Load and encode the inputs as the model was trained on them; "
+            "texts are tokenized first, and the token ids given."
         )
     if _kind(X) == "c":
         raise ValueError(
