@@ -151,6 +151,8 @@ _RESULTS = """
 Scripts and benchmarks <../scripts>
 All detectors: MNIST <mnist/all_detectors>
 All detectors: CIFAR-10 (JPEG) <cifar/all_detectors>
+All detectors: ResNet-56 <cifar/all_detectors_resnet56>
+All detectors: ResNet-18 <cifar/all_detectors_resnet18>
 Paper A: MNIST <mnist/paper_a>
 Paper A: CIFAR-10 (JPEG) <cifar/paper_a>
 Paper B: MNIST and ECG5000 <mnist/paper_b>
