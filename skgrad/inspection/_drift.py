@@ -179,7 +179,9 @@ class DriftDisplay(Display):
         ax.set_xlabel("inputs seen")
         ax.set_ylabel("decimal logarithm of the wealth")
         ax.set_title(self.name or "")
-        ax.legend(loc="upper left", fontsize="small", frameon=False)
+        # On white, as the line of an alarm may run below it.
+        legend = {"fontsize": "small", "edgecolor": "none", "framealpha": 0.9}
+        ax.legend(loc="best", **legend)
 
 
 def _checked(class_counts):

@@ -169,6 +169,8 @@ class FeatureMapDisplay(Display):
             ax.set_ylabel(f"principal component 2 ({two:.1f} %)")
         ax.legend(
             fontsize=8,
+            # Markers of many inputs are too small to distinguish.
+            markerscale=float(np.sqrt(30 / size)),
             ncols=3,
             frameon=False,
             loc="upper center",
