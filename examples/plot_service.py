@@ -55,8 +55,8 @@ def make_service(guard):
 
     @app.get("/monitor")
     async def watch():
-        wealth = float(np.exp(monitor.log_wealth_))
-        return {"seen": monitor.n_seen_, "wealth": wealth, "alarm": monitor.alarm_}
+        wealth = float(monitor.log_wealth_)
+        return {"seen": monitor.n_seen_, "log_wealth": wealth, "alarm": monitor.alarm_}
 
     return app
 
@@ -116,31 +116,28 @@ for name, stream in streams.items():
     with TestClient(make_service(guard)) as client:
         for image in (*before, *stream):
             answers[name].append(ask(client, image).raise_for_status().json())
-            wealth[name].append(client.get("/monitor").json()["wealth"])
+            wealth[name].append(client.get("/monitor").json()["log_wealth"])
 
 # %%
 # What the service said, over time. Above, each dot is the p-value of a request; red
-# ones are rejected. Below is the wealth of the monitor. The dotted line is the change.
+# ones are rejected. Below is the wealth of the monitor. The dotted line is the change,
+# and the solid red one the alarm.
+from skgrad.inspection import DriftDisplay
+
 figure, axes = plt.subplots(
-    2, 3, figsize=(11, 5), sharex=True, sharey="row", layout="constrained"
+    2, 3, figsize=(11, 6), sharex=True, sharey="row", layout="constrained"
 )
 for (above, below), name in zip(axes.T, streams, strict=True):
     p_values = np.array([answer["p_value"] for answer in answers[name]])
     colors = ["C0" if answer["trust"] else "C3" for answer in answers[name]]
-    above.scatter(range(250), p_values, s=9, color=colors)
+    above.scatter(range(1, 251), p_values, s=9, color=colors)
     above.set_title(name)
-    below.semilogy(wealth[name])
-    below.axhline(100, color="black", ls="--", lw=1)
-    below.set_xlabel("requests")
+    DriftDisplay.from_predictions(wealth[name], alpha=0.01, ax=below)
     for ax in (above, below):
-        ax.axvline(100, color="0.5", ls=":")
-    if max(wealth[name]) >= 100:
-        alarm = np.argmax(np.array(wealth[name]) >= 100)
-        below.axvline(alarm, color="C3")
-        below.text(alarm + 4, 0.3, f"alarm after\n{alarm - 99} requests", color="C3")
+        ax.axvline(100, color="0.5", ls=":", zorder=0)
 axes[0, 0].set_ylabel("p-value")
-axes[1, 0].set_ylabel("wealth of the monitor")
-axes[1, 0].text(5, 150, "alarm")
+for ax in axes[1, 1:]:
+    ax.set_ylabel("")
 plt.show()
 
 # %%
