@@ -1,10 +1,10 @@
 """
-Protect a skorch classifier
-===========================
+Let a skorch classifier abstain
+===============================
 
-You train a classifier with skorch, put a guard beside it, and let it refuse. You see
-what the answers that are left are worth, and that a guard is not the best judge of
-every kind of error.
+You train a classifier with skorch, put a guard beside it, and let it abstain. You see
+digits that get noisier until the network errs, how many of the answers that are left
+are right, and that a guard is not the best judge of every kind of error.
 """
 
 # %%
@@ -87,64 +87,50 @@ plt.show()
 # %%
 # The guard
 # ---------
-# The recommended detector takes the skorch net as it is: a ``Pipeline`` of features of
-# its layers and its answers, and a detector over them. It learns from digits that the
-# network was not trained on, and from nothing else: no noise, no errors, no labels.
-# ``target_fpr`` is the share of in-distribution inputs that you are ready to lose.
-from skgrad import make_recommended_detector
+# It takes the skorch net as it is. It learns from digits that the network was not
+# trained on, and from nothing else: no noise, no errors, no labels. ``target_fpr`` is
+# the share of in-distribution inputs that may be rejected.
+from skgrad import GuardedClassifier
 
-guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
-guard.fit(digits.X_fit)
+guard = GuardedClassifier(net, target_fpr=0.05, random_state=0).fit(digits.X_fit)
 
 # %%
-# Predict with refusal
-# --------------------
-# The guard answers +1 for trust and -1 for do not. Two lines make a classifier of it
-# that may refuse; -1 is its "I do not know".
-
-
-def predict_or_refuse(X):
-    return np.where(guard.predict(X) == 1, net.predict(X), -1)
-
-
-answers = predict_or_refuse(X_new)
-refused = answers == -1
+# Predict or abstain
+# ------------------
+# ``predict`` gives a class where the guard trusts the answer, and -1 where it does not.
+answers = guard.predict(X_new)
+abstains = answers == -1
 for name, rows in {"clean": ~bad, "noisy": bad, "all": np.ones_like(bad)}.items():
-    kept = rows & ~refused
+    kept = rows & ~abstains
     print(
-        f"{name}: {refused[rows].mean():.1%} refused; right are "
+        f"{name}: abstains from {abstains[rows].mean():.1%}; right are "
         f"{right[rows].mean():.1%} of all and {right[kept].mean():.1%} of the trusted"
     )
 
 # %%
-# What more refusals buy
-# ----------------------
-# ``target_fpr`` sets one point. Refuse the lowest scores first, from none to nearly
+# What more abstentions buy
+# -------------------------
+# ``target_fpr`` sets one point. Leave out the lowest scores first, from none to nearly
 # all, and you get the whole curve: how accurate the answers are that are left. Beside
 # it are the network's own confidence, the usual choice, and the best curve possible,
-# which refuses all errors first.
+# which leaves out all errors first.
+from skgrad.metrics import risk_coverage_curve
 
 
-def accuracy_by_coverage(score, correct):
-    """Return the accuracy of the 1, 2, ... n inputs with the highest scores."""
-    best_first = np.argsort(-score, kind="stable")
-    return correct[best_first].cumsum() / np.arange(1, len(score) + 1)
-
-
-def plot_coverage(axes, rows, title):
+def plot_coverage(ax, rows, title):
     scores = {
         "guard": guard.score_samples(X_new[rows]),
         "confidence": net.predict_proba(X_new[rows]).max(axis=1),
-        "best possible": right[rows].astype(float),
+        # Without equal scores, which would be one step.
+        "best possible": right[rows] - np.linspace(0, 0.5, rows.sum()),
     }
-    coverage = np.arange(1, rows.sum() + 1) / rows.sum()
     for (name, score), style in zip(scores.items(), ["-", "--", ":"], strict=True):
-        curve = accuracy_by_coverage(score, right[rows])
-        axes.plot(100 * coverage, 100 * curve, style, label=name)
-    kept = rows & ~refused
+        coverages, risks, _ = risk_coverage_curve(right[rows], score)
+        ax.plot(100 * coverages, 100 * (1 - risks), style, label=name)
+    kept = rows & ~abstains
     share = kept.sum() / rows.sum()
-    axes.plot(100 * share, 100 * right[kept].mean(), "ko", label="guard's threshold")
-    axes.set(title=title, xlabel="answered, %", xlim=(0, 100))
+    ax.plot(100 * share, 100 * right[kept].mean(), "ko", label="guard's threshold")
+    ax.set(title=title, xlabel="answered, %", xlim=(0, 100))
 
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
@@ -155,11 +141,11 @@ axes[0].legend(loc="lower left")
 plt.show()
 
 # %%
-# On clean digits the guard is no better than the network's confidence: an ill-written
-# digit is still a digit. It earns its keep on inputs that are unlike what the network
-# was trained on, here the noisy ones, where the network is sure without reason. There
-# it refuses more than half, as it should, since many of the answers are wrong; it also
-# refuses answers that would have been right.
+# On clean digits the guard is no better than the network's confidence: a badly written
+# digit is still a digit. It is better on inputs that are unlike what the network was
+# trained on, here the noisy ones, where the network is sure without reason. There it
+# abstains from more than half. Many of these answers are wrong, but not all of them.
 #
-# This is one network and one draw of noise; others give other figures. More on models
-# that skgrad takes is in :doc:`/guide/models_and_data`.
+# This is one network and one draw of noise; others give other figures. A threshold that
+# keeps the rate of errors below a bound is in :doc:`/guide/abstention`, and more on
+# models that skgrad takes in :doc:`/guide/models_and_data`.
