@@ -73,27 +73,25 @@ def show(ax, image, answer, place, name):
     ax.imshow(image[0], cmap="gray_r")
     color = "tab:green" if answer.trust[place] else "tab:red"
     says = f"{name}\nsays {answer.predicted[place]}, p = {answer.p_value[place]:.3f}"
-    ax.set_title(says, fontsize=8, color=color)
+    ax.set_title(says, fontsize=9, color=color)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(color=color, linewidth=2)
 
 
-figure, axes = plt.subplot_mosaic(
-    [["a", "b", "c", "d", "s"], ["e", "f", "g", "h", "s"]],
-    figsize=(10, 3.6),
-    width_ratios=[1, 1, 1, 1, 3.5],
-    layout="constrained",
-)
+figure = plt.figure(figsize=(11.5, 3.9), layout="constrained")
+left, right = figure.subfigures(1, 2)
+above, below = left.subplots(2, 4)
 trusted = guard.judge(digits.X_test)
-for key, place in zip("abcd", np.flatnonzero(trusted.trust), strict=False):
-    show(axes[key], digits.X_test[place], trusted, place, "digit")
-for key, (name, X) in zip("efgh", rejected.items(), strict=True):
+for ax, place in zip(above, np.flatnonzero(trusted.trust), strict=False):
+    show(ax, digits.X_test[place], trusted, place, "digit")
+for ax, (name, X) in zip(below, rejected.items(), strict=True):
     place = np.argmin(answers[name].p_value)
-    show(axes[key], X[place], answers[name], place, name)
+    show(ax, X[place], answers[name], place, name)
 
 X = np.concatenate([digits.X_test, *rejected.values()])
 y = np.repeat([1, -1], [len(digits.X_test), len(X) - len(digits.X_test)])
-ScoreDistributionDisplay.from_estimator(guard, X, y, ax=axes["s"], name="scores")
+ax = right.subplots()
+ScoreDistributionDisplay.from_estimator(guard, X, y, ax=ax, name="scores")
 plt.show()
 
 # %%
