@@ -3,8 +3,8 @@ An attacker who knows the detector
 ==================================
 
 A detector that was tried only on attacks that do not know it was not tried on the
-worst. Here one attack knows the network only, the other network and detector, and you
-see how many inputs of each get through, at which size of the change.
+worst. One attack here knows the network only, the other one network and detector. You
+see how many inputs of each get through, and what they look like.
 """
 
 # %%
@@ -96,31 +96,33 @@ for line, (name, images) in zip(axes, rows.items(), strict=True):
         ax.set_title(f"{answer}, {verdict}", fontsize=10, color=color)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name)
+plt.show()
 
 # %%
 # Where the scores are
 # --------------------
 # Of the digits, and of the attacked ones that the network gets wrong. The adaptive
-# attack puts its inputs where most digits are: no threshold could part them.
+# attack puts its inputs where most digits are: no threshold could separate them.
 from skgrad.inspection import ScoreDistributionDisplay
 
-figure, axes = plt.subplots(2, 1, figsize=(7, 6.6), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for ax, (name, results) in zip(axes, attacks.items(), strict=True):
     bad = results[at].X_adv[results[at].success]
     truth = np.repeat([1, -1], [len(digits.X_test), len(bad)])
     inputs = np.concatenate([digits.X_test, bad])
     title = f"{name}, eps 0.3"
     ScoreDistributionDisplay.from_estimator(guard, inputs, truth, ax=ax, name=title)
-axes[0].set_xlabel("")
+axes[1].set_ylabel("")
 plt.show()
 
 # %%
 # What it means
 # -------------
 # A detector raises the price of an attack: the attacker needs network and detector, and
-# many times the computation. It does not make a network safe from one who pays it. If
-# attackers may have your model, do not rely on any detector of this library alone, and
-# try yours with an attack that knows it before you say how good it is.
+# many times the computation. It does not make a network safe from an attacker who can
+# afford it. If attackers may have your model, do not rely on any detector of this
+# library alone, and try yours with an attack that knows it before you say how good it
+# is.
 #
 # These are 30 digits of 8 x 8 pixels and one network. On MNIST too the adaptive attack
 # got nearly everything past the first edition of this detector, and there plain PGD got

@@ -2,9 +2,9 @@
 Choose the threshold
 ====================
 
-A detector gives scores; where to cut them is yours to say. You learn what
-``target_fpr`` promises and how far one fit may be off, and how to get p-values, batches
-with few false alarms, and a threshold that suits the cost of errors.
+A detector gives scores, and you decide where to cut them. You see what ``target_fpr``
+promises and how far one fit may be off, p-values, batches in which few alarms are
+false, and a threshold that suits the cost of errors.
 """
 
 # %%
@@ -31,12 +31,12 @@ anomalies = {
 guard = make_recommended_detector(net, target_fpr=0.05, random_state=0)
 guard.fit(digits.X_fit)
 
-figure, axes = plt.subplots(2, 1, figsize=(7, 6.6), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for ax, (kind, X) in zip(axes, anomalies.items(), strict=True):
     y = np.repeat([1, -1], [len(digits.X_test), len(X)])
     inputs = np.concatenate([digits.X_test, X])
     ScoreDistributionDisplay.from_estimator(guard, inputs, y, ax=ax, name=kind)
-axes[0].set_xlabel("")
+axes[1].set_ylabel("")
 plt.show()
 
 # %%
@@ -144,11 +144,11 @@ plt.show()
 # %%
 # A batch in which few alarms are false
 # -------------------------------------
-# Where anomalies are rare, 5 % of the in-distribution inputs are most of the alarms.
-# Who looks into every alarm would rather promise that few of *them* are false. The
-# method ``select_anomalies`` keeps this rate, the false discovery rate, over a whole
-# batch; it is :func:`~skgrad.detectors.select_by_fdr` of the p-values. 200 batches of
-# 200 inputs, of which a varying number are patches:
+# Where anomalies are rare, 5 % of the in-distribution inputs are most of the alarms. If
+# people look into every alarm, it is better to promise that few of *them* are false.
+# The method ``select_anomalies`` keeps this rate, the false discovery rate, over a
+# whole batch; it is :func:`~skgrad.detectors.select_by_fdr` of the p-values. 200
+# batches of 200 inputs, of which a varying number are patches:
 from skgrad.detectors import select_by_fdr
 
 counts = (2, 10, 20, 50, 100)
@@ -194,10 +194,10 @@ plt.show()
 #
 # What an error costs
 # -------------------
-# An operator knows two prices: that of checking an input in vain, and that of trusting
-# an anomaly; and has a guess how many of the inputs are anomalies. The expected cost
-# then gives the rate of false alarms to ask for. Here an anomaly let through costs as
-# much as 50 inputs checked in vain, and the anomalies are the hard ones.
+# An operator knows two prices, that of checking an input for nothing and that of
+# trusting an anomaly, and can guess how many of the inputs are anomalies. The expected
+# cost then gives the rate of false alarms to ask for. Here an anomaly let through costs
+# as much as 50 inputs checked for nothing, and the anomalies are the hard ones.
 score, strange = (guard.score_samples(X) for X in (digits.X_test, attack.X_adv))
 strange = strange[attack.success]
 targets = np.linspace(0.002, 0.3, 100)

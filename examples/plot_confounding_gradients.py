@@ -3,8 +3,9 @@ Paper A: gradients of a label that no input had
 ===============================================
 
 Tell a network that an input belongs to all classes at once, and look how much it would
-have to change. You learn what these gradients see, how paper A's detector learns from
-them, and what becomes of it when an anomaly comes that it was not shown.
+have to change. You see what these gradients look like for digits and anomalies, how
+well paper A's detector learns from them, and how it does on kinds that it was not
+shown.
 """
 
 # %%
@@ -116,8 +117,8 @@ for ax, kind in zip(axes.flat, anomalies, strict=True):
 # The paper expects larger norms of anomalies. Here most patches have smaller ones: they
 # have little contrast and excite the network less, and where little goes into a weight,
 # its gradient is small. Noise and attacks lie within the band of the digits for nearly
-# every parameter; what tells them is at most a pattern over several. So a detector has
-# to learn what is usual, and no single norm will do.
+# every parameter; what gives them away is at most a pattern over several. So a detector
+# has to learn what is usual, and no single norm will do.
 
 # %%
 # The detector learns from anomalies
@@ -164,7 +165,8 @@ all_others = {
 # On the diagonal stands the paper's experiment, off it what a user meets: an anomaly of
 # another kind than those at hand. In the last row the detector learnt from all kinds
 # but the judged one. 50 is chance; below it, where the colour is dark red, anomalies
-# are trusted more than digits.
+# are trusted more than digits. The last two columns are regrets: by how much the best
+# of the rows beats this one, in the mean over the kinds and at worst.
 from skgrad.inspection import DetectorHeatMapDisplay
 
 DetectorHeatMapDisplay(
@@ -236,5 +238,5 @@ plt.show()
 # This is one small network on small images. What came out on larger ones, with the
 # paper's kinds beside its own figures, is in the results: :doc:`MNIST
 # </results/mnist/paper_a>` and :doc:`CIFAR-10 (JPEG) </results/cifar/paper_a>`. When to
-# use these gradients, and when not, tells :doc:`the guide
+# use these gradients, and when not, is in :doc:`the guide
 # </guide/confounding_gradients>`.

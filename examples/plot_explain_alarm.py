@@ -3,8 +3,8 @@ Explain one alarm
 =================
 
 A guard rejected an input: what raised the alarm? Here you look at three rejected
-inputs, two anomalies and a good digit, and learn to read which layers gave them away,
-and what such a picture does not tell.
+inputs, two anomalies and a clean digit. You see which layers and which parts of the
+guard raised each alarm, and what such a picture does not show.
 """
 
 # %%
@@ -35,8 +35,8 @@ attack = pgd(net, digits.X_test, digits.y_test, eps=0.1, bounds=(0, 1), random_s
 right = net.predict(digits.X_test) == digits.y_test
 attacked = attack.X_adv[attack.success & right]
 
-good = digits.X_test[right]
-kinds = {"photo patch": patches, "attacked digit": attacked, "good digit": good}
+clean = digits.X_test[right]
+kinds = {"photo patch": patches, "attacked digit": attacked, "clean digit": clean}
 alarms = {}
 for kind, X in kinds.items():
     rejected = guard.predict(X) == -1
@@ -57,16 +57,16 @@ for ax, (kind, x), answer in zip(axes, alarms.items(), answers, strict=True):
 # %%
 # How far out are they?
 # ---------------------
-# The score is one number. Here it is for all patches and all good digits, with the
-# three alarms as lines. The patch is far out, the good digit lies just beyond the
+# The score is one number. Here it is for all patches and all clean digits, with the
+# three alarms as lines. The patch is far out, the clean digit lies just beyond the
 # threshold.
 from skgrad.inspection import ScoreDistributionDisplay
 
-y = np.repeat([1, -1], [len(good), len(patches)])
+y = np.repeat([1, -1], [len(clean), len(patches)])
 display = ScoreDistributionDisplay.from_estimator(
-    guard, np.concatenate([good, patches]), y, name="good digits and photo patches"
+    guard, np.concatenate([clean, patches]), y, name="clean digits and photo patches"
 )
-decisions = guard.decision_function(good)
+decisions = guard.decision_function(clean)
 low, median, high = np.percentile(decisions, [25, 50, 75])
 for color, (kind, x) in zip(("C1", "C2", "C4"), alarms.items(), strict=True):
     ranges = (guard.decision_function(x[None])[0] - median) / (high - low)
@@ -80,9 +80,11 @@ plt.show()
 # What raised the alarm for the patch
 # -----------------------------------
 # :class:`~skgrad.inspection.ContributionDisplay` shares the fall of the score out among
-# the layers: it exchanges their features for those of good digits that the network
+# the layers: it exchanges their features for those of clean digits that the network
 # calls by the same name, and looks how far the score comes back. The unit is the spread
-# of good digits' scores; the grey bands are what is usual among them.
+# of clean digits' scores; the grey bands are what is usual among them. Two bars are no
+# layers: ``log_odds_noise`` is how sure the network is of its answer when a little
+# noise is added, and ``log_odds_unchanged`` how sure it is without.
 #
 # The bars of the patch that leave their bands furthest are those of ``fc1`` and the
 # logits: the last layers see something else than digits. Noise costs confidence, too.
@@ -90,32 +92,32 @@ plt.show()
 from skgrad.inspection import ContributionDisplay
 
 ContributionDisplay.from_estimator(
-    guard, alarms["photo patch"], good, random_state=0, name="photo patch"
+    guard, alarms["photo patch"], clean, random_state=0, name="photo patch"
 )
 plt.show()
 
 # %%
-# The attacked digit is a closer call. Its confidence under noise speaks most, but good
-# digits do nearly the same at times. Out of the ordinary are, by a little, the
-# activations of ``fc1`` and ``conv2``. The first layer saw nothing. This guard accepts
-# more than half of the attacked digits; this is one that it does not.
+# The attacked digit is a closer call. Its confidence under noise has the longest bar,
+# but clean digits have nearly the same at times. Out of the ordinary are, by a little,
+# the activations of ``fc1`` and ``conv2``. The first layer shows nothing unusual. This
+# guard accepts more than half of the attacked digits; this is one that it does not.
 #
 # The total above which inputs are rejected is another one than for the patch, because
 # each input is compared with digits that are called the same, and the scores of those
 # differ from class to class.
 ContributionDisplay.from_estimator(
-    guard, alarms["attacked digit"], good, random_state=0, name="attacked digit"
+    guard, alarms["attacked digit"], clean, random_state=0, name="attacked digit"
 )
 plt.show()
 
 # %%
 # A false alarm
 # -------------
-# A digit that the network gets right, and yet it is rejected. Here the confidence under
-# noise and the logits stand out: the image is drawn so that the network hesitates
-# between two answers, and a little noise makes it hesitate more.
+# This is a digit that the network gets right, and yet the guard rejects it. Here the
+# confidence under noise and the logits stand out: the image is drawn so that the
+# network hesitates between two answers, and a little noise makes it hesitate more.
 ContributionDisplay.from_estimator(
-    guard, alarms["good digit"], good, random_state=0, name="good digit"
+    guard, alarms["clean digit"], clean, random_state=0, name="clean digit"
 )
 plt.show()
 
@@ -123,12 +125,15 @@ plt.show()
 # This guard adds up four parts: how sure the network is (confidence), how usual its
 # activations are (density), how sure it stays under noise (stability) and how much that
 # costs (drop). ``groups="part"`` shares the alarm out among them. For the patch the
-# density raised most of it; for the good digit all four raised about the same.
-figure, axes = plt.subplots(3, 1, figsize=(6.4, 8), layout="constrained")
+# density raised most of it; for the clean digit all four raised it about equally.
+figure, axes = plt.subplots(3, 1, figsize=(6.4, 6.6), layout="constrained")
 for ax, (kind, x) in zip(axes, alarms.items(), strict=True):
     ContributionDisplay.from_estimator(
-        guard, x, good, groups="part", random_state=0, ax=ax, name=kind
+        guard, x, clean, groups="part", random_state=0, ax=ax, name=kind
     )
+for ax in axes[:-1]:
+    ax.set_xlabel("")
+plt.show()
 
 # %%
 # The norms behind it
@@ -145,7 +150,7 @@ for ax, quantity in zip(axes, ("gradients", "activations"), strict=True):
     NormProfileDisplay.from_estimator(
         net,
         np.stack(list(alarms.values())),
-        good,
+        clean,
         quantity=quantity,
         input_names=list(alarms),
         ax=ax,
@@ -155,9 +160,9 @@ plt.show()
 # %%
 # How far to trust such a picture
 # -------------------------------
-# It tells what the detector reacted to, not what in the image caused it, nor whether
+# It shows what the detector reacted to, not what in the image caused it, nor whether
 # the network is wrong. Layers depend on each other, and an input with the ``conv1`` of
 # one image and the ``fc1`` of another does not exist; where two layers carry the same
-# news, each gets a share. A bar well outside its band, in a layer where you can think
-# of a reason, is a lead to follow. The order of two bars of nearly the same length is
-# not. More on these pictures is in :doc:`/guide/pictures`.
+# information, each gets a share. A bar well outside its band, in a layer where you can
+# think of a reason, is a lead to follow. The order of two bars of nearly the same
+# length is not. More on these pictures is in :doc:`/guide/pictures`.

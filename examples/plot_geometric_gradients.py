@@ -62,6 +62,7 @@ for label, one_map in enumerate(saliency_maps(digit)):
     axes[label].set_title(f"towards {label}", fontweight=weight, fontsize=10)
 for ax in axes.values():
     ax.set(xticks=[], yticks=[])
+plt.show()
 
 # %%
 # Their cosines
@@ -91,8 +92,8 @@ plt.show()
 # :class:`~skgrad.CosineSimilarityMatrixTransformer` computes: mean, maximum, minimum,
 # standard deviation and energy (sum of squares) of two sets of pairs: those with the
 # predicted class, and those of the others. To draw them together they are counted in
-# interquartile ranges of the digits. A box that covers the blue one is an anomaly that
-# this number does not tell.
+# interquartile ranges of the digits. Where a box covers
+# the blue one, this number does not separate the anomaly from digits.
 from skgrad import CosineSimilarityMatrixTransformer
 
 cosines = CosineSimilarityMatrixTransformer(net).fit(digits.X_fit)
@@ -164,17 +165,17 @@ for name, sign in (("signs", True), ("gradients", False)):
 from skgrad.inspection import ScoreDistributionDisplay
 
 detector, _ = judge(sign=True, seed=0)
-figure, axes = plt.subplots(3, 1, figsize=(7, 9.5), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
 for ax, (kind, X) in zip(axes, anomalies.items(), strict=True):
     y = np.repeat([1, -1], [len(digits.X_test), len(X)])
     inputs = np.concatenate([digits.X_test, X])
     ScoreDistributionDisplay.from_estimator(detector, inputs, y, ax=ax, name=kind)
-for ax in axes[:-1]:
-    ax.set_xlabel("")
+for ax in axes[1:]:
+    ax.set_ylabel("")
 plt.show()
 
 # %%
-# On this network the patches are told in part, noise and attacks hardly. The paper's
+# On this network the patches are found in part, noise and attacks hardly. The paper's
 # networks are larger, and so are those of our results (:doc:`MNIST and ECG5000
 # </results/mnist/paper_b>`, :doc:`CIFAR-10 (JPEG) </results/cifar/paper_b>`). Which
 # attacks the detector is good for is in :doc:`the guide </guide/geometric_gradients>`.

@@ -2,9 +2,9 @@
 Protect a classifier of time series
 ===================================
 
-A 1-D convolutional network tells the state of a machine from its vibration. You put a
-guard beside it, break the sensor in several ways, and see how much has to go wrong
-before the guard notices.
+A 1-D convolutional network reads the state of a machine from its vibration. You put a
+guard beside it and break the sensor in several ways. You see the series, a map of what
+the network makes of them, and how much has to go wrong before the guard notices.
 """
 
 # %%
@@ -117,8 +117,8 @@ net = NeuralNetClassifier(
 print(f"{net.score(X_test, y_test):.1%} of the test series are right")
 for kind, X in anomalies.items():
     answers = np.bincount(net.predict(X), minlength=3) / len(X)
-    told = ", ".join(f"{a:.0%} {s}" for a, s in zip(answers, STATES, strict=True))
-    print(f"{kind} is called {told}")
+    shares = ", ".join(f"{a:.0%} {s}" for a, s in zip(answers, STATES, strict=True))
+    print(f"{kind} is called {shares}")
 
 # %%
 # What the network sees
@@ -173,7 +173,9 @@ for i, (name, guard) in enumerate(guards.items()):
 # %%
 # Of AUROC, 100 is perfect and 50 a coin. The share rejected is what you get at the
 # threshold. Where all inputs of a kind are the same, as with the flat line, it is all
-# or nothing, and the AUROC may be high when nothing is rejected.
+# or nothing, and the AUROC may be high when nothing is rejected. The last two columns
+# are regrets: by how much the best of the rows beats this one, in the mean over the
+# kinds and at worst.
 from skgrad.inspection import DetectorHeatMapDisplay
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 6.5), layout="constrained")
@@ -193,7 +195,7 @@ plt.show()
 # How much must go wrong?
 # -----------------------
 # Those sensors were very bad. Here drift, noise and gain go wrong little by little. The
-# dotted line tells how often the network is right, the black one how often it is right
+# dotted line says how often the network is right, the black one how often it is right
 # where the recommended guard trusts it: that one should stay up.
 faults = {
     "drift over the window": (np.linspace(0, 1.5, 11), lambda a: X_test + a * time),
@@ -223,8 +225,8 @@ for ax, (name, (amounts, spoil)) in zip(axes, faults.items(), strict=True):
         )
     ax.set_xlabel(name)
 axes[0].set_ylabel("of the series, %")
-handles, told = axes[0].get_legend_handles_labels()
-figure.legend(handles, told, loc="outside upper center", ncols=4)
+handles, labels = axes[0].get_legend_handles_labels()
+figure.legend(handles, labels, loc="outside upper center", ncols=4)
 plt.show()
 
 # %%

@@ -3,7 +3,8 @@ Protect a ResNet of torchvision
 ===============================
 
 You put a guard beside a ResNet, with the normalisation inside the model and images that
-come from a ``Dataset``, and see which layers it looks at and how much that matters.
+come from a ``Dataset``. You see images of seven kinds, how many of each are rejected,
+and how much depends on the layers that the guard looks at.
 """
 
 # %%
@@ -168,7 +169,7 @@ figure.legend(loc="outside right upper", title="layers")
 plt.show()
 
 # %%
-# What is far off is found by any choice. Blurred digits tell them apart: the first
+# What is far off is found by any choice. Blurred digits show a difference: the first
 # convolution sees the lost edges best, the last stage least. Another network or
 # another anomaly may turn that round. So take several layers unless you know what to
 # expect, and do not choose by the anomalies that you then report.
