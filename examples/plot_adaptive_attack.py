@@ -85,6 +85,7 @@ plt.show()
 # The digits as they were, and after both attacks at eps 0.3, with the network's answer
 # and the detector's.
 at = sizes.index(0.3)
+# sphinx_gallery_thumbnail_number = 2
 rows = {"digit": X} | {name: results[at].X_adv for name, results in attacks.items()}
 figure, axes = plt.subplots(3, 8, figsize=(9.5, 4.6), layout="constrained")
 for line, (name, images) in zip(axes, rows.items(), strict=True):

@@ -125,6 +125,7 @@ cluster.close()
 # The 24 lowest scores of all 12,000, photographs with a red frame. Below them are the
 # eight digits that score lowest, each of them once.
 order = np.argsort(scores)
+# sphinx_gallery_thumbnail_number = 2
 of_digits = order[~np.isin(order, hidden)]
 _, first = np.unique(source[of_digits], return_index=True)
 shown = [*order[:24], *of_digits[np.sort(first)[:8]]]

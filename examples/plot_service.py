@@ -64,6 +64,8 @@ def make_service(guard):
 # %%
 # ``TestClient`` sends requests without a network between. The first three are a digit,
 # a piece of a photograph, and an image of the wrong size.
+from pprint import pprint
+
 from fastapi.testclient import TestClient
 
 
@@ -75,7 +77,8 @@ patches = make_photo_patches(450, random_state=0)
 with TestClient(make_service(guard)) as client:
     for image in (digits.X_test[0], patches[13], digits.X_test[0, :, :7]):
         answer = ask(client, image)
-        print(answer.status_code, answer.json())
+        print("status", answer.status_code)
+        pprint(answer.json(), sort_dicts=False)
     print(client.get("/monitor").json())
 
 # %%
@@ -123,6 +126,8 @@ for name, stream in streams.items():
 # ones are rejected. Below is the wealth of the monitor. The dotted line is the change,
 # and the solid red one the alarm.
 from skgrad.inspection import DriftDisplay
+
+# sphinx_gallery_thumbnail_number = 2
 
 figure, axes = plt.subplots(
     2, 3, figsize=(11, 6), sharex=True, sharey="row", layout="constrained"

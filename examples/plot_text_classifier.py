@@ -18,6 +18,7 @@ It needs the extra ``networks``: ``pip install "skgrad[plot,networks]"``.
 import importlib
 import inspect
 import re
+import textwrap
 
 import numpy as np
 
@@ -63,7 +64,8 @@ texts = np.concatenate([rng.permutation(found)[:n_each] for found in known.value
 y = np.repeat(np.arange(len(fields)), n_each)
 order = rng.permutation(len(y))
 texts, y = texts[order], y[order]
-print(n_each, "passages of each field, such as", f'"{texts[0]}"', sep="\n")
+print(n_each, "passages of each field, such as:")
+print(textwrap.fill(texts[0], 70))
 
 # %%
 # A tokenizer and a network
@@ -191,8 +193,6 @@ judged = {kind: guard.judge(tokens(found)) for kind, found in kinds.items()}
 # %%
 # The first two of each kind: green is trusted, red is rejected. A p-value of 0.01 says
 # that one passage in a hundred of those that the guard knows scores as low.
-import textwrap
-
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(9.5, 7.4), layout="constrained")
