@@ -74,8 +74,7 @@ def finite_rows(
     X is an array, a list, a tensor, a data frame or several inputs. Values other than
     numbers count as finite. With ``dtype``, that in which a model takes its inputs,
     values too large for it do not; with ``integers`` it takes whole numbers as such (of
-    several inputs a dict says which).
-    Raises TypeError for one of `DATASETS`.
+    several inputs a dict says which). Raises TypeError for one of `DATASETS`.
     """
     if isinstance(X, DATASETS):
         raise TypeError(
@@ -85,10 +84,9 @@ def finite_rows(
         )
     if is_several(X):
         entries = check_one_or_several(X).entries
-        if not isinstance(integers, dict):
-            integers = dict.fromkeys(entries, integers)
+        exact: Any = integers or dict.fromkeys(entries, False)
         masks = [
-            finite_rows(entry, dtype, integers=integers[key])
+            finite_rows(entry, dtype, integers=exact[key])
             for key, entry in entries.items()
         ]
         return np.logical_and.reduce(masks)

@@ -234,11 +234,11 @@ def is_integer(values: Any) -> bool:
     return getattr(getattr(values, "dtype", None), "kind", "f") in "iu"
 
 
-def has_integers(x: Any) -> bool:
-    """Return True for a batch of integers, or several inputs with any but floats."""
+def integers_in(x: Any) -> bool | dict:
+    """Return True for a batch of integers; of several inputs which are no floats."""
     if not isinstance(x, Several):
         return is_integer(x)
-    return any(is_integer(e) or is_truth(e) for e in x.entries.values())
+    return {key: is_integer(e) or is_truth(e) for key, e in x.entries.items()}
 
 
 def is_truth(values: Any) -> bool:

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from .._compat import Interval
 from .._docstrings import in_words_of_its_own
 from .._messages import brief, warn
-from .._several import Several, has_integers
+from .._several import Several, integers_in
 from ..detectors._decision import anomaly_labels
 from ..detectors._svdd import SVDD
 from ..feature_extraction import LayerActivations, LayerActivationTransformer
@@ -277,7 +277,7 @@ class MostDiscriminativeLayer(LayerActivationTransformer):
             input_shape=checked_input_shape(self.input_shape),
             device=torch.device("cpu"),
             dtype=self._floating_dtype(),
-            integers=has_integers(raw),
+            integers=integers_in(raw),
         )
 
     def _as_floats(self, inputs):

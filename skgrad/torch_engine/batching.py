@@ -242,21 +242,20 @@ def prepare_batch(
     ``batch`` (n_samples, ...) is an ndarray, Tensor or `Several` as `batches` cuts
     them; 2-D rows are brought to ``input_shape``, and None takes samples as they are.
     With ``integers`` whole numbers become int64 in place of ``dtype``; of several
-    inputs a dict says so of each. Returns a copy (n_samples, *input_shape), ready for
-    the model. Raises ValueError, with the
+    inputs it is False or a dict, which says so of each. Returns a copy
+    (n_samples, *input_shape), ready for the model. Raises ValueError, with the
     parameter's ``name``, if the shape is another, or a value is complex or not finite
     in ``dtype``.
     """
     if isinstance(batch, Several) or isinstance(input_shape, dict):
         check_entries(batch, input_shape, name)
+        exact: Any = integers or dict.fromkeys(batch.entries, False)
         entries = {}
         for key, entry in batch.entries.items():
-            called, exact = f"{name}[{key!r}]", integers
-            if isinstance(integers, dict):
-                exact = integers[key]
-                if exact and not is_truth(entry):
-                    entry = _whole_numbers(entry, called)
-            entries[key] = _prepared(entry, device, dtype, called, bool(exact))
+            called = f"{name}[{key!r}]"
+            if exact[key] and not is_truth(entry):
+                entry = _whole_numbers(entry, called)
+            entries[key] = _prepared(entry, device, dtype, called, exact[key])
         return Several(entries)
     integers = bool(integers)
     if integers:

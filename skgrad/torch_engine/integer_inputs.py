@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._several import Batch, Several, has_integers, is_integer, is_truth
+from .._several import Batch, integers_in
 from .gradient_uses import leaves_in_graph
 from .model_state import forward
 
@@ -26,15 +26,11 @@ def takes_integers(
 
     Cost: a forward pass or two over the samples if they are integers, else none.
     """
-    if not has_integers(raw):
+    exact = integers_in(raw)
+    if isinstance(exact, dict):
+        return _takes_several(module, prepare, exact)
+    if not exact:
         return False
-    if isinstance(raw, Several):
-        if not _takes_several(module, prepare):
-            return False
-        return {
-            key: is_integer(entry) or is_truth(entry)
-            for key, entry in raw.entries.items()
-        }
     try:
         if _reached_by_gradient(module, prepare(integers=False)):
             return False
@@ -43,11 +39,15 @@ def takes_integers(
     return _error_of(module, prepare(integers=True)) is None
 
 
-def _takes_several(module: nn.Module, prepare: Callable[..., Batch]) -> bool:
-    error = _error_of(module, prepare(integers=True))
+def _takes_several(
+    module: nn.Module, prepare: Callable[..., Batch], exact: dict
+) -> bool | dict:
+    if not any(exact.values()):
+        return False
+    error = _error_of(module, prepare(integers=exact))
     if error is not None and _error_of(module, prepare(integers=False)) is not None:
         raise error
-    return error is None
+    return exact if error is None else False
 
 
 def _reached_by_gradient(module: nn.Module, floats: Any) -> bool:
