@@ -1,8 +1,10 @@
 """Any detectors against any anomalies, under a named protocol."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from numbers import Integral
 
+import joblib
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_memory
@@ -34,6 +36,7 @@ def evaluate(
     seeds=(0,),
     n_folds=5,
     input_shape=None,
+    n_jobs=None,
     memory=None,
     verbose=False,
 ):
@@ -72,6 +75,9 @@ def evaluate(
         Number of folds, under B and C without ``X_fit``.
     input_shape : tuple of int, default=None
         The shape of one input of the model, where inputs are given as flat rows.
+    n_jobs : int, default=None
+        Number of workers that share the inputs of each transformer whose own ``n_jobs``
+        is None, -1 for one per processor, as in scikit-learn. The table is the same.
     memory : str or joblib.Memory, default=None
         Cache of the scores on disk, as in scikit-learn's Pipeline: an interrupted
         evaluation continues. It does not notice edits of a detector's code.
@@ -97,7 +103,8 @@ def evaluate(
     Notes
     -----
     Seconds and memory are those of the machine and the time at which the scores were
-    computed, also where ``memory`` returns them. Detectors share no features: give the
+    computed, also where ``memory`` returns them; the memory is that of this process,
+    without its workers. Detectors share no features: give the
     transformers in them the same ``memory`` to compute features once.
 
     Examples
@@ -118,6 +125,7 @@ def evaluate(
     protocol = find_protocol(protocol)
     _check_detectors(detectors, protocol.supervised or known_anomalies is not None)
     seeds, memory = _checked_seeds(seeds), check_memory(memory)
+    _check_n_jobs(n_jobs)
     # Detectors are fitted on test inputs then: on the clean one of an attack, perhaps.
     if X_fit is None or protocol.supervised:
         _check_sources(anomalies)
@@ -138,7 +146,8 @@ def evaluate(
     splits = list(protocol._splits(n_test, data.anomalies, **how))
     results = []
     total = len(detectors) * sum(len(split.tested) for split in splits)
-    with tqdm(total=total, disable=None if verbose else True, unit="cell") as bar:
+    bar = tqdm(total=total, disable=None if verbose else True, unit="cell")
+    with _workers(n_jobs), bar:
         for name, detector in detectors.items():
             bar.set_description(name)
             for result in score_detector(
@@ -204,6 +213,25 @@ def _check_sizes(n_test, n_folds, has_fit, protocol):
             f"n_folds must be an integer from 2 to the {n_test} inputs in X_test; got "
             f"{brief(n_folds)}. Or give X_fit: then there are no folds."
         )
+
+
+def _check_n_jobs(n_jobs):
+    """Raise unless n_jobs says how many workers joblib is to take."""
+    # bool is a whole number too, of which True would mean one worker.
+    whole = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and not (whole and n_jobs):
+        raise ValueError(
+            "n_jobs must be None, a number of workers from 1 on, or a negative number "
+            f"that counts back from all processors; got {brief(n_jobs)}."
+        )
+
+
+def _workers(n_jobs):
+    """Return a context in which joblib takes so many workers where nobody says.
+
+    That of joblib acts from here on, so it has to be entered at once.
+    """
+    return nullcontext() if n_jobs is None else joblib.parallel_config(n_jobs=n_jobs)
 
 
 def _checked_seeds(seeds):

@@ -422,6 +422,8 @@ def test_memory_meter_sees_an_allocation():
         ({"protocol": "B", "y_fit": (Y_FIT + 1) % 3}, "none of the 120"),
         ({"y_fit": Y_FIT, "X_fit": None}, "y_fit must be None without"),
         ({"seeds": [0, 1, 0]}, "seeds must be different integers"),
+        ({"n_jobs": 0}, "n_jobs must be None, a number of workers from 1"),
+        ({"n_jobs": 1.5}, "n_jobs must be None, a number of workers from 1"),
         ({"n_folds": 51, "X_fit": None}, "n_folds"),
         ({"known_anomalies": FAR + 1, "protocol": "A"}, "must be None under protocol"),
         ({"known_anomalies": ATTACK}, "must hold no sources"),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import warnings
 
 import joblib
@@ -196,19 +197,38 @@ def test_recipes_and_guard_pass_it_on():
     assert guard.fit(images(40, (2,))).detector_[0].n_jobs == 1
 
 
-def test_a_context_around_evaluate_is_enough():
-    net, data = seeded(AnyWidth), images(60, (2,))
+class InThreads(AnyWidth):
+    """Notes in which threads any copy of it computes."""
+
+    seen = set()
+
+    def forward(self, x):
+        self.seen.add(threading.get_ident())
+        return super().forward(x)
+
+
+def test_evaluate_takes_workers_by_itself_and_from_a_context():
+    net, data = seeded(InThreads), images(60, (2,))
     detectors = {
         "low": make_recommended_detector(net, effort="low", batch_size=8),
         "geometric": make_geometric_gradient_detector(net, batch_size=8),
     }
 
-    def result(n_jobs):
-        with joblib.parallel_config("threading", n_jobs=n_jobs), quiet():
-            found = evaluate(net, detectors, data, {"far": data[:20] + 9}, n_folds=2)
-        return found.frame["auroc"]
+    def result(around, n_jobs=None):
+        """Return the AUROCs, and whether several threads computed them."""
+        InThreads.seen.clear()
+        anomalies = {"far": data[:20] + 9}
+        with joblib.parallel_config("threading", n_jobs=around), quiet():
+            found = evaluate(
+                net, detectors, data, anomalies, n_folds=2, n_jobs=n_jobs
+            ).frame
+            assert joblib.effective_n_jobs(None) == around  # as it was
+        return found["auroc"].tolist(), len(InThreads.seen) > 1
 
-    assert_array_equal(result(2), result(1))
+    expected, several = result(1)
+    assert not several
+    assert result(2) == (expected, True)
+    assert result(1, n_jobs=2) == (expected, True)
 
 
 def quiet():
