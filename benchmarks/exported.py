@@ -7,6 +7,7 @@
 The guard has the recommended detector. Ratios are of CPU times measured in turn, round
 by round, in one process; printed is the median over the rounds. ONNX Runtime is
 compared with the network alone in ONNX Runtime, all else with the network in torch.
+The last columns are CPU times of one `skgrad.export` each.
 Networks have random weights, and guards are fitted on random inputs: neither matters to
 the time.
 """
@@ -24,7 +25,7 @@ import skgrad
 from skgrad.guard import GuardModule
 
 # Name of the network -> batch sizes.
-NETWORKS = {"lenet": ((1, 8),), "resnet18": ((1, 8),)}
+NETWORKS = {"lenet": ((1, 8),), "resnet18": ((1, 8),), "vit_small": ((1, 8),)}
 QUICK = {"tiny": ((1,),)}
 # Each way, and what it is divided by.
 RATIOS = {
@@ -47,10 +48,10 @@ class Requests(Ways):
         options.intra_op_num_threads = n_threads
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "guard.pt2")
-            skgrad.export(self.guard, path, format="torch")
+            self.to_torch = self.write(path, format="torch")
             self.loaded = torch.export.load(path).module()
             path = Path(folder, "guard.onnx")
-            skgrad.export(self.guard, path)
+            self.to_onnx = self.write(path)
             self.session = onnxruntime.InferenceSession(path, options)
             path = Path(folder, "network.onnx")
             axes = ({0: torch.export.Dim.DYNAMIC},)
@@ -64,6 +65,12 @@ class Requests(Ways):
                 verbose=False,
             )
             self.alone = onnxruntime.InferenceSession(path, options)
+
+    def write(self, path, **options):
+        """Export the guard, and return the seconds of CPU time that took."""
+        start = time.process_time()
+        skgrad.export(self.guard, path, **options)
+        return time.process_time() - start
 
     def take(self, n_samples):
         """Take a batch of this size to ask about."""
@@ -101,6 +108,7 @@ def table(networks, options):
             *("network", "batch", "forward", "judge / forward"),
             *("GuardModule / forward", "file of torch / forward"),
             *("forward, ONNX", "file of ONNX / forward, ONNX"),
+            *("writing: torch", "ONNX"),
         ]
     )
     for network, (sizes,) in networks.items():
@@ -115,7 +123,8 @@ def table(networks, options):
             }
             cells = [network, n_samples, milliseconds(seconds["forward"])]
             cells += [ratios[way] for way in ("judge", "module", "program")]
-            yield row([*cells, milliseconds(seconds["onnx_forward"]), ratios["onnx"]])
+            cells += [milliseconds(seconds["onnx_forward"]), ratios["onnx"]]
+            yield row([*cells, f"{asked.to_torch:.1f} s", f"{asked.to_onnx:.1f} s"])
 
 
 def main(arguments=None):

@@ -232,7 +232,7 @@ DETECTORS = {
     "S1 alone": (columns(0, 1, 2, 3, 4), loda),
     "S2 alone": (columns(5, 6, 7, 8, 9), loda),
     "without energies": (columns(0, 1, 2, 3, 5, 6, 7, 8), loda),
-    "log odds besides": (with_confidence, loda),
+    "log odds added": (with_confidence, loda),
     "Gaussian": (ten, lambda seed: Gaussian()),
     "local outlier factor": (ten, neighbours),
     "LODA per class": (with_logits, lambda seed: per_class_loda(seed, 10)),

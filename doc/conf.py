@@ -169,6 +169,23 @@ Paper C: CIFAR-10 (JPEG) <cifar/paper_c>
 _DATA = {"results/cifar/": "CIFAR-10 (JPEG)", "results/mnist/": "MNIST"}
 
 
+def _table_of_tests():
+    """Return a table of the tests behind the page on what skgrad withstands."""
+    tests = Path(__file__).parents[1] / "tests"
+    rows = ["| file in `tests/` | what it tests | functions |", "|---|---|--:|"]
+    for pattern in ("test_common.py", "reliability/test_*.py", "persistence/test_*.py"):
+        for file in sorted(tests.glob(pattern)):
+            tree = ast.parse(file.read_text())
+            told = " ".join(ast.get_docstring(tree).partition("\n\n")[0].split())
+            n_tests = sum(
+                isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+                for node in ast.walk(tree)
+            )
+            place = file.relative_to(tests).as_posix()
+            rows.append(f"| `{place}` | {told} | {n_tests} |")
+    return "\n".join(rows)
+
+
 def _adapt_page(app, name, source):
     """Let pages that are right in the repository be right in the site."""
     for folder, data in _DATA.items():
@@ -176,6 +193,8 @@ def _adapt_page(app, name, source):
             source[0] = re.sub(r"\A(# .+)", rf"\1 on {data}", source[0])
     if name == "results/README":
         source[0] += _RESULTS
+    if name == "reliability":
+        source[0] = source[0].replace("<!-- table of tests -->", _table_of_tests())
     for there, here in _ELSEWHERE.items():
         source[0] = source[0].replace(f"]({there})", f"]({here})")
 

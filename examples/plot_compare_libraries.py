@@ -6,7 +6,7 @@ Detectors of PyOD, pytorch-ood and scikit-learn stand beside those of skgrad in 
 table: same network, same inputs, same way to count. You see which of them miss which
 anomalies, how many false alarms they raise, and what they cost.
 
-It needs two extras more than ``plot``: ``pip install "skgrad[plot,report,ood]"``.
+It needs two extras more than ``plot``: ``pip install ".[plot,report,ood]"``.
 """
 
 # %%

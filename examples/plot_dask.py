@@ -6,7 +6,7 @@ Score many images on a cluster
 worker scored which part and when, that the scores equal those of one process, and the
 images that look least like what the network knows.
 
-It needs the extra ``dask``: ``pip install "skgrad[plot,dask]"``.
+It needs the extra ``dask``: ``pip install ".[plot,dask]"``.
 """
 
 # %%

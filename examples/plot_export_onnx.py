@@ -6,7 +6,7 @@ A guard and its network become one file, which ONNX Runtime runs without skgrad,
 scikit-learn or torch. You see the verdicts of that file on images, its scores beside
 those of ``judge``, and how small the difference is.
 
-It needs the extra ``export``: ``pip install "skgrad[plot,export]"``.
+It needs the extra ``export``: ``pip install ".[plot,export]"``.
 """
 
 # %%

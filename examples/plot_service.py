@@ -6,7 +6,7 @@ A service in FastAPI answers one request after the other, and its inputs change 
 day. You see its answers, two drifts that are injected into the stream of requests, how
 soon a monitor raises its alarm, and what to do then.
 
-It needs the extra ``serving``: ``pip install "skgrad[plot,serving]"``.
+It needs the extra ``serving``: ``pip install ".[plot,serving]"``.
 """
 
 # %%

@@ -6,7 +6,7 @@ A small BERT of Hugging Face learns which field a passage of documentation is ab
 see passages that its guard trusts and passages that it rejects, each with its p-value,
 and which changes of a text the guard notices and which it cannot see.
 
-It needs the extra ``networks``: ``pip install "skgrad[plot,networks]"``.
+It needs the extra ``networks``: ``pip install ".[plot,networks]"``.
 """
 
 # %%
@@ -258,6 +258,5 @@ print(f"{same.mean():.0%} of the shuffled passages get the same answer")
 # one length: fit it on texts of all lengths that you expect.
 #
 # A network that was trained on much text knows more words than this one, and its guard
-# finds more. How detectors do on a BERT that knows 135 kinds of queries is among the
-# :doc:`benchmarks </benchmarks>`. More on inputs of several tensors is in
-# :doc:`/guide/models_and_data`.
+# finds more. How detectors do on a BERT that knows 135 kinds of queries is on the page
+# :doc:`/guide/text`, with all else that is special about text.

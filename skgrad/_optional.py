@@ -32,13 +32,15 @@ def import_package(name, who, extra=None):
     # Of packages that do not fit together, importing may raise anything: OSError for
     # a library that is not found, RuntimeError for an operator, AttributeError.
     except Exception as error:
-        wanted = f'"skgrad[{extra}]"' if extra else package
+        # Never by name: on PyPI "skgrad" is another project.
+        wanted = f'".[{extra}]"' if extra else package
+        where = " in the checkout of skgrad" if extra else ""
         if isinstance(error, ModuleNotFoundError) and error.name == package:
-            how = f"which is not installed: pip install {wanted}"
+            how = f"which is not installed: pip install {wanted}{where}"
         else:
             how = (
                 f"which is installed but cannot be imported ({type(error).__name__}: "
                 f"{error}). Its version may not fit the others: pip install {wanted} "
-                "--upgrade"
+                f"--upgrade{where}"
             )
         raise ImportError(f"{who} {package}, {how}", name=name) from error

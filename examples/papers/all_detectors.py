@@ -11,7 +11,7 @@ knows the detector.
     python examples/papers/all_detectors.py --data-dir ~/data --networks networks
     python examples/papers/all_detectors.py --quick          # digits, few images
 
-It needs what ``train_networks.py`` wrote and ``pip install "skgrad[attacks,ood]"``.
+It needs what ``train_networks.py`` wrote and ``pip install ".[attacks,ood]"``.
 A run that was stopped goes on where it stopped.
 """
 
@@ -201,7 +201,7 @@ kind, 0 if none is.
 {recommended}"""
 LEARNING = """\
 - Where other kinds are known (protocol A'), all have four fifths of the test inputs to
-  fit on besides, paper A's classifier those alone, and the last fifth is judged. Of
+  fit on as well, paper A's classifier those alone, and the last fifth is judged. Of
   each known kind four fifths are learnt from. They were made from the same inputs as
   the kind that is judged, and attacks that are much alike are among them: an anomaly
   is hardly ever of a kind quite unknown there.

@@ -2,7 +2,7 @@
 Results of the experiments as pages of Markdown
 ===============================================
 
-What the scripts that redo the papers' experiments share, besides ``experiments.py``.
+What the scripts that redo the papers' experiments share, beside ``experiments.py``.
 """
 
 import os

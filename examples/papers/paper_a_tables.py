@@ -158,7 +158,7 @@ it was made from, are to learn from, half of them to validate; the last fifth is
 - *{ours}* is the paper's detector, *{log}* the same with the
   logarithms of the norms. Both learn from four fifths of the kind that they are judged
   on, and so do LID and Mahalanobis FE (feature ensemble) and P+FE, as in their papers.
-  These have {n_learn} of the network's training inputs besides, the paper's detector
+  These have {n_learn} of the network's training inputs as well, the paper's detector
   none, all others {n_fit}.
 - P is input pre-processing by a step of {epsilon}, also ODIN's, for inputs in [0, 1]:
   one value for all, where the paper takes the best of several for each anomaly. The

@@ -28,7 +28,7 @@ def brendel_bethge(
     The attack starts at an input that reaches the goal, and walks along the boundary,
     where the model is undecided between two classes, by steps within a trust region.
 
-    Needs foolbox and numba: ``pip install "skgrad[attacks]"``.
+    Needs foolbox and numba: ``pip install ".[attacks]"``.
 
     Parameters
     ----------

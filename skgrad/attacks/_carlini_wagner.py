@@ -39,7 +39,7 @@ def carlini_wagner(
     :math:`x + \delta` and the smallest constant :math:`c` that a binary search finds.
     With a target the roles of y and the others are swapped.
 
-    Needs foolbox: ``pip install "skgrad[attacks]"``.
+    Needs foolbox: ``pip install ".[attacks]"``.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def foolbox_attack(
 ):
     """Run any attack of foolbox.
 
-    Needs foolbox: ``pip install "skgrad[attacks]"``.
+    Needs foolbox: ``pip install ".[attacks]"``.
 
     Parameters
     ----------

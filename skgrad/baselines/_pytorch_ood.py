@@ -89,7 +89,7 @@ class PyTorchOODDetector(BaseModelDetector):
 
     Notes
     -----
-    Needs ``pip install "skgrad[ood]"``. Detectors that need fitting get all inputs at
+    Needs ``pip install ".[ood]"``. Detectors that need fitting get all inputs at
     once, in memory; some of them need samples of every class, or do not take float64.
     With MCD and OpenMax a score depends on the other samples of the batch, so that no
     threshold keeps its rate: `fit` scores some inputs alone and together, and raises.

@@ -53,7 +53,7 @@ def export(guard, path, format="onnx", *, example=None):
         If the format is unknown, the path does not end as it should, or
         `torch.export.export` or `torch.onnx.export` cannot take the network.
     ImportError
-        If onnx or onnxscript are not installed: ``pip install "skgrad[export]"``.
+        If onnx or onnxscript are not installed: ``pip install ".[export]"``.
 
     See Also
     --------

@@ -48,7 +48,7 @@ class FeatureMapDisplay(Display):
     Each feature is standardised first. The standardisation and the map are fitted on
     all inputs shown, anomalies included; far ones dominate the axes of a PCA.
 
-    UMAP needs the package umap-learn (``pip install "skgrad[umap]"``) and 20 seconds or
+    UMAP needs the package umap-learn (``pip install ".[umap]"``) and 20 seconds or
     more for compilation. It keeps neighbourhoods; distances between groups, and sizes
     of groups, mean little.
 

@@ -38,7 +38,7 @@ def load(path, model=None, *, trusted=()):
         If ``model`` is another network, if the file is damaged or was not written by
         `save`, or if it names something that is not trusted.
     ImportError
-        If skops is not installed: ``pip install "skgrad[save]"``.
+        If skops is not installed: ``pip install ".[save]"``.
 
     Warns
     -----

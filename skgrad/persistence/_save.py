@@ -34,7 +34,7 @@ def save(detector, path):
     TypeError
         If the detector holds something that such a file cannot. Nothing is written.
     ImportError
-        If skops is not installed: ``pip install "skgrad[save]"``.
+        If skops is not installed: ``pip install ".[save]"``.
 
     See Also
     --------

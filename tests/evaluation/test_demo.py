@@ -51,7 +51,7 @@ def test_wrong_options_are_rejected_in_one_line(tmp_path, capsys):
 def test_missing_matplotlib_costs_the_figure_only(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert program._draw([], Namespace(output=tmp_path)) == []
-    assert 'pip install "skgrad[plot]"' in capsys.readouterr().err
+    assert 'pip install ".[plot]"' in capsys.readouterr().err
 
 
 def test_the_digits_network_is_reproducible():

@@ -44,15 +44,15 @@ def attack(name, **options):
 
 
 # A call that needs a package, the package, and what pip installs.
-ATTACKS, MODEL = '"skgrad[attacks]"', nn.Linear(4, 3)
+ATTACKS, MODEL = '".[attacks]"', nn.Linear(4, 3)
 CALLS = {
-    "Evaluation.summary": (summarise, "pandas", '"skgrad[report]"'),
+    "Evaluation.summary": (summarise, "pandas", '".[report]"'),
     "export": (
         lambda: skgrad.export(None, "guard.onnx"),
-        *("onnx", '"skgrad[export]"'),
+        *("onnx", '".[export]"'),
     ),
-    "Judgement.to_pandas": (judge, "pandas", '"skgrad[report]"'),
-    "ScoreDistributionDisplay": (plot, "matplotlib", '"skgrad[plot]"'),
+    "Judgement.to_pandas": (judge, "pandas", '".[report]"'),
+    "ScoreDistributionDisplay": (plot, "matplotlib", '".[plot]"'),
     "carlini_wagner": (attack("carlini_wagner"), "foolbox", ATTACKS),
     "foolbox_attack": (
         attack("foolbox_attack", attack="LinfPGD", eps=0.1),
@@ -63,7 +63,7 @@ CALLS = {
     "PyTorchOODDetector": (
         lambda: PyTorchOODDetector(MODEL, "EnergyBased").fit(X),
         "pytorch_ood",
-        '"skgrad[ood]"',
+        '".[ood]"',
     ),
     "load_dataset": (
         lambda: load_dataset("mnist", data_dir=os.path.dirname(__file__)),
