@@ -296,7 +296,8 @@ def _whole_numbers(batch: Any, name: str) -> Any:
     if not bool((whole == batch).all()):
         raise ValueError(
             f"{name} must hold whole numbers, as those seen by fit; got others. Give "
-            "what the model looks up, such as the numbers of tokens."
+            "what the model looks up, such as the numbers of tokens. If it is a "
+            "quantity, give floats to fit."
         )
     return whole
 

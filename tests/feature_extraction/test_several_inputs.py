@@ -310,7 +310,8 @@ def test_several_inputs_keep_the_kinds_that_fit_saw():
     transformer = LayerActivationTransformer(NET, "logits").fit(BY_NAME)
     floats = {name: entry.astype(np.float32) for name, entry in BY_NAME.items()}
     assert_array_equal(transformer.transform(floats), transformer.transform(BY_NAME))
-    with pytest.raises(ValueError, match=r"X\['input_ids'\] must hold whole numbers"):
+    whole = r"X\['input_ids'\] must hold whole numbers.* give floats to fit"
+    with pytest.raises(ValueError, match=whole):
         transformer.transform(BY_NAME | {"input_ids": IDS + 0.5})
     lacking = np.where(np.arange(N_SAMPLES) == 2, np.nan, IDS.T).T
     with pytest.raises(ValueError, match=r"X\['input_ids'\] must be finite.* row 2 of"):
@@ -320,6 +321,9 @@ def test_several_inputs_keep_the_kinds_that_fit_saw():
     two = LayerActivationTransformer(net, "logits").fit(X)
     counts = {name: entry.astype(np.int64) for name, entry in X.items()}
     assert_array_equal(two.transform(counts), two.transform(X))
+    # Floats may have any values later, also where those of fit were whole.
+    between = two.transform({name: entry + 0.5 for name, entry in X.items()})
+    assert (between != two.transform(X)).any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
