@@ -76,10 +76,12 @@ def main(words=None):
                     low, middle, high = (
                         delays[int(q * len(delays))] for q in (0.1, 0.5, 0.9)
                     )
-                    print(
-                        f"| {m} | {start} | {shift} | {share:.0%} | {found:.0%} | "
-                        f"{middle:.0f} ({low:.0f} to {high:.0f}) |"
+                    line = (
+                        f"| {m} | {start} | {shift} | {100 * share:.0f} % "
+                        f"| {100 * found:.0f} % "
+                        f"| {middle:.0f} ({low:.0f} to {high:.0f}) |"
                     )
+                    print(line.replace("inf", "never"))
 
 
 if __name__ == "__main__":
