@@ -37,8 +37,6 @@ from fastapi import Body, FastAPI, HTTPException
 
 from skgrad.guard import PValueMonitor
 
-COLUMNS = "predicted", "probability", "score", "p_value", "trust"
-
 
 def make_service(guard):
     app, monitor = FastAPI(), PValueMonitor(guard, alpha=0.01)
@@ -46,12 +44,11 @@ def make_service(guard):
     @app.post("/judge")
     async def judge(image: Annotated[list, Body(embed=True)]):
         try:
-            x = np.asarray(image, dtype=np.float32).reshape(1, 1, 8, 8)
+            answer = guard.judge([image])
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
-        answer = guard.judge(x)
         monitor.update(answer)
-        return {name: getattr(answer, name)[0].item() for name in COLUMNS}
+        return answer.to_dicts()[0]
 
     @app.get("/monitor")
     async def watch():

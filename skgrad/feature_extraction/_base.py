@@ -224,6 +224,13 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         options = {"raw": raw, "num_workers": self.num_workers}
         return self._mapped(features, module, X, **options).numpy()
 
+    def _as_taken(self, raw, **options):
+        """Return samples as the model takes them; ``options`` of `prepare_batch`."""
+        options = {**placement(self._module()), **options}
+        shape, integers = self.input_shape_, self.integer_inputs_
+        with rows_named():
+            return prepare_batch(raw, input_shape=shape, integers=integers, **options)
+
     def _finite_rows(self, X):
         """Return a mask of the samples that are finite as the model takes them."""
         X = self._check_inputs(X, reset=False)

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._conversion import to_numpy
 from .._messages import brief
+from .._several import Several
 from ..detectors._conformal import select_by_fdr
+from ..torch_engine.samples import read_inputs
 
 
 class DetectionMixin:
@@ -32,6 +35,37 @@ class DetectionMixin:
     @property
     def calibration_scores_(self):
         return self.detector_[-1].calibration_scores_
+
+    def check_inputs(self, X):
+        """Return inputs as the network takes them, without asking it.
+
+        For services that gather requests: one that is wrong is found before it joins
+        those of others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *input_shape), Tensor, Dataset or DataLoader
+            The inputs, as in `fit`. A single one x is ``[x]``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, *input_shape), or dict of such
+            Their values in the type of the network.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the inputs have another shape or kind than those of `fit`, or hold NaN
+            or infinity.
+        """
+        check_is_fitted(self, "detector_")
+        first = self.detector_[0]
+        X = first._check_inputs(X, reset=False)
+        raw = read_inputs(X, "X", num_workers=first.num_workers)
+        x = first._as_taken(raw, device="cpu")
+        if isinstance(x, Several):
+            return {key: to_numpy(entry) for key, entry in x.entries.items()}
+        return to_numpy(x)
 
     def score_samples(self, X):
         """Score inputs by the detector: the lower, the more anomalous.
@@ -155,6 +189,10 @@ class DetectionMixin:
 
     def _decide_by(self, last, scores, target_fpr):
         """Place the thresholds of a copy of the last step by scores, and take it."""
+        if not (isinstance(target_fpr, Real) and 0 < target_fpr < 1):
+            raise ValueError(
+                f"target_fpr must be a number between 0 and 1; got {brief(target_fpr)}."
+            )
         last.set_params(target_fpr=target_fpr)._calibrate(*scores)
         self.target_fpr = target_fpr
         return self._exchange(last)

@@ -6,12 +6,11 @@ import torch
 from torch.export import Dim
 
 from .._files import as_path, replacing
-from .._finite import rows_named
 from .._messages import brief, cut
 from .._optional import import_package
 from .._several import entries_of
 from .._unwrap import steps_of
-from ..torch_engine.batching import batches, prepare_batch
+from ..torch_engine.batching import batches
 from ..torch_engine.model_state import placement
 from ._guard_module import GuardModule
 
@@ -104,15 +103,10 @@ def export(guard, path, format="onnx", *, example=None):
 
 def _example_inputs(first, example):
     """Return tensors of two samples as the network takes them."""
-    place = placement(first._module())
     shape = first.input_shape_
     if example is not None:
         X = first._check_inputs(example, reset=False)
-        raw = next(iter(batches(X, _N_TRACED)))
-        with rows_named():
-            x = prepare_batch(
-                raw, input_shape=shape, integers=first.integer_inputs_, **place
-            )
+        x = first._as_taken(next(iter(batches(X, _N_TRACED))))
         return [torch.cat([e, e])[:_N_TRACED] for e in entries_of(x).values()]
     if isinstance(shape, dict):
         raise ValueError(
@@ -120,6 +114,7 @@ def _example_inputs(first, example):
             "here of shapes "
             f"{shape}; got None. Give one or more samples, such as those of fit."
         )
+    place = placement(first._module())
     if first.integer_inputs_:
         place["dtype"] = torch.int64
     return [torch.zeros((_N_TRACED, *shape), **place)]

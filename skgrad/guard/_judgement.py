@@ -1,5 +1,6 @@
 """What a guard says about inputs."""
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -88,6 +89,20 @@ class Judgement:
         pandas = import_package("pandas", "to_pandas needs", "report")
         return pandas.DataFrame(self._columns())
 
+    def to_dicts(self):
+        """Return a dict for each input, of what JSON takes.
+
+        Returns
+        -------
+        list of dict
+            The columns by their names, as words, numbers and truth values of Python.
+            Numbers that are not finite are None.
+        """
+        columns = self._columns()
+        values = [map(_as_json, column.tolist()) for column in columns.values()]
+        rows = zip(*values, strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
     def _columns(self):
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
@@ -114,6 +129,10 @@ def spread_out(judged, rows, reject_label):
         columns[name] = column.astype(np.result_type(column, found))
         columns[name][rows] = found
     return Judgement(**columns)
+
+
+def _as_json(value):
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _short(value):

@@ -7,14 +7,13 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from .._compat import Interval, validate_params
+from .._files import as_path, replacing
 from .._labels import check_per_sample, check_scores
 from .._messages import brief
 from ._judgement import Judgement
 from ._urn_martingale import UrnMartingale, level_ranks
 
 _FORMAT = 2
-# Before the second there were no counts of classes.
-_FORMATS = 1, _FORMAT
 
 
 class PValueMonitor:
@@ -82,7 +81,7 @@ class PValueMonitor:
     with a new monitor.
 
     The state does not grow with the stream. It depends on the order of the scores, and
-    not on how they are divided into calls.
+    not on how they are divided into calls. `save` and `resume` keep it in a file.
 
     References
     ----------
@@ -244,8 +243,8 @@ class PValueMonitor:
         """
         try:
             state = json.loads(text)
-            if state["format"] not in _FORMATS:
-                raise ValueError(f"format {state['format']}, not one of {_FORMATS}")
+            if state["format"] != _FORMAT:
+                raise ValueError(f"format {state['format']}, not {_FORMAT}")
             return cls._from_state(state)
         except (TypeError, KeyError, ValueError, IndexError) as error:
             raise ValueError(
@@ -267,9 +266,73 @@ class PValueMonitor:
         game.log_wealth = np.array(state["log_wealth"])
         self.max_log_wealth_ = state["max_log_wealth"]
         self.alarm_at_ = state["alarm_at"]
-        classes = [] if state["format"] == 1 else state["classes"]
-        self.class_counts_ = {label: (seen, no) for label, seen, no in classes}
+        counts = state["classes"]
+        self.class_counts_ = {label: (seen, no) for label, seen, no in counts}
         return self
+
+    def save(self, path):
+        """Write the state to a file, for `resume`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, of JSON. What is there is replaced once the new one is complete.
+            If the process is killed, there is the one or the other.
+        """
+        # Services wait for it with each answer: after a power cut the counts of the
+        # last moments may be lost.
+        with replacing(path, durable=False) as part:
+            part.write_text(self.to_json())
+
+    @classmethod
+    def resume(cls, path, calibration_scores, *, alpha=0.01, random_state=0):
+        """Return the monitor that `save` wrote, or a new one if there is no file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. Name it after the guard, as another calibration begins with
+            another monitor.
+        calibration_scores : array-like of shape (n_calibration,) or fitted detector
+            As in the constructor; those of the monitor in the file.
+        alpha : float, default=0.01
+            As in the constructor, and as in the file.
+        random_state : int or None, default=0
+            As in the constructor, for a new one.
+
+        Returns
+        -------
+        PValueMonitor
+            It goes on where the other one was.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else, or a monitor that began with other
+            calibration scores or another alpha.
+        """
+        new = cls(calibration_scores, alpha=alpha, random_state=random_state)
+        path = as_path(path)
+        if not path.exists():
+            return new
+        try:
+            old = cls.from_json(path.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"path must hold what PValueMonitor.save wrote; {str(path)!r} does "
+                f"not: {error}"
+            ) from error
+        if old._reference() != new._reference():
+            raise ValueError(
+                "path must hold the monitor of these calibration scores and "
+                f"alpha={alpha}; that in {str(path)!r} began with others. Another "
+                "calibration begins with another monitor: give another path."
+            )
+        return old
+
+    def _reference(self):
+        """Return what the stream is compared with."""
+        return self.alpha, self.n_calibration_, self._levels.tolist()
 
 
 def _calibration_scores(reference):

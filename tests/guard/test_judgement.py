@@ -1,6 +1,7 @@
 """The columns that a guard returns."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -38,6 +39,23 @@ def test_columns_become_a_data_frame():
     assert frame.columns.tolist() == [f.name for f in dataclasses.fields(Judgement)]
     assert frame["predicted"].tolist() == ["cat", "mouse", "cat"]
     assert frame["trust"].tolist() == [True, False, True]
+
+
+def test_rows_become_json():
+    columns = judgement(3)._columns()
+    columns["score"] = np.array([-1.5, -np.inf, 2.0])
+    columns["probability"] = np.array([0.5, np.nan, 1.0])
+    found = json.loads(json.dumps(Judgement(**columns).to_dicts(), allow_nan=False))
+    assert found[0] == {
+        "predicted": "cat",
+        "probability": 0.5,
+        "score": -1.5,
+        "p_value": 0.5,
+        "trust": True,
+    }
+    assert (found[1]["probability"], found[1]["score"]) == (None, None)
+    assert (found[1]["trust"], found[2]["predicted"]) == (False, "cat")
+    assert judgement(0).to_dicts() == []
 
 
 def test_it_is_frozen():

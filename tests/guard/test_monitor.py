@@ -2,6 +2,7 @@
 
 import json
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,15 +229,52 @@ def test_columns_of_other_lengths_leave_the_stream_as_it_was():
     assert monitor.to_json() == before
 
 
-def test_states_without_counts_of_classes_are_read():
+def test_a_file_goes_on_with_the_stream(tmp_path):
+    path, stream = tmp_path / "monitor.json", RNG.normal(size=300)
+    whole = PValueMonitor(CALIBRATION, random_state=3)
+    whole.update(stream)
+    for part in np.split(stream, [7, 150]):
+        monitor = PValueMonitor.resume(path, CALIBRATION, random_state=3)
+        monitor.update(part)
+        monitor.save(path)
+    assert path.read_text() == whole.to_json() == monitor.to_json()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_other_monitors_are_rejected(tmp_path):
+    path = tmp_path / "monitor.json"
+    PValueMonitor(CALIBRATION).save(path)
+    what = r"path must hold the monitor of these .*monitor\.json' began with others"
+    for scores, alpha in ((CALIBRATION[:150], 0.01), (CALIBRATION, 0.05)):
+        with pytest.raises(ValueError, match=what):
+            PValueMonitor.resume(path, scores, alpha=alpha)
+    with pytest.raises(ValueError, match=what):
+        PValueMonitor.resume(path, CALIBRATION + 1)
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=r"path must hold what PV.* does not: text"):
+        PValueMonitor.resume(path, CALIBRATION)
+    with pytest.raises(TypeError, match="path must be a str or a Path"):
+        PValueMonitor.resume(3, CALIBRATION)
+    with pytest.raises(FileNotFoundError, match="There is no such folder"):
+        PValueMonitor(CALIBRATION).save(tmp_path / "none" / "monitor.json")
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "monitor.json"
     monitor = PValueMonitor(CALIBRATION)
-    monitor.update(RNG.normal(size=10))
-    state = json.loads(monitor.to_json())
-    del state["classes"]
-    old = PValueMonitor.from_json(json.dumps({**state, "format": 1}))
-    assert old.to_json() == monitor.to_json()
-    with pytest.raises(ValueError, match="KeyError"):
-        PValueMonitor.from_json(json.dumps(state))
+    monitor.save(path)
+    before = path.read_text()
+    monitor.update([0.1])
+
+    def half(path, text):
+        path.write_bytes(text[:20].encode())
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="no space left"):
+        monitor.save(path)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_state_does_not_grow():
