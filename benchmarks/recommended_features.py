@@ -22,7 +22,7 @@ WITH_GRADIENTS = {"ecg", "lenet", "mlp", "cifar", "speech", "vit"}
 MOST_ANOMALIES = {"resnet18": 60, "resnet56": 60, "imagenet": 36}
 # Fewer show nothing.
 FEWEST_ANOMALIES = 5
-DIGITS = {"lenet", "mlp", "vit"}
+DIGITS = {"lenet", "mlp", "vit", "two digits"}
 CHANGES = {
     "images": ["noise", "shift", "blur", "flip"],
     "series": ["noise"],

@@ -37,6 +37,7 @@ from recommended_settings import (
 )
 from settings_of_speech import speech_setting
 from settings_of_text import text_setting
+from settings_of_two_classes import SETTINGS as TWO_CLASSES
 from torch import nn
 from torch.nn.functional import interpolate
 from torchvision.models import VisionTransformer
@@ -48,8 +49,8 @@ GROUPS = {
     name: group
     for group, names in {
         "near data": (
-            "digits 6-9, TinyImageNet, ECG200, unseen speakers, out of scope, "
-            "intents left out"
+            "digits 6-9, other digits, other classes, TinyImageNet, ECG200, "
+            "unseen speakers, out of scope, intents left out"
         ),
         "far data": "CIFAR, MNIST, textures, docstrings, tones",
         "mistakes": "misclassified",
@@ -187,4 +188,5 @@ SETTINGS = {
     "text": text_setting,
     "speech": speech_setting,
     "vit": transformer_setting,
+    **TWO_CLASSES,
 }
