@@ -8,8 +8,9 @@ keeps trained networks and the features of each setting, so that a second run ta
 minutes. Detectors see in-distribution inputs alone. Variants that look at gradients
 are there where every setting has gradients, see ``recommended_features.py``.
 
-All variants are sums of the log p-values of some parts, so one `CombinedDetector` of
-all parts is fitted for each setting and seed. The rivals are fitted by themselves.
+All variants are sums of the log p-values of some parts, each up to a largest one. So
+one `CombinedDetector` of all parts is fitted for each setting and seed. The rivals are
+fitted by themselves.
 
 The regret of a variant against one kind of anomaly is the AUROC of the best rival for
 that kind less its own, at least 0. Misclassified inputs are told from those classified
@@ -121,42 +122,51 @@ def has_gradients(setting):
     return any(name.startswith("gradients__") for name in names)
 
 
-def second(changes="auto", **others):
-    """Return the weights of the second edition, and of other parts."""
-    weights = {"GEN": 1, "layers": 1, f"stable: {changes}": 1}
-    return weights | {f"drop: {changes}, two-sided": 1} | others
+def third(changes="auto", **others):
+    """Return the parts of the third edition, and others: weights, largest p-values."""
+    parts = {"GEN": (1, 1), "layers": (1, 0.5), f"stable: {changes}": (1, 1)}
+    return parts | {f"drop: {changes}": (1, 0.2)} | others
 
 
 def without(name, **others):
-    """Return the weights of the second edition without one part."""
-    return {part: w for part, w in second().items() if part != name} | others
+    """Return the parts of the third edition without one, and others."""
+    return {part: how for part, how in third().items() if part != name} | others
 
 
-DROP = "drop: auto, two-sided"
-ENERGY = {"energy, two-sided": 1}
-# Name of the variant -> weights of its parts.
+def whole(*names):
+    """Return parts of weight 1 whose p-values all count."""
+    return dict.fromkeys(names, (1, 1))
+
+
+STABLE, DROP, ENERGY = "stable: auto", "drop: auto", "energy, two-sided"
+LOW = {"layers": (1, 0.5), ENERGY: (1, 0.2)}
+# Name of the variant -> weights of its parts, and the largest p-values that count.
 VARIANTS = {
-    "first edition": {"softmax": 1, "layers, gradients": 1, **ENERGY},
+    "first edition": whole("softmax", "layers, gradients", ENERGY),
     # The first without gradients.
-    "second edition, low": {"softmax": 1, "layers": 1, **ENERGY},
-    "low, GEN in place of softmax": {"GEN": 1, "layers": 1, **ENERGY},
-    "second edition, medium": second(),
-    "second edition, high": without("layers", **{"layers, gradients": 1}),
-    "softmax in place of GEN": without("GEN", softmax=1),
-    "energy in place of GEN": without("GEN", **ENERGY),
+    "second edition, low": whole("softmax", "layers", ENERGY),
+    "second edition, medium": whole("GEN", "layers", STABLE, f"{DROP}, two-sided"),
+    "third edition, low": {"softmax": (1, 1), **LOW},
+    "low, GEN in place of softmax": {"GEN": (1, 1), **LOW},
+    "third edition, medium": third(),
+    "third edition, high": without("layers", **{"layers, gradients": (1, 0.5)}),
+    "softmax in place of GEN": without("GEN", softmax=(1, 1)),
+    "softmax and energy, half each": without("GEN", softmax=(0.5, 1), energy=(0.5, 1)),
     "without GEN": without("GEN"),
     "without density": without("layers"),
-    "without stability": without("stable: auto"),
+    "without stability": without(STABLE),
     "without drop": without(DROP),
-    "drop one-sided": without(DROP, **{"drop: auto": 1}),
-    "drop weighs 0.5": second(**{DROP: 0.5}),
-    "density weighs 1.5": second(layers=1.5),
-    "density 1.5, drop 0.5": second(layers=1.5, **{DROP: 0.5}),
-    "and DeepKNN at 0.5": second(KNN=0.5),
-    "and energy at 0.5": second(**{"energy, two-sided": 0.5}),
-    "worst of the copies": {"GEN": 1, "layers": 1}
-    | {"stable: worst": 1, "drop: worst, two-sided": 1},
-    **{f"changes: {name}": second(name) for name in CHANGES if name != "auto"},
+    "drop two-sided": without(DROP, **{f"{DROP}, two-sided": (1, 0.2)}),
+    "density counts whole": third(layers=(1, 1)),
+    "drop counts whole": third(**{DROP: (1, 1)}),
+    "both count whole": third(layers=(1, 1), **{DROP: (1, 1)}),
+    "density to 0.3": third(layers=(1, 0.3)),
+    "drop to 0.3": third(**{DROP: (1, 0.3)}),
+    "drop to 0.1": third(**{DROP: (1, 0.1)}),
+    "all to 0.3": dict.fromkeys(third(), (1, 0.3)),
+    "and DeepKNN to 0.3": third(KNN=(1, 0.3)),
+    "worst of the copies": third("worst"),
+    **{f"changes: {name}": third(name) for name in CHANGES if name != "auto"},
 }
 
 
@@ -171,9 +181,13 @@ def scores_of(setting, variants, seed):
     log_p = {k: combined.log_p_values(X) for k, X in matrices.items()}
     places = {name: place for place, name in enumerate(parts)}
     scores = {}
-    for label, weights in variants.items():
-        columns, weight = [places[part] for part in weights], [*weights.values()]
-        scores[label] = {kind: p[:, columns] @ weight for kind, p in log_p.items()}
+    for label, chosen in variants.items():
+        columns = [places[part] for part in chosen]
+        weights, largest = np.transpose([*chosen.values()])
+        scores[label] = {
+            kind: np.minimum(p[:, columns], np.log(largest)) @ weights
+            for kind, p in log_p.items()
+        }
     for name, rival in RIVALS.items():
         if rival is None:
             column = fit.feature_names == "squeezing__score"
@@ -287,7 +301,7 @@ def main(arguments=None):
     regrets = regrets_of(areas)
     show(by_setting(areas, regrets))
     show(by_group(areas))
-    show(worst_kinds(areas, regrets, "second edition, medium"))
+    show(worst_kinds(areas, regrets, "third edition, medium"))
 
 
 if __name__ == "__main__":

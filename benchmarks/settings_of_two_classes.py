@@ -48,7 +48,9 @@ def digits_setting(root, n, seed, cache=None):
     x, y = data.data[:, None].float() / 255, data.targets
     known = torch.isin(y, torch.tensor(DIGITS))
     rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
-    ours, fit, test, rest = rows[known[rows]].split([3000, 400, 400, known.sum() - 3800])
+    ours, fit, test, rest = rows[known[rows]].split(
+        [3000, 400, 400, known.sum() - 3800]
+    )
     y = (y == DIGITS[1]).long()
     learn = partial(train, TwoDigitTransformer, x[ours], y[ours], epochs=8, batch=32)
     learn = partial(learn, seed=seed)
@@ -70,7 +72,7 @@ def digits_setting(root, n, seed, cache=None):
 
 
 def pets_setting(root, n, seed, cache=None):
-    """Tell cats from dogs by ResNet-20 with a new head; fitted on half of the images."""
+    """Tell cats from dogs by ResNet-20 with a new head; fitted on half the images."""
     path = root / "weights/cifar10jpeg_resnet20.safetensors"
     model = load_network(CifarResNet, path)
     _, _, anomalies = cifar_parts(root, n, seed)
@@ -97,11 +99,8 @@ def pets_setting(root, n, seed, cache=None):
 @torch.no_grad()
 def new_head(model, x, y):
     """Put a linear head of two classes on a network, by logistic regression."""
-    (name, old), *_ = (
-        (name, part)
-        for name, part in model.named_modules()
-        if isinstance(part, nn.Linear)
-    )
+    parts = [(n, p) for n, p in model.named_modules() if isinstance(p, nn.Linear)]
+    ((name, old),) = parts
     setattr(model, name, nn.Identity())
     features = torch.cat([model(part) for part in x.split(100)])
     found = LogisticRegression(C=0.1, max_iter=500).fit(features.numpy(), y)

@@ -29,7 +29,9 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     samples, held out from the detectors, that score as low. With p-values
     :math:`p_k(x)` and weights :math:`w_k` of the detectors, the score is
 
-    .. math:: \sum_k w_k \log p_k(x).
+    .. math:: \sum_k w_k \log \min(p_k(x), c_k),
+
+    with :math:`c_k = 1` unless ``max_p_values`` says otherwise.
 
     Parameters
     ----------
@@ -41,6 +43,11 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         make a network more confident than in-distribution inputs do.
     weights : array-like of float of shape (n_detectors,), default=None
         The weights :math:`w`, scaled to sum 1. None weights all equally.
+    max_p_values : array-like of float of shape (n_detectors,), default=None
+        The largest p-values that count, :math:`c` in (0, 1]: a higher one counts as
+        this. With 0.2 a detector accuses only the fifth of the in-distribution inputs
+        that it finds strangest, and says nothing of the others, so that it adds no
+        noise to what other detectors know of them. None is 1 for all.
     reference_fraction : float, default=0.2
         Share of the training samples that the p-values refer to, out of the fit.
     blocks : array-like of int, default=None
@@ -81,9 +88,15 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
     Detectors of one network are not independent, so the sum does not have Fisher's
     distribution. The threshold needs none: it is placed by other held-out samples.
 
+    ``max_p_values`` is a soft form of the truncated product of Zaykin et al., which
+    leaves out p-values above a bound.
+
     References
     ----------
     Fisher (1932), "Statistical Methods for Research Workers", Sec. 21.1.
+
+    Zaykin, Zhivotovsky, Westfall, Weir (2002), "Truncated product method for combining
+    P-values", Genetic Epidemiology 22, Eq. 1.
 
     Examples
     --------
@@ -102,6 +115,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         "detectors": [list],
         "two_sided": ["array-like", None],
         "weights": ["array-like", None],
+        "max_p_values": ["array-like", None],
         "reference_fraction": [Interval(Real, 0, 1, closed="neither")],
         "blocks": ["array-like", None],
         "threshold": threshold_options(),
@@ -113,6 +127,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         *,
         two_sided=None,
         weights=None,
+        max_p_values=None,
         reference_fraction=0.2,
         blocks=None,
         target_fpr=0.05,
@@ -123,6 +138,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         self.detectors = detectors
         self.two_sided = two_sided
         self.weights = weights
+        self.max_p_values = max_p_values
         self.reference_fraction = reference_fraction
         self.blocks = blocks
         self.target_fpr = target_fpr
@@ -171,8 +187,9 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
         Returns
         -------
         ndarray of float64 of shape (n_samples, n_detectors)
-            Logarithms of the p-values, 0 or less: the lower, the more anomalous. The
-            columns have the names and the order of ``detectors_``.
+            Logarithms of the p-values, 0 or less: the lower, the more anomalous. They
+            are those before ``max_p_values``. The columns have the names and the order
+            of ``detectors_``.
         """
         return self._log_p_values(self._check_test_data(X))
 
@@ -210,6 +227,7 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
                 f"two_sided must hold names among {listed(names)}; got {unknown}."
             )
         self._weights = check_weights(self.weights, len(names), "detector")
+        self._log_ceilings = np.log(_check_ceilings(self.max_p_values, len(names)))
 
     def _two_sided(self):
         return [] if self.two_sided is None else list(self.two_sided)
@@ -240,10 +258,26 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
 
     def _score_samples(self, X):
         # A matrix product may round differently for other numbers of rows.
-        return (self._log_p_values(X) * self._weights).sum(axis=1)
+        log_p = np.minimum(self._log_p_values(X), self._log_ceilings)
+        return (log_p * self._weights).sum(axis=1)
 
     def _predicted_class(self, X):
         return X[:, self._logits].argmax(axis=1)
+
+
+def _check_ceilings(max_p_values, n_detectors):
+    """Return the largest p-value that counts, of each detector."""
+    given = np.ones(n_detectors) if max_p_values is None else np.asarray(max_p_values)
+    if (
+        given.shape != (n_detectors,)
+        or given.dtype.kind not in "iuf"
+        or not np.all((given > 0) & (given <= 1))
+    ):
+        raise ValueError(
+            "max_p_values must be None or numbers in (0, 1], one per detector, "
+            f"{n_detectors} here; got {brief(max_p_values)}."
+        )
+    return given
 
 
 class LogPValues:

@@ -303,14 +303,23 @@ def make_recommended_detector(
     # The confidence judges the logits, so the density leaves them out, unless nothing
     # else can be watched. Half a tied covariance is stable with few inputs per class.
     density = ClassConditionalGaussian(covariance=0.5, include_logits="if_alone")
+    # The last number is the largest p-value that counts. Density, drop and energy know
+    # little of near data and of mistakes, and would drown the confidence there.
     if effort == "low":
-        confidence = [("confidence", MaxSoftmaxProbability()), ("energy", Energy())]
-        parts, two_sided = [*confidence, ("density", density)], "energy"
+        parts = [
+            ("confidence", MaxSoftmaxProbability(), 1),
+            ("energy", Energy(), 0.2),
+            ("density", density, 0.5),
+        ]
     else:
         stability = Stability(changes, random_state=random_state)
         families.insert(0, ("stability", stability))
-        parts, two_sided = [("confidence", GEN()), ("density", density)], "drop"
-        parts += [("stability", StableConfidence()), ("drop", ConfidenceDrop())]
+        parts = [
+            ("confidence", GEN(), 1),
+            ("density", density, 0.5),
+            ("stability", StableConfidence(), 1),
+            ("drop", ConfidenceDrop(), 0.2),
+        ]
     if effort == "high":
         # Norms span many orders of magnitude; their logarithms are closer to a
         # Gaussian.
@@ -328,7 +337,11 @@ def make_recommended_detector(
         verbose=verbose,
     )
     detect = CombinedDetector(
-        parts, two_sided=[two_sided], target_fpr=target_fpr, random_state=random_state
+        [(name, part) for name, part, _ in parts],
+        two_sided=["energy"] if effort == "low" else None,
+        max_p_values=[largest for _, _, largest in parts],
+        target_fpr=target_fpr,
+        random_state=random_state,
     )
     return DetectorPipeline([*before, ("features", features), ("detect", detect)])
 

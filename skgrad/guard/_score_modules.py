@@ -133,12 +133,13 @@ class _Combined(Kept):
         self.p_values = nn.ModuleList(
             LogPValues(detector._p_values[name]) for name in parts
         )
-        self.keep(weights=detector._weights)
+        self.keep(weights=detector._weights, ceilings=detector._log_ceilings)
 
     def forward(self, X):
         pairs = zip(self.parts, self.p_values, strict=True)
         log_p = [log_p_value(part(X)) for part, log_p_value in pairs]
-        return (torch.stack(log_p, dim=1) * self.weights).sum(dim=1)
+        log_p = torch.minimum(torch.stack(log_p, dim=1), self.ceilings)
+        return (log_p * self.weights).sum(dim=1)
 
 
 MODULES = {

@@ -43,7 +43,7 @@ def benchmark(monkeypatch):
 
 # The network is random, and noise may be too much for it.
 @pytest.mark.filterwarnings("ignore:X. stability__log_odds:UserWarning")
-def test_the_second_edition_is_the_recommended_detector(benchmark):
+def test_the_third_edition_is_the_recommended_detector(benchmark):
     setting = benchmark.features_of("tiny", "", 10, N_FIT, None)
     assert setting["right"].sum() == 45
     scores = benchmark.scores_of(setting, benchmark.VARIANTS, 0)
@@ -51,7 +51,7 @@ def test_the_second_edition_is_the_recommended_detector(benchmark):
     for effort in ("low", "medium", "high"):
         detector = make_recommended_detector(model, effort=effort, random_state=0)
         detector.fit(fit["fit"])
-        variant = f"second edition, {effort}"
+        variant = f"third edition, {effort}"
         n_parts = len(benchmark.VARIANTS[variant])
         for kind, part in {"id": x, **anomalies}.items():
             mean = scores[variant][kind] / n_parts

@@ -116,6 +116,20 @@ def test_score_is_the_weighted_mean_of_log_p_values():
     assert_allclose(logs[:, 1], expected, rtol=1e-12)
 
 
+def test_a_p_value_above_its_largest_counts_as_the_largest():
+    X = draw(500)
+    plain = make().fit(X)
+    detector = make(max_p_values=[1, 0.2, 0.5]).fit(X)
+    logs = detector.log_p_values(X)
+    # The parts themselves are reported as they are.
+    assert_array_equal(logs, plain.log_p_values(X))
+    expected = np.minimum(logs, np.log([1, 0.2, 0.5])).mean(axis=1)
+    assert_allclose(detector.score_samples(X), expected, rtol=1e-12)
+    assert_array_equal(
+        make(max_p_values=[1, 1, 1]).fit(X).score_samples(X), plain.score_samples(X)
+    )
+
+
 def test_parts_are_not_fitted_on_the_reference():
     parts = [("near", LocalOutlierFactor(novelty=True)), ("energy", Energy())]
     detector = Recording(parts, blocks=[-1, 3], random_state=0).fit(draw(500))
@@ -171,6 +185,13 @@ def test_parameters_of_the_parts():
         ),
         ({"two_sided": ["nope"]}, ValueError, r"two_sided must hold names.*\['nope'\]"),
         ({"weights": [1, 2]}, ValueError, "numbers >= 0.*one per detector, 3 here"),
+        ({"max_p_values": [1, 0, 1]}, ValueError, r"in \(0, 1\], one per detector, 3"),
+        (
+            {"max_p_values": [0.5]},
+            ValueError,
+            r"max_p_values must.*got \[0.5\]",
+        ),
+        ({"max_p_values": ["a"] * 3}, ValueError, "max_p_values must be None or numb"),
         ({"threshold": "per_class", "blocks": None}, ValueError, "blocks must be"),
     ],
 )
