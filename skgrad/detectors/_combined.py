@@ -256,10 +256,13 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
             ]
         )
 
+    def _terms(self, X):
+        """Return what each detector adds to the score."""
+        return np.minimum(self._log_p_values(X), self._log_ceilings) * self._weights
+
     def _score_samples(self, X):
         # A matrix product may round differently for other numbers of rows.
-        log_p = np.minimum(self._log_p_values(X), self._log_ceilings)
-        return (log_p * self._weights).sum(axis=1)
+        return self._terms(X).sum(axis=1)
 
     def _predicted_class(self, X):
         return X[:, self._logits].argmax(axis=1)

@@ -202,10 +202,11 @@ class ShapleyGame:
                 f"make_recommended_detector; got {type(combined).__name__}. Use "
                 "groups='layer'."
             )
-        known = self._log_p_values(combined, self.detector.values)
-        falls = known[rows].mean(axis=1) - self._log_p_values(combined, values)
-        return list(combined.detectors_), combined._weights * falls
+        known = self._terms(combined, self.detector.values)
+        falls = known[rows].mean(axis=1) - self._terms(combined, values)
+        return list(combined.detectors_), falls
 
-    def _log_p_values(self, combined, values):
+    def _terms(self, combined, values):
         X = in_container_of(self.detector.template, values)
-        return combined.log_p_values(transform_to_last_step(self.detector.tail, X))
+        X = transform_to_last_step(self.detector.tail, X)
+        return combined._terms(combined._check_test_data(X))
