@@ -59,14 +59,14 @@ print("layers:", *features.families_["activations"].layers_, sep="\n  ")
 # *Confidence* is low where the network wavers. *Density* asks how usual the activations
 # (paper C) are among inputs that the network predicts alike. *Stability* is the
 # confidence that is left on slightly changed copies of the input, and *drop* what they
-# cost of it; both a large drop and a missing one are suspicious. Of images as small as
-# these the copies have a little noise.
+# cost of it. Of images as small as these the copies have a little noise.
 #
 # Each part is turned into a p-value: the share of held-out digits that look as strange.
 # ``log_p_values`` gives them. Two parts at a time, one point per input; down and left
 # is strange.
-log_p = {"digits": combined.log_p_values(features.transform(digits.X_test))}
-log_p |= {k: combined.log_p_values(features.transform(X)) for k, X in anomalies.items()}
+columns = {"digits": features.transform(digits.X_test)}
+columns |= {kind: features.transform(X) for kind, X in anomalies.items()}
+log_p = {kind: combined.log_p_values(X) for kind, X in columns.items()}
 
 figure, axes = plt.subplots(
     2, 3, figsize=(9.5, 6), sharex=True, sharey=True, layout="constrained"
@@ -96,8 +96,8 @@ from skgrad.inspection import DetectorHeatMapDisplay
 
 views = [*parts, "all four"]
 with_sum = {
-    kind: np.column_stack([values, values.mean(axis=1)])
-    for kind, values in log_p.items()
+    kind: np.column_stack([log_p[kind], combined.score_samples(X)])
+    for kind, X in columns.items()
 }
 DetectorHeatMapDisplay.from_predictions(
     {view: with_sum["digits"][:, k] for k, view in enumerate(views)},
