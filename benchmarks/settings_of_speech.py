@@ -28,8 +28,7 @@ def speech_setting(root, n, seed, cache=None):
     """Return 300 spoken digits of three speakers to train on, 400 to fit on, 800."""
     rng = np.random.default_rng(seed)
     sounds, digits, speakers = recordings(root / "spoken-digits")
-    known = np.isin(speakers, rng.permutation(np.unique(speakers))[:3])
-    rows, others = (rng.permutation(np.flatnonzero(k)) for k in (known, ~known))
+    rows, others = divided(speakers, rng)
     x, y = spectrograms(sounds), torch.from_numpy(digits)
     mean, std = x[rows[:300]].mean(), x[rows[:300]].std()
     x = (x - mean) / std
@@ -58,6 +57,12 @@ def recordings(folder):
     sounds = [wavfile.read(file)[1].astype(np.float32) / 2**15 for file in files]
     parts = [file.stem.split("_") for file in files]
     return sounds, np.array([int(p[0]) for p in parts]), np.array([p[1] for p in parts])
+
+
+def divided(speakers, rng):
+    """Return the recordings of three speakers and of the others, in random order."""
+    known = np.isin(speakers, rng.permutation(np.unique(speakers))[:3])
+    return [rng.permutation(np.flatnonzero(k)) for k in (known, ~known)]
 
 
 def spectrograms(sounds):

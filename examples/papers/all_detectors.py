@@ -61,24 +61,28 @@ COMPILED = ("B&B Linf", "B&B L2")
 OTHERS = ("SHE", "KLMatching")
 
 
-def list_detectors(model, memory=None):
+def list_detectors(setting, memory=None):
     """Return the detectors by name: ours, the papers', pytorch-ood's.
 
-    With ``memory`` the baselines over the last layer share one pass.
+    With ``memory`` the baselines over the last layer share one pass. What cannot judge
+    the inputs of a setting is left out.
     """
-    baselines = make_baselines(model)
+    model = setting.model
+    baselines = make_baselines(model, bounds=setting.threat.bounds)
+    baselines["feature squeezing"].set_params(bit_depth=setting.bit_depth)
     for detector in baselines.values():
         if isinstance(detector, Pipeline):
             detector[0].set_params(memory=memory)
-    return {
+    detectors = {
         "recommended": make_recommended_detector(model),
         "B: LODA": make_geometric_gradient_detector(model),
-        "C: SVDD": make_uniform_detector(model, "conv1"),
+        "C: SVDD": make_uniform_detector(model, setting.first_layer),
         **baselines,
         **{
             f"{name} of pytorch-ood": PyTorchOODDetector(model, name) for name in OTHERS
         },
     }
+    return {name: d for name, d in detectors.items() if name not in setting.cannot}
 
 
 def list_learners(model):
@@ -105,7 +109,7 @@ def judge(setting, seed, args):
     kinds = [kind for kind in KINDS if not (args.quick and kind in COMPILED)]
     anomalies = setting.anomalies([k for k in kinds if k not in left_out], args)
     learners = list_learners(setting.model)
-    detectors = list_detectors(setting.model, args.memory)
+    detectors = list_detectors(setting, args.memory)
     unknown = set(left_out) - {*KINDS, *detectors}
     if unknown:
         raise ValueError(f"--without must name kinds or detectors; got {unknown}.")
@@ -142,28 +146,29 @@ def attack_knowingly(setting, seed, args):
     """Return how often attacks deceive the network and a detector together."""
     threat = setting.threat
     options = {"eps": threat.eps, "bounds": threat.bounds, "random_state": seed}
-    if args.quick:
-        options["n_steps"] = 3
+    if threat.n_steps:
+        options["n_steps"] = threat.n_steps
     X, y = (part[: args.n_slow] for part in setting.attacked)
     # The network's own hash in its place, as joblib's depends on where tensors lie.
-    shares = Memory(args.memory, verbose=0).cache(share_passed, ignore=["model"])
+    shares = Memory(args.memory, verbose=0).cache(share_passed, ignore=["setting"])
     identity = network_identity(setting.model)
     return {
         f"{name}, {how}": shares(
-            setting.model, identity, name, how, setting.fresh[0], X, y, options
+            setting, identity, name, how, setting.fresh[0], X, y, options
         )
         for name in ("recommended", "C: SVDD")
         for how in ("PGD", "adaptive PGD")
+        if "PGD" in (setting.kinds or KINDS)
     }
 
 
-def share_passed(model, identity, name, how, X_fit, X, y, options):
+def share_passed(setting, identity, name, how, X_fit, X, y, options):
     """Return the share of inputs that an attack lets pass network and detector."""
     # Of the held-out inputs, and of the noise that some are changed by.
     seeded = {"random_state": options["random_state"], "overwrite": True}
-    detector = seed_estimator(list_detectors(model)[name], **seeded).fit(X_fit)
+    detector = seed_estimator(list_detectors(setting)[name], **seeded).fit(X_fit)
     attack = pgd if how == "PGD" else partial(adaptive_pgd, detector=detector)
-    result = attack(model, X, y, **options)
+    result = attack(setting.model, X, y, **options)
     passed = detector.predict(result.X_adv) == 1
     return float(np.mean(passed & result.success))
 
@@ -301,6 +306,8 @@ def sections(names, args):
                 f"{where}: all other kinds of anomaly known (protocol A')",
                 as_markdown(mean_and_spread(learnt)),
             )
+        if not adaptive[0]:
+            continue
         yield (
             f"{where}: attacks that know the detector",
             f"Share of at most {args.n_slow} attacked inputs that deceive network and "

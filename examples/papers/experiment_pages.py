@@ -32,9 +32,10 @@ RECOMMENDED = """\
 `benchmarks/recommended.py` on inputs that are not judged here, but of the same data:
 training images of MNIST with networks for six digits; test images 800 to 999 of each
 class of CIFAR-10 (JPEG), which are never judged, with TinyImageNet's training part;
-ECG5000; CLINC150 and spoken digits. Noise, PGD, rotated and misclassified inputs were
-among the anomalies. Of ECG5000 there are so few series that those that are judged chose
-it too: its figures there are no honest test."""
+ECG5000; training and validation queries of CLINC150; spoken digits of other speakers.
+Noise, PGD, rotated and misclassified inputs were among the anomalies. Of ECG5000 there
+are so few series that those that are judged chose it too: its figures there are no
+honest test."""
 
 
 # The seeds' ResNets are no independent ones, as those of MNIST and ECG5000 are.
@@ -52,11 +53,12 @@ repeated; Omniglot is inverted, so that strokes are bright."""
 def describe(settings):
     """Return the networks, seed by seed, and their data as Markdown."""
     lines = [
-        f"- {s.name}, {s.network}: {s.accuracy:.2%} accuracy; {len(s.test[0])} "
-        f"in-distribution test inputs; attacked {len(s.attacked[0])}."
+        f"- {s.name}, {s.network}: {s.accuracy:.2%} accuracy; fitted on "
+        f"{len(s.fresh[0])}; {len(s.test[0])} in-distribution test inputs; attacked "
+        f"{len(s.attacked[0])}."
         for s in settings
     ]
-    about = [ABOUT_OTHERS]
+    about = [settings[0].about or ABOUT_OTHERS]
     if any(s.name == "CIFAR-10 (JPEG)" for s in settings):
         about.insert(0, ABOUT_CIFAR)
     return "\n\n".join(["\n".join(lines), *about])

@@ -3,6 +3,7 @@ What the scripts that redo the papers' experiments share
 ========================================================
 
 Options and the networks with their data; ``experiment_pages.py`` writes the results.
+Other kinds of inputs have files of their own, such as ``setting_of_text.py``.
 The scripts are ``paper_a.py``, ``paper_b.py``, ``paper_b_landscape.py``, ``paper_c.py``
 and ``all_detectors.py``; they need what ``train_networks.py`` writes::
 
@@ -18,8 +19,8 @@ import argparse
 import os
 import shlex
 import sys
-from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,10 @@ from paper_networks import (
     MNISTNetwork,
 )
 from paper_training import load_network
+from setting import Setting
 
 from skgrad.datasets import load_dataset, load_digits_images
-from skgrad.evaluation import (
-    AnomalySet,
-    Threat,
-    make_anomalies,
-    train_digits_network,
-)
+from skgrad.evaluation import Threat, train_digits_network
 
 # %%
 # Options
@@ -109,96 +106,16 @@ def _without_folders(argv):
 # -----------------------
 
 
-# Other data that resemble the in-distribution data: objects of other classes,
-# handwritten characters, heartbeats. All others are far.
-NEAR = {
-    "CIFAR-10 (JPEG)": "TinyImageNet",
-    "MNIST": "Omniglot",
-    "ECG5000": "ECG200",
-}
-
-
-@dataclass
-class Setting:
-    """A network, its data, and how strong its attackers are.
-
-    Attributes
-    ----------
-    name : str
-        The data set.
-    network : str
-        The network's name.
-    model : torch.nn.Module
-        The network.
-    accuracy : float
-        On the test inputs.
-    seen : tuple of ndarray
-        Inputs and classes that the network was trained on, as the papers fit
-        detectors on.
-    fresh : tuple of ndarray
-        Inputs and classes to fit detectors on that it never saw.
-    test : tuple of ndarray
-        In-distribution inputs and classes to judge with.
-    attacked : tuple of ndarray
-        Inputs and classes to attack; none of the above.
-    others : dict of str to ndarray
-        Other data by name.
-    threat : Threat
-        How strong the attacks are.
-    mistakes : ndarray, default=None
-        Inputs that the network misclassifies; None if those among the attacked ones
-        are to serve.
-    """
-
-    name: str
-    network: str
-    model: torch.nn.Module
-    accuracy: float
-    seen: tuple
-    fresh: tuple
-    test: tuple
-    attacked: tuple
-    others: dict = field(repr=False)
-    threat: Threat
-    mistakes: np.ndarray | None = None
-
-    def anomalies(self, kinds, args, *, of_test=False):
-        """Return anomalies by name, and the other data first.
-
-        With ``of_test`` the test inputs themselves are attacked, as in paper A, the
-        first ``n_attack`` of them, and the anomalies tell which they were.
-        """
-        X, y = self.attacked
-        if of_test:
-            X, y = (part[: args.n_attack] for part in self.test)
-        sources = np.arange(len(X)) if of_test else None
-        made = make_anomalies(
-            self.model,
-            X,
-            y,
-            kinds,
-            threat=self.threat,
-            sources=sources,
-            memory=args.memory,
-            verbose=True,
-        )
-        if "misclassified" in made and self.mistakes is not None and not of_test:
-            made["misclassified"] = AnomalySet(self.mistakes, group="mistakes")
-        near = NEAR.get(self.name)
-        others = {
-            kind: AnomalySet(X, group="near data" if kind == near else "far data")
-            for kind, X in self.others.items()
-        }
-        return others | made
-
-
 def load_setting(name, seed, args):
     """Return a network and its data.
 
     ``name`` is one of mnist-lenet, mnist-cnn, cifar-resnet20, cifar-resnet56,
-    cifar-resnet18, ecg, or digits, which needs no data.
+    cifar-resnet18, ecg, imagenet, text, speech, or digits, which needs no data.
     """
-    return SETTINGS[name](name, seed, args)
+    if name in SETTINGS:
+        return SETTINGS[name](name, seed, args)
+    # Read late: each imports this file, and packages that the others do not need.
+    return import_module(f"setting_of_{name}").load(seed, args)
 
 
 def _loader(args):
@@ -238,10 +155,10 @@ def _mistakes(X, right, sizes, seed, args):
     return X[rest[~right[rest]][: args.n_mistakes]]
 
 
-def _threat(eps, seed, args, **options):
+def _threat(eps, seed, args, n_steps=None, **options):
     return Threat(
         eps=eps,
-        n_steps=3 if args.quick else None,
+        n_steps=3 if args.quick else n_steps,
         n_slow=args.n_slow,
         random_state=seed,
         **options,
