@@ -110,7 +110,7 @@ def load_setting(name, seed, args):
     """Return a network and its data.
 
     ``name`` is one of mnist-lenet, mnist-cnn, cifar-resnet20, cifar-resnet56,
-    cifar-resnet18, ecg, imagenet, text, speech, or digits, which needs no data.
+    cifar-resnet18, ecg, imagenet, text, speech, rows, or digits, which needs no data.
     """
     if name in SETTINGS:
         return SETTINGS[name](name, seed, args)
