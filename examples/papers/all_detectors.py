@@ -185,14 +185,14 @@ group, and one over groups, in which each group counts once: near data (TinyImag
 beside CIFAR-10, Omniglot beside MNIST), far data, misclassified images, noise, minimal
 attacks that end where the prediction changes (BIM-a, C&W, JSMA, B&B), strong attacks
 (all others with gradients), changed inputs (noise in the ball, rotation, negatives).
-The *regret* of a detector is by how many points the best of the others is better at a
-kind, 0 if none is.
+The group of each kind stands beside it below. The *regret* of a detector is by how many
+points the best of the others is better at a kind, 0 if none is.
 
 - Detectors are fitted on at most {n_fit} in-distribution inputs that the network was
   not trained on. Papers B and C fit theirs on inputs that it was trained on, B on
   correctly classified ones.
-- No parameter was searched. C looks at the first convolution and the logits; B has 100
-  bins; ODIN and Mahalanobis P take a step of 0.0014; ELO and the ensembles know no
+- No parameter was searched. C looks at the first layer and the logits; B has 100 bins;
+  ODIN and Mahalanobis P take a step of 0.0014; ELO and the ensembles know no
   anomaly: ELO chooses its layer by some that it makes itself, uniform noise among
   them; the ensembles combine their layers as this library does without labels.
   Detectors of pytorch-ood have their defaults.
@@ -215,7 +215,8 @@ LEARNING = """\
 
 def describe_attacks(made):
     """Return the rate of success and the cost of each attack as text."""
-    lines = ["| kind | anomalies | success | seconds |", "|---|--:|--:|--:|"]
+    heads = "| kind | group | anomalies | success | seconds |"
+    lines = [heads, "|---|---|--:|--:|--:|"]
     for kind in made[0]:
         of_kind = [anomalies[kind] for anomalies in made]
         rates = [getattr(found, "success_rate", np.nan) for found in of_kind]
@@ -223,7 +224,7 @@ def describe_attacks(made):
         sizes = "/".join(str(_size(found)) for found in of_kind)
         rate = "-" if np.isnan(rates).all() else f"{100 * np.nanmean(rates):.1f} %"
         cost = "-" if np.isnan(seconds).all() else f"{np.nanmean(seconds):.0f}"
-        lines.append(f"| {kind} | {sizes} | {rate} | {cost} |")
+        lines.append(f"| {kind} | {of_kind[0].group} | {sizes} | {rate} | {cost} |")
     return "\n".join(lines)
 
 
