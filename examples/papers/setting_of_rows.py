@@ -73,7 +73,8 @@ def load(seed, args):
     for group, kinds in wrong(X[rows[4]][:n], rng).items():
         kinds = {kind: scaled(found) for kind, found in kinds.items()}
         made |= anomaly_sets(group, kinds)
-    limits = float(ours[0].min()), float(ours[0].max())
+    everything = scaled(X)
+    limits = float(everything.min()), float(everything.max())
     return Setting(
         "made-up rows",
         "perceptron",
