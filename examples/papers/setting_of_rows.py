@@ -37,7 +37,7 @@ Kinds, made in the units: the class left out; heights in feet; each numeric colu
 the place of the next; values that cannot be (angles and light above their largest
 value, distances below 0), one of a row, drawn; two soils or none; each column drawn
 from another row. "Gaussian noise" and "uniform noise" lie between the smallest and the
-largest scaled value."""
+largest scaled value. Left out: feature squeezing, which is made for images."""
 
 
 def perceptron():
@@ -88,6 +88,7 @@ def load(seed, args):
         rest[~right][: args.n_mistakes or n],
         made=anomaly_sets("near data", {"class left out": scaled(left_out[:n])}) | made,
         kinds=KINDS,
+        cannot=("feature squeezing",),
         first_layer="0",
         about=ABOUT,
     )
