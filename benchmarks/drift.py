@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from recommended_settings import CifarResNet, load_network, perturbed, read_images
+from sklearn.metrics import roc_auc_score
 
 from skgrad import GuardedClassifier
 from skgrad.detectors import conformal_p_values, conformal_threshold
@@ -217,6 +218,13 @@ def tests_of(n_calibration, length, n_simulated, rng):
     return tests
 
 
+def auroc(pools, kind):
+    """Return how often a clean input scores higher than another one, in percent."""
+    scores = np.concatenate([pools["clean"], pools[kind]])
+    clean = np.arange(len(scores)) < len(pools["clean"])
+    return 100 * roc_auc_score(clean, scores)
+
+
 def cell(times, start):
     """Return median and quartiles of the delay after the drift began."""
     delays = np.sort(times[times > start] - start)
@@ -230,7 +238,7 @@ def cell(times, start):
 
 
 def main(words=None):
-    """Print the table of false alarms and that of delays."""
+    """Print the table of false alarms and delays."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="as in recommended_settings.py")
     parser.add_argument("--calibration", type=int, default=500, help="scores")
@@ -248,6 +256,8 @@ def main(words=None):
         start, most, n_streams, n_level = 1000, 3000, options.streams, 1000
         n_simulated = 10_000
         pools = score_pools(options.data_dir, 100, 700, 3000)
+    found = [f"{kind} {auroc(pools, kind):.1f}" for kind in list(pools)[1:]]
+    print(f"AUROC of the detector, in percent: {', '.join(found)}\n", flush=True)
     tests = tests_of(m, start + most, n_simulated, rng)
     columns = [f"{kind}, {100 * s:.0f} %" for kind in list(pools)[1:] for s in SHARES]
     print(f"| {' | '.join(['test', 'false alarms', *columns])} |")

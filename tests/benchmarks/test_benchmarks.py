@@ -256,11 +256,15 @@ def test_false_alarms_lie_in_their_band(capsys):
 
 
 @pytest.mark.slow
-def test_exported_guards_are_timed(capsys):
+def test_exported_guards_are_timed_and_compared(capsys):
     pytest.importorskip("onnxruntime")
-    row = rows_of("exported", capsys)[-1]
+    _, _, row, *others = rows_of("exported", capsys)
     assert row[:2] == ["tiny", "1"]
     assert all(float(cell.split()[0]) > 0 for cell in row[2:])
+    *single, double = others[2:]
+    assert [pair[0] for pair in single] == ["tiny"] * 4
+    assert all(float(cell) < 0.01 for pair in single for cell in pair[3:])
+    assert all(float(cell) < 1e-9 for cell in double[3:])
 
 
 @pytest.mark.slow
