@@ -1,8 +1,8 @@
 """Private names of scikit-learn, torch and skorch that skgrad needs, and nothing else.
 
 Tried with scikit-learn 1.6 and 1.9, torch 2.6 and 2.14, skorch 1.2 and 1.4
-(``.ci/oldest`` and ``.ci/run``). Import them from here, so that a release that moves
-one of them is answered in one place.
+(``.ci/oldest``, ``.ci/run`` and ``.ci/newest``). Import them from here, so that a
+release that moves one of them is answered in one place.
 """
 
 import sys
