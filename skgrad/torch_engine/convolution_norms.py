@@ -24,6 +24,10 @@ from .model_state import at_least_float32
 # Torch's convolutions run close to the peak of a processor, while a pass over a Gram
 # matrix waits for memory. So Gram matrices must save this factor of multiply-adds.
 _WORTHWHILE = 4
+# One product with copies of what the positions see is faster than torch's convolutions
+# where channels are too few to fill a block, and a sample's copies fit into a cache.
+_FEW_CHANNELS = 32
+_FEW_ENTRIES = 2**16
 
 
 def convolution_weight(
@@ -40,9 +44,9 @@ def convolution_weight(
 
     With k an offset in the kernel and p a position in the output, the gradient is
     ``W_k = sum_p g_p x_{p+k}^T``. Its norm comes from the W_k, which torch computes,
-    or from Gram matrices over positions: ``|W|^2 = sum_{p,q} (g_p . g_q) sum_k
-    (x_{p+k} . x_{q+k})``. These are small where an image has few positions and many
-    channels, as in the last layers of a network.
+    as a convolution or as one product; or from Gram matrices over positions: ``|W|^2 =
+    sum_{p,q} (g_p . g_q) sum_k (x_{p+k} . x_{q+k})``. These are small where an image
+    has few positions and many channels, as in the last layers of a network.
 
     The input x is (n_samples, n_in, *spatial), the gradient (n_samples, n_out,
     *positions); for a transposed convolution they are exchanged. The settings are those
@@ -55,7 +59,12 @@ def convolution_weight(
     axes = [_Axis(*numbers) for numbers in along]
     n_samples, n_in, n_out = len(x), x.shape[1] // groups, gradient.shape[1] // groups
     pointwise = math.prod(kernel_size) == 1
-    if not pointwise and not _has_cheap_grams(axes, n_in, n_out):
+    cheap_grams = not pointwise and _has_cheap_grams(axes, n_in, n_out)
+    seen = n_in * math.prod(kernel_size) * math.prod(gradient.shape[2:])
+    # Torch has fast kernels for single channels.
+    few = n_in * n_out > 1 and n_in < _FEW_CHANNELS and seen <= _FEW_ENTRIES
+    few = few and x.device.type == "cpu"
+    if not (pointwise or cheap_grams or few):
         return _norms_by_weights(x, gradient, axes, groups)
     # A group is a convolution by itself, so it counts as a sample until the end.
     x = x.reshape(n_samples * groups, n_in, *x.shape[2:])
@@ -63,6 +72,9 @@ def convolution_weight(
     if pointwise:
         image = _image(_padded(x, axes), [0] * len(axes), axes)
         norms = outer_norms(image.flatten(2), gradient.flatten(2))
+    elif not cheap_grams:
+        by_product = partial(_norms_by_product, axes=axes)
+        norms = in_chunks(by_product, x, gradient, seen, chunk=8 * _FEW_ENTRIES)
     else:
         by_grams = partial(norms_by_grams, gram_of=partial(_window_gram, axes=axes))
         norms = in_chunks(by_grams, x, gradient, _image_size(axes) ** 2)
@@ -158,6 +170,20 @@ def _window_gram(x: Tensor, axes: Sequence[_Axis]) -> Tensor:
             windows += gram[(slice(None), *seen, *seen)]
     n_positions = math.prod(positions)
     return windows.view(len(x), n_positions, n_positions)
+
+
+def _norms_by_product(x: Tensor, gradient: Tensor, axes: Sequence[_Axis]) -> Tensor:
+    """Compute norms from the products of the gradient with what the positions see."""
+    windows = _padded(x, axes)
+    for number, axis in enumerate(axes):
+        reach = (axis.kernel_size - 1) * axis.dilation
+        windows = windows.unfold(2 + number, reach + 1, axis.stride)
+        windows = windows[..., :: axis.dilation]
+    # The entries of the kernel come last; a product needs the positions there.
+    first = 2 + len(axes)
+    order = [0, 1, *range(first, windows.ndim), *range(2, first)]
+    seen = windows.permute(order).flatten(first).flatten(1, first - 1)
+    return squares(gradient.flatten(2) @ seen.transpose(1, 2))
 
 
 def _norms_by_weights(

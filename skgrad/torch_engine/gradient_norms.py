@@ -72,10 +72,12 @@ def squares(gradients: Tensor) -> Tensor:
     if rows.device.type != "cpu" or rows.dtype != torch.float32:
         return torch.linalg.vector_norm(rows, dim=1, dtype=dtype).square()
     # On a CPU widening is slow, and seldom needed.
-    lengths = torch.linalg.vector_norm(rows, dim=1).to(dtype)
-    low, high = _SAFE_LENGTHS
-    unsafe = ~((lengths > low) & (lengths < high))
-    if unsafe.any():
+    narrow = torch.linalg.vector_norm(rows, dim=1)
+    lengths, (low, high) = narrow.to(dtype), _SAFE_LENGTHS
+    # Few calls: for small parameters they are the whole price. Of NaN, both are NaN.
+    least, most = narrow.aminmax()
+    if not (low < least.item() and most.item() < high):
+        unsafe = ~((lengths > low) & (lengths < high))
         lengths[unsafe] = torch.linalg.vector_norm(rows[unsafe].to(dtype), dim=1)
     return lengths.square()
 
@@ -127,13 +129,17 @@ def outer_norms(x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def in_chunks(
-    norms: Callable[[Tensor, Tensor], Tensor], x: Tensor, gradient: Tensor, largest: int
+    norms: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    gradient: Tensor,
+    largest: int,
+    chunk: int | None = None,
 ) -> Tensor:
-    """Compute norms for as many samples at a time as CHUNK allows.
+    """Compute norms for as many samples at a time as a chunk holds, by default CHUNK.
 
     ``largest`` is the size of the largest temporary of one sample, in numbers.
     """
-    step = max(1, CHUNK // largest)
+    step = max(1, (chunk or CHUNK) // largest)
     chunks = zip(x.split(step), gradient.split(step), strict=True)
     return torch.cat([norms(*chunk) for chunk in chunks])
 
