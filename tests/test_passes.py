@@ -268,7 +268,10 @@ def test_families_equal_their_transformers_and_a_union_of_them(name, chosen):
     names = features.get_feature_names_out().tolist()
     assert names == union.get_feature_names_out().tolist()
     assert found.feature_names.tolist() == names
-    assert separate["forward"] - counts["forward"] == (len(chosen) - 1) * len(X)
+    # Norms of a recurrent layer take passes of their own, but for a batch of one.
+    n_alone = len(X) - len(X) % BATCH if name == "recurrent" else 0
+    n_shared = (len(chosen) - 1) * len(X) - n_alone
+    assert separate["forward"] - counts["forward"] == n_shared
     assert counts["backward"] == separate["backward"]
     # The others have parameters without a rule, for which each sample passes again.
     if name in ("lenet", "batch_norm"):

@@ -8,7 +8,7 @@ from .._messages import brief
 from ..torch_engine.cotangents import LABELS, LOSSES, label_cotangents
 from ..torch_engine.gradient_routes import find_routes
 from ..torch_engine.network_pass import Wanted
-from ..torch_engine.reach import check_reach, warn_of_slow
+from ..torch_engine.reach import check_reach, routes_that_pay, warn_of_slow
 from ._family import BaseFamily
 
 # Below every norm of float32 weights. It stands for 0, which has no logarithm.
@@ -60,11 +60,12 @@ class GradientNorms(BaseFamily):
             )
         self._check_label(probe.n_classes)
         check_reach(probe)
-        self._routes = find_routes(probe, self._cotangents())
-        warn_of_slow(probe, self._routes)
+        routes = find_routes(probe, self._cotangents())
+        warn_of_slow(probe, routes)
         # A parameter without a route is left to autograd.
-        ways = {name: route.rule for name, route in self._routes.items()}
+        ways = {name: route.rule for name, route in routes.items()}
         self.routes_ = {name: ways.get(name, "autograd") for name in names}
+        self._routes = routes_that_pay(probe, routes)
         if isinstance(self.label, str) and self.label == "each":
             width = len(str(probe.n_classes - 1))
             classes = [f"class_{c:0{width}d}" for c in range(probe.n_classes)]

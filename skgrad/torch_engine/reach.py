@@ -103,6 +103,18 @@ def warn_of_slow(probe: Probe, routes: dict[str, Route]) -> None:
     )
 
 
+def routes_that_pay(probe: Probe, routes: dict[str, Route]) -> dict[str, Route]:
+    """Return all routes, or none where a pass for each sample alone costs less.
+
+    Parameters without a route take such passes anyway. The gradients of all others add
+    at most a third to them, less than the batched pass costs, unless most weights have
+    a route: those of a recurrent network have none.
+    """
+    sizes = {n: probe.parameters[n].numel() for n in reached_parameters(probe)}
+    ruled = sum(size for name, size in sizes.items() if name in routes)
+    return routes if 2 * ruled > sum(sizes.values()) else {}
+
+
 def _all_zero(probe: Probe, names: list[str]) -> bool:
     """Return True if the sum of the logits has no gradient at some parameters."""
     gradients = torch.autograd.grad(

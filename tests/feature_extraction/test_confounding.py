@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import Recurrent, images, seeded
+from networks import AnyWidth, Recurrent, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -72,6 +72,20 @@ def test_routes(model):
     }
     recurrent = ConfoundingGradientTransformer(seeded(Recurrent)).fit(images(3, (4, 3)))
     assert set(recurrent.routes_.values()) == {"autograd", "linear"}
+
+
+def test_without_a_rule_for_most_weights_samples_pass_alone():
+    def sizes_of_batches(net, X):
+        transformer, sizes = ConfoundingGradientTransformer(net).fit(X), []
+        with net.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0]))):
+            transformer.transform(X)
+        return sizes
+
+    assert sizes_of_batches(seeded(Recurrent), images(3, (4, 3))) == [1, 1, 1]
+    # What has no effect has no rule either, and counts for nothing.
+    net = seeded(AnyWidth)
+    net.unused = nn.Linear(99, 99)
+    assert sizes_of_batches(net, images(3, (5,))) == [3]
 
 
 @pytest.mark.parametrize(
