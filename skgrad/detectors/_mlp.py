@@ -30,6 +30,10 @@ from ..torch_engine.training import fit_net, seeded_training
 from ._features import check_features
 from ._scaling import AnyFloatScaler
 
+# Rows at a time where no weight is changed after each batch. The network is so small
+# that most of the time goes into what stands around it, batch by batch.
+_MANY = 4096
+
 
 class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
     """Two-layer perceptron that classifies inputs as in-distribution or anomalous.
@@ -182,7 +186,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
         X = np.ascontiguousarray(np.clip(self.scaler_.transform(X), -1e6, 1e6))
         # skorch's own method sets up a data loader, which takes longer than the net.
         with torch.inference_mode():
-            batches = torch.from_numpy(X).split(self.net_.batch_size)
+            batches = torch.from_numpy(X).split(_MANY)
             logits = [self.net_.module_(batch) for batch in batches]
             return torch.cat(logits).softmax(dim=1).numpy()
 
@@ -254,6 +258,7 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
             iterator_train=_load_batches,
             iterator_train__shuffle=True,
             iterator_valid=_load_batches,
+            iterator_valid__batch_size=_MANY,
             callbacks=[("stop", stop)],
             # Nobody reads the accuracy of each epoch.
             callbacks__valid_acc=None,
