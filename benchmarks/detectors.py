@@ -1,12 +1,13 @@
 """Detectors at scale: time and memory beside those of scikit-learn and PyOD.
 
-    python benchmarks/detectors.py            # the tables of RESULTS.md but the largest
-    python benchmarks/detectors.py --largest  # 50,000 samples of 1,000 classes
-    python benchmarks/detectors.py --quick    # few samples, to see that it runs
+    python benchmarks/detectors.py              # the tables but for the largest
+    python benchmarks/detectors.py --only LODA  # the rows of one detector
+    python benchmarks/detectors.py --largest    # 50,000 samples of 1,000 classes
+    python benchmarks/detectors.py --quick      # few samples, to see that it runs
 
-CPU seconds of one thread, medians of the rounds, ours and theirs taken in turn on the
-same data. Memory is what numpy held at most beyond the data during `fit`; what libsvm
-holds, in both, does not count.
+CPU seconds of one thread, ours and theirs taken in turn on the same data: medians of
+the rounds, and of the ratios also the lowest and the highest. Memory is what numpy held
+at most beyond the data during `fit`; what libsvm holds, in both, does not count.
 """
 
 import argparse
@@ -184,34 +185,38 @@ def compare(name, sizes, ours, theirs, data, n_rounds):
             fitted = clone(estimator)
             times["fit"][place].append(seconds(fitted.fit, *data))
             times["score"][place].append(seconds(scorer_of(fitted), data[0]))
-    (fit, their_fit), (score, their_score) = (
-        [statistics.median(t) for t in pair] for pair in times.values()
-    )
+    cells = [name, " x ".join(f"{size:,}" for size in sizes[:2]), sizes[2]]
+    cells += [f"{statistics.median(mine):.3f}" for mine, _ in times.values()]
+    cells += [ratios(*pair) for pair in times.values()]
     # Last: the first fit of all imports what it needs, too.
     megabytes = [peak(estimator, *data)[0] for estimator in (ours, theirs)]
-    shown = " x ".join(f"{size:,}" for size in sizes[:2])
-    print(
-        f"| {name} | {shown} | {sizes[2]} | {fit:.3f} | {score:.3f} "
-        f"| {their_fit / max(fit, 1e-9):.1f} | {their_score / max(score, 1e-9):.1f} "
-        f"| {megabytes[0]:.0f} / {megabytes[1]:.0f} |",
-        flush=True,
-    )
+    cells.append(f"{megabytes[0]:.0f} / {megabytes[1]:.0f}")
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-def compare_all(quick):
-    """Print the table of all detectors."""
+def ratios(ours, theirs):
+    """Return median, lowest and highest of their times over ours."""
+    every = [b / max(a, 1e-9) for a, b in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(every):.1f} ({min(every):.1f} to {max(every):.1f})"
+
+
+def compare_all(quick, only=None):
+    """Print the table of all detectors, or of the one with this name."""
     n_rounds = 1 if quick else 3
     print("| detector | samples x features | classes | fit, s | score, s ", end="")
     print("| their fit / fit | their score / score | MB at most, ours / theirs |")
     print("|---" * 8 + "|")
     for name, sizes, ours, theirs in pairs(quick):
-        X, _ = draw(*sizes)
-        # LODA takes all columns as features.
-        data = (X[:, : sizes[1]],) if name == "LODA" else (X,)
-        compare(name, sizes, ours, theirs, data, n_rounds)
+        if name == (only or name):
+            X, _ = draw(*sizes)
+            # LODA takes all columns as features. A view would slow PyOD's down.
+            data = np.ascontiguousarray(X[:, : sizes[1]]) if name == "LODA" else X
+            compare(name, sizes, ours, theirs, (data,), n_rounds)
     for name, sizes, ours, theirs in learners(quick):
-        X, y = draw(*sizes, apart=0.1)
-        compare(name, sizes, ours, theirs, (X[:, : sizes[1]], y), n_rounds)
+        if name == (only or name):
+            X, y = draw(*sizes, apart=0.1)
+            data = np.ascontiguousarray(X[:, : sizes[1]]), y
+            compare(name, sizes, ours, theirs, data, n_rounds)
 
 
 def compare_approximation(quick):
@@ -259,13 +264,15 @@ def main(arguments=None):
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few samples")
+    parser.add_argument("--only", help="the rows of one detector, such as LODA")
     parser.add_argument("--largest", action="store_true", help="1,000 classes alone")
     args = parser.parse_args(arguments)
     with threadpool_limits(1):
         if args.largest:
             return fit_largest(*((200, 30, 10) if args.quick else ()))
-        compare_all(args.quick)
-        compare_approximation(args.quick)
+        compare_all(args.quick, args.only)
+        if args.only is None:
+            compare_approximation(args.quick)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Time and memory of the torch engine against the ways that others compute the same.
 
     python benchmarks/engine.py                 # the first table of RESULTS.md
-    python benchmarks/engine.py --others        # the second
+    python benchmarks/engine.py --others        # the second, in CPU time
     python benchmarks/engine.py --device cuda   # the same on a GPU
     python benchmarks/engine.py --quick         # a tiny network, to see that it runs
 
@@ -20,10 +20,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from engine_networks import draw_batch, make_network
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F  # noqa: N812
-from torchvision import models
 
 from skgrad.torch_engine.cosines import Maps
 from skgrad.torch_engine.cotangents import label_cotangents
@@ -32,31 +31,9 @@ from skgrad.torch_engine.model_state import frozen
 from skgrad.torch_engine.network_pass import NetworkPass, Wanted
 from skgrad.torch_engine.pooling import LayerOutput
 from skgrad.torch_engine.probe import Probe
+from skgrad.torch_engine.reach import routes_that_pay
 
 ALL_ONES = partial(label_cotangents, label="all", loss="bce")
-N_CLASSES = 10
-
-
-def make_network(name):
-    """Return a network with random weights, its inputs' shape, and three layers."""
-    torch.manual_seed(0)
-    if name == "tiny":
-        layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
-        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, N_CLASSES)]
-        return nn.Sequential(*layers, *head).eval(), (3, 8, 8), ["0", "1", "2"]
-    if name == "resnet18":
-        net = models.resnet18(num_classes=N_CLASSES)
-        # The stem for small images: the first convolution keeps the size, no pooling.
-        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        net.maxpool = nn.Identity()
-        return net.eval(), (3, 32, 32), ["layer1", "layer2", "layer3"]
-    if name == "resnet50":
-        return models.resnet50().eval(), (3, 224, 224), ["layer1", "layer2", "layer3"]
-    if name == "vit_small":
-        net = models.VisionTransformer(64, 8, 6, 6, 192, 768, num_classes=N_CLASSES)
-        nn.init.normal_(net.heads.head.weight, std=0.02)  # it starts from 0
-        return net.eval(), (3, 64, 64), []
-    return getattr(models, name)(num_classes=N_CLASSES).eval(), (3, 64, 64), []
 
 
 def confounding_loss(logits):
@@ -71,7 +48,7 @@ class Ways:
     def __init__(self, network, n_samples, device):
         net, shape, self.layers = make_network(network)
         self.net = net.to(device)
-        self.x = torch.rand(n_samples, *shape, device=device)
+        self.x = draw_batch(network, n_samples, shape).to(device)
         self.parameters = dict(self.net.named_parameters())
         self.routes = None
 
@@ -99,7 +76,8 @@ class Ways:
         with frozen(self.net, parameter_gradients=True):
             if self.routes is None:
                 probe = Probe(self.net, self.x, norms=True)
-                self.routes = find_routes(probe, ALL_ONES)
+                found = find_routes(probe, ALL_ONES)
+                self.routes = routes_that_pay(probe, found)
             run = NetworkPass(self.net, self.x, Wanted(routes=self.routes))
             return run.gradient_norms(ALL_ONES, self.routes)
 
@@ -250,25 +228,55 @@ def table(ways, arguments):
         yield f"{way}: {1000 * median:.1f} ms a batch, {rate:.0f} images/s  "
 
 
-OTHERS = (
-    *("mobilenet_v3_small", "efficientnet_b0", "densenet121", "convnext_tiny"),
-    *("vit_small", "swin_t", "vgg11_bn"),
-)
+# Networks and batches of the second table, with the largest ratio of norms to plain
+# that is asked for, and whether many passes to the inputs fit into the time.
+OTHERS = {
+    "lenet": (128, 1.3, True),
+    "lstm": (32, None, False),
+    "mobilenet_v3_small": (16, 1.3, True),
+    "mobilenet_v3_small_224": (4, 1.3, False),
+    "efficientnet_b0": (16, 1.3, False),
+    "densenet121": (8, 1.3, True),
+    "convnext_tiny": (4, 1.1, False),
+    "vit_small": (16, None, False),
+    "vit_small_224": (2, 1.1, False),
+    "swin_t": (4, 1.1, False),
+    "bert": (2, 1.1, False),
+    "resnet50": (2, 1.05, False),
+    "vgg11_bn": (16, None, False),
+}
 
 
 def table_of_others(arguments):
-    """Yield the rows of the table of other networks."""
-    yield "| network | gradient norms / plain | per-sample loop / gradient norms |"
-    yield "|---|---|---|"
-    for name in OTHERS:
-        ways = Ways(name, arguments.n_samples, torch.device(arguments.device))
-        seconds = paired_seconds(
-            ways, ["plain", "norms", "norms_by_loop"], arguments.rounds
-        )
-        cells = [name]
-        for way, reference in (("norms", "plain"), ("norms_by_loop", "norms")):
-            cells.append(f"{quartiles(seconds, way, reference)[1]:.2f}")
-        yield f"| {' | '.join(cells)} |"
+    """Yield the rows of the table of other networks, in CPU time."""
+    yield (
+        "| network | batch | norms / plain | quartiles | goal | loop / norms "
+        "| full passes / cosines | activations / forward | plain, ms |"
+    )
+    yield "|---" * 9 + "|"
+    for name in arguments.networks or OTHERS:
+        yield row_of_other(name, arguments)
+
+
+def row_of_other(name, arguments):
+    """Return the row of one network."""
+    n_samples, goal, with_cosines = OTHERS[name]
+    ways = Ways(name, n_samples, torch.device(arguments.device))
+    pairs = [("norms", "plain"), ("norms_by_loop", "norms")]
+    if with_cosines:
+        pairs.append(("cosines_by_full_passes", "cosines"))
+    if ways.layers:
+        pairs.append(("activations", "forward"))
+    names = list(dict.fromkeys(way for pair in pairs for way in pair))
+    seconds = paired_seconds(ways, names, arguments.rounds, time.process_time)
+    found = {pair[0]: quartiles(seconds, *pair) for pair in pairs}
+    low, median, high = found["norms"]
+    cells = [name, n_samples, f"{median:.2f}", f"{low:.2f} to {high:.2f}"]
+    cells.append("" if goal is None else f"<= {goal}")
+    for way in ("norms_by_loop", "cosines_by_full_passes", "activations"):
+        cells.append(f"{found[way][1]:.2f}" if way in found else "")
+    cells.append(f"{1000 * statistics.median(seconds['plain']):.0f}")
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def describe(arguments):
@@ -300,13 +308,14 @@ def main(arguments=None):
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--others", action="store_true")
+    parser.add_argument("--networks", nargs="+", choices=OTHERS, help="some of others")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.quick:
         options.network, options.n_samples, options.rounds = "tiny", 4, 2
     torch.set_num_threads(options.threads)
     if options.others:
-        options.network = "torchvision networks, 64 x 64"
+        options.network, options.n_samples = "other networks", "as below"
         print(describe(options), end="\n\n")
         for row in table_of_others(options):
             print(row, flush=True)

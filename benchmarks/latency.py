@@ -21,7 +21,8 @@ import engine
 import grid_search
 import numpy as np
 import torch
-from engine import N_CLASSES, Ways, describe, paired_seconds, quartiles
+from engine import Ways, describe, paired_seconds, quartiles
+from engine_networks import N_CLASSES
 from threadpoolctl import threadpool_limits
 from torch import nn
 
