@@ -158,7 +158,7 @@ def attack_knowingly(setting, seed, args):
         )
         for name in ("recommended", "C: SVDD")
         for how in ("PGD", "adaptive PGD")
-        if "PGD" in (setting.kinds or KINDS)
+        if setting.kinds is None or "PGD" in setting.kinds
     }
 
 

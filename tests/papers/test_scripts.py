@@ -94,7 +94,8 @@ def made_up_queries(folder):
     ]
     parts = {
         name: [
-            [f"tell me {i} things about {intent}", intent]
+            # An attack that swaps one number makes none of the other queries.
+            [f"tell me {i} or {7 * i} things about {intent}", intent]
             for intent in intents
             for i in range(start, start + n)
         ]
