@@ -153,6 +153,7 @@ All detectors: MNIST <mnist/all_detectors>
 All detectors: CIFAR-10 (JPEG) <cifar/all_detectors>
 All detectors: ResNet-56 <cifar/all_detectors_resnet56>
 All detectors: ResNet-18 <cifar/all_detectors_resnet18>
+All detectors: text <text/all_detectors>
 All detectors: sound <speech/all_detectors>
 All detectors: rows <rows/all_detectors>
 Paper A: MNIST <mnist/paper_a>
@@ -171,6 +172,7 @@ Paper C: CIFAR-10 (JPEG) <cifar/paper_c>
 _DATA = {
     "results/cifar/": "CIFAR-10 (JPEG)",
     "results/mnist/": "MNIST",
+    "results/text/": "CLINC150",
     "results/speech/": "spoken digits",
     "results/rows/": "rows",
 }

@@ -21,6 +21,7 @@ PAGES = {
     "CIFAR-10 (JPEG), ResNet-20": RESULTS / "cifar" / "all_detectors.md",
     "CIFAR-10 (JPEG), ResNet-56": RESULTS / "cifar" / "all_detectors_resnet56.md",
     "CIFAR-10 (JPEG), ResNet-18": RESULTS / "cifar" / "all_detectors_resnet18.md",
+    "CLINC150, MiniLM": RESULTS / "text" / "all_detectors.md",
     "spoken digits, three convolutions": RESULTS / "speech" / "all_detectors.md",
     "made-up rows, perceptron": RESULTS / "rows" / "all_detectors.md",
 }
