@@ -189,10 +189,11 @@ class DetectionMixin:
 
     def _decide_by(self, last, scores, target_fpr):
         """Place the thresholds of a copy of the last step by scores, and take it."""
-        if not (isinstance(target_fpr, Real) and 0 < target_fpr < 1):
+        if not (isinstance(target_fpr, Real) and 0 < float(target_fpr) < 1):
             raise ValueError(
                 f"target_fpr must be a number between 0 and 1; got {brief(target_fpr)}."
             )
+        target_fpr = float(target_fpr)
         last.set_params(target_fpr=target_fpr)._calibrate(*scores)
         self.target_fpr = target_fpr
         return self._exchange(last)

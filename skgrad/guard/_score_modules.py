@@ -137,9 +137,8 @@ class _Combined(Kept):
 
     def forward(self, X):
         pairs = zip(self.parts, self.p_values, strict=True)
-        log_p = [log_p_value(part(X)) for part, log_p_value in pairs]
-        log_p = torch.minimum(torch.stack(log_p, dim=1), self.ceilings)
-        return (log_p * self.weights).sum(dim=1)
+        log_p = torch.stack([log_p_of(part(X)) for part, log_p_of in pairs], dim=1)
+        return (torch.minimum(log_p, self.ceilings) * self.weights).sum(dim=1)
 
 
 MODULES = {
