@@ -266,5 +266,5 @@ def test_wrong_paths_and_detectors_raise(tmp_path):
 def test_without_skops_the_extra_is_named(loda, monkeypatch):
     monkeypatch.setitem(sys.modules, "skops.io", None)
     for action in (lambda: skgrad.save(LODA(), loda), lambda: skgrad.load(loda)):
-        with pytest.raises(ImportError, match=r'pip install "skgrad\[save\]"'):
+        with pytest.raises(ImportError, match=r'pip install "\.\[save\]"'):
             action()
