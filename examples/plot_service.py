@@ -45,7 +45,7 @@ def make_service(guard):
     async def judge(image: Annotated[list, Body(embed=True)]):
         try:
             answer = guard.judge([image])
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise HTTPException(422, str(error)) from error
         monitor.update(answer)
         return answer.to_dicts()[0]

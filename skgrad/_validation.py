@@ -171,7 +171,7 @@ def _converts(X: Any, name: str) -> bool:
         return True
     try:
         np.asarray(X, dtype=float)
-    except ValueError:
+    except (ValueError, OverflowError):  # words; whole numbers beyond all floats
         return False
     except TypeError as error:
         if "NAType" in str(error):  # pandas' missing number, reported as NaN later

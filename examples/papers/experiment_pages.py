@@ -32,10 +32,10 @@ RECOMMENDED = """\
 `benchmarks/recommended.py` on inputs that are not judged here, but of the same data:
 training images of MNIST with networks for six digits; test images 800 to 999 of each
 class of CIFAR-10 (JPEG), which are never judged, with TinyImageNet's training part;
-ECG5000; training and validation queries of CLINC150; spoken digits of other speakers.
-Noise, PGD, rotated and misclassified inputs were among the anomalies. Of ECG5000 there
-are so few series that those that are judged chose it too: its figures there are no
-honest test."""
+ECG5000; training and validation queries of CLINC150; spoken digits of other speakers,
+those who are unseen on the page of sound. Noise, PGD, rotated and misclassified inputs
+were among the anomalies. Of ECG5000 there are so few series that those that are judged
+chose it too: its figures there are no honest test."""
 
 
 # The seeds' ResNets are no independent ones, as those of MNIST and ECG5000 are.

@@ -29,7 +29,7 @@ class Setting:
     model : torch.nn.Module
         The network.
     accuracy : float
-        On the test inputs.
+        On inputs that the network was not trained on.
     seen : tuple of ndarray
         Inputs and classes that the network was trained on, as the papers fit
         detectors on.

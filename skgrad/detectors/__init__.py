@@ -23,9 +23,9 @@ from ._pyod import PyODDetector
 from ._recipes import (
     make_confounding_gradient_detector,
     make_geometric_gradient_detector,
-    make_recommended_detector,
     make_uniform_detector,
 )
+from ._recommended import make_recommended_detector
 from ._rmds import RMDS
 from ._stability import ConfidenceDrop, StableConfidence
 from ._vim import ViM

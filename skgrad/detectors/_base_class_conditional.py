@@ -164,15 +164,21 @@ class ScaledScores:
 
 def check_weights(weights, n_weights, owner):
     """Return one weight for each owner, such as a detector, scaled to sum 1."""
-    given = np.ones(n_weights) if weights is None else np.asarray(weights)
-    if (
-        given.shape != (n_weights,)
-        or given.dtype.kind not in "iuf"
-        or not np.all((given >= 0) & np.isfinite(given))
-        or not given.any()
-    ):
+    given = numbers_each(weights, n_weights)
+    if given is None or not (np.all((given >= 0) & np.isfinite(given)) and given.any()):
         raise ValueError(
             f"weights must be None or numbers >= 0, not all 0, one per {owner}, "
             f"{n_weights} here; got {brief(weights)}."
         )
     return given / given.sum()
+
+
+def numbers_each(values, n):
+    """Return n numbers as an array, ones for None; None if values are none such."""
+    if values is None:
+        return np.ones(n)
+    try:
+        given = np.asarray(values)
+    except ValueError:  # ragged
+        return None
+    return given if given.shape == (n,) and given.dtype.kind in "iuf" else None

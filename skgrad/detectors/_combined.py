@@ -10,7 +10,7 @@ from .._messages import brief, listed
 from .._seeding import seed_estimator
 from ..torch_engine.activations import LOGITS
 from ._base import BaseNoveltyDetector
-from ._base_class_conditional import check_weights
+from ._base_class_conditional import check_weights, numbers_each
 from ._blocks import find_blocks
 from ._decision import PER_CLASS, split_rows, threshold_options
 from ._parts import fit_part, score_part
@@ -270,12 +270,8 @@ class CombinedDetector(BaseComposition, BaseNoveltyDetector):
 
 def _check_ceilings(max_p_values, n_detectors):
     """Return the largest p-value that counts, of each detector."""
-    given = np.ones(n_detectors) if max_p_values is None else np.asarray(max_p_values)
-    if (
-        given.shape != (n_detectors,)
-        or given.dtype.kind not in "iuf"
-        or not np.all((given > 0) & (given <= 1))
-    ):
+    given = numbers_each(max_p_values, n_detectors)
+    if given is None or not np.all((given > 0) & (given <= 1)):
         raise ValueError(
             "max_p_values must be None or numbers in (0, 1], one per detector, "
             f"{n_detectors} here; got {brief(max_p_values)}."

@@ -77,7 +77,8 @@ def evaluate(
         The shape of one input of the model, where inputs are given as flat rows.
     n_jobs : int, default=None
         Number of workers that share the inputs of each transformer whose own ``n_jobs``
-        is None, -1 for one per processor, as in scikit-learn. The table is the same.
+        is None, -1 for one per processor, as in scikit-learn; detectors of scikit-learn
+        without ``n_jobs`` of their own take them, too. The table is the same.
     memory : str or joblib.Memory, default=None
         Cache of the scores on disk, as in scikit-learn's Pipeline: an interrupted
         evaluation continues. It does not notice edits of a detector's code.

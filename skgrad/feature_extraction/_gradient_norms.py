@@ -62,10 +62,10 @@ class GradientNorms(BaseFamily):
         check_reach(probe)
         routes = find_routes(probe, self._cotangents())
         warn_of_slow(probe, routes)
-        # A parameter without a route is left to autograd.
-        ways = {name: route.rule for name, route in routes.items()}
-        self.routes_ = {name: ways.get(name, "autograd") for name in names}
         self._routes = routes_that_pay(probe, routes)
+        # A parameter without a route is left to autograd.
+        ways = {name: route.rule for name, route in self._routes.items()}
+        self.routes_ = {name: ways.get(name, "autograd") for name in names}
         if isinstance(self.label, str) and self.label == "each":
             width = len(str(probe.n_classes - 1))
             classes = [f"class_{c:0{width}d}" for c in range(probe.n_classes)]

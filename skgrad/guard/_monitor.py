@@ -279,8 +279,7 @@ class PValueMonitor:
             The file, of JSON. What is there is replaced once the new one is complete.
             If the process is killed, there is the one or the other.
         """
-        # Services wait for it with each answer: after a power cut the counts of the
-        # last moments may be lost.
+        # Services wait for it with each answer: a power cut may lose the file.
         with replacing(path, durable=False) as part:
             part.write_text(self.to_json())
 
@@ -325,8 +324,9 @@ class PValueMonitor:
         if old._reference() != new._reference():
             raise ValueError(
                 "path must hold the monitor of these calibration scores and "
-                f"alpha={alpha}; that in {str(path)!r} began with others. Another "
-                "calibration begins with another monitor: give another path."
+                f"alpha={alpha}; that in {str(path)!r} has {old.n_calibration_} "
+                f"scores, these or others, and alpha={old.alpha}. Another calibration "
+                "or alpha begins with another monitor: give another path."
             )
         return old
 

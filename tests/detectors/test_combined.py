@@ -191,6 +191,7 @@ def test_parameters_of_the_parts():
             ValueError,
             r"max_p_values must.*got \[0.5\]",
         ),
+        ({"max_p_values": [1, [1], 1]}, ValueError, "max_p_values must be None or num"),
         ({"max_p_values": ["a"] * 3}, ValueError, "max_p_values must be None or numb"),
         ({"threshold": "per_class", "blocks": None}, ValueError, "blocks must be"),
     ],

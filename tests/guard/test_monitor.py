@@ -244,7 +244,7 @@ def test_a_file_goes_on_with_the_stream(tmp_path):
 def test_files_of_other_monitors_are_rejected(tmp_path):
     path = tmp_path / "monitor.json"
     PValueMonitor(CALIBRATION).save(path)
-    what = r"path must hold the monitor of these .*monitor\.json' began with others"
+    what = r"path must hold the monitor of these .*monitor\.json' has .* or others"
     for scores, alpha in ((CALIBRATION[:150], 0.01), (CALIBRATION, 0.05)):
         with pytest.raises(ValueError, match=what):
             PValueMonitor.resume(path, scores, alpha=alpha)
