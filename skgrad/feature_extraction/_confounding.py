@@ -86,6 +86,7 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     samples or a weight with an adapter, the gradients are kept for one sample at a
     time. A parameter that enters the logits in another way, or in two ways, goes
     through autograd one sample at a time, which then is the cost: see ``routes_``.
+    Where most weights do, all others do as well.
     Where values of several samples may decide on their order, checking it costs one
     more backward pass per loss. ``batch_size`` changes norms by rounding only.
 
