@@ -153,6 +153,7 @@ All detectors: MNIST <mnist/all_detectors>
 All detectors: CIFAR-10 (JPEG) <cifar/all_detectors>
 All detectors: ResNet-56 <cifar/all_detectors_resnet56>
 All detectors: ResNet-18 <cifar/all_detectors_resnet18>
+All detectors: ImageNet <imagenet/all_detectors>
 All detectors: text <text/all_detectors>
 All detectors: sound <speech/all_detectors>
 All detectors: rows <rows/all_detectors>
@@ -172,6 +173,7 @@ Paper C: CIFAR-10 (JPEG) <cifar/paper_c>
 _DATA = {
     "results/cifar/": "CIFAR-10 (JPEG)",
     "results/mnist/": "MNIST",
+    "results/imagenet/": "ImageNet",
     "results/text/": "CLINC150",
     "results/speech/": "spoken digits",
     "results/rows/": "rows",

@@ -21,6 +21,7 @@ PAGES = {
     "CIFAR-10 (JPEG), ResNet-20": RESULTS / "cifar" / "all_detectors.md",
     "CIFAR-10 (JPEG), ResNet-56": RESULTS / "cifar" / "all_detectors_resnet56.md",
     "CIFAR-10 (JPEG), ResNet-18": RESULTS / "cifar" / "all_detectors_resnet18.md",
+    "ImageNet, EfficientNet-Lite0": RESULTS / "imagenet" / "all_detectors.md",
     "CLINC150, MiniLM": RESULTS / "text" / "all_detectors.md",
     "spoken digits, three convolutions": RESULTS / "speech" / "all_detectors.md",
     "made-up rows, perceptron": RESULTS / "rows" / "all_detectors.md",
@@ -100,9 +101,7 @@ def draw_summary(path):
         2, 4, figsize=(11, 6), sharex=True, sharey=True, layout="constrained"
     )
     groups, axes = list(GROUPS)[:-1], axes.flatten()
-    for ax in axes[len(PAGES) :]:
-        ax.set_axis_off()
-    for ax, (name, page) in zip(axes, PAGES.items(), strict=False):
+    for ax, (name, page) in zip(axes, PAGES.items(), strict=True):
         means = read_means(page)
         for row, group in enumerate(groups):
             own, best = _cells(means, group)
@@ -112,8 +111,8 @@ def draw_summary(path):
             ax.plot([own, float(other)], [row, row], color="0.8", zorder=0)
             ax.plot(float(other), row, "o", color="tab:orange", mfc="none")
             ax.plot(own, row, "o", color="tab:blue")
-            ax.annotate(who, (57, row), va="center", fontsize=7, color="tab:orange")
-        ax.set(title=name.replace(", ", "\n"), xlim=(56, 101), xlabel="mean AUROC, %")
+            ax.annotate(who, (43, row), va="center", fontsize=7, color="tab:orange")
+        ax.set(title=name.replace(", ", "\n"), xlim=(42, 101), xlabel="mean AUROC, %")
         ax.tick_params(labelbottom=True)
     axes[0].set_yticks(range(len(groups)), groups)
     axes[0].set_ylim(len(groups) - 0.4, -0.6)
