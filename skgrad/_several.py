@@ -115,9 +115,13 @@ def check_entries(batch: Any, input_shape: Any, name: str = "X") -> None:
     came = sample_shape(batch)
     if input_shape is None or n_axes(came) == n_axes(input_shape):
         return
+    lacking = ""
+    if isinstance(came, dict) and isinstance(input_shape, dict):
+        names = [repr(key) for key in input_shape if key not in came]
+        lacking = f" {', '.join(names)} is missing." if names else ""
     raise ValueError(
         f"{name} must hold samples of shape {input_shape}, as those seen by fit; got "
-        f"samples of shape {came}."
+        f"samples of shape {came}.{lacking}"
     )
 
 

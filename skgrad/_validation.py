@@ -176,7 +176,10 @@ def _converts(X: Any, name: str) -> bool:
     except TypeError as error:
         if "NAType" in str(error):  # pandas' missing number, reported as NaN later
             return True
-        raise TypeError(f"{name} must hold numbers: {error}") from error
+        way_out = ""
+        if "'dict'" in str(error):
+            way_out = " Put samples that are dicts into one dict of arrays."
+        raise TypeError(f"{name} must hold numbers: {error}.{way_out}") from error
     return True
 
 

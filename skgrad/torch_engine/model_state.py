@@ -46,6 +46,10 @@ def _network_inside(model: Any) -> str:
         return " Give what the search found, model.best_estimator_."
     if isinstance(model, torch.export.ExportedProgram):
         return " Give its module, model.module()."
+    if isinstance(getattr(model, "model", None), nn.Module) and hasattr(
+        model, "tokenizer"
+    ):  # a pipeline of Hugging Face
+        return " Give the network in it, model.model, and what model.tokenizer returns."
     return _OF_PIPELINE if ends_in_net(model) else call_it(model)
 
 

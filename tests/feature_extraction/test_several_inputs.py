@@ -446,3 +446,11 @@ def test_later_inputs_have_the_entries_of_fit(fitted, X):
     transformer = LayerActivationTransformer(NET, "logits").fit(X_fit)
     with pytest.raises(ValueError, match=r"X must hold samples of shape.*seen by fit"):
         transformer.transform(X)
+
+
+def test_errors_say_which_entry_is_missing_and_how_dicts_go_in():
+    transformer = LayerActivationTransformer(NET).fit(batch_encoding())
+    with pytest.raises(ValueError, match=r"\}\. 'attention_mask' is missing\."):
+        transformer.transform({"input_ids": IDS})
+    with pytest.raises(TypeError, match="into one dict of arrays"):
+        transformer.transform([{"input_ids": IDS[0], "attention_mask": MASK[0]}])

@@ -3,6 +3,7 @@
 import re
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -274,7 +275,10 @@ def test_models_with_a_network_inside():
     net.set_params(max_epochs=1, verbose=0, train_split=None)
     search = GridSearchCV(net, {"lr": [0.1]}, cv=2)
     search.fit(ROWS.astype("float32"), CLASSES)
+    # As pipelines of Hugging Face are.
+    pipeline = SimpleNamespace(model=nn.Linear(5, 3), tokenizer=len)
     for model, way_out in (
+        (pipeline, r"Give the network in it, model\.model, and what model\.tokenizer"),
         (program, r"Give its module, model\.module\(\)\."),
         (search, r"Give what the search found, model\.best_estimator_\."),
     ):
