@@ -203,7 +203,7 @@ def test_missing_matplotlib_is_reported_before_any_work(case, monkeypatch):
     cls, display, args, options, *_ = case
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    match = rf"{cls.__name__}.* needs matplotlib, .*skgrad\[plot\]"
+    match = rf"{cls.__name__}.* needs matplotlib, .*\.\[plot\]"
     with pytest.raises(ImportError, match="from_estimator needs matplotlib"):
         cls.from_estimator(*args, **options)
     with pytest.raises(ImportError, match=match):

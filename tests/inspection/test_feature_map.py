@@ -114,7 +114,7 @@ def test_pca_is_used_if_umap_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.setattr(_feature_map, "find_spec", lambda name: None)
     assert FeatureMapDisplay.from_predictions(FEATURES, Y).method == "pca"
-    match = r"method='umap' needs umap, .*skgrad\[umap\]"
+    match = r"method='umap' needs umap, .*\.\[umap\]"
     with pytest.raises(ImportError, match=match):
         FeatureMapDisplay.from_predictions(FEATURES, Y, method="umap")
 
