@@ -31,12 +31,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from recommended_settings import CifarResNet, load_network, perturbed, read_images
-from sklearn.metrics import roc_auc_score
 
 from skgrad import GuardedClassifier
 from skgrad.detectors import conformal_p_values, conformal_threshold
 from skgrad.guard import rejection_band
 from skgrad.guard._urn_martingale import UrnMartingale, level_ranks
+from skgrad.metrics import auroc
 
 ALPHA = 0.01
 SHARES = 0.05, 0.2, 0.5
@@ -218,11 +218,11 @@ def tests_of(n_calibration, length, n_simulated, rng):
     return tests
 
 
-def auroc(pools, kind):
+def area(pools, kind):
     """Return how often a clean input scores higher than another one, in percent."""
-    scores = np.concatenate([pools["clean"], pools[kind]])
-    clean = np.arange(len(scores)) < len(pools["clean"])
-    return 100 * roc_auc_score(clean, scores)
+    pair = pools["clean"], pools[kind]
+    truth = np.repeat([1, -1], [len(scores) for scores in pair])
+    return 100 * auroc(truth, np.concatenate(pair))
 
 
 def cell(times, start):
@@ -256,7 +256,7 @@ def main(words=None):
         start, most, n_streams, n_level = 1000, 3000, options.streams, 1000
         n_simulated = 10_000
         pools = score_pools(options.data_dir, 100, 700, 3000)
-    found = [f"{kind} {auroc(pools, kind):.1f}" for kind in list(pools)[1:]]
+    found = [f"{kind} {area(pools, kind):.1f}" for kind in list(pools)[1:]]
     print(f"AUROC of the detector, in percent: {', '.join(found)}\n", flush=True)
     tests = tests_of(m, start + most, n_simulated, rng)
     columns = [f"{kind}, {100 * s:.0f} %" for kind in list(pools)[1:] for s in SHARES]

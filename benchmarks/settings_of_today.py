@@ -42,9 +42,9 @@ from recommended_settings import (
 from settings_of_speech import speech_setting
 from settings_of_text import text_setting
 from settings_of_two_classes import SETTINGS as TWO_CLASSES
+from settings_of_two_classes import DigitTransformer
 from torch import nn
 from torch.nn.functional import interpolate
-from torchvision.models import VisionTransformer
 
 # What a kind of anomaly asks, by the name that the settings give it, here and in
 # ``recommended_settings.py``. The groups are those of `skgrad.evaluation`. Minimal
@@ -155,24 +155,14 @@ def drawn(paths, every, limit, seed):
     return [paths[i] for i in order[:limit]]
 
 
-class DigitTransformer(VisionTransformer):
-    """Four layers of attention over patches of 4 x 4 pixels, 6 classes."""
-
-    def __init__(self):
-        super().__init__(28, 4, 4, 4, 64, 128, num_classes=6)
-
-    def forward(self, x):
-        """Return the logits of grey images."""
-        return super().forward(x.expand(-1, 3, -1, -1))
-
-
 def transformer_parts(root, n, seed, cache=None):
     """Train a small vision transformer on the digits 0-5; return all but attacks."""
     x, y, (ours, fit, test, rest), anomalies = digits_parts(root, n, seed)
     fit, test, ours, rest = fit[:1500], test[:1000], ours[:12000], rest[:4000]
-    learn = partial(train, DigitTransformer, x[ours], y[ours], epochs=4, batch=64)
+    make_model = partial(DigitTransformer, 4, 64, 6)
+    learn = partial(train, make_model, x[ours], y[ours], epochs=4, batch=64)
     learn = partial(learn, seed=seed)
-    model = cached(cache, f"vit_{seed}", DigitTransformer, learn)
+    model = cached(cache, f"vit_{seed}", make_model, learn)
     anomalies["misclassified"] = x[rest][wrong(model, x[rest], y[rest])]
     return model, {"fit": x[fit]}, x[test], y[test], anomalies
 

@@ -31,11 +31,11 @@ DIGITS = (4, 9)
 PETS = ("cat", "dog")
 
 
-class TwoDigitTransformer(VisionTransformer):
-    """Two layers of attention over patches of 4 x 4 pixels, 2 classes."""
+class DigitTransformer(VisionTransformer):
+    """Layers of attention over patches of 4 x 4 pixels."""
 
-    def __init__(self):
-        super().__init__(28, 4, 2, 4, 48, 96, num_classes=2)
+    def __init__(self, n_layers, width, n_classes):
+        super().__init__(28, 4, n_layers, 4, width, 2 * width, num_classes=n_classes)
 
     def forward(self, x):
         """Return the logits of grey images."""
@@ -52,9 +52,10 @@ def digits_setting(root, n, seed, cache=None):
         [3000, 400, 400, known.sum() - 3800]
     )
     y = (y == DIGITS[1]).long()
-    learn = partial(train, TwoDigitTransformer, x[ours], y[ours], epochs=8, batch=32)
+    make_model = partial(DigitTransformer, 2, 48, 2)
+    learn = partial(train, make_model, x[ours], y[ours], epochs=8, batch=32)
     learn = partial(learn, seed=seed)
-    model = cached(cache, f"two_digits_{seed}", TwoDigitTransformer, learn)
+    model = cached(cache, f"two_digits_{seed}", make_model, learn)
     photographs = read_images(root / "cifar10-jpeg/train", "*/*.jpg", "L", n, seed)
     rng = np.random.default_rng(seed)
     test_x = x[test]

@@ -34,10 +34,10 @@ from paper_networks import (
     MNISTNetwork,
 )
 from paper_training import load_network
-from setting import Setting
+from setting import Setting, is_right, threat
 
 from skgrad.datasets import load_dataset, load_digits_images
-from skgrad.evaluation import Threat, train_digits_network
+from skgrad.evaluation import train_digits_network
 
 # %%
 # Options
@@ -155,24 +155,6 @@ def _mistakes(X, right, sizes, seed, args):
     return X[rest[~right[rest]][: args.n_mistakes]]
 
 
-def _threat(eps, seed, args, n_steps=None, **options):
-    return Threat(
-        eps=eps,
-        n_steps=3 if args.quick else n_steps,
-        n_slow=args.n_slow,
-        random_state=seed,
-        **options,
-    )
-
-
-def _is_right(model, X, y):
-    """Return which inputs the network classifies correctly."""
-    with torch.inference_mode():
-        parts = torch.from_numpy(X).split(500)
-        predicted = torch.cat([model(part).argmax(dim=1) for part in parts])
-    return predicted.numpy() == y
-
-
 def _mnist(name, seed, args):
     network = name.removeprefix("mnist-")
     kind = {"lenet": LeNet, "cnn": MNISTNetwork}[network]
@@ -185,7 +167,7 @@ def _mnist(name, seed, args):
     # The last 2,000 test images are the easier ones: drawn at random, parts are alike.
     sizes = [args.n_test, args.n_attack]
     judged, attacked = _parts(test.X, test.y, sizes, seed)
-    right = _is_right(model, test.X, test.y)
+    right = is_right(model, test.X, test.y)
     others = {
         shown: load(
             data, shape=(1, 28, 28), n_samples=args.n_anomalies, random_state=seed
@@ -205,7 +187,7 @@ def _mnist(name, seed, args):
         judged,
         attacked,
         others,
-        _threat(0.3, seed, args),
+        threat(0.3, seed, args),
         _mistakes(test.X, right, sizes, seed, args),
     )
 
@@ -232,7 +214,7 @@ def _cifar(name, seed, args):
     # Images 800 to 999 of each class chose the recommended detector: never judged.
     used = np.arange(len(test.X)) % 1000 >= 800
     X, y = test.X[~used], test.y[~used]
-    right = _is_right(model, X, y)
+    right = is_right(model, X, y)
     sizes = [args.n_test, args.n_attack, max(args.n_fit - int(used.sum()), 0)]
     judged, attacked, more = _parts(X, y, sizes, seed)
     fresh = [np.concatenate([test.X[used], more[0]]), np.append(test.y[used], more[1])]
@@ -248,7 +230,7 @@ def _cifar(name, seed, args):
         judged,
         attacked,
         others,
-        _threat(8 / 255, seed, args),
+        threat(8 / 255, seed, args),
         _mistakes(X, right, sizes, seed, args),
     )
 
@@ -268,14 +250,14 @@ def _ecg(name, seed, args):
         "ECG5000",
         "paper B's 1-D CNN",
         model,
-        float(_is_right(model, *test).mean()),
+        float(is_right(model, *test).mean()),
         seen,
         fresh,
         test,
         # There are too few series to attack others than those that were trained on.
         seen,
         {"ECG200": other},
-        _threat(0.1, seed, args, bounds=limits),
+        threat(0.1, seed, args, bounds=limits),
     )
 
 
@@ -294,13 +276,13 @@ def _digits(name, seed, args):
         "digits",
         "small CNN",
         model,
-        float(_is_right(model, X, y).mean()),
+        float(is_right(model, X, y).mean()),
         (digits.X_train[: args.n_fit], digits.y_train[: args.n_fit]),
         (digits.X_fit[: args.n_fit], digits.y_fit[: args.n_fit]),
         judged,
         attacked,
         {"photo patches": patches.X},
-        _threat(0.3, seed, args),
+        threat(0.3, seed, args),
     )
 
 

@@ -112,3 +112,22 @@ class Setting:
 def anomaly_sets(group, kinds):
     """Return sets of anomalies of one group by name, of tensors or arrays by name."""
     return {name: AnomalySet(np.asarray(X), group=group) for name, X in kinds.items()}
+
+
+def threat(eps, seed, args, n_steps=None, **options):
+    """Return how strong the attackers of a setting are."""
+    return Threat(
+        eps=eps,
+        n_steps=3 if args.quick else n_steps,
+        n_slow=args.n_slow,
+        random_state=seed,
+        **options,
+    )
+
+
+def is_right(model, X, y):
+    """Return which inputs the network classifies correctly."""
+    with torch.inference_mode():
+        parts = torch.from_numpy(X).split(500)
+        predicted = torch.cat([model(part).argmax(dim=1) for part in parts])
+    return predicted.numpy() == y

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from experiments import _is_right, _threat
-from setting import Setting, anomaly_sets
+from setting import Setting, anomaly_sets, is_right, threat
 from torch.nn.functional import avg_pool2d, interpolate
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -60,7 +59,7 @@ def load(seed, args):
     files = sorted((root / "imagenet-sample").glob("*/*.jpg"))
     # `drawn` takes the first of every two, so from the second on the free ones.
     x, y = read(drawn(files[1:], 2, None, seed))
-    right = _is_right(model, x, y)
+    right = is_right(model, x, y)
     attacked = slice(args.n_test, args.n_test + args.n_attack)
     return Setting(
         "ImageNet",
@@ -72,7 +71,7 @@ def load(seed, args):
         (x[: args.n_test], y[: args.n_test]),
         (x[attacked], y[attacked]),
         {},
-        _threat(4 / 255, seed, args, n_steps=N_STEPS, eps_l2=1.0),
+        threat(4 / 255, seed, args, n_steps=N_STEPS, eps_l2=1.0),
         x[args.n_test :][~right[args.n_test :]],
         made=others(root, seed, args) | changed(torch.from_numpy(x[attacked]), seed),
         kinds=KINDS,

@@ -9,10 +9,9 @@ here. No rows chose the recommended detector.
 """
 
 import numpy as np
-from experiments import _is_right, _threat
 from paper_training import load_network, save_network, train_network
 from scipy.special import expit
-from setting import Setting, anomaly_sets
+from setting import Setting, anomaly_sets, is_right, threat
 from sklearn.datasets import make_classification
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -66,7 +65,7 @@ def load(seed, args):
         save_network(train_network(perceptron, *ours, **how), path)
     model = load_network(perceptron, path)
     rest, y_rest = scaled(X[rows[4]]), y[rows[4]]
-    right = _is_right(model, rest, y_rest)
+    right = is_right(model, rest, y_rest)
     n, rng = args.n_anomalies, np.random.default_rng(seed)
     made = {}
     for group, kinds in wrong(X[rows[4]][:n], rng).items():
@@ -84,7 +83,7 @@ def load(seed, args):
         test,
         attacked,
         {},
-        _threat(0.1, seed, args, bounds=limits),
+        threat(0.1, seed, args, bounds=limits),
         rest[~right][: args.n_mistakes or n],
         made=anomaly_sets("near data", {"class left out": scaled(left_out[:n])}) | made,
         kinds=KINDS,

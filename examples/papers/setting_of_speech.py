@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from experiments import _is_right, _threat
-from setting import Setting, anomaly_sets
+from setting import Setting, anomaly_sets, is_right, threat
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from recommended_settings import cached, train
@@ -72,10 +71,10 @@ def load(seed, args):
         "spoken digits",
         "three convolutions",
         model,
-        float(_is_right(model, x[judged].numpy(), digits[judged]).mean()),
+        float(is_right(model, x[judged].numpy(), digits[judged]).mean()),
         *((x[rows].numpy(), digits[rows]) for rows in parts),
         {},
-        _threat(0.2, seed, args, bounds=(float(x.min()), float(x.max()))),
+        threat(0.2, seed, args, bounds=(float(x.min()), float(x.max()))),
         made=made | anomaly_sets("noise", {"times shuffled": mixed}),
         kinds=KINDS,
         first_layer="0",

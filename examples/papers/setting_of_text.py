@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from experiments import _is_right, _threat
-from setting import Setting, anomaly_sets
+from setting import Setting, anomaly_sets, is_right, threat
 from torch import nn
 
 from skgrad.evaluation import AnomalySet
@@ -76,7 +75,7 @@ def load(seed, args):
     # Enough for the mistakes of the network.
     queries, y = (part[: args.n_test + args.n_attack + 1000] for part in (queries, y))
     x = ids_of(queries)
-    right = _is_right(model, x, y)
+    right = is_right(model, x, y)
     attacked = slice(args.n_test, args.n_test + args.n_attack)
     rest = slice(attacked.stop, None)
     n = args.n_anomalies
@@ -97,7 +96,7 @@ def load(seed, args):
         (x[: args.n_test], y[: args.n_test]),
         (x[attacked], y[attacked]),
         {},
-        _threat(0.0, seed, args),
+        threat(0.0, seed, args),
         made=anomaly_sets("near data", near)
         | anomaly_sets("far data", far)
         | anomaly_sets("mistakes", mistakes)
