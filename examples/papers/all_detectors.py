@@ -31,6 +31,7 @@ from experiment_pages import (
 )
 from experiments import load_setting, read_options
 from joblib import Memory
+from more_images import load_more_images
 from sklearn.pipeline import Pipeline
 
 from skgrad import (
@@ -108,6 +109,8 @@ def judge(setting, seed, args):
     left_out = list(filter(None, args.without.split(",")))
     kinds = [kind for kind in KINDS if not (args.quick and kind in COMPILED)]
     anomalies = setting.anomalies([k for k in kinds if k not in left_out], args)
+    if setting.name == "CIFAR-10 (JPEG)":
+        anomalies = load_more_images(seed, args) | anomalies
     learners = list_learners(setting.model)
     detectors = list_detectors(setting, args.memory)
     unknown = set(left_out) - {*KINDS, *detectors}
@@ -182,9 +185,10 @@ AUROC in percent, mean ± standard deviation over seeds, each with a network of 
 {few} Most kinds are attacks, some of them much alike
 (BIM-b, IterLL, PGD), and a mean over kinds is mostly theirs. So there are means by
 group, and one over groups, in which each group counts once: near data (TinyImageNet
-beside CIFAR-10, Omniglot beside MNIST), far data, misclassified images, noise, minimal
-attacks that end where the prediction changes (BIM-a, C&W, JSMA, B&B), strong attacks
-(all others with gradients), changed inputs (noise in the ball, rotation, negatives).
+and ImageNet beside CIFAR-10, Omniglot beside MNIST), far data, misclassified images,
+noise, minimal attacks that end where the prediction changes (BIM-a, C&W, JSMA, B&B),
+strong attacks (all others with gradients), changed inputs (noise in the ball, rotation,
+negatives).
 The group of each kind stands beside it below. The *regret* of a detector is by how many
 points the best of the others is better at a kind, 0 if none is.
 
