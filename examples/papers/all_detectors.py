@@ -326,11 +326,13 @@ def sections(names, args):
 
 def main(arguments=None):
     """Judge, write the page, and return its path."""
-    # Kinds and detectors to leave out, for networks that are slow.
+    # Kinds and detectors to leave out, for networks that are slow; data to judge beside
+    # CIFAR-10, by their names in `load_dataset`.
     defaults = {
         "settings": "mnist-lenet,cifar-resnet20",
         "protocols": "C,A'",
         "without": "",
+        "more": "",
     }
     args = read_options(__doc__, arguments, **defaults)
     names = args.settings.split(",")

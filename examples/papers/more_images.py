@@ -1,9 +1,7 @@
-"""More images that are no CIFAR-10: of OpenOOD's far data, and of ImageNet.
+"""More images that are no CIFAR-10: ImageNet, textures, MNIST, and what is asked for.
 
-They stand beside those of ``experiments.py`` in ``all_detectors.py`` alone, as none of
-the three papers has them. The folders ``imagenet-sample`` (an image in each of many
-folders, one per class) and ``dtd-840`` (textures, a folder per category) must lie in
-the data folder.
+They stand beside those of ``experiments.py`` in ``all_detectors.py`` alone. The folder
+``imagenet-sample``, with a folder per class, must lie in the data folder.
 """
 
 from functools import partial
@@ -17,6 +15,8 @@ from skgrad.datasets import load_dataset
 from skgrad.evaluation import AnomalySet
 
 SHAPE = (3, 32, 32)
+# OpenOOD calls CIFAR-100 near as well.
+NEAR = ("ImageNet sample", "cifar-100")
 
 
 def load_more_images(seed, args):
@@ -24,23 +24,25 @@ def load_more_images(seed, args):
 
     Of the ImageNet sample and of the categories of textures, every second one helped to
     choose the recommended detector: they are left out. Of MNIST these are test images;
-    training images helped.
+    training images helped. ``args.more`` holds further names of `load_dataset`, such as
+    the papers' svhn, lsun, isun and cifar-100, which are at hand for few.
     """
     load = partial(load_dataset, data_dir=args.data_dir, shape=SHAPE)
     load = partial(load, memory=str(args.networks / "cache"))
     root = Path(args.data_dir)
-    sample, textures = load(root / "imagenet-sample"), load(root / "dtd-840")
+    sample, textures = load(root / "imagenet-sample"), load("textures")
     images = {
         "ImageNet sample": sample.X[1::2],
         "textures": textures.X[textures.y % 2 == 1],
         "MNIST": load("mnist").X,
+        **{name: load(name).X for name in filter(None, args.more.split(","))},
     }
     order = np.random.default_rng(seed).permutation
     drawn = {name: X[order(len(X))[: args.n_anomalies]] for name, X in images.items()}
     return {
         name: AnomalySet(
             X if name == "MNIST" else as_jpeg(X),
-            group="near data" if name == "ImageNet sample" else "far data",
+            group="near data" if name in NEAR else "far data",
         )
         for name, X in drawn.items()
     }

@@ -13,7 +13,7 @@ from .._messages import did_you_mean
 from ._noise import make_gaussian_noise, make_uniform_noise
 from ._patches import make_photo_patches
 from ._shape import fit_shape
-from ._sources import array_file, find_source, image_folder
+from ._sources import WITHOUT_PARTS, array_file, find_source, image_folder
 
 # Name -> how to draw, and the shape if none is asked for.
 _MADE = {
@@ -22,9 +22,10 @@ _MADE = {
     "photo-patches": (make_photo_patches, (3, 32, 32)),
 }
 DATASETS = ["digits", "mnist", "fashion-mnist", "omniglot", "cifar-10"]
-DATASETS += ["cifar-10-jpeg", "svhn", "tiny-imagenet", "ecg5000", "ecg200", *_MADE]
+DATASETS += ["cifar-10-jpeg", "cifar-100", "svhn", "tiny-imagenet", "textures", "lsun"]
+DATASETS += ["isun", "ecg5000", "ecg200", *_MADE]
 # There is one part alone, whichever split is asked for.
-ONE_PART = {"omniglot", *_MADE}
+ONE_PART = {*WITHOUT_PARTS, *_MADE}
 
 
 @validate_params(
@@ -65,8 +66,8 @@ def load_dataset(
     data_dir : str or Path, default=None
         Where the named data are. None is the environment variable SKGRAD_DATA.
     split : {"test", "train"}, default="test"
-        Which part of a named data set. Omniglot, noise, patches, folders and files
-        have one part only.
+        Which part of a named data set. Omniglot, textures, LSUN, iSUN, noise, patches,
+        folders and files have one part only.
     shape : tuple of int, default=None
         Shape of one input: (channels, height, width) for images, (channels, n_points)
         or (n_points,) for series. None keeps the data's own; noise is 1 x 28 x 28
@@ -110,9 +111,12 @@ def load_dataset(
                     inverted, so that strokes are white as in MNIST
     cifar-10        torchvision's CIFAR10
     cifar-10-jpeg   folder ``cifar10-jpeg/train``, ``cifar10-jpeg/test``
+    cifar-100       torchvision's CIFAR100
     svhn            torchvision's SVHN
     tiny-imagenet   folder ``tiny-imagenet32-jpeg`` or ``tiny-imagenet-200``; its
                     ``val`` for testing
+    textures        folder ``dtd-840``, or DTD as its archive or torchvision lays it
+    lsun, isun      folders ``LSUN_resize`` and ``iSUN``, as ODIN's authors made them
     ecg5000, ecg200 ``ucr/ECG5000_TRAIN.txt`` and the like: class first, or last where
                     commas separate
     gaussian-noise  made, as in paper C (NS-I)

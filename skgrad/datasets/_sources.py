@@ -17,16 +17,24 @@ _TORCHVISION = {
     "mnist": ("MNIST", "train"),
     "fashion-mnist": ("FashionMNIST", "train"),
     "cifar-10": ("CIFAR10", "train"),
+    "cifar-100": ("CIFAR100", "train"),
     "svhn": ("SVHN", "split"),
     "omniglot": ("Omniglot", "background"),
 }
 # Name and part -> image folders, of which the first that exists is read.
 _TINY = ("tiny-imagenet32-jpeg/{}", "tiny-imagenet-200/{}", "tiny-imagenet-{}")
-_OMNIGLOT = ["omniglot-small", "omniglot-py/images_background"]
+# Name -> image folders of data that have one part. LSUN and iSUN are those that ODIN's
+# authors resized to 32 x 32 pixels; DTD's archive and torchvision nest its folders.
+WITHOUT_PARTS = {
+    "omniglot": ["omniglot-small", "omniglot-py/images_background"],
+    "textures": ["dtd-840", "dtd/dtd/images", "dtd/images"],
+    "lsun": ["LSUN_resize"],
+    "isun": ["iSUN"],
+}
 _FOLDERS = {
+    **{(name, "train"): places for name, places in WITHOUT_PARTS.items()},
+    **{(name, "test"): places for name, places in WITHOUT_PARTS.items()},
     ("fashion-mnist", "test"): ["fashion-mnist-900"],
-    ("omniglot", "train"): _OMNIGLOT,
-    ("omniglot", "test"): _OMNIGLOT,
     ("cifar-10-jpeg", "train"): ["cifar10-jpeg/train"],
     ("cifar-10-jpeg", "test"): ["cifar10-jpeg/test"],
     ("tiny-imagenet", "train"): [place.format("train") for place in _TINY[:2]],
@@ -132,6 +140,8 @@ def _missing(name, folder, split, wanted):
     """Return the error for data that are missing."""
     if name in _TORCHVISION:
         remedy = "Download it there with download=True."
+    elif name in WITHOUT_PARTS:
+        remedy = "Unpack it there; it cannot be downloaded."
     else:
         remedy = "Unpack it there, or load the other split; it cannot be downloaded."
     return ValueError(

@@ -349,6 +349,21 @@ def test_named_folders(tmp_path, name, split, folder, size):
         load_dataset(name, data_dir=tmp_path, split=other)
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("textures", "dtd/dtd/images"), ("lsun", "LSUN_resize"), ("isun", "iSUN")],
+)
+def test_named_folders_of_one_part(tmp_path, name, folder):
+    """Either split is the same images; the folder is named when it is missing."""
+    with pytest.raises(ValueError, match=f"{folder}.*Unpack it there; it cannot"):
+        load_dataset(name, data_dir=tmp_path)
+    pixels = picture(tmp_path / folder / "x" / "0.png", 0, size=(32, 32))
+    for split in ("train", "test"):
+        data = load_dataset(name, data_dir=tmp_path, split=split)
+        expected = pixels.astype(np.float32).transpose(2, 0, 1) / 255
+        assert_array_equal(data.X, expected[None])
+
+
 def test_omniglot_is_inverted(tmp_path):
     folder = "omniglot-py/images_background"
     pixels = [
@@ -374,7 +389,10 @@ class Stub:
         self.classes = ["k"] * 10
 
 
-@pytest.mark.parametrize(("name", "make"), [("cifar-10", "CIFAR10"), ("svhn", "SVHN")])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("cifar-10", "CIFAR10"), ("cifar-100", "CIFAR100"), ("svhn", "SVHN")],
+)
 def test_colour_data_of_torchvision(tmp_path, monkeypatch, name, make):
     monkeypatch.setattr(torchvision.datasets, make, Stub)
     for split in ("train", "test"):

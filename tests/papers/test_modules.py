@@ -1,9 +1,12 @@
 """Networks, training, splits and published figures of the papers."""
 
+from argparse import Namespace
+
 import numpy as np
 import pandas as pd
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from torch import nn
 
 # Published figures
@@ -120,3 +123,57 @@ def test_weights_come_back_from_the_file(tmp_path):
     assert not loaded.training
     for name, value in Net.module_.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
+
+
+# Data
+
+
+def write_images(folder, greys):
+    """Write images of one grey each, a folder apiece."""
+    for number, grey in enumerate(greys):
+        home = folder / f"class{number}"
+        home.mkdir(parents=True)
+        Image.new("RGB", (40, 40), (grey,) * 3).save(home / "0.png")
+
+
+def test_more_images_leave_out_those_that_chose_the_detector(tmp_path):
+    """Every second of ImageNet and of the textures is judged, others as asked for."""
+    from more_images import load_more_images
+
+    greys = [0, 80, 160, 240]
+    for folder in ("imagenet-sample", "dtd-840", "iSUN"):
+        write_images(tmp_path / folder, greys)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, number in (("train", 40), ("t10k", 200)):
+        head = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28])
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + bytes([number] * 784))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
+            bytes([0, 0, 8, 1, 0, 0, 0, 1, 7])
+        )
+    args = Namespace(data_dir=tmp_path, networks=tmp_path, n_anomalies=9, more="isun")
+    found = load_more_images(0, args)
+    shown = {
+        name: sorted(np.rint(255 * made.X.mean((1, 2, 3))))
+        for name, made in found.items()
+    }
+    assert shown == {
+        "ImageNet sample": [80, 240],
+        "textures": [80, 240],
+        "MNIST": [200],
+        "isun": greys,
+    }
+    groups = [made.group for made in found.values()]
+    assert groups == ["near data", *["far data"] * 3]
+
+
+def test_images_go_through_jpeg():
+    """Colours lose half their resolution; a plain image stays."""
+    from more_images import as_jpeg
+
+    plain = np.full((1, 3, 32, 32), 80 / 255, np.float32)
+    assert_allclose(as_jpeg(plain), plain, atol=1e-7)
+    stripes = np.zeros((1, 3, 32, 32), np.float32)
+    stripes[:, 0, :, ::2] = 1  # red columns of one pixel
+    red = as_jpeg(stripes)[0, 0]
+    assert red[:, ::2].mean() - red[:, 1::2].mean() < 0.6
