@@ -34,6 +34,7 @@ SLOW = {"getting_started"} | {
         "large_data",
         "pictures",
         "searching",
+        "text",
     )
 }
 

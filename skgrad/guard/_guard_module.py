@@ -48,7 +48,7 @@ class GuardModule(nn.Module):
     -----
     Of the transformers `LayerActivationTransformer`, `StabilityTransformer` and
     `NetworkFeatures` with their families have such a form. After them these have one:
-    `Energy`, `MaxLogit`, `MaxSoftmaxProbability`, `GEN`, `StableConfidence`,
+    `Energy`, `MaxLogit`, `MaxSoftmaxProbability`, `GEN`, `FDBD`, `StableConfidence`,
     `ConfidenceDrop`, `ClassConditionalGaussian`, `PerClassSVDD`, `CombinedDetector` and
     `ConformalDetector` of these, and :class:`~sklearn.preprocessing.StandardScaler`.
     What takes gradients has none.

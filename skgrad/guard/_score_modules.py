@@ -8,6 +8,7 @@ from torch import nn
 from .._messages import listed
 from .._unwrap import steps_of
 from ..detectors import (
+    FDBD,
     GEN,
     ClassConditionalGaussian,
     CombinedDetector,
@@ -18,6 +19,7 @@ from ..detectors import (
     PerClassSVDD,
     StableConfidence,
 )
+from ..detectors._scaling import FARTHEST
 from ..torch_engine.stability import log_odds
 from ._class_modules import Gaussians, PerClassSVDDs
 from ._p_value_modules import Kept, LogPValues
@@ -103,6 +105,31 @@ class _GEN(_OfLogits):
         return -(self.gamma * (log_p + log_rest)).logsumexp(dim=1)
 
 
+# A score of the last features
+
+
+class _FDBD(Kept):
+    def __init__(self, detector):
+        super().__init__()
+        self.features, self.logits = detector.features_, detector.logits_
+        self.keep(
+            unit=detector._unit,
+            farthest=FARTHEST,
+            mean=detector._mean,
+            apart=detector._apart,
+            least=detector._least,
+        )
+
+    def forward(self, X):
+        features, logits = X[:, self.features] / self.unit, X[:, self.logits]
+        features = features.clamp(-self.farthest, self.farthest)
+        lead = logits.amax(dim=1, keepdim=True) - logits
+        to_boundaries = (lead / self.apart[logits.argmax(dim=1)]).sum(dim=1)
+        from_mean = (features - self.mean).square().sum(dim=1).sqrt()
+        others = logits.shape[1] - 1
+        return to_boundaries / others / torch.maximum(from_mean, self.least)
+
+
 # Scores of the log-odds on changed copies
 
 
@@ -146,6 +173,7 @@ MODULES = {
     CombinedDetector: _Combined,
     ConfidenceDrop: _OfCopies,
     Energy: _Energy,
+    FDBD: _FDBD,
     GEN: _GEN,
     MaxLogit: _MaxLogit,
     MaxSoftmaxProbability: _MaxSoftmaxProbability,

@@ -25,7 +25,7 @@ from skgrad import (
     make_recommended_detector,
 )
 from skgrad.datasets import load_digits_images, make_photo_patches
-from skgrad.detectors import GEN
+from skgrad.detectors import FDBD, GEN
 from skgrad.evaluation import train_digits_network
 from skgrad.guard import GuardModule
 
@@ -140,6 +140,7 @@ def test_only_the_network_is_rounded(tmp_path):
 
 DETECTORS = {
     "GEN": ["logits", GEN(**SEED)],
+    "fDBD": ["penultimate", FDBD(**SEED)],
     "Gaussian": ["conv2", ClassConditionalGaussian(threshold="per_class", **SEED)],
     "SVDD": ["fc1", PerClassSVDD(min_class_size=30, **SEED)],
 }

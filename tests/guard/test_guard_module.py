@@ -37,7 +37,7 @@ from skgrad import (
     make_recommended_detector,
 )
 from skgrad.baselines import ODIN
-from skgrad.detectors import GEN, DeepKNN, MaxLogit
+from skgrad.detectors import FDBD, GEN, DeepKNN, MaxLogit
 from skgrad.guard import GuardModule
 
 SHAPE = (1, 28, 28)
@@ -68,6 +68,7 @@ DETECTORS = {
     "max logit": layers_and(MaxLogit(**PER_CLASS)),
     "max softmax": layers_and(MaxSoftmaxProbability(**PER_CLASS)),
     "GEN": layers_and(GEN(n_largest=5, gamma=0.3, **SEED)),
+    "fDBD": layers_and(FDBD(**PER_CLASS), layers=["conv1", "penultimate", "logits"]),
     "stability": copies_and(StableConfidence(copies="worst", **SEED)),
     "drop": copies_and(ConfidenceDrop(**SEED)),
     "Gaussian": layers_and(ClassConditionalGaussian(min_class_size=30, **PER_CLASS)),
