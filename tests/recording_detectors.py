@@ -88,6 +88,6 @@ def ids_of(X):
 class RecordsFit:
     """Mixed into a detector, keeps the rows that it was fitted on."""
 
-    def _fit_scores(self, X, names, random_state):
-        self.seen_ = X
-        super()._fit_scores(X, names, random_state)
+    def _fit_rows(self, X, rows, names, random_state):
+        self.seen_ = X[rows]
+        super()._fit_rows(X, rows, names, random_state)

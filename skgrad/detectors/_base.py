@@ -54,9 +54,13 @@ class BaseNoveltyDetector(BaseDecision):
             np.arange(len(X)), self.calibration_fraction, random_state
         )
         self._n_fit = len(fit)
-        self._fit_scores(X[fit], names, random_state)
+        self._fit_rows(X, fit, names, random_state)
         self._per_class = self.threshold == PER_CLASS
         self._calibrate(*self._score_and_classify(X[held_out]))
+
+    def _fit_rows(self, X, rows, names, random_state):
+        """Learn to score from some rows of X; a subclass may need no copy of them."""
+        self._fit_scores(X[rows], names, random_state)
 
     def _fit_on_all(self, X, names=None, *, validated=False):
         """Fit for scores alone, inside another detector: no sample is held out.

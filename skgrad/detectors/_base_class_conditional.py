@@ -35,8 +35,11 @@ class BaseClassConditional(BaseNoveltyDetector):
     # For subclasses without these parameters.
     include_logits, joint, weights = True, False, None
 
-    def _locate_columns(self, X, names):
-        """Find groups of columns and classes to model; return the predicted classes."""
+    def _locate_columns(self, X, names, fit=slice(None)):
+        """Find groups of columns and classes to model; return the predicted classes.
+
+        Those of the rows ``fit`` alone, and no other rows count.
+        """
         self.blocks_, self.logits_block_ = find_blocks(X.shape[1], names, self.blocks)
         shown = block_names(self.blocks_, self.logits_block_, names)
         kept = self._kept_blocks(names)
@@ -54,7 +57,7 @@ class BaseClassConditional(BaseNoveltyDetector):
             self._columns = [np.r_[tuple(self._columns)]]
         n_columns = len(self._columns)
         self._weights = check_weights(self.weights, n_columns, "block of columns")
-        predicted = self._predicted_class(X)
+        predicted = self._predicted_class(X)[fit]
         classes, counts = np.unique(predicted, return_counts=True)
         # A model of few samples would reject nearly all others.
         self.modelled_classes_ = classes[counts >= self.min_class_size]

@@ -130,12 +130,16 @@ class ClassConditionalGaussian(BaseClassConditional):
         self.random_state = random_state
 
     def _fit_scores(self, X, names, random_state):
-        predicted = self._locate_columns(X, names)
+        self._fit_rows(X, np.arange(len(X)), names, random_state)
+
+    def _fit_rows(self, X, rows, names, random_state):
+        predicted = self._locate_columns(X, names, rows)
         (columns,) = self._columns
         rare = ~np.isin(predicted, self.modelled_classes_)
-        # Class after class, the rare ones last, so that parts of the copy are views.
+        # Class after class, the rare ones last, so that parts of the copy are views. No
+        # other copy is made: the rows of many classes are large, and it becomes models.
         order = np.lexsort((predicted, rare))
-        Z, predicted = X[np.ix_(order, columns)], predicted[order]
+        Z, predicted = X[np.ix_(rows[order], columns)], predicted[order]
         self._scaler = WithinClassScaler().fit_transform(Z, predicted)
         self._pooled = []
         if not self._all_modelled():

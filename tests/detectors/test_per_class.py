@@ -1,6 +1,7 @@
 """Detectors per predicted class: their formulas, classes and blocks of columns."""
 
 import pickle
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -95,6 +96,24 @@ def test_gaussians_of_many_classes_take_the_memory_of_their_samples():
     assert len(detector.modelled_classes_) == 20
     # Twenty covariances would take ten times as much as all samples.
     assert len(pickle.dumps(detector)) < 1.2 * X.nbytes
+
+
+def test_gaussians_of_many_classes_are_fitted_without_a_copy_of_all_columns():
+    generator = np.random.default_rng(0)
+    classes = np.repeat(np.arange(100), 100)
+    X = generator.normal(size=(10_000, 30))
+    X = np.hstack([X, 9 * np.eye(100)[classes]])
+    detector = ClassConditionalGaussian(
+        blocks=[-1, 100], include_logits=False, random_state=0
+    )
+    tracemalloc.start()
+    try:
+        detector.fit(X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A copy of the rows to fit on would be .8 of them alone.
+    assert peak < X.nbytes
 
 
 def test_tied_covariance_with_no_class_large_enough():
