@@ -6,6 +6,7 @@ import numpy as np
 # one fine histogram. They are few, and no more than half as many again apart.
 FINEST = 3072
 CANDIDATES = np.array([b for b in range(1, FINEST + 1) if FINEST % b == 0])
+_ROWS = 10
 
 
 class Histograms:
@@ -71,22 +72,29 @@ def _count(parts, low, span, n_bins):
         np.clip(position, 0, n_bins - 1, out=position)
         bins = position.astype(np.intp)
         bins += first_bins
-        counts += np.bincount(bins.ravel(), minlength=len(counts))
+        # `bincount` would make counts of all bins for each part, however small.
+        np.add.at(counts, bins.ravel(), 1)
     return counts.reshape(len(low), n_bins)
+
+
+def _objective(finest, n_bins, n_values):
+    """Return the penalised log-likelihood of n_bins bins for each row of counts."""
+    counts = finest.reshape(len(finest), n_bins, -1).sum(axis=2)
+    likelihood = counts * np.log(np.maximum(counts, 1) * n_bins / n_values)
+    # The penalty of Birge and Rozenholc (2006). Empty bins add 0 to the likelihood.
+    return likelihood.sum(axis=1) - (n_bins - 1 + np.log(n_bins) ** 2.5)
 
 
 def _merged(finest, n_values):
     """Return the best number of bins for each row of counts, and the counts in them."""
     most = max(1.0, n_values / np.log(max(n_values, 2)))
     candidates = CANDIDATES[most >= CANDIDATES]
-    objectives = []
-    for n_bins in candidates:
-        counts = finest.reshape(len(finest), n_bins, -1).sum(axis=2)
-        likelihood = counts * np.log(np.maximum(counts, 1) * n_bins / n_values)
-        # The penalty of Birge and Rozenholc (2006). Empty bins add 0 to the likelihood.
-        penalty = n_bins - 1 + np.log(n_bins) ** 2.5
-        objectives.append(likelihood.sum(axis=1) - penalty)
-    best = candidates[np.argmax(objectives, axis=0)]
+    # Some rows at a time: what is computed of each takes several times its memory.
+    groups = np.split(finest, range(_ROWS, len(finest), _ROWS))
+    objectives = [
+        [_objective(rows, b, n_values) for b in candidates] for rows in groups
+    ]
+    best = candidates[np.argmax(np.hstack(objectives), axis=0)]
     # Rows with fewer bins than others leave their last ones empty.
     counts = np.zeros((len(finest), best.max()))
     for row, n_bins in enumerate(best):

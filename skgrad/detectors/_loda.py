@@ -82,8 +82,9 @@ class LODA(BaseNoveltyDetector):
         "n_cuts": [Interval(Integral, 1, None, closed="left")],
         "n_bins": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
-    # Samples projected at a time, few enough to stay in the processor's cache.
-    _chunk = 1024
+    # Samples projected at a time, few enough to stay in the processor's cache; fewer of
+    # many features, whose values it has to hold as well.
+    _chunk, _values = 128, 2**16
 
     def __init__(
         self,
@@ -101,12 +102,17 @@ class LODA(BaseNoveltyDetector):
         self.random_state = random_state
 
     def _fit_scores(self, X, names, random_state):
+        self._fit_rows(X, None, names, random_state)
+
+    def _fit_rows(self, X, rows, names, random_state):
         self._rows, self._weights = _sparse_cuts(X.shape[1], self.n_cuts, random_state)
         self.cuts_ = np.zeros((X.shape[1], self.n_cuts))
         np.put_along_axis(self.cuts_, self._rows, self._weights, axis=0)
         # Projections of values near the largest float would overflow without it.
-        self._size = max(X.max(), -X.min()) or 1.0
-        self._histograms = Histograms(partial(self._projected, X), self.n_bins)
+        parts = self._parts(X, rows)
+        self._size = max(max(part.max(), -part.min()) for part in parts) or 1.0
+        projected = partial(self._projected, X, rows)
+        self._histograms = Histograms(projected, self.n_bins)
         self.n_bins_ = self._histograms.n_bins
 
     def _score_samples(self, X):
@@ -114,11 +120,18 @@ class LODA(BaseNoveltyDetector):
         # The histograms are those of X / size; a density in the units of X is lower.
         return np.concatenate(scores) - np.log(self._size)
 
-    def _projected(self, X):
-        """Yield the projections of X, chunk by chunk, of shape (n_cuts, n_rows)."""
-        for start in range(0, len(X), self._chunk):
+    def _parts(self, X, rows):
+        """Yield all rows of X, or some, by chunks, so that they need not be copied."""
+        n_rows = int(np.clip(self._values // X.shape[1], 16, self._chunk))
+        for start in range(0, len(X if rows is None else rows), n_rows):
+            part = slice(start, start + n_rows)
+            yield X[part if rows is None else rows[part]]
+
+    def _projected(self, X, rows=None):
+        """Yield the projections of rows of X by chunks, of shape (n_cuts, n_rows)."""
+        for part in self._parts(X, rows):
             # One row per feature, so that those of a cut are gathered fast.
-            part = np.array(X[start : start + self._chunk].T, order="C")
+            part = np.array(part.T, order="C")
             with np.errstate(over="ignore"):
                 part /= self._size
             np.clip(part, -1e100, 1e100, out=part)
@@ -137,5 +150,6 @@ def _sparse_cuts(n_features, n_cuts, random_state):
     n_non_zero = max(1, int(np.sqrt(n_features)))
     # The first rows of a random order are features without repetition.
     order = random_state.uniform(size=(n_features, n_cuts)).argsort(axis=0)
-    rows = order[:n_non_zero]
+    # A view would keep the whole order.
+    rows = order[:n_non_zero].copy()
     return rows, random_state.normal(size=rows.shape)

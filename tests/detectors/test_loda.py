@@ -1,5 +1,7 @@
 """LODA against its definition."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -81,3 +83,16 @@ def test_columns_of_any_size(size, n_bins):
     detector = LODA(n_bins=n_bins, random_state=0).fit(X * [1, size])
     assert np.isfinite(detector.score_samples(X)).all()
     assert np.isfinite(detector.offset_)
+
+
+def test_no_copy_of_all_rows_is_made():
+    X = np.random.default_rng(0).normal(size=(20_000, 100))
+    detector = LODA(calibration_fraction=1e-9, target_fpr=0.5, n_bins=10)
+    for work in (detector.fit, detector.score_samples):
+        tracemalloc.start()
+        try:
+            work(X)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < X.nbytes / 8
