@@ -274,10 +274,17 @@ def _resolve_short_names(app, env, node, contnode):
     return None
 
 
+def _skip_field(app, what, name, obj, skip, options):
+    """Leave a field of a named tuple to the parameters of its class."""
+    # Python's own text of it is "Alias for field number 0".
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app):
     """Connect the above."""
     app.connect("source-read", _adapt_page)
     # After numpydoc.
     app.connect("autodoc-process-docstring", _describe_constant, priority=600)
     app.connect("autodoc-process-docstring", _adapt_docstring, priority=700)
+    app.connect("autodoc-skip-member", _skip_field)
     app.connect("missing-reference", _resolve_short_names)

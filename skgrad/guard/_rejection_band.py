@@ -16,6 +16,10 @@ class RejectionBand(NamedTuple):
     ----------
     low, high : int
         The least and the largest number that are usual.
+
+    See Also
+    --------
+    rejection_band : Computes it.
     """
 
     low: int

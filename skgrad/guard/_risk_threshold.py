@@ -27,6 +27,10 @@ class RiskThreshold(NamedTuple):
         Share of the given predictions that it trusts.
     bound : float
         Upper bound on the error rate of new trusted predictions; NaN if none qualifies.
+
+    See Also
+    --------
+    risk_threshold : Finds it.
     """
 
     threshold: float
