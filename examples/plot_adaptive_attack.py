@@ -26,7 +26,7 @@ guard = make_recommended_detector(net, random_state=0).fit(digits.X_fit)
 # %%
 # The two attacks
 # ---------------
-# Both may change every pixel by ``eps`` (pixels lie in [0, 1]).
+# Both may change every pixel by ``eps``; pixels lie in [0, 1].
 # :func:`~skgrad.attacks.pgd` climbs the loss of the network.
 # :func:`~skgrad.attacks.adaptive_pgd` does so until the network is wrong, and from then
 # on climbs the score of the detector. It differentiates the detector's features, so it
@@ -46,8 +46,8 @@ attacks = {
 # %%
 # Who is deceived?
 # ----------------
-# The network, where it gets the input wrong. The detector, where it calls an input good
-# that has been changed. Only where both are, the attacker has won.
+# The network is, where it gets the input wrong. The detector is, where it trusts an
+# input that was changed. The attacker has won only where both are.
 
 
 def shares(result):
@@ -82,8 +82,8 @@ plt.show()
 #
 # What they look like
 # -------------------
-# The digits as they were, and after both attacks at eps 0.3, with the network's answer
-# and the detector's.
+# Here are the digits as they were, and after both attacks at eps 0.3, with the
+# network's answer and the detector's.
 at = sizes.index(0.3)
 # sphinx_gallery_thumbnail_number = 2
 rows = {"digit": X} | {name: results[at].X_adv for name, results in attacks.items()}
@@ -102,8 +102,9 @@ plt.show()
 # %%
 # Where the scores are
 # --------------------
-# Of the digits, and of the attacked ones that the network gets wrong. The adaptive
-# attack puts its inputs where most digits are: no threshold could separate them.
+# The picture shows those of the digits, and of the attacked ones that the network gets
+# wrong. The adaptive attack puts its inputs where most digits are: no threshold could
+# separate them.
 from skgrad.inspection import ScoreDistributionDisplay
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -126,8 +127,7 @@ plt.show()
 # is.
 #
 # These are 30 digits of 8 x 8 pixels and one network. On MNIST too the adaptive attack
-# got nearly everything past the first edition of this detector, and there plain PGD got
-# nothing past it: figures on attacks that do not know a detector say little about ones
-# that do.
-# More on both attacks is in :doc:`/guide/anomalies`, on how to judge a detector in
+# got nearly everything past the detector, where plain PGD got nothing past it. So
+# figures on attacks that do not know a detector say little about those that do. More on
+# both attacks is in :doc:`/guide/anomalies`, on how to judge a detector in
 # :doc:`/guide/judging`.

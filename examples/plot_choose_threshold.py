@@ -42,12 +42,12 @@ plt.show()
 # %%
 # The promise
 # -----------
-# ``target_fpr=0.05`` promises that 5 % of in-distribution inputs are rejected at most,
-# whatever their distribution. The promise is an average: in one fit the rate scatters
-# around it, the more so the fewer inputs are held out. To see it, the scores of the
-# test digits are split 2,000 times: some play the held-out inputs and place the
-# threshold (:func:`~skgrad.detectors.conformal_threshold` is what every detector here
-# uses), and false alarms are counted on the rest.
+# ``target_fpr=0.05`` promises that on average at most 5 % of in-distribution inputs are
+# rejected, whatever their distribution. In one fit the rate scatters around that, the
+# more so the fewer inputs are held out. To see it, we split the scores of the test
+# digits 2,000 times. Some stand for held-out inputs and place the threshold, by
+# :func:`~skgrad.detectors.conformal_threshold`, as in every detector here. On the rest
+# we count false alarms.
 from skgrad.detectors import conformal_threshold
 
 scores = guard.score_samples(digits.X_test)
@@ -87,8 +87,8 @@ plt.show()
 # 10 % over all inputs may be 5 % in one class and 20 % in another. Where that matters,
 # ``threshold="per_class"`` keeps the rate in each predicted class. A class then needs
 # 19 held-out inputs of its own for 5 %, and 9 for 10 %; classes with fewer get the
-# common threshold, with a warning. The same splits, with one threshold for all and with
-# one for each class:
+# common threshold, with a warning. Here are the same splits, with one threshold for all
+# and with one for each class:
 predicted = net.predict(digits.X_test)
 overall, per_class = np.zeros((2, 500, 10))
 for i in range(500):
@@ -147,8 +147,8 @@ plt.show()
 # Where anomalies are rare, 5 % of the in-distribution inputs are most of the alarms. If
 # people look into every alarm, it is better to promise that few of *them* are false.
 # The method ``select_anomalies`` keeps this rate, the false discovery rate, over a
-# whole batch; it is :func:`~skgrad.detectors.select_by_fdr` of the p-values. 200
-# batches of 200 inputs, of which a varying number are patches:
+# whole batch; it is :func:`~skgrad.detectors.select_by_fdr` of the p-values. Here are
+# 200 batches of 200 inputs, of which a varying number are patches:
 from skgrad.detectors import select_by_fdr
 
 counts = (2, 10, 20, 50, 100)
@@ -189,7 +189,7 @@ plt.show()
 # all these batches are judged by the held-out digits of one.
 #
 # With too few anomalies, or too few held-out digits for p-values low enough, nothing is
-# selected at all: to select k of n inputs takes a p-value of k * fdr / n. Nothing
+# selected at all. To select k of n inputs takes a p-value of k * fdr / n. Nothing
 # selected is nothing false, but the anomalies are there.
 #
 # What an error costs

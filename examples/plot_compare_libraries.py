@@ -12,8 +12,8 @@ It needs two extras more than ``plot``: ``pip install ".[plot,report,ood]"``.
 # %%
 # A network and what it should not trust
 # --------------------------------------
-# A network for scikit-learn's digits, a quarter of the digits to fit detectors on and
-# 300 others to judge with, beside 100 anomalies of each kind at most. Of the rotated
+# The network reads scikit-learn's digits. A quarter of the digits fits the detectors,
+# and 300 others judge them, beside 100 anomalies of each kind at most. Of the rotated
 # and the attacked digits, only those count that deceive the network.
 from skgrad.datasets import (
     load_digits_images,
@@ -98,9 +98,9 @@ def make_detectors(net):
 # %%
 # Judge
 # -----
-# ``evaluate`` fits each detector on ``X_fit`` and judges it against each kind. Three
-# networks with seeds of their own, because detectors that look good with one network
-# may not with the next.
+# ``evaluate`` fits each detector on ``X_fit`` and judges it against each kind. There
+# are three networks with seeds of their own, because detectors that look good with one
+# network may not with the next.
 from skgrad.evaluation import Evaluation, evaluate
 
 evaluation = Evaluation([])
@@ -120,8 +120,8 @@ print("standard deviation over the three networks, in points of AUROC")
 print(spread.T.round(1).to_string())
 
 # %%
-# The means over the three networks as a heat map. 50 is chance; what is below it is
-# dark red. The last two columns are regrets: by how much the best of the rows beats
+# The heat map shows the means over the three networks. 50 is chance; what is below it
+# is dark red. The last two columns are regrets: by how much the best of the rows beats
 # this one, in the mean over the kinds and at worst.
 import matplotlib.pyplot as plt
 

@@ -93,7 +93,7 @@ for row in zip(names, by_hand, patch_by_hand, strict=True):
 # %%
 # Norms of each parameter
 # -----------------------
-# 20 inputs of each kind, a line each, against the band that holds the middle nine
+# Each line is an input, 20 of each kind, against the band that holds the middle nine
 # tenths of the digits. Each norm (here the norm itself, not its square) is divided by
 # that of the median digit, because parameters differ by orders of magnitude.
 from skgrad.inspection import NormProfileDisplay
@@ -126,7 +126,8 @@ for ax, kind in zip(axes.flat, anomalies, strict=True):
 # Paper A gives the norms to a small perceptron that is trained on in-distribution
 # inputs and on anomalies of the kind to be found. In one line that is
 # :func:`~skgrad.make_confounding_gradient_detector`; here the norms are there already,
-# so only its last step is fitted. One detector per kind, each judged on every kind.
+# so only its last step is fitted. There is one detector per kind, and each is judged on
+# every kind.
 from skgrad import MLPAnomalyClassifier
 from skgrad.metrics import auroc
 

@@ -76,8 +76,9 @@ with get_task_stream(client) as stream:
     scores = lazy.compute()
 
 # %%
-# Which worker did what, and when. Both share one network here, so they take turns at it
-# and each waits for the other. In processes, or on several machines, each has its own.
+# The picture shows which worker did what, and when. Both share one network here, so
+# they take turns at it and each waits for the other. In processes, or on several
+# machines, each has its own.
 import matplotlib.pyplot as plt
 
 tasks = [task for task in stream.data if "score" in str(task["key"])]
@@ -103,7 +104,7 @@ plt.show()
 # %%
 # The same scores
 # ---------------
-# One process, without Dask:
+# One process computes them without Dask:
 serial = detector.score_samples(X)
 print("largest difference:", np.abs(scores - serial).max())
 
@@ -122,8 +123,8 @@ cluster.close()
 # %%
 # The least usual images
 # ----------------------
-# The 24 lowest scores of all 12,000, photographs with a red frame. Below them are the
-# eight digits that score lowest, each of them once.
+# The picture shows the 24 lowest scores of all 12,000, photographs with a red frame.
+# Below them are the eight digits that score lowest, each of them once.
 order = np.argsort(scores)
 # sphinx_gallery_thumbnail_number = 2
 of_digits = order[~np.isin(order, hidden)]

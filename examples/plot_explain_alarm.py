@@ -80,9 +80,9 @@ plt.show()
 # What raised the alarm for the patch
 # -----------------------------------
 # :class:`~skgrad.inspection.ContributionDisplay` shares the fall of the score out among
-# the layers: it exchanges their features for those of clean digits that the network
-# calls by the same name, and looks how far the score comes back. The unit is the spread
-# of clean digits' scores; the grey bands are what is usual among them. Two bars are no
+# the layers. It exchanges their features for those of clean digits of the same
+# predicted class, and looks how far the score comes back. The unit is the spread of
+# clean digits' scores; the grey bands are what is usual among them. Two bars are no
 # layers: ``log_odds_noise`` is how sure the network is of its answer when a little
 # noise is added, and ``log_odds_unchanged`` how sure it is without.
 #
@@ -102,9 +102,9 @@ plt.show()
 # the activations of ``fc1`` and ``conv2``. The first layer shows nothing unusual. This
 # guard accepts more than half of the attacked digits; this is one that it does not.
 #
-# The total above which inputs are rejected is another one than for the patch, because
-# each input is compared with digits that are called the same, and the scores of those
-# differ from class to class.
+# Inputs are rejected above another total than that of the patch. Each input is compared
+# with digits of the same predicted class, and the scores of those differ from class to
+# class.
 ContributionDisplay.from_estimator(
     guard, alarms["attacked digit"], clean, random_state=0, name="attacked digit"
 )
@@ -162,7 +162,7 @@ plt.show()
 # -------------------------------
 # It shows what the detector reacted to, not what in the image caused it, nor whether
 # the network is wrong. Layers depend on each other, and an input with the ``conv1`` of
-# one image and the ``fc1`` of another does not exist; where two layers carry the same
+# one image and the ``fc1`` of another does not exist. Where two layers carry the same
 # information, each gets a share. A bar well outside its band, in a layer where you can
 # think of a reason, is a lead to follow. The order of two bars of nearly the same
 # length is not. More on these pictures is in :doc:`/guide/pictures`.

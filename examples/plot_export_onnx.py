@@ -81,9 +81,9 @@ plt.show()
 # %%
 # Beside ``judge``
 # ----------------
-# The same inputs, judged here by skgrad. On the left each point is an input, its score
-# from the file over that of ``judge``. On the right are the differences, in units of
-# how far scores of digits usually lie apart (their interquartile range).
+# Here skgrad judges the same inputs. On the left each point is an input, its score from
+# the file over that of ``judge``. On the right are the differences, in units of how far
+# scores of digits usually lie apart (their interquartile range).
 here = {kind: guard.judge(X) for kind, X in kinds.items()}
 low, high = np.quantile(guard.calibration_scores_, [0.25, 0.75])
 

@@ -70,9 +70,9 @@ plt.show()
 # :class:`~skgrad.inspection.CosineSimilarityDisplay` compares the maps of every two
 # classes: 1 where they are equal, 0 where they have nothing to do with each other, -1
 # where they are opposite. (It works with logarithms: where the network is very sure,
-# the plain gradient above can round to 0.) The paper hopes for a clear picture of
-# an in-distribution input: the predicted class, which is framed, against all others,
-# and these in agreement.
+# the plain gradient above can round to 0.) The paper hopes for a clear picture of an
+# in-distribution input: the predicted class, which is framed, is against all others,
+# and these agree.
 from skgrad.inspection import CosineSimilarityDisplay
 
 shown = {
@@ -89,11 +89,11 @@ plt.show()
 # Ten statistics
 # --------------
 # Of each matrix the detector sees ten numbers, which
-# :class:`~skgrad.CosineSimilarityMatrixTransformer` computes: mean, maximum, minimum,
-# standard deviation and energy (sum of squares) of two sets of pairs: those with the
-# predicted class, and those of the others. To draw them together they are counted in
-# interquartile ranges of the digits. Where a box covers
-# the blue one, this number does not separate the anomaly from digits.
+# :class:`~skgrad.CosineSimilarityMatrixTransformer` computes. They are mean, maximum,
+# minimum, standard deviation and energy (sum of squares) of two sets of pairs: those
+# with the predicted class, and those of the others. To draw them together they are
+# counted in interquartile ranges of the digits. Where a box covers the blue one, this
+# number does not separate the anomaly from digits.
 from skgrad import CosineSimilarityMatrixTransformer
 
 cosines = CosineSimilarityMatrixTransformer(net).fit(digits.X_fit)
@@ -131,7 +131,7 @@ plt.show()
 # The paper's detector puts histograms of random projections (LODA) over the ten
 # numbers, fitted on digits that the network gets right. The paper compares the signs of
 # the gradients; ``sign=False`` compares the gradients themselves. LODA is random, so
-# five seeds of each.
+# there are five seeds of each.
 from skgrad import make_geometric_gradient_detector
 from skgrad.metrics import auroc, tnr_at_tpr
 
@@ -160,8 +160,8 @@ for name, sign in (("signs", True), ("gradients", False)):
 # %%
 # Where it works and where it does not
 # ------------------------------------
-# The scores of seed 0, with the threshold that LODA placed by digits it held out. The
-# anomalies to the right of the line get through.
+# The picture shows the scores of seed 0, with the threshold that LODA placed by digits
+# it held out. The anomalies to the right of the line get through.
 from skgrad.inspection import ScoreDistributionDisplay
 
 detector, _ = judge(sign=True, seed=0)

@@ -95,8 +95,8 @@ print(f"{np.mean(promised.predict(digits.X_test) == -1):.1%} false alarms")
 # One per class
 # -------------
 # ``ClassConditionalDetector`` fits one of them for each predicted class and each layer
-# and adds their scores. It finds the columns of the layers by their names. Or all
-# layers side by side, with ``joint=True``.
+# and adds their scores. It finds the columns of the layers by their names. With
+# ``joint=True`` it takes all layers side by side.
 from skgrad import ClassConditionalDetector
 
 by_class = make_pipeline(
@@ -210,7 +210,6 @@ plt.show()
 # %%
 # Eighteen lines do as well here as ``PerClassSVDD``, at the price of keeping all
 # training rows. What the four detectors cannot see in these layers, such as small
-# attacks, none of them makes up for: LODA takes attacked digits for better ones than
-# the real. This is one network, and 13 misclassified digits are too few to rank by.
-# More on searches is in :doc:`/guide/searching`, on comparisons in
-# :doc:`/guide/judging`.
+# attacks, none of them makes up for: LODA gives attacked digits higher scores than real
+# ones. This is one network, and 13 misclassified digits are too few to rank by. More on
+# searches is in :doc:`/guide/searching`, on comparisons in :doc:`/guide/judging`.

@@ -62,8 +62,8 @@ print("layers:", *features.families_["activations"].layers_, sep="\n  ")
 # cost of it. Of images as small as these the copies have a little noise.
 #
 # Each part is turned into a p-value: the share of held-out digits that look as strange.
-# ``log_p_values`` gives them. Two parts at a time, one point per input; down and left
-# is strange.
+# ``log_p_values`` gives them. The pictures show two parts at a time, with a point per
+# input; down and left is strange.
 columns = {"digits": features.transform(digits.X_test)}
 columns |= {kind: features.transform(X) for kind, X in anomalies.items()}
 log_p = {kind: combined.log_p_values(X) for kind, X in columns.items()}
@@ -88,10 +88,10 @@ plt.show()
 # %%
 # Which part catches what
 # -----------------------
-# The share of each kind that a part alone would reject if it were allowed the same
-# false alarms, 5 % of the test digits, and the share that their sum rejects
-# (TNR@95TPR). The last two columns are regrets: by how much the best of the rows beats
-# this one, in the mean over the kinds and at worst.
+# Let each part alone reject 5 % of the test digits, and their sum as well. The picture
+# shows which share of each kind they then reject (TNR@95TPR). The last two columns are
+# regrets: by how much the best of the rows beats this one, in the mean over the kinds
+# and at worst.
 from skgrad.inspection import DetectorHeatMapDisplay
 
 views = [*parts, "all four"]
@@ -165,9 +165,8 @@ plt.show()
 # %%
 # What this does not show
 # -----------------------
-# One network and one seed, on images of 8 x 8 pixels. The same comparison with
-# 21 detectors, 20 and more kinds of anomaly and three seeds, of the detector's first
-# edition (energy and gradients in place of stability), is in the results, on
+# This was one network and one seed, on images of 8 x 8 pixels. The same comparison with
+# 27 detectors, 20 and more kinds of anomaly and three seeds is in the results, on
 # :doc:`MNIST </results/mnist/all_detectors>` and :doc:`CIFAR-10 (JPEG)
 # </results/cifar/all_detectors>`. When to take the detector, and how to set it, is in
 # :doc:`the guide </guide/recommended>`. Nor does the attacker here know the detector;

@@ -41,10 +41,10 @@ model = Counted(net.module_).eval()
 # %%
 # The search
 # ----------
-# 8 candidates in 3 folds: Gaussians per predicted class over the gradient norms of
-# paper A and the logits. Digits that the network was not trained on are the
-# in-distribution inputs. Half of them are also there with noise, as anomalies, and
-# ``groups`` keeps both on one side of every split.
+# It has 8 candidates and 3 folds. The candidates are Gaussians per predicted class over
+# the gradient norms of paper A and the logits. Digits that the network was not trained
+# on are the in-distribution inputs. Half of them are also there with noise, as
+# anomalies, and ``groups`` keeps both on one side of every split.
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
@@ -134,10 +134,11 @@ print("the same scores:", same)
 #
 # What is computed again?
 # -----------------------
-# An entry is found by the whole array of images, by the parameters of the transformer
-# that change features, and by the fingerprint of the network: its layers, their
-# settings and their values. Candidates, detectors, batch size and device do not matter,
-# nor the process or the day. Other folds, or images that were added, make other arrays.
+# The whole array of images, the parameters of the transformer that change features, and
+# the fingerprint of the network find an entry. The fingerprint is made of its layers,
+# their settings and their values. Candidates, detectors, batch size and device do not
+# matter, nor the process or the day. Other folds, or images that were added, make other
+# arrays.
 more = make_photo_patches(50, random_state=0)
 X_more, y_more = np.concatenate([X, more]), np.r_[y, np.full(50, -1)]
 source_more = np.r_[source, n_fit + np.arange(50)]

@@ -119,9 +119,9 @@ for name, stream in streams.items():
             wealth[name].append(client.get("/monitor").json()["log_wealth"])
 
 # %%
-# What the service said, over time. Above, each dot is the p-value of a request; red
-# ones are rejected. Below is the wealth of the monitor. The dotted line is the change,
-# and the solid red one the alarm.
+# The picture shows what the service said, over time. Above, each dot is the p-value of
+# a request; red ones are rejected. Below is the wealth of the monitor. The dotted line
+# is the change, and the solid red one the alarm.
 from skgrad.inspection import DriftDisplay
 
 # sphinx_gallery_thumbnail_number = 2

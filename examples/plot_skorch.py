@@ -3,16 +3,16 @@ Let a skorch classifier abstain
 ===============================
 
 You train a classifier with skorch, put a guard beside it, and let it abstain. You see
-digits that get noisier until the network errs, how many of the answers that are left
-are right, and that a guard is not the best judge of every kind of error.
+digits that get noisier until the network errs, and how many of the answers that are
+left are right. You also see that a guard is not the best judge of every kind of error.
 """
 
 # %%
 # The classifier
 # --------------
-# A network of two convolutions, trained here and now on half of scikit-learn's digits.
-# Its module returns logits: no softmax at the end. ``CrossEntropyLoss`` wants them, and
-# so does skgrad.
+# It is a network of two convolutions, trained here and now on half of scikit-learn's
+# digits. Its module returns logits: no softmax at the end. ``CrossEntropyLoss`` wants
+# them, and so does skgrad.
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier

@@ -191,8 +191,8 @@ kinds = {
 judged = {kind: guard.judge(tokens(found)) for kind, found in kinds.items()}
 
 # %%
-# The first two of each kind: green is trusted, red is rejected. A p-value of 0.01 says
-# that one passage in a hundred of those that the guard knows scores as low.
+# These are the first two of each kind: green is trusted, red is rejected. A p-value of
+# 0.01 says that one passage in a hundred of those that the guard knows scores as low.
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(9.5, 7.4), layout="constrained")

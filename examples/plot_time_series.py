@@ -10,13 +10,12 @@ the network makes of them, and how much has to go wrong before the guard notices
 # %%
 # Three states of a machine
 # -------------------------
-# The signals are made here, so that you know what is in them. A machine turns
-# :math:`f` times per window, :math:`f` drawn from 4 to 6. A good one vibrates as
-# :math:`\sin 2 \pi (f t + \varphi)`. A misaligned one adds half as much of the second
-# harmonic. One with a damaged bearing adds bursts: :math:`3 f` impacts per window, each
-# of which rings as :math:`0.8 \, e^{-60 \tau} \sin 80 \pi \tau`, where :math:`\tau` is
-# the time since the last impact. All get noise of standard deviation 0.2, and all
-# phases are drawn.
+# The signals are made here, so that you know what is in them. A machine turns :math:`f`
+# times per window, :math:`f` drawn from 4 to 6. A good one vibrates as :math:`\sin 2
+# \pi (f t + \varphi)`. A misaligned one adds half as much of the second harmonic. One
+# with a damaged bearing adds bursts. There are :math:`3 f` impacts per window, and each
+# rings as :math:`0.8 \, e^{-60 \tau} \sin 80 \pi \tau`, where :math:`\tau` is the time
+# since it. All get noise of standard deviation 0.2, and all phases are drawn.
 #
 # A series is one channel of 128 points: the shape of X is ``(n, 1, 128)``.
 import matplotlib.pyplot as plt
@@ -83,7 +82,7 @@ plt.show()
 # %%
 # The network
 # -----------
-# Three convolutions along time, a mean over time, a linear layer.
+# It has three convolutions along time, a mean over time, and a linear layer.
 import torch
 from skorch import NeuralNetClassifier
 
@@ -123,8 +122,8 @@ for kind, X in anomalies.items():
 # %%
 # What the network sees
 # ---------------------
-# The means over time of its three convolutions, and the logits, as a map: the two
-# directions in which they vary most. Drift lies far off; faster machines and noise
+# The map shows the means over time of its three convolutions, and the logits, in the
+# two directions in which they vary most. Drift lies far off; faster machines and noise
 # begin where the ordinary series end. All flat lines are one point, at the lower left.
 # Two directions out of many decide nothing, but they give a first idea.
 from skgrad import LayerActivationTransformer
@@ -240,11 +239,11 @@ plt.show()
 #
 # Where the network feels it
 # --------------------------
-# The features of paper A: how much each parameter would have to change if the network
-# were told that all three states hold at once. Each line is the median of one kind,
-# against the band that holds the middle nine tenths of the ordinary series, in units of
-# the median ordinary series. Drift raises the norm of the first weights, less gain
-# lowers nearly all. The square wave and the noise stay within or near the band,
+# The features of paper A say how much each parameter would have to change if the
+# network were told that all three states hold at once. Each line is the median of one
+# kind, against the band that holds the middle nine tenths of the ordinary series, in
+# units of the median ordinary series. Drift raises the norm of the first weights, less
+# gain lowers nearly all. The square wave and the noise stay within or near the band,
 # parameter by parameter. A detector sees more than this picture: it looks at all
 # parameters together, and for each predicted class by itself. More on such features is
 # in :doc:`/guide/confounding_gradients`, and on series in

@@ -31,9 +31,9 @@ def make_network():
 # %%
 # Images from a Dataset
 # ---------------------
-# The digits of scikit-learn, resized and in three channels. Large data sets do not fit
-# into memory, so this one is a ``Dataset`` that prepares each image when it is asked
-# for. skgrad reads it in batches; labels that it returns too are not looked at. Of a
+# They are the digits of scikit-learn, resized and in three channels. Large data sets do
+# not fit into memory, so this one is a ``Dataset`` that prepares each image when it is
+# asked for. skgrad reads it in batches, and does not look at the labels. Of a
 # ``DataLoader``, hand over its ``dataset``.
 import numpy as np
 import torch
@@ -123,8 +123,8 @@ plt.show()
 # %%
 # The guard
 # ---------
-# The recommended detector, fitted on a Dataset as on an array. Without ``layers`` it
-# takes four convolutions or linear layers spread over the depth, and the logits. It
+# It is the recommended detector, fitted on a Dataset as on an array. Without ``layers``
+# it takes four convolutions or linear layers spread over the depth, and the logits. It
 # also asks how sure the network stays when an image changes a little. Images in colour
 # are flipped for that, and it would warn here: a flipped digit is another one. So the
 # digits are blurred instead.
@@ -143,7 +143,7 @@ for name, images in anomalies.items():
 # -------------
 # Layers are named as in ``model.named_modules()``. Any module will do that returns one
 # tensor, also a whole stage. Early ones see texture and contrast, late ones the shape.
-# What the network answers, also to changed copies, is looked at in any case.
+# The guard looks at the network's answers, also to changed copies, in any case.
 choices = {
     "by itself": None,
     "first convolution": "1.conv1",

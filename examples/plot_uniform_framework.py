@@ -35,7 +35,7 @@ for eps in (0.1, 0.3):
 # %%
 # The features
 # ------------
-# Of a convolution the mean of each channel is taken, of the last layer the logits.
+# A convolution gives the mean of each of its channels, and the last layer the logits.
 from skgrad import LayerActivationTransformer
 
 features = LayerActivationTransformer(net, ["conv1", "logits"]).fit(digits.X_fit)
@@ -46,11 +46,11 @@ print(X_fit.shape, features.get_feature_names_out()[[0, 15, 16, -1]])
 # %%
 # Why per class
 # -------------
-# The logits of everything that the network takes for a 0, a 1 or a 4, drawn in the
-# plane of the two principal components of the digits among it. On the left is one
-# description (SVDD) of all these digits. It covers the land between the classes too,
-# and there the patches lie. On the right is one for each predicted class. The lines
-# hold about nine tenths of the digits that they describe (``nu=0.1``).
+# The picture shows the logits of everything that the network takes for a 0, a 1 or a 4,
+# in the plane of the two principal components of the digits among it. On the left is
+# one description (SVDD) of all these digits. It covers the land between the classes
+# too, and there the patches lie. On the right is one for each predicted class. The
+# lines hold about nine tenths of the digits that they describe (``nu=0.1``).
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -99,9 +99,9 @@ axes[1].legend(frameon=False, fontsize=8, loc="lower right")
 plt.show()
 
 # %%
-# In all columns instead of two, and as numbers: one description of everything against
-# descriptions per class, in conv1, in the logits and in both. It is in the logits that
-# the class matters most.
+# The table compares one description of everything with descriptions per class in all
+# columns: in conv1, in the logits and in both. It is in the logits that the class
+# matters most.
 from skgrad import PerClassSVDD
 from skgrad.metrics import auroc
 
@@ -155,7 +155,7 @@ plt.show()
 #
 # What the choice is worth
 # ------------------------
-# One detector for each layer, together with the logits, judged on anomalies that nobody
+# Each detector has one layer and the logits, and is judged on anomalies that nobody
 # chose by. The last two columns are regrets: by how much the best of the rows beats
 # this one, in the mean over the kinds and at worst.
 from skgrad import make_uniform_detector

@@ -10,8 +10,9 @@ replace pieces of the digits, one by one, until the guard notices.
 # %%
 # Digits in colour format
 # -----------------------
-# scikit-learn's digits, resized to 16 x 16 pixels and in three channels. Half of them
-# train the network, a quarter fits the guard, and the last quarter is for judging.
+# These are scikit-learn's digits, resized to 16 x 16 pixels and in three channels. Half
+# of them train the network, a quarter fits the guard, and the last quarter is for
+# judging.
 import numpy as np
 import torch
 from torchvision.transforms.functional import resize
@@ -32,8 +33,8 @@ y_train, y_test = torch.as_tensor(digits.y_train), digits.y_test
 # %%
 # The network
 # -----------
-# torchvision's own class, small enough to be trained here. It cuts an image into 16
-# pieces of 4 x 4 pixels. Each piece becomes a token, a vector of 48 numbers, and two
+# It is torchvision's own class, small enough to be trained here. It cuts an image into
+# 16 pieces of 4 x 4 pixels. Each piece becomes a token, a vector of 48 numbers, and two
 # encoder blocks let the tokens look at one another. One more token gathers the answer.
 from torch import nn
 from torchvision.models import VisionTransformer
@@ -115,7 +116,8 @@ for kind, answers in judged.items():
     print(f"{kind}: {1 - answers.trust.mean():.1%} of {len(answers)} are rejected")
 
 # %%
-# Of each kind the first three, as they come: green is trusted, red is rejected.
+# The picture shows the first three of each kind, as they come: green is trusted, red is
+# rejected.
 import matplotlib.pyplot as plt
 
 
