@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -160,6 +160,12 @@ class Probe:
                 "added noise."
             )
         raise ValueError(_MIXES)
+
+    @cached_property
+    def reached(self) -> set[str]:
+        """The names of the parameters in the graph of the logits, looked for once."""
+        graph = leaves_in_graph(self.logits)
+        return {name for name, p in self.parameters.items() if id(p) in graph}
 
     def check_input_gradient(self) -> None:
         """Raise unless a finite gradient reaches the inputs, at one backward pass."""

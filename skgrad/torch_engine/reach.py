@@ -11,7 +11,6 @@ from .._messages import listed, warn
 from .._several import call
 from .fingerprint import class_name
 from .gradient_pass import Route
-from .gradient_uses import leaves_in_graph
 from .model_state import as_logits, check_recorded
 from .probe import Changed, Probe
 
@@ -28,7 +27,7 @@ def check_reach(probe: Probe) -> None:
     reached.
     """
     check_recorded(probe.logits, "parameters")
-    reached = reached_parameters(probe)
+    reached = probe.reached
     if not reached:
         check_recorded(probe.logits.detach(), "parameters")
     cut_off = [name for name in probe.parameters if name not in reached]
@@ -47,12 +46,6 @@ def check_reach(probe: Probe) -> None:
             "no gradient and no column. Give the module that it was made of.",
             UserWarning,
         )
-
-
-def reached_parameters(probe: Probe) -> set[str]:
-    """Return the names of the parameters in the graph of the logits."""
-    graph = leaves_in_graph(probe.logits)
-    return {name for name, p in probe.parameters.items() if id(p) in graph}
 
 
 def _matter(probe: Probe, names: list[str]) -> bool:
@@ -79,8 +72,8 @@ def warn_of_slow(probe: Probe, routes: dict[str, Route]) -> None:
     These passes together cost more than the batched one, however few they are for.
     Where most parameters have no gradient, so that zeros show no rule, says that.
     """
-    reached = reached_parameters(probe)
-    slow = [name for name in probe.parameters if name in reached - set(routes)]
+    unruled = probe.reached - set(routes)
+    slow = [name for name in probe.parameters if name in unruled]
     if 2 * len(slow) > len(probe.parameters) and _all_zero(probe, slow):
         warn(
             f"model has gradients of 0 at {len(slow)} of {len(probe.parameters)} "
@@ -110,7 +103,7 @@ def routes_that_pay(probe: Probe, routes: dict[str, Route]) -> dict[str, Route]:
     at most a third to them, less than the batched pass costs, unless most weights have
     a route: those of a recurrent network have none.
     """
-    sizes = {n: probe.parameters[n].numel() for n in reached_parameters(probe)}
+    sizes = {n: probe.parameters[n].numel() for n in probe.reached}
     ruled = sum(size for name, size in sizes.items() if name in routes)
     return routes if 2 * ruled > sum(sizes.values()) else {}
 
