@@ -197,10 +197,14 @@ def test_serving_prints_a_row(capsys):
 )
 def test_throughput_prints_both_tables(capsys):
     throughput = names_of("throughput")
-    _, _, *times, _, _, memory = rows_of("throughput", capsys)
+    _, _, *times, _, _, logits, scores = rows_of("throughput", capsys)
     assert [row[0] for row in times] == [what for what, *_ in throughput["TIMES"]]
     assert all(float(row[1]) > 0 for row in times)
-    assert memory[0] == "300"
+    assert [row[:2] for row in (logits, scores)] == [
+        ["300", "logits"],
+        ["300", "scores"],
+    ]
+    assert all(float(row[5]) > 0 for row in (logits, scores))
     with throughput["Growth"]() as growth:
         held = torch.ones(2**22)  # 16 MB
     assert growth.bytes > 15 * 2**20
