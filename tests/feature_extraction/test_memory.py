@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from contextlib import contextmanager
 from functools import partial
 
 import joblib
@@ -114,6 +115,34 @@ def test_other_inputs_networks_and_parameters_are_computed(
     changed = transformer.fit(X).transform(X)
     assert n_computed() == 1
     assert_array_equal(changed, make(model).fit_transform(X))
+
+
+@contextmanager
+def full_disk():
+    """Let every file end after 64 bytes, as on a disk that has no room for more."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_run_goes_on_after_a_full_disk(make, model, tmp_path, n_computed):
+    parts = [images(7, SHAPE, seed=seed) for seed in range(3)]
+    plain = make(model).fit(X)
+    expected = [plain.transform(part) for part in parts]
+    transformer = make(model, memory=str(tmp_path)).fit(X)
+    transformer.transform(parts[0])
+    n_computed()
+    with full_disk(), pytest.warns(Warning, match=r"cache to disk.*too large"):
+        assert_array_equal(transformer.transform(parts[1]), expected[1])
+    assert n_computed() == 1
+    # Neither what was finished nor what was half written stands in the way.
+    for part, features in zip(parts, expected, strict=True):
+        assert_array_equal(transformer.transform(part), features)
+    assert n_computed() == 2
 
 
 @pytest.mark.parametrize(
