@@ -55,7 +55,7 @@ def test_lines_of_the_readme_run(monkeypatch, tmp_path, capsys):
     names = {}
     for block in re.findall(r"```python\n(.*?)```", readme, re.S):
         exec(block, names)
-    heads = capsys.readouterr().out.split("\n")[0].split()
+    heads = capsys.readouterr().out.split("\n")[1].split()
     assert heads == ["predicted", "probability", "score", "p_value", "trust"]
     X = names["digits"].X_test
     for name in ("guard", "detector", "own"):
