@@ -8,12 +8,15 @@ doc/results/README.md; a test compares them. A row is a group of anomalies. The 
 table has the mean AUROC of the recommended detector, and of whichever other detector is
 best at that group; the second has those of several detectors; the third and fourth are
 the first for networks of small images and for all others; the fifth has a row per
-network. The figure shows the third and the fourth.
+network, the sixth a row per detector of OpenOOD. The figure shows the third and the
+fourth.
 """
 
 import argparse
+import csv
 import re
 from pathlib import Path
+from statistics import mean
 
 RESULTS = Path(__file__).parent / "results"
 PAGES = {
@@ -28,7 +31,7 @@ PAGES = {
 }
 IN_README, SMALL_IMAGES, OTHERS = list(PAGES)[:2], list(PAGES)[:4], list(PAGES)[4:]
 GROUPS = {
-    "near data": "other data that look alike (Omniglot; TinyImageNet)",
+    "near data": "other data that look alike (Omniglot; TinyImageNet, ImageNet)",
     "mistakes": "the network's own mistakes",
     "far data": "other data",
     "noise": "noise, fooling images",
@@ -46,6 +49,28 @@ SHOWN = [
     "Mahalanobis FE",
     "B: LODA",
     "C: SVDD",
+]
+# Near and far AUROC that OpenOOD v1.5 prints for ResNet-18 on CIFAR-10, and whether
+# parameters were searched on other anomalies (zjysteven.github.io/OpenOOD).
+OPENOOD = {
+    "KNN": "90.6 / 93.0, searched",
+    "fDBD": "90.4 / 93.2, searched",
+    "RMDS": "89.8 / 92.2",
+    "ViM": "88.7 / 93.5",
+    "GEN": "88.2 / 91.4, searched",
+    "max softmax": "88.0 / 90.7",
+    "energy": "87.6 / 91.2",
+    "Mahalanobis FE": "60.4 / 73.9, searched",
+    "GradNorm": "54.9 / 57.6",
+}
+# What of its near and far data is at hand.
+OPENOOD_DATA = [("TinyImageNet",), ("MNIST", "textures")]
+
+# The rows of doc/guide/rivals.md.
+RIVALS = [
+    *("max softmax", "max logit", "energy", "ODIN", "GradNorm", "feature squeezing"),
+    *("Mahalanobis", "Mahalanobis P", "Mahalanobis FE", "LID", "KD+BU", "ELO"),
+    *("GEN", "RMDS", "KNN", "fDBD", "ViM", "NCI", "CORE"),
 ]
 
 
@@ -79,6 +104,45 @@ def by_network():
         cells += [*_cells(means, "largest regret", min)]
         cells.append(means["recommended"]["false alarms"])
         lines.append(f"| {' | '.join([name, *cells])} |")
+    return "\n".join(lines)
+
+
+def of_rivals():
+    """Return the mean AUROC over kinds of each rival, on MNIST and on CIFAR-10."""
+    mnist, cifar = (read_means(PAGES[name]) for name in IN_README)
+    # ResNet-20 has no dropout, so that kernel density stands alone.
+    alone = {"KD+BU": "KD"}
+    rows = [(mnist[name], cifar[alone.get(name, name)]) for name in RIVALS]
+    return [tuple(row["over kinds"].split()[0] for row in pair) for pair in rows]
+
+
+def beside_openood():
+    """Return OpenOOD's figures and ours as Markdown, a row per detector."""
+    table = RESULTS / "cifar" / "all_detectors_cifar-resnet56" / "table.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    heads = ["detector", "OpenOOD prints, near / far"]
+    for where in ("near", "far"):
+        heads += [f"here, {where}", "FPR95", "AUPR in / out"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---" + "|--:|--:|---" * 2 + "|"]
+    for name in ("recommended", *OPENOOD):
+        cells = [name, OPENOOD.get(name, "-")]
+        for kinds in OPENOOD_DATA:
+            found = [
+                row
+                for row in rows
+                if row["detector"] == name and row["anomaly"] in kinds
+            ]
+            area, tnr, inside, outside = (
+                100 * mean(float(row[metric]) for row in found)
+                for metric in ("auroc", "tnr_at_95tpr", "aupr_in", "aupr_out")
+            )
+            cells += [
+                f"{area:.1f}",
+                f"{100 - tnr:.1f}",
+                f"{inside:.1f} / {outside:.1f}",
+            ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -154,4 +218,5 @@ if __name__ == "__main__":
     if path:
         draw_summary(path)
     else:
-        print(headline(), by_group(), *summary(), by_network(), sep="\n\n")
+        tables = headline(), by_group(), *summary(), by_network(), beside_openood()
+        print(*tables, sep="\n\n")

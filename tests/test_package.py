@@ -68,8 +68,10 @@ def test_figures_of_readme_and_guide_are_those_of_the_results():
     tables = runpy.run_path(str(ROOT / "doc" / "headline.py"))
     assert tables["headline"]() in (ROOT / "README.md").read_text()
     results = (ROOT / "doc" / "results" / "README.md").read_text()
-    assert [
-        t for t in (*tables["summary"](), tables["by_network"]()) if t not in results
-    ] == []
-    page = ROOT / "doc" / "guide" / "which_detector.md"
-    assert tables["by_group"]() in page.read_text()
+    summed = *tables["summary"](), tables["by_network"](), tables["beside_openood"]()
+    assert [table for table in summed if table not in results] == []
+    guide = ROOT / "doc" / "guide"
+    assert tables["by_group"]() in (guide / "which_detector.md").read_text()
+    rivals = (guide / "rivals.md").read_text().partition("## What each looks at")[2]
+    shown = re.findall(r"^\|.*?\| (\d+\.\d) \| (\d+\.\d)\b", rivals, re.M)
+    assert shown == tables["of_rivals"]()

@@ -152,9 +152,10 @@ def attack_knowingly(setting, seed, args):
     if threat.n_steps:
         options["n_steps"] = threat.n_steps
     X, y = (part[: args.n_slow] for part in setting.attacked)
-    # The network's own hash in its place, as joblib's depends on where tensors lie.
+    # The network's own hash in its place, as joblib's depends on where tensors lie, and
+    # what else of the setting the detectors take.
     shares = Memory(args.memory, verbose=0).cache(share_passed, ignore=["setting"])
-    identity = network_identity(setting.model)
+    identity = network_identity(setting.model), setting.first_layer
     return {
         f"{name}, {how}": shares(
             setting, identity, name, how, setting.fresh[0], X, y, options
