@@ -125,7 +125,7 @@ def test_training_samples_score_as_others_in_float32():
     detector = LID(net, layers="0", random_state=0).fit(X)
     assert (detector.predict(X) == -1).mean() < 0.15
     expected = detector.set_params(batch_size=400).score_samples(X)
-    # Scores, not verdicts: one sample lies on the threshold, on either side by rounding.
+    # Scores, not verdicts: one sample lies on the threshold, and rounding moves it.
     for size in (1, 7):
         scores = detector.set_params(batch_size=size).score_samples(X)
         assert_allclose(scores, expected, rtol=1e-5)
