@@ -32,8 +32,11 @@ WITHOUT_PARTS = {
     "isun": ["iSUN"],
 }
 _FOLDERS = {
-    **{(name, "train"): places for name, places in WITHOUT_PARTS.items()},
-    **{(name, "test"): places for name, places in WITHOUT_PARTS.items()},
+    **{
+        (name, split): places
+        for name, places in WITHOUT_PARTS.items()
+        for split in ("train", "test")
+    },
     ("fashion-mnist", "test"): ["fashion-mnist-900"],
     ("cifar-10-jpeg", "train"): ["cifar10-jpeg/train"],
     ("cifar-10-jpeg", "test"): ["cifar10-jpeg/test"],

@@ -5,6 +5,7 @@ import struct
 import numpy as np
 import pytest
 import torchvision.datasets
+from idx_files import write_idx
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from torchvision import transforms
@@ -39,14 +40,6 @@ def folder(tmp_path):
         picture(tmp_path / "kinds" / "bac"[i % 3] / f"{i:02d}.png", i)
     (tmp_path / "kinds" / "a" / "notes.txt").write_text("no picture")
     return tmp_path / "kinds"
-
-
-def write_idx(path, values):
-    """Write bytes in the format of the MNIST files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = bytes([0, 0, 8, values.ndim])
-    sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
-    path.write_bytes(header + sizes + values.astype(np.uint8).tobytes())
 
 
 # Folders ----------------------------------------------------------------------------

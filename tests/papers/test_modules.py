@@ -5,6 +5,7 @@ from argparse import Namespace
 import numpy as np
 import pandas as pd
 import torch
+from idx_files import write_idx
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from torch import nn
@@ -144,13 +145,9 @@ def test_more_images_leave_out_those_that_chose_the_detector(tmp_path):
     for folder in ("imagenet-sample", "dtd-840", "iSUN"):
         write_images(tmp_path / folder, greys)
     raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, number in (("train", 40), ("t10k", 200)):
-        head = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28])
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + bytes([number] * 784))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
-            bytes([0, 0, 8, 1, 0, 0, 0, 1, 7])
-        )
+    for part, grey in (("train", 40), ("t10k", 200)):
+        write_idx(raw / f"{part}-images-idx3-ubyte", np.full((1, 28, 28), grey))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.array([7]))
     args = Namespace(data_dir=tmp_path, networks=tmp_path, n_anomalies=9, more="isun")
     found = load_more_images(0, args)
     shown = {
