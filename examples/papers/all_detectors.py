@@ -339,6 +339,12 @@ def main(arguments=None):
     names = args.settings.split(",")
     if args.data_dir is None:
         names = ["digits"]
+    others = [name for name in names if not name.startswith("cifar-")]
+    if args.more and others:
+        raise ValueError(
+            f"--more judges further images beside CIFAR-10 alone; got {args.more!r} "
+            f"with --settings {', '.join(others)}. Leave these, or --more, out."
+        )
     title = "Every detector against every anomaly"
     learning = LEARNING if "A'" in args.protocols.split(",") else ""
     facts = {"few": FEW, "recommended": RECOMMENDED, "n_fit": args.n_fit}

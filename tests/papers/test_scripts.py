@@ -6,6 +6,7 @@ import runpy
 import numpy as np
 import pandas as pd
 import pytest
+from idx_files import write_idx
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -97,11 +98,13 @@ def test_other_inputs_have_a_page(setting, write, needs, said, papers, tmp_path)
     assert [text for text in [*said, "| recommended |"] if text not in page] == []
 
 
-def write_idx(path, values):
-    """Write bytes in the format of the MNIST files."""
-    header = bytes([0, 0, 8, values.ndim])
-    sizes = b"".join(n.to_bytes(4, "big") for n in values.shape)
-    path.write_bytes(header + sizes + values.astype(np.uint8).tobytes())
+def test_more_images_stand_beside_cifar_alone(papers, tmp_path):
+    main = runpy.run_path(str(papers / "all_detectors.py"))["main"]
+    options = ["--quick", "--more", "svhn", "--output", str(tmp_path)]
+    with pytest.raises(
+        ValueError, match=r"CIFAR-10 alone; got 'svhn' .*digits\. Leave"
+    ):
+        main(options)
 
 
 @pytest.fixture
