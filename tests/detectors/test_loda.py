@@ -1,10 +1,9 @@
 """LODA against its definition."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from peak_memory import peak_of
 from recording_detectors import RecordsFit
 
 from skgrad import LODA
@@ -89,10 +88,4 @@ def test_no_copy_of_all_rows_is_made():
     X = np.random.default_rng(0).normal(size=(20_000, 100))
     detector = LODA(calibration_fraction=1e-9, target_fpr=0.5, n_bins=10)
     for work in (detector.fit, detector.score_samples):
-        tracemalloc.start()
-        try:
-            work(X)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert peak < X.nbytes / 8
+        assert peak_of(work, X) < X.nbytes / 8

@@ -1,6 +1,5 @@
 """Every accepted kind of input, cut into the same batches."""
 
-import tracemalloc
 import weakref
 from itertools import chain
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from peak_memory import peak_of
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from wrong_inputs import Stream, Yields
@@ -141,14 +141,8 @@ def test_batches_are_copies():
 
 def test_inputs_are_copied_once():
     pixels = np.ones((64, 3, 32, 32), dtype=np.uint8)
-    tracemalloc.start()
-    try:
-        prepare_batch(
-            pixels, device=torch.device("cpu"), dtype=torch.float32, input_shape=None
-        )
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    how = {"device": torch.device("cpu"), "dtype": torch.float32, "input_shape": None}
+    peak = peak_of(prepare_batch, pixels, **how)
     assert 4 * pixels.size <= peak < 5 * pixels.size
 
 
