@@ -245,6 +245,7 @@ OTHERS = {
     "mobilenet_v3_small": (16, 1.3, True),
     "mobilenet_v3_small_224": (4, 1.3, False),
     "efficientnet_b0": (16, 1.3, False),
+    "efficientnet_b0_224": (2, 1.3, False),
     "densenet121": (8, 1.3, True),
     "convnext_tiny": (4, 1.1, False),
     "vit_small": (16, None, False),
