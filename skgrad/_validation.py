@@ -115,6 +115,11 @@ def check_numbers(X: Any, *, name: str = "X") -> Any:
             "a pipeline FunctionTransformer(operator.methodcaller('toarray')), or "
             "sparse_output=False of an encoder."
         )
+    if isinstance(X, Tensor) and X.is_nested:  # has no shape to ask for
+        raise ValueError(
+            f"{name} must be rectangular, every sample of the same shape; got a nested "
+            f"tensor. {_TO_ONE_SHAPE}"
+        )
     if not hasattr(X, "shape"):
         X = _from_list(X, name)
     _check_numeric(X, name)
@@ -217,11 +222,15 @@ def _check_loader(loader: DataLoader, name: str) -> None:
         ),
     ):
         if wrong:
-            raise ValueError(
-                f"{name} must give every sample in a fixed order, because answers are "
-                f"in the order of reading; this DataLoader {what}. Make one with "
-                f"{way_out}."
-            )
+            raise ValueError(not_in_order(name, what, way_out))
+
+
+def not_in_order(name: str, what: str, way_out: str) -> str:
+    """Return the message for a DataLoader that does not give all samples in order."""
+    return (
+        f"{name} must give every sample in a fixed order, because answers are in the "
+        f"order of reading; this DataLoader {what}. Make one with {way_out}."
+    )
 
 
 def _from_list(X: Any, name: str) -> np.ndarray | Tensor:

@@ -16,6 +16,7 @@ from torch.utils.data import (
     Dataset,
     IterableDataset,
     RandomSampler,
+    Sampler,
     Subset,
     TensorDataset,
 )
@@ -56,6 +57,20 @@ class Stream(IterableDataset):
 
     def __iter__(self):
         return self.start()
+
+
+class Turning(Sampler):
+    """A sampler that turns its order around each time."""
+
+    def __init__(self, n_samples):
+        self.order = list(range(n_samples))
+
+    def __len__(self):
+        return len(self.order)
+
+    def __iter__(self):
+        self.order = self.order[::-1]
+        return iter(self.order)
 
 
 def readonly(X):
@@ -172,6 +187,10 @@ def datasets(X):
             ),
             "fixed order.*shuffle=False",
         ),
+        "DataLoader, another order each time": Wrong(
+            DataLoader(TensorDataset(tensor), sampler=Turning(len(X))),
+            "fixed order.*another order each time.*shuffle=False",
+        ),
         "DataLoader, incomplete": Wrong(
             DataLoader(TensorDataset(tensor), batch_size=2, drop_last=True),
             "every sample.*drop_last=False",
@@ -235,6 +254,10 @@ def wrong_numbers(X):
         "sparse array": Wrong(sp.coo_array(X.reshape(len(X), -1)), "(?i)sparse"),
         "tensor, complex": Wrong(torch.from_numpy(X).cfloat(), "(?i)complex"),
         "tensor, sparse": Wrong(torch.from_numpy(X).to_sparse(), "sparse.*to_dense"),
+        "tensor, nested": Wrong(
+            torch.nested.nested_tensor(list(torch.from_numpy(X)), layout=torch.jagged),
+            "nested tensor.*Pad",
+        ),
         "tensor, meta device": Wrong(torch.from_numpy(X).to("meta"), "meta"),
         "tensor, NaN": Wrong(torch.from_numpy(with_value(X, np.nan)), "NaN"),
     }
