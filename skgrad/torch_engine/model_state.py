@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -341,3 +341,39 @@ def nothing_compiled() -> AbstractContextManager:
     compiled again for every state that it is held in.
     """
     return _EAGER if is_dynamo_loaded() else nullcontext()
+@contextmanager
+def sound_normalisations(module: nn.Module) -> Iterator[None]:
+    """Let normalisations of a single image have the right gradient.
+
+    The strides of one image may be those of channels first and of channels last alike.
+    Where a layer and its gradient differ in that, torch takes the one for the other and
+    returns the gradients of other pixels, as in a network that makes tokens of an image
+    behind a batch normalisation.
+    """
+    with ExitStack() as hooks:
+        for part in module.modules():
+            if isinstance(part, _NORMALISATIONS):
+                hooks.enter_context(part.register_forward_pre_hook(_contiguous_input))
+                hooks.enter_context(part.register_forward_hook(_contiguous_gradient))
+        yield
+
+
+_NORMALISATIONS = (
+    *(nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
+
+
+def _contiguous_input(layer: nn.Module, inputs: Any) -> Any:
+    x, *rest = inputs or (None,)
+    if isinstance(x, Tensor) and len(x) == 1 and not x.is_contiguous():
+        return x.contiguous(), *rest
+    return None
+
+
+def _contiguous_gradient(layer: nn.Module, inputs: Any, output: Any) -> None:
+    if isinstance(output, Tensor) and len(output) == 1 and output.requires_grad:
+        # A second derivative may have no gradient here.
+        output.register_hook(lambda g: None if g is None else g.contiguous())
+
+

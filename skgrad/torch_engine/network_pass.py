@@ -19,7 +19,12 @@ from .cosines import Maps, class_cosines, recorded_cosines
 from .gradient_pass import NoRulesError, Route, RuledGraph, recorded_forward
 from .gradient_recorder import Recorder
 from .input_leaf import InputLeaf
-from .model_state import as_logits, check_finite_gradients, check_recorded
+from .model_state import (
+    as_logits,
+    check_finite_gradients,
+    check_recorded,
+    sound_normalisations,
+)
 from .parameter_gradients import (
     Cotangents,
     gradient_parameters,
@@ -138,7 +143,7 @@ class NetworkPass:
                 return
         output = None
         with suppress(EndOfPass), self._hooks():
-            output = call(self._module, self._own_copy())
+            output = self._called(self._own_copy())
         self._keep(output)
 
     def _run_recorded(self, routes: Mapping[str, Route]) -> None:
@@ -256,7 +261,13 @@ class NetworkPass:
 
     def _logits_of(self, x: Batch, *, gradients: bool) -> Tensor:
         with torch.set_grad_enabled(gradients):
-            return as_logits(call(self._module, x.clone()), len(x))
+            return as_logits(self._called(x.clone()), len(x))
+
+    def _called(self, x: Batch) -> Any:
+        if len(x) > 1 or not torch.is_grad_enabled():
+            return call(self._module, x)
+        with sound_normalisations(self._module):
+            return call(self._module, x)
 
     def cosines(self, maps: Maps) -> tuple[Tensor, Tensor]:
         """Compute the cosine similarities between the maps of all classes.

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from networks import BatchNormNet, layer_activations, seeded
+from networks import BatchNormNet, images, layer_activations, seeded
+from numpy.testing import assert_allclose
 from torch import nn
 
+from skgrad import ConfoundingGradientTransformer, CosineSimilarityMatrixTransformer
 from skgrad.torch_engine import model_state
 from skgrad.torch_engine.model_state import (
     as_logits,
@@ -265,3 +267,29 @@ def test_encoder_with_a_padding_mask():
     assert torch.backends.mha.get_fastpath_enabled()
     for without, with_gradients in zip(*found, strict=True):
         torch.testing.assert_close(without, with_gradients)
+
+
+class Hybrid(nn.Module):
+    """Tokens of an image behind a normalisation."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 4, 2), norm
+        self.tokens, self.head = nn.LayerNorm(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        tokens = self.norm(self.conv(x)).flatten(2).mT
+        return self.head(self.tokens(tokens).tanh().mean(dim=1))
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.InstanceNorm2d])
+def test_gradients_of_one_image_behind_a_normalisation(kind):
+    net = seeded(lambda: Hybrid(kind(4, affine=True)), dtype=torch.float64).eval()
+    X = images(3, (2, 4, 4))
+    for family in (
+        ConfoundingGradientTransformer(net),
+        CosineSimilarityMatrixTransformer(net, sign=False, output="upper"),
+    ):
+        together = family.fit_transform(X)
+        alone = family.set_params(batch_size=1).transform(X)
+        assert_allclose(alone, together, rtol=1e-9)
