@@ -129,7 +129,15 @@ def _mask_of(probe: Probe, output: LayerOutput, shape: tuple[int, ...]) -> Any:
     if mask is None or len(shape) != 3:
         return None
     (positions,) = {0, 1, 2} - {output.samples, output.channels}
-    return key if shape[positions] == mask.shape[1] else None
+    if shape[positions] != mask.shape[1]:
+        return None
+    # As many positions of another kind, such as patches of an image, stay where there
+    # is a token less.
+    call = probe.shorter_calls.get(_noted(output))
+    if call is None:
+        return key
+    shorter = call.output if output.head is None else _entering(call)
+    return key if tuple(shorter.shape) != shape else None
 
 
 def _shape_and_axes(
@@ -137,9 +145,7 @@ def _shape_and_axes(
 ) -> tuple[tuple[int, ...], int, int]:
     """Return the shape of an output, and the axes of its samples and channels."""
     n_samples = len(probe.x)
-    # A head may be the model itself, whose name is empty.
-    noted = output.layer if output.head is None else output.head
-    call = probe.call_of(noted, output.layer)
+    call = probe.call_of(_noted(output), output.layer)
     if output.head is not None:
         entering = _entering(call)
         check_rows(output.layer, entering, n_samples, 0)
@@ -149,6 +155,12 @@ def _shape_and_axes(
     check_rows(output.layer, call.result, n_samples, call.samples)
     channels = find_channel_axis(probe, call) if find else 1
     return tuple(call.output.shape), call.samples or 0, channels
+
+
+def _noted(output: LayerOutput) -> str:
+    """Return the name of the layer whose call shows an output."""
+    # A head may be the model itself, whose name is empty.
+    return output.layer if output.head is None else output.head
 
 
 def _entering(call: Call) -> Any:
@@ -192,8 +204,7 @@ def pooled_output(probe: Probe, output: LayerOutput) -> Tensor:
     """
     if output.layer == LOGITS:
         return probe.logits.detach()
-    noted = output.layer if output.head is None else output.head
-    call = probe.call_of(noted, output.layer)
+    call = probe.call_of(_noted(output), output.layer)
     mask = token_mask(probe.x, output.mask)
     if output.head is not None:
         columns = pooled(None, _entering(call), output, mask)

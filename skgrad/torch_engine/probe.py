@@ -1,7 +1,7 @@
 """What fit learns about a network, from one recording of three samples."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from .._compat import is_quantised, is_quantised_by_batch
 from .._messages import listed, warn
-from .._several import Batch, Several
+from .._several import Batch, Several, entries_of
 from .activations import called_again, not_called
 from .gradient_pass import recorded_forward
 from .gradient_recorder import Recorder
@@ -27,6 +27,7 @@ from .sigmoid import warn_of_sigmoid
 N_SAMPLES = 3
 
 
+from .pooling import mask_key
 class Call(NamedTuple):
     """One call of a layer: its name, its inputs and what it returned.
 
@@ -218,6 +219,25 @@ class Changed(nn.Module):
     def __init__(self, module: nn.Module, changes: dict[str, Tensor]) -> None:
         super().__init__()
         self.module, self.changes = module, changes
+    @cached_property
+    def shorter_calls(self) -> dict[str, Call]:
+        """The calls of layers for texts without their last token, by layer.
+
+        Empty if there is no mask of tokens, or the model takes texts of one length.
+        """
+        key, entries = mask_key(self.module, self.x), entries_of(self.x.detach())
+        n_tokens = 1 if key is None else entries[key].shape[1]
+        if n_tokens == 1:
+            return {}
+        shorter = {
+            name: entry[:, :-1] if entry.shape[1:] == (n_tokens,) else entry
+            for name, entry in entries.items()
+        }
+        calls: list[Call] = []
+        with torch.no_grad(), self._noting(calls), suppress(ValueError):
+            forward(self.module, Several(shorter))
+        return {call.layer: call for call in calls}
+
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the model returns with these values."""

@@ -137,8 +137,24 @@ class Latents(nn.Module):
         return self.head(latents.mean(dim=1))
 
 
+def test_as_many_positions_as_tokens_that_are_none():
+    net = seeded(Latents)
+    transformer = LayerActivationTransformer(net, "norm")
+    embedded = net.embedding(torch.as_tensor(IDS)).mT
+    expected = net.norm(net.pool(embedded).mT).mean(dim=1).detach()
+    assert_allclose(transformer.fit_transform(TOKENS), expected, rtol=1e-5, atol=1e-6)
+    assert transformer.transform(padded(10)).shape == (6, 4)
+
+
+class OfEvenLength(Latents):
+    """That for texts of an even number of tokens."""
+
+    def forward(self, input_ids, attention_mask):
+        return super().forward(input_ids.unflatten(1, (-1, 2)).flatten(1), None)
+
+
 def test_positions_that_are_tokens_in_fit_alone():
-    transformer = LayerActivationTransformer(seeded(Latents), "norm").fit(TOKENS)
+    transformer = LayerActivationTransformer(seeded(OfEvenLength), "norm").fit(TOKENS)
     with pytest.raises(ValueError, match=r"'norm'.*now 8 positions come for 10 tokens"):
         transformer.transform(padded(10))
     # Where they are no tokens in fit, all of them count.
