@@ -9,7 +9,12 @@ from .gradient_norms import whole_squares
 from .gradient_pass import Route, RuledGraph
 from .gradient_recorder import Recorder
 from .gradient_uses import Use
-from .model_state import check_finite_gradients, check_recorded, model_dtype
+from .model_state import (
+    check_finite_gradients,
+    check_recorded,
+    differentiating,
+    model_dtype,
+)
 from .parameter_gradients import Cotangents, scaled_cotangents
 from .probe import N_SAMPLES, Probe
 
@@ -72,13 +77,14 @@ def _backward(
 
     recorder.watcher.on_gradient = show
     try:
-        _, *gradients = torch.autograd.grad(
-            probe.logits,
-            [recorder.token, *probe.parameters.values()],
-            cotangent,
-            retain_graph=True,
-            materialize_grads=True,
-        )
+        with differentiating():
+            _, *gradients = torch.autograd.grad(
+                probe.logits,
+                [recorder.token, *probe.parameters.values()],
+                cotangent,
+                retain_graph=True,
+                materialize_grads=True,
+            )
     finally:  # else the graph would keep itself alive through its taps
         recorder.watcher.on_gradient = None
     return whole_squares(gradients).to(cotangent.device)

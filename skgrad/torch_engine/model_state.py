@@ -202,7 +202,7 @@ def forward(module: nn.Module, x: Batch) -> Tensor:
     except Exception as error:
         raise ValueError(
             f"model cannot take X: it failed on {len(x)} sample(s) of shape "
-            f"{sample_shape(x)}. {_way_out(x)} "
+            f"{sample_shape(x)}. {_way_out(x, error)} "
             f"{_EXPORTED if isinstance(module, torch.fx.GraphModule) else ''}"
             f"The model says: {type(error).__name__}: {cut(str(error), 300)}"
         ) from error
@@ -212,7 +212,12 @@ def forward(module: nn.Module, x: Batch) -> Tensor:
 _EXPORTED = "Export it for any number of samples (dynamic_shapes). "
 
 
-def _way_out(x: Batch) -> str:
+def _way_out(x: Batch, error: Exception) -> str:
+    if not isinstance(x, Several) and "required positional" in str(error):
+        return (
+            "It takes several inputs: give a dictionary of them, by the names of the "
+            "arguments of its forward."
+        )
     if not isinstance(x, Several):
         return (
             "Give X the shape of the training data (channels first; input_shape for "
@@ -235,6 +240,22 @@ def check_recorded(logits: Tensor, source: str) -> None:
             "numbers from its forward; of quantised layers, give the ones that they "
             "were made of."
         )
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Make an error of autograd in a first backward pass one of the model."""
+    try:
+        yield
+    except torch.OutOfMemoryError:  # says nothing about the model
+        raise
+    except RuntimeError as error:
+        raise ValueError(
+            "model must let autograd differentiate its logits. Look for tensors that "
+            "are overwritten in place, functions without a derivative and "
+            "torch.utils.checkpoint with use_reentrant=True. Torch says: "
+            f"{type(error).__name__}: {cut(str(error), 300)}"
+        ) from error
 
 
 def check_finite_gradients(gradients: Tensor) -> Tensor:
@@ -334,13 +355,6 @@ def ordinary_attention(parts: Iterable[nn.Module]) -> AbstractContextManager:
     return nullcontext()
 
 
-def nothing_compiled() -> AbstractContextManager:
-    """Let what was made by `torch.compile` run as it is written.
-
-    A compiled model calls no hooks of its layers, retains no graph, and would be
-    compiled again for every state that it is held in.
-    """
-    return _EAGER if is_dynamo_loaded() else nullcontext()
 @contextmanager
 def sound_normalisations(module: nn.Module) -> Iterator[None]:
     """Let normalisations of a single image have the right gradient.
@@ -377,3 +391,10 @@ def _contiguous_gradient(layer: nn.Module, inputs: Any, output: Any) -> None:
         output.register_hook(lambda g: None if g is None else g.contiguous())
 
 
+def nothing_compiled() -> AbstractContextManager:
+    """Let what was made by `torch.compile` run as it is written.
+
+    A compiled model calls no hooks of its layers, retains no graph, and would be
+    compiled again for every state that it is held in.
+    """
+    return _EAGER if is_dynamo_loaded() else nullcontext()

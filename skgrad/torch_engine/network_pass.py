@@ -23,6 +23,7 @@ from .model_state import (
     as_logits,
     check_finite_gradients,
     check_recorded,
+    differentiating,
     sound_normalisations,
 )
 from .parameter_gradients import (
@@ -287,13 +288,14 @@ class NetworkPass:
         (n_samples, *input_shape), or at the output of an embedding.
         """
         check_recorded(self._logits, "input")
-        (gradient,) = torch.autograd.grad(
-            self._logits,
-            self._source(),
-            cotangent(self._logits.detach()),
-            retain_graph=not self._is_last(),
-            materialize_grads=True,
-        )
+        with differentiating():
+            (gradient,) = torch.autograd.grad(
+                self._logits,
+                self._source(),
+                cotangent(self._logits.detach()),
+                retain_graph=not self._is_last(),
+                materialize_grads=True,
+            )
         return check_finite_gradients(gradient)
 
     def _source(self) -> Any:

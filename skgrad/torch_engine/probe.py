@@ -19,15 +19,21 @@ from .gradient_uses import leaves_in_graph
 from .hidden_layers import takes_no_hooks
 from .input_leaf import InputLeaf, embeddings_of
 from .layer_axes import Source, as_source, main_output, sample_axis
-from .model_state import as_logits, check_finite_gradients, check_recorded, forward
+from .model_state import (
+    as_logits,
+    check_finite_gradients,
+    check_recorded,
+    differentiating,
+    forward,
+)
 from .parameter_gradients import gradient_parameters
+from .pooling import mask_key
 from .sigmoid import warn_of_sigmoid
 
 # Enough to see along which axis the samples lie, and that none is in another's place.
 N_SAMPLES = 3
 
 
-from .pooling import mask_key
 class Call(NamedTuple):
     """One call of a layer: its name, its inputs and what it returned.
 
@@ -169,20 +175,33 @@ class Probe:
         return {name for name, p in self.parameters.items() if id(p) in graph}
 
     def check_input_gradient(self) -> None:
-        """Raise unless a finite gradient reaches the inputs, at one backward pass."""
+        """Raise unless a finite gradient reaches the inputs, at one backward pass.
+
+        Warn if it is 0 everywhere.
+        """
         source = self.leaf.tensor
         # Through its parameters the logits may have a gradient all the same.
         if source.is_leaf and id(source) not in leaves_in_graph(self.logits):
             check_recorded(self.logits.detach(), "input")
+        # Weights that differ, as the sum of all logits may be a constant.
+        weights = torch.linspace(1, 2, self.n_classes).to(self.logits)
         # An embedding's output is no leaf where its table has a gradient too.
-        (gradient,) = torch.autograd.grad(
-            self.logits,
-            source,
-            self.logits.detach(),
-            retain_graph=True,
-            materialize_grads=True,
-        )
-        check_finite_gradients(gradient)
+        with differentiating():
+            (gradient,) = torch.autograd.grad(
+                self.logits,
+                source,
+                weights.expand_as(self.logits),
+                retain_graph=True,
+                materialize_grads=True,
+            )
+        if not check_finite_gradients(gradient).any():
+            warn(
+                "model has gradients of 0 at its inputs, for all samples that fit "
+                "looks at. Their cosines are 0, and say nothing if that is so "
+                "everywhere. Look for rounding or a threshold in its forward, and for "
+                "weights of 0 in a later layer.",
+                UserWarning,
+            )
 
     def _find_samples(self, calls: Sequence[Call]) -> None:
         """Find the axis of the samples, by calls for one sample alone."""
@@ -199,6 +218,25 @@ class Probe:
         if len(calls) != 1:
             raise ValueError(called_again(shown) if calls else not_called(shown))
         return calls[0]
+
+    @cached_property
+    def shorter_calls(self) -> dict[str, Call]:
+        """The calls of layers for texts without their last token, by layer.
+
+        Empty if there is no mask of tokens, or the model takes texts of one length.
+        """
+        key, entries = mask_key(self.module, self.x), entries_of(self.x.detach())
+        n_tokens = 1 if key is None else entries[key].shape[1]
+        if n_tokens == 1:
+            return {}
+        shorter = {
+            name: entry[:, :-1] if entry.shape[1:] == (n_tokens,) else entry
+            for name, entry in entries.items()
+        }
+        calls: list[Call] = []
+        with torch.no_grad(), self._noting(calls), suppress(ValueError):
+            forward(self.module, Several(shorter))
+        return {call.layer: call for call in calls}
 
     def output_with(self, parameter: nn.Parameter, value: Tensor, layer: str) -> Tensor:
         """Return the output of a layer where a parameter has another value."""
@@ -219,25 +257,6 @@ class Changed(nn.Module):
     def __init__(self, module: nn.Module, changes: dict[str, Tensor]) -> None:
         super().__init__()
         self.module, self.changes = module, changes
-    @cached_property
-    def shorter_calls(self) -> dict[str, Call]:
-        """The calls of layers for texts without their last token, by layer.
-
-        Empty if there is no mask of tokens, or the model takes texts of one length.
-        """
-        key, entries = mask_key(self.module, self.x), entries_of(self.x.detach())
-        n_tokens = 1 if key is None else entries[key].shape[1]
-        if n_tokens == 1:
-            return {}
-        shorter = {
-            name: entry[:, :-1] if entry.shape[1:] == (n_tokens,) else entry
-            for name, entry in entries.items()
-        }
-        calls: list[Call] = []
-        with torch.no_grad(), self._noting(calls), suppress(ValueError):
-            forward(self.module, Several(shorter))
-        return {call.layer: call for call in calls}
-
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the model returns with these values."""

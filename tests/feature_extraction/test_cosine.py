@@ -6,6 +6,7 @@ import torch
 from networks import AnyWidth, images
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from torch import nn
 
 from skgrad import CosineSimilarityMatrixTransformer
 
@@ -57,6 +58,17 @@ def test_top_classes_and_the_authors_variants(model):
 def test_bad_variants_of_the_cosines(model, options, message):
     with pytest.raises(ValueError, match=message):
         CosineSimilarityMatrixTransformer(model, **options).fit(X)
+
+
+def test_gradients_of_zero_are_reported(model):
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return (10 * x).round() / 10
+
+    transformer = CosineSimilarityMatrixTransformer(nn.Sequential(Rounded(), model))
+    with pytest.warns(UserWarning, match="gradients of 0 at its inputs.*rounding"):
+        transformer.fit(X)
+    assert_array_equal(transformer.transform(X), 0)
 
 
 def test_rows_have_no_channels_to_reduce():

@@ -429,6 +429,17 @@ def test_errors_name_the_entry(X, message):
     assert len(str(caught.value)) < 700
 
 
+def test_a_tuple_of_alike_arrays_holds_samples():
+    net = seeded(lambda: nn.Bilinear(12, 12, 3), dtype=torch.float64)
+    pair = FLOATS, FLOATS[::-1]
+    transformer = LayerActivationTransformer(net, "logits")
+    with pytest.raises(ValueError, match=r"takes several inputs: give a dictionary"):
+        transformer.fit(pair)
+    found = transformer.fit_transform({"input1": pair[0], "input2": pair[1]})
+    expected = net(*(torch.tensor(one.copy()) for one in pair))
+    assert_allclose(found, expected.detach())
+
+
 @pytest.mark.parametrize(
     ("fitted", "X"),
     [

@@ -205,6 +205,12 @@ def test_models_without_gradient(name, case):
     assert re.search(match, error_of(name, make()))
 
 
+@pytest.mark.parametrize("name", [*GRADIENTS[:3], "fgsm"])
+def test_models_that_overwrite_what_autograd_needs(name):
+    message = error_of(name, Returns(lambda z: z.exp().mul_(2)))
+    assert re.search("model must let autograd differ.*in place.*Torch says", message)
+
+
 def test_models_without_parameters():
     make, match = WITHOUT_PARAMETERS
     assert re.search(match, error_of(GRADIENTS[0], make()))
