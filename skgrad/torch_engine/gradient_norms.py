@@ -5,6 +5,7 @@ the samples first, and returns the squared norm that each sample's gradient of o
 parameter has. No gradient of a weight is kept, and of most layers none is computed.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -19,10 +20,14 @@ from .scaling import scale_by_largest, widest_float
 CHUNK = 2**24
 # A sum that is this small beside its terms has lost too many of its float32 digits.
 _CANCELLED = 3e-3
+# Beside numbers of this size, what is too small for float32 is nothing but rounding.
+_UNDERFLOW = 1e-24
 # Lengths of float32 vectors whose squares neither underflow nor overflow in float32.
 _SAFE_LENGTHS = 1e-12, 1e18
 # A float32 sum of more numbers than this is made of sums of rows.
 _LONG = 2**16
+# So few numbers are widened in less time than it takes to look whether they must be.
+_FEW = 2**15
 
 
 def linear_weight(x: Tensor, gradient: Tensor) -> Tensor:
@@ -69,7 +74,8 @@ def embedding_weight(x: Tensor, gradient: Tensor, padding_idx: int | None) -> Te
 def squares(gradients: Tensor) -> Tensor:
     """Return the squared norm of each row, in float64, as small squares underflow."""
     rows, dtype = gradients.reshape(len(gradients), -1), widest_float(gradients.device)
-    if rows.device.type != "cpu" or rows.dtype != torch.float32:
+    narrow_pays = rows.device.type == "cpu" and rows.numel() > _FEW
+    if not narrow_pays or rows.dtype != torch.float32:
         return torch.linalg.vector_norm(rows, dim=1, dtype=dtype).square()
     # On a CPU widening is slow, and seldom needed.
     narrow = torch.linalg.vector_norm(rows, dim=1)
@@ -140,6 +146,8 @@ def in_chunks(
     ``largest`` is the size of the largest temporary of one sample, in numbers.
     """
     step = max(1, (chunk or CHUNK) // largest)
+    if len(x) <= step:
+        return norms(x, gradient)
     chunks = zip(x.split(step), gradient.split(step), strict=True)
     return torch.cat([norms(*chunk) for chunk in chunks])
 
@@ -155,21 +163,40 @@ def norms_by_grams(
     """Compute ``sum_{p,q} gram_of(x)[p, q] (g_p . g_q)``.
 
     The terms are quadratic in x and the gradient. Where those are tiny or huge they
-    would leave the range of float32, and where terms cancel they have half the digits.
-    So both are scaled first, and samples whose terms cancel are computed in float64.
-    ``gram_of`` returns the Gram matrices (m, n_positions, n_positions) of x.
+    leave the range of float32, and where terms cancel they have half the digits. Such
+    samples are scaled, and computed again in float64. ``gram_of`` returns the Gram
+    matrices (m, n_positions, n_positions) of x.
     """
-    (x, x_size), (gradient, size) = scale_by_largest(x), scale_by_largest(gradient)
-
-    def products(x: Tensor, gradient: Tensor) -> Tensor:
-        return gram_of(x) * position_gram(gradient.flatten(2))
-
-    terms, dtype = products(x, gradient), widest_float(x.device)
+    dtype = widest_float(x.device)
+    if x.dtype == dtype:
+        return _norms_by_scaled_grams(x, gradient, gram_of)
+    grams = gram_of(x), position_gram(gradient.flatten(2))
+    terms = grams[0] * grams[1]
     norms = terms.sum(dim=(1, 2), dtype=dtype)
-    if x.dtype != dtype:
-        cancelled = norms < _CANCELLED * terms.abs_().sum(dim=(1, 2), dtype=dtype)
-        if cancelled.any():
-            precise = products(x[cancelled].to(dtype), gradient[cancelled].to(dtype))
-            norms[cancelled] = precise.sum(dim=(1, 2))
+    # The largest entry of a Gram matrix is on its diagonal.
+    sizes = [terms.abs_().sum(dim=(1, 2)), *(gram.amax(dim=(1, 2)) for gram in grams)]
+    rows = zip(*torch.stack([norms, *sizes]).tolist(), strict=True)
+    lost = [place for place, row in enumerate(rows) if not _has_digits(*row)]
+    if lost:
+        precise = x[lost].to(dtype), gradient[lost].to(dtype)
+        norms[lost] = _norms_by_scaled_grams(*precise, gram_of)
+    return norms
+
+
+def _has_digits(norm: float, size: float, x_size: float, gradient_size: float) -> bool:
+    """Return True if float32 is enough for a sum of terms and those of its size.
+
+    ``x_size`` and ``gradient_size`` are the largest entries of the Gram matrices.
+    """
+    # What underflowed in one Gram matrix was multiplied by entries of the other.
+    least = _UNDERFLOW * max(1, x_size, gradient_size)
+    return norm >= _CANCELLED * size and least < size < math.inf
+
+
+def _norms_by_scaled_grams(
+    x: Tensor, gradient: Tensor, gram_of: Callable[[Tensor], Tensor]
+) -> Tensor:
+    (x, x_size), (gradient, size) = scale_by_largest(x), scale_by_largest(gradient)
+    terms = gram_of(x) * position_gram(gradient.flatten(2))
     # Rounding may leave a zero sum below zero.
-    return norms.clamp_min(0) * (x_size.to(dtype) * size.to(dtype)).square()
+    return terms.sum(dim=(1, 2)).clamp_min(0) * (x_size * size).square()

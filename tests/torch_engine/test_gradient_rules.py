@@ -358,3 +358,18 @@ def test_outer_norms_in_chunks(t, monkeypatch):
     x, gradient = draw((4, t), 7), draw((6, t), 7)
     exact = (gradient @ x.transpose(1, 2)).square().sum(dim=(1, 2))
     assert_allclose(outer_norms(x, gradient), exact, rtol=1e-9)
+
+
+# Both tiny, both huge, and Gram matrices that leave float32 though the norm does not.
+@pytest.mark.parametrize("x_size", [1e-30, 1e-22, 1e-8, 1, 1e18])
+@pytest.mark.parametrize("size", [1e-30, 1e-22, 1e-8, 1, 1e18])
+def test_outer_norms_of_any_size(x_size, size):
+    x, gradient = draw((9, 3), 6), draw((8, 3), 6)
+    x[1] *= 1e-6  # one sample far smaller than the others
+    x[2, :, 0], gradient[2, :, 1:] = 1e-9 * x[2, :, 0], 0  # seen at one position alone
+    # Terms that nearly cancel, and a sample without gradient.
+    x[3, :, 1], gradient[3, :, 1] = x[3, :, 0], 1e-4 - gradient[3, :, 0]
+    x[3, :, 2], gradient[4] = 0, 0
+    x, gradient = (x * x_size).float(), (gradient * size).float()
+    exact = (gradient.double() @ x.double().transpose(1, 2)).square().sum(dim=(1, 2))
+    assert_allclose(outer_norms(x, gradient), exact, rtol=2e-5)
