@@ -25,9 +25,11 @@ from .model_state import at_least_float32
 # matrix waits for memory. So Gram matrices must save this factor of multiply-adds.
 _WORTHWHILE = 4
 # One product with copies of what the positions see is faster than torch's convolutions
-# where channels are too few to fill a block, and a sample's copies fit into a cache.
-_FEW_CHANNELS = 32
-_FEW_ENTRIES = 2**16
+# where channels are few, and a sample's copies fit into a cache.
+_FEW_CHANNELS = 64
+_FEW_ENTRIES = 2**18
+# Copies of more samples at a time than fit into these numbers leave the cache.
+_COPIES = 2**19
 
 
 def convolution_weight(
@@ -57,14 +59,17 @@ def convolution_weight(
     sizes = x.shape[2:], gradient.shape[2:]
     along = zip(kernel_size, stride, padding, dilation, *sizes, strict=True)
     axes = [_Axis(*numbers) for numbers in along]
+    if math.prod(stride) == 1 and gradient.shape[1] < x.shape[1]:
+        # Copies of the smaller one cost less, and Gram matrices do not care.
+        x, gradient, axes = gradient, x, [axis.reversed() for axis in axes]
     n_samples, n_in, n_out = len(x), x.shape[1] // groups, gradient.shape[1] // groups
-    pointwise = math.prod(kernel_size) == 1
-    cheap_grams = not pointwise and _has_cheap_grams(axes, n_in, n_out)
     seen = n_in * math.prod(kernel_size) * math.prod(gradient.shape[2:])
+    pointwise = math.prod(kernel_size) == 1
     # Torch has fast kernels for single channels.
-    few = n_in * n_out > 1 and n_in < _FEW_CHANNELS and seen <= _FEW_ENTRIES
+    few = n_in * n_out > 1 and n_in <= _FEW_CHANNELS and seen <= _FEW_ENTRIES
     few = few and x.device.type == "cpu"
-    if not (pointwise or cheap_grams or few):
+    cheap_grams = not few and _has_cheap_grams(axes, n_in, n_out)
+    if not (pointwise or few or cheap_grams):
         return _norms_by_weights(x, gradient, axes, groups)
     # A group is a convolution by itself, so it counts as a sample until the end.
     x = x.reshape(n_samples * groups, n_in, *x.shape[2:])
@@ -72,13 +77,15 @@ def convolution_weight(
     if pointwise:
         image = _image(_padded(x, axes), [0] * len(axes), axes)
         norms = outer_norms(image.flatten(2), gradient.flatten(2))
-    elif not cheap_grams:
-        by_product = partial(_norms_by_product, axes=axes)
-        norms = in_chunks(by_product, x, gradient, seen, chunk=8 * _FEW_ENTRIES)
+    elif few:
+        norms = in_chunks(
+            lambda x, g: outer_norms(_copies(x, axes), g.flatten(2)),
+            *(x, gradient, seen, _COPIES),
+        )
     else:
         by_grams = partial(norms_by_grams, gram_of=partial(_window_gram, axes=axes))
         norms = in_chunks(by_grams, x, gradient, _image_size(axes) ** 2)
-    return norms.view(n_samples, groups).sum(dim=1)
+    return norms if groups == 1 else norms.view(n_samples, groups).sum(dim=1)
 
 
 class _Axis(NamedTuple):
@@ -96,6 +103,16 @@ class _Axis(NamedTuple):
     length: int
     n_positions: int
 
+    def reversed(self) -> "_Axis":
+        """Return the axis with x and the gradient in each other's place, for stride 1.
+
+        The weight's gradient is the same, with its entries in reversed order.
+        """
+        padding = (self.kernel_size - 1) * self.dilation - self.padding
+        return self._replace(
+            padding=padding, length=self.n_positions, n_positions=self.length
+        )
+
     def shift(self, k: int) -> tuple[int, int]:
         """Return o and f of an entry of the kernel."""
         return divmod(k * self.dilation - self.padding, self.stride)
@@ -109,7 +126,8 @@ class _Axis(NamedTuple):
     @property
     def fits(self) -> bool:
         """Whether padding both ends of x alike gives these positions."""
-        return 0 <= self.length + 2 * self.padding - self.needed < self.stride
+        spare = self.length + 2 * self.padding - self.needed
+        return self.padding >= 0 and 0 <= spare < self.stride
 
 
 def _padded(x: Tensor, axes: Sequence[_Axis]) -> Tensor:
@@ -172,8 +190,8 @@ def _window_gram(x: Tensor, axes: Sequence[_Axis]) -> Tensor:
     return windows.view(len(x), n_positions, n_positions)
 
 
-def _norms_by_product(x: Tensor, gradient: Tensor, axes: Sequence[_Axis]) -> Tensor:
-    """Compute norms from the products of the gradient with what the positions see."""
+def _copies(x: Tensor, axes: Sequence[_Axis]) -> Tensor:
+    """Return copies (n_samples, n_seen, n_positions) of what the positions see of x."""
     windows = _padded(x, axes)
     for number, axis in enumerate(axes):
         reach = (axis.kernel_size - 1) * axis.dilation
@@ -182,8 +200,7 @@ def _norms_by_product(x: Tensor, gradient: Tensor, axes: Sequence[_Axis]) -> Ten
     # The entries of the kernel come last; a product needs the positions there.
     first = 2 + len(axes)
     order = [0, 1, *range(first, windows.ndim), *range(2, first)]
-    seen = windows.permute(order).flatten(first).flatten(1, first - 1)
-    return squares(gradient.flatten(2) @ seen.transpose(1, 2))
+    return windows.permute(order).flatten(first).flatten(1, first - 1)
 
 
 def _norms_by_weights(

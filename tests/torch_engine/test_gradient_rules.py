@@ -327,10 +327,12 @@ def convolutions(draw):
     return kernel, stride, padding, dilation, sizes, groups, n_in, n_out
 
 
-@pytest.mark.parametrize("worthwhile", [0, 4, float("inf")])
+# Copies for up to so many channels, and Gram matrices that save so much of the rest: by
+# copies, by Gram matrices, by weights.
+@pytest.mark.parametrize(("few", "worthwhile"), [(64, 4), (0, 0), (0, float("inf"))])
 @settings(max_examples=80, deadline=None)
 @given(drawn=convolutions(), seed=st.integers(0, 1000))
-def test_convolutions(worthwhile, drawn, seed):
+def test_convolutions(few, worthwhile, drawn, seed):
     kernel, stride, padding, dilation, sizes, groups, n_in, n_out = drawn
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(3, n_in, *sizes, generator=generator, dtype=torch.float64)
@@ -345,7 +347,7 @@ def test_convolutions(worthwhile, drawn, seed):
     output = convolve(x, torch.zeros(shape, dtype=torch.float64), None, **options)
     gradient = torch.randn(output.shape, generator=generator, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        # By Gram matrices wherever possible, by the cheaper way, by weights.
+        patch.setattr(convolution_norms, "_FEW_CHANNELS", few)
         patch.setattr(convolution_norms, "_WORTHWHILE", worthwhile)
         norms = convolution_weight(x, gradient, kernel_size=kernel, **options)
     exact = direct_norms(x, gradient, shape, **options)
