@@ -78,10 +78,9 @@ def squares(gradients: Tensor) -> Tensor:
     if not narrow_pays or rows.dtype != torch.float32:
         return torch.linalg.vector_norm(rows, dim=1, dtype=dtype).square()
     # On a CPU widening is slow, and seldom needed.
-    narrow = torch.linalg.vector_norm(rows, dim=1)
-    lengths, (low, high) = narrow.to(dtype), _SAFE_LENGTHS
+    lengths, (low, high) = _narrow_lengths(gradients, dtype), _SAFE_LENGTHS
     # Few calls: for small parameters they are the whole price. Of NaN, both are NaN.
-    least, most = narrow.aminmax()
+    least, most = lengths.aminmax()
     if not (low < least.item() and most.item() < high):
         unsafe = ~((lengths > low) & (lengths < high))
         lengths[unsafe] = torch.linalg.vector_norm(rows[unsafe].to(dtype), dim=1)
@@ -104,17 +103,23 @@ def whole_squares(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def _length(gradient: Tensor) -> Tensor:
-    """Return the Euclidean length of a tensor in the widest float, computed in its own.
-
-    Of a large tensor the rows come first, because long sums lose digits.
-    """
+    """Return the Euclidean length of a tensor in the widest float."""
     dtype = widest_float(gradient.device)
     if gradient.device.type != "cpu" or gradient.dtype != torch.float32:
         return torch.linalg.vector_norm(gradient, dtype=dtype)
-    if gradient.numel() > _LONG and gradient.ndim > 1:
-        lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-        return torch.linalg.vector_norm(lengths.to(dtype))
-    return torch.linalg.vector_norm(gradient).to(dtype)
+    return _narrow_lengths(gradient[None], dtype)[0]
+
+
+def _narrow_lengths(gradients: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the length of each row in a dtype, computed in its own.
+
+    Of large rows those inside come first, because long sums lose digits.
+    """
+    if gradients.ndim > 2 and gradients[0].numel() > _LONG:
+        lengths = torch.linalg.vector_norm(gradients.flatten(2), dim=2)
+        return torch.linalg.vector_norm(lengths.to(dtype), dim=1)
+    rows = gradients.reshape(len(gradients), -1)
+    return torch.linalg.vector_norm(rows, dim=1).to(dtype)
 
 
 def outer_norms(x: Tensor, gradient: Tensor) -> Tensor:

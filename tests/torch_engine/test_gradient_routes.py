@@ -21,7 +21,12 @@ from torch.utils.checkpoint import checkpoint
 
 from skgrad.torch_engine import gradient_rules
 from skgrad.torch_engine.cotangents import label_cotangents
-from skgrad.torch_engine.gradient_norms import linear_weight, outer_norms, squares
+from skgrad.torch_engine.gradient_norms import (
+    linear_weight,
+    outer_norms,
+    squares,
+    whole_squares,
+)
 from skgrad.torch_engine.gradient_pass import samples_in_order
 from skgrad.torch_engine.model_state import frozen
 
@@ -402,6 +407,13 @@ def test_gram_terms_that_cancel():
 def test_squares_neither_underflow_nor_overflow():
     vectors = torch.tensor([1e-25, 1.0, 1e25])[:, None].expand(3, 5)
     assert_allclose(squares(vectors), [5e-50, 5.0, 5e50], rtol=1e-6)
+
+
+def test_squares_of_long_rows_keep_their_digits():
+    gradients = torch.randn(2, 2048, 1024, generator=torch.Generator().manual_seed(0))
+    exact = gradients.double().square().sum(dim=(1, 2))
+    assert_allclose(squares(gradients), exact, rtol=1e-7)
+    assert_allclose(whole_squares([*gradients]), exact, rtol=1e-7)
 
 
 def test_frames_of_films_as_samples_of_a_convolution():
