@@ -118,7 +118,7 @@ def of_rivals():
 
 def beside_openood():
     """Return OpenOOD's figures and ours as Markdown, a row per detector."""
-    table = RESULTS / "cifar" / "all_detectors_cifar-resnet56" / "table.csv"
+    table = RESULTS / "cifar" / "all_detectors_cifar-resnet18" / "table.csv"
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     heads = ["detector", "OpenOOD prints, near / far"]
