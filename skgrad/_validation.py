@@ -6,6 +6,7 @@ wrote, and returns the value in the form in which the package uses it.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch.utils.data import (
 )
 
 from ._conversion import as_tensor
+from .torch_engine.restoring import generators_restored
 
 Data = np.ndarray | Tensor | Dataset | DataLoader
 
@@ -222,11 +224,25 @@ def _check_loader(loader: DataLoader, name: str) -> None:
         ),
     ):
         if wrong:
-            raise ValueError(not_in_order(name, what, way_out))
+            raise ValueError(_not_in_order(name, what, way_out))
+    # Last, as it draws from a sampler's own generator, if there is one.
+    if _order_varies(loader):
+        what = "has another order each time"
+        raise ValueError(_not_in_order(name, what, "shuffle=False"))
 
 
-def not_in_order(name: str, what: str, way_out: str) -> str:
-    """Return the message for a DataLoader that does not give all samples in order."""
+def _order_varies(loader: DataLoader) -> bool:
+    """Return True if a loader's sampler gives other indices the second time."""
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        return False
+    with generators_restored(torch.device("cpu")):
+        order, again = (
+            list(chain.from_iterable(loader.batch_sampler)) for _ in range(2)
+        )
+    return order != again
+
+
+def _not_in_order(name: str, what: str, way_out: str) -> str:
     return (
         f"{name} must give every sample in a fixed order, because answers are in the "
         f"order of reading; this DataLoader {what}. Make one with {way_out}."

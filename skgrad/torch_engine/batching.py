@@ -23,7 +23,7 @@ from .._several import (
     is_integer,
     is_truth,
 )
-from .._validation import Data, no_samples, not_in_order
+from .._validation import Data, no_samples
 from .restoring import generators_restored
 
 # The dtypes that numpy has too.
@@ -116,17 +116,10 @@ def reading_order(loader: DataLoader) -> list[int] | None:
     """Return the indices that a loader reads, in order.
 
     None if it reads a stream, or items of its Dataset that are batches themselves.
-    Raises ValueError if the order is another one each time.
     """
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return None
-    with generators_restored(torch.device("cpu")):
-        order, again = (list(chain(*loader.batch_sampler)) for _ in range(2))
-    if order != again:
-        raise ValueError(
-            not_in_order("X", "has another order each time", "shuffle=False")
-        )
-    return order
+    return list(chain.from_iterable(loader.batch_sampler))
 
 
 class Rows:
@@ -225,7 +218,6 @@ def loader_of(
 
 def _begun(loader: DataLoader) -> Iterator[Any]:
     """Return an iterator over a loader, with all generators as they were."""
-    reading_order(loader)  # raises if there is none
     # A loader draws a seed for its workers from its own generator or the global one.
     own = loader.generator
     state = None if own is None else own.get_state()
