@@ -68,8 +68,7 @@ def convolution_weight(
     # Torch has fast kernels for single channels.
     few = n_in * n_out > 1 and n_in <= _FEW_CHANNELS and seen <= _FEW_ENTRIES
     few = few and x.device.type == "cpu"
-    cheap_grams = not few and _has_cheap_grams(axes, n_in, n_out)
-    if not (pointwise or few or cheap_grams):
+    if not (pointwise or few or _has_cheap_grams(axes, n_in, n_out)):
         return _norms_by_weights(x, gradient, axes, groups)
     # A group is a convolution by itself, so it counts as a sample until the end.
     x = x.reshape(n_samples * groups, n_in, *x.shape[2:])
