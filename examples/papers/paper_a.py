@@ -50,7 +50,7 @@ from skgrad.evaluation import Evaluation, evaluate
 # ---------
 
 # The feature ensemble's layers in its own paper: the first one and every stage.
-STAGES = ["bn1", "layer1", "layer2", "layer3"]
+STAGES = ["bn1", "layer1", "layer2", "layer3", "layer4"]
 
 
 def learn_from_nothing(model):
@@ -73,9 +73,10 @@ def learn_from_anomalies(model):
     learners = make_baselines(model, learn_from_anomalies=True)
     ensembles = {name: learners[name] for name in MAHALANOBIS[2:]}
     ensembles["Mahalanobis P+FE"].set_params(eps=EPSILON)
-    if hasattr(model, "layer3"):
+    stages = [stage for stage in STAGES if hasattr(model, stage)]
+    if "layer3" in stages:
         for ensemble in ensembles.values():
-            ensemble.set_params(layers=STAGES)
+            ensemble.set_params(layers=stages)
     baselines = {"LID": learners["LID"]} | ensembles
     for baseline in baselines.values():
         # Leaves more inputs to the Gaussians and neighbours.
