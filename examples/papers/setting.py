@@ -54,6 +54,8 @@ class Setting:
         Detectors that cannot judge such inputs, or take too long.
     first_layer : str, default="conv1"
         Name of the network's first layer, for paper C.
+    batch_size : int, default=128
+        Inputs that detectors pass through the network together.
     bit_depth : int, default=1
         Of feature squeezing: the paper's is 1 for digits, else 5.
     about : str, default=None
@@ -75,6 +77,7 @@ class Setting:
     kinds: tuple | None = None
     cannot: tuple = ()
     first_layer: str = "conv1"
+    batch_size: int = 128
     bit_depth: int = 1
     about: str | None = None
 

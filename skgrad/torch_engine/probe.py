@@ -69,7 +69,8 @@ class Probe:
     more samples, on the CPU, that show how inputs vary; None if they are not wanted.
     ``recorder`` is None if no norms are wanted, or the model cannot be recorded.
 
-    Cost: a forward pass over three samples, and one over a single sample.
+    Cost: a forward pass over three samples, and one over a single sample; of more
+    samples in ``x``, one over all of them, and one over the last.
     """
 
     def __init__(
@@ -104,6 +105,10 @@ class Probe:
         with torch.set_grad_enabled(norms or inputs):
             self.logits = self._record() if norms else self._run()
             self._check_alone()
+            if len(x) > N_SAMPLES:
+                # Without room for so many, fewer go through the model together later.
+                with suppress(torch.OutOfMemoryError):
+                    self._check_last(x)
         self.n_classes = self.logits.shape[1]
         warn_of_probabilities(self.logits.detach())
         warn_of_sigmoid(module, self.x.detach(), self.logits.detach())
@@ -156,7 +161,9 @@ class Probe:
             with self._noting(calls):
                 alone = forward(self.module, self.x[:1].detach()).detach()
         except ValueError as error:
-            raise ValueError(f"{_MIXES} It fails on one sample: {error}") from error
+            raise ValueError(
+                f"{_mixes('first', 3)} It fails on one sample: {error}"
+            ) from error
         self._find_samples(calls)
         if _close(alone, logits[:1], coarse=self._coarse):
             return
@@ -166,7 +173,17 @@ class Probe:
                 "same X differ. Look for dropout that is on in evaluation mode, or "
                 "added noise."
             )
-        raise ValueError(_MIXES)
+        raise ValueError(_mixes("first", len(self.x)))
+
+    def _check_last(self, x: Batch) -> None:
+        """Compare the logits of the last of more samples with those of it alone.
+
+        Three do not show all: where experts have room for a share of the batch, the
+        last ones are turned away.
+        """
+        logits, alone = (forward(self.module, part).detach() for part in (x, x[-1:]))
+        if not _close(alone, logits[-1:], coarse=self._coarse):
+            raise ValueError(_mixes("last", len(x)))
 
     @cached_property
     def reached(self) -> set[str]:
@@ -322,11 +339,13 @@ def _three_of(x: Tensor) -> Tensor:
     return ((1 - shares) * filled + shares * x.mean()).to(x.dtype)
 
 
-_MIXES = (
-    "model must treat each sample by itself, but it does not: its logits for the first "
-    "sample of X depend on the second. Look for BatchNorm without running statistics, "
-    "squeeze(), or a softmax over the wrong axis."
-)
+def _mixes(which: str, n_samples: int) -> str:
+    return (
+        f"model must treat each sample by itself, but it does not: of {n_samples} "
+        f"samples of X together, the {which} one has other logits than alone. Look for "
+        "BatchNorm without running statistics, squeeze(), a softmax over the wrong "
+        "axis, or experts with a capacity."
+    )
 
 
 def _quantised_by_batch(module: nn.Module) -> list[str]:

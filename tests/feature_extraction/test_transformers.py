@@ -24,7 +24,9 @@ from skgrad import (
     ConfoundingGradientTransformer,
     CosineSimilarityMatrixTransformer,
     LayerActivationTransformer,
+    make_recommended_detector,
 )
+from skgrad.baselines import make_baselines
 from skgrad.feature_extraction import predict_logits
 
 SHAPE = (2, 6, 6)
@@ -284,6 +286,32 @@ def test_model_whose_samples_mix_is_rejected(mixing, batch_size):
         for given in (data, loader):
             with pytest.raises(ValueError, match="must treat each sample by itself"):
                 read(given)
+
+
+class Crowded(nn.Linear):
+    """Has room for three samples, or for three quarters of more."""
+
+    def __init__(self):
+        super().__init__(4, 3)
+
+    def forward(self, x):
+        y = super().forward(x)
+        room = max(3, 3 * len(x) // 4)
+        return torch.cat([y[:room], torch.zeros_like(y[room:])])
+
+
+def test_model_that_mixes_more_than_three_samples_is_rejected():
+    data, crowded = images(9, (4,)), seeded(Crowded)
+    for detector in (
+        ConfoundingGradientTransformer(crowded),
+        CosineSimilarityMatrixTransformer(crowded),
+        LayerActivationTransformer(crowded, "logits"),
+        make_baselines(crowded)["energy"],
+        make_recommended_detector(crowded),
+    ):
+        with pytest.raises(ValueError, match=r"of 8 samples .* the last one has other"):
+            detector.fit(data)
+    LayerActivationTransformer(crowded, "logits", batch_size=3).fit(data)
 
 
 class Demanding(nn.Linear):
