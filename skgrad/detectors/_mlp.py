@@ -10,13 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    RandomSampler,
-    SequentialSampler,
-    TensorDataset,
-)
+from torch.utils.data import RandomSampler, TensorDataset
 
 from .._compat import Interval, fit_context
 from .._conversion import to_numpy
@@ -255,9 +249,9 @@ class MLPAnomalyClassifier(SavedStateMixin, ClassifierMixin, BaseEstimator):
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             train_split=predefined_split(validation),
-            iterator_train=_load_batches,
+            iterator_train=_Batches,
             iterator_train__shuffle=True,
-            iterator_valid=_load_batches,
+            iterator_valid=_Batches,
             iterator_valid__batch_size=_MANY,
             callbacks=[("stop", stop)],
             # Nobody reads the accuracy of each epoch.
@@ -297,14 +291,22 @@ def _as_dataset(X, y):
     return TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
 
 
-def _load_batches(dataset, batch_size, shuffle=False):
-    """Return a loader that takes whole batches out of tensors, not samples one by one.
+class _Batches:
+    """Takes whole batches out of tensors, in another order each time if ``shuffle``.
 
-    The latter takes several times as long as the steps of a network as small as this.
+    A DataLoader of single samples takes several times as long as the steps of a network
+    as small as this, and one of lists of rows half as long.
     """
-    order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
-    batches = BatchSampler(order, batch_size, drop_last=False)
-    return DataLoader(dataset, sampler=batches, batch_size=None)
+
+    def __init__(self, dataset, batch_size, shuffle=False):
+        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+
+    def __iter__(self):
+        tensors = self.dataset.tensors
+        if self.shuffle:
+            order = torch.tensor(list(RandomSampler(self.dataset)))
+            tensors = [tensor[order] for tensor in tensors]
+        return zip(*(tensor.split(self.batch_size) for tensor in tensors), strict=True)
 
 
 class _TwoLayers(nn.Module):

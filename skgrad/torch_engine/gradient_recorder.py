@@ -250,13 +250,17 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         cut = set(map(id, tensors))
 
-        def detached(argument: Any) -> Any:
+        def given(argument: Any) -> Any:
+            # Of a detached weight torch makes copies, one for each row of an input
+            # whose axes are exchanged, and calls it with few samples at a time.
+            if argument is x and claim.rule == "linear":
+                return x.contiguous()
             return self._detached(argument) if id(argument) in cut else argument
 
         # A parameter that is cut off here has no other use in the graph of the logits,
         # unless the model also uses it where no rule applies.
-        options = {name: detached(value) for name, value in kwargs.items()}
-        output = func(*map(detached, args), **options)
+        options = {name: given(value) for name, value in kwargs.items()}
+        output = func(*map(given, args), **options)
         # The norms of complex gradients have other formulas.
         if output.is_complex():
             return func(*args, **kwargs)
