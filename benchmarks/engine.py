@@ -260,10 +260,10 @@ OTHERS = {
 def table_of_others(arguments):
     """Yield the rows of the table of other networks, in CPU time."""
     yield (
-        "| network | batch | norms / plain | quartiles | goal | loop / norms "
-        "| full passes / cosines | activations / forward | plain, ms |"
+        "| network | batch | norms / plain | quartiles | goal | input alone / plain "
+        "| loop / norms | full passes / cosines | activations / forward | plain, ms |"
     )
-    yield "|---" * 9 + "|"
+    yield "|---" * 10 + "|"
     for name in arguments.networks or OTHERS:
         yield row_of_other(name, arguments)
 
@@ -273,6 +273,8 @@ def row_of_other(name, arguments):
     n_samples, goal, with_cosines = OTHERS[name]
     ways = Ways(name, n_samples, torch.device(arguments.device))
     pairs = [("norms", "plain"), ("norms_by_loop", "norms")]
+    if ways.x.is_floating_point():
+        pairs.append(("input_only", "plain"))
     if with_cosines:
         pairs.append(("cosines_by_full_passes", "cosines"))
     if ways.layers:
@@ -283,7 +285,8 @@ def row_of_other(name, arguments):
     low, median, high = found["norms"]
     cells = [name, n_samples, f"{median:.2f}", f"{low:.2f} to {high:.2f}"]
     cells.append("" if goal is None else f"<= {goal}")
-    for way in ("norms_by_loop", "cosines_by_full_passes", "activations"):
+    loops = ("norms_by_loop", "cosines_by_full_passes")
+    for way in ("input_only", *loops, "activations"):
         cells.append(f"{found[way][1]:.2f}" if way in found else "")
     cells.append(f"{1000 * statistics.median(seconds['plain']):.0f}")
     return f"| {' | '.join(map(str, cells))} |"

@@ -100,7 +100,7 @@ def study(name, args):
     for seed in args.seeds:
         print(f"{name}, seed {seed}")
         setting = load_setting(name, seed, args)
-        anomalies = setting.anomalies(kinds_of(setting, args), args)
+        anomalies = setting.anomalies(kinds_of(args), args)
         evaluation = evaluate(
             setting.model,
             make_detectors(setting),
@@ -124,11 +124,9 @@ def study(name, args):
     return Study(settings, Evaluation(results), pd.DataFrame(rates))
 
 
-def kinds_of(setting, args):
+def kinds_of(args):
     """Name the anomalies to make."""
     kinds = [*TABLE_1, *NOISE, *ADAPTIVE]
-    if setting.seen[0].ndim < 4:
-        kinds.remove("rotation")
     if args.quick:  # it takes a minute to compile
         kinds = [kind for kind in kinds if not kind.startswith("B&B")]
     return kinds

@@ -92,6 +92,8 @@ class Setting:
             X, y = (part[: args.n_attack] for part in self.test)
         sources = np.arange(len(X)) if of_test else None
         kinds = [k for k in kinds if self.kinds is None or k in self.kinds]
+        if X.ndim < 4:  # only images can be turned
+            kinds = [kind for kind in kinds if kind != "rotation"]
         made = make_anomalies(
             self.model,
             X,
