@@ -24,6 +24,7 @@ from experiment_pages import (
     RECOMMENDED,
     as_markdown,
     describe,
+    draw_heat_map,
     mean_and_spread,
     with_spread,
     without_few,
@@ -306,9 +307,13 @@ def sections(names, args):
                 f"seconds as means over the seeds:\n\n{describe_attacks(made)}"
             ),
         )
+        counted, figure = without_few(judged), f"all_detectors_{name}.png"
+        auroc = counted.summary().drop(index="mean")
+        draw_heat_map(auroc, counted.groups, args.output / figure)
         yield (
             f"{where}: fitted on in-distribution inputs alone",
-            as_markdown(mean_and_spread(judged).T),
+            f"![AUROC of each detector at each kind of anomaly]({figure})\n\n"
+            + as_markdown(mean_and_spread(judged).T),
         )
         yield (
             f"{where}: means, and false alarms at a target of 5 %",

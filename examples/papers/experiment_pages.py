@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import sklearn
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from skgrad.evaluation import Evaluation
+from skgrad.inspection import DetectorHeatMapDisplay
 
 # %%
 # What every page says
@@ -117,6 +120,21 @@ def mean_and_spread(evaluation, metric="auroc"):
     rows = text.index.isin(few_kinds(evaluation))
     text[rows] = text[rows].map(lambda cell: cell if cell == "-" else f"[{cell}]")
     return text
+
+
+def draw_heat_map(auroc, groups, path):
+    """Draw the AUROC, a frame of kinds by detectors, with the best mean at the top."""
+    order = auroc.mean().sort_values(ascending=False).index
+    display = DetectorHeatMapDisplay(
+        values=auroc[order].T.to_numpy(),
+        detectors=list(order),
+        anomalies=list(auroc.index),
+        groups=groups,
+    )
+    figure = Figure(figsize=display.size, layout="constrained")
+    FigureCanvasAgg(figure)
+    display.plot(figure.subplots())
+    figure.savefig(path, dpi=80)
 
 
 def with_spread(mean, spread):
