@@ -43,7 +43,7 @@ the numbers of inputs are not the paper's (it has 10,000 of most kinds), and CIF
 (JPEG) is CIFAR-10 with every image encoded as JPEG, all beside figures of CIFAR-10;
 "mean" is that of what was run here. No parameter was searched. Detectors are fitted on
 inputs that the network was trained on, as the paper fits them. KD+BU and LID learn from
-FGSM on such inputs; a network without dropout, as ResNet-20, has no uncertainty, and
+FGSM on such inputs; a network without dropout, as a ResNet, has no uncertainty, and
 KD+BU is the density alone. ODIN and Mahalanobis take no step before, which is Table 8.
 Mahalanobis sees the logits, ELO the most discriminative layer. A quarter of one set of
 other data chose that layer, and is not judged; the rest of that set is, and to ELO and
