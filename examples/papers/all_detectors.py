@@ -97,15 +97,16 @@ def in_batches(detector, batch_size):
     return detector.set_params(**dict.fromkeys(ours, batch_size))
 
 
-def list_learners(model):
+def list_learners(setting):
     """Return paper A's detector, which learns from anomalies, and ours beside it.
 
     Baselines that can learn from anomalies do so in ``paper_a.py`` and ``paper_c.py``;
     here each would pass all images through the network once per kind.
     """
-    mlp = make_confounding_gradient_detector(model, log=True)
+    options = {"batch_size": setting.batch_size}
+    mlp = make_confounding_gradient_detector(setting.model, log=True, **options)
     return {
-        "recommended": make_recommended_detector(model),
+        "recommended": make_recommended_detector(setting.model, **options),
         "A: MLP": ConformalDetector(mlp),
     }
 
@@ -122,7 +123,7 @@ def judge(setting, seed, args):
     anomalies = setting.anomalies([k for k in kinds if k not in left_out], args)
     if setting.name == "CIFAR-10 (JPEG)":
         anomalies = load_more_images(seed, args) | anomalies
-    learners = list_learners(setting.model)
+    learners = list_learners(setting)
     detectors = list_detectors(setting, args.memory)
     unknown = set(left_out) - {*KINDS, *detectors}
     if unknown:
@@ -193,7 +194,8 @@ def share_passed(setting, identity, name, how, X_fit, X, y, options):
 # --------
 
 READING = """\
-AUROC in percent, mean ± standard deviation over seeds, each with a network of its own.
+AUROC in percent, mean ± standard deviation over seeds, each with a network of its own
+if the accuracies below differ.
 {few} Most kinds are attacks, some of them much alike
 (BIM-b, IterLL, PGD), and a mean over kinds is mostly theirs. So there are means by
 group, and one over groups, in which each group counts once: near data (TinyImageNet

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import sklearn
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from skgrad.evaluation import Evaluation
@@ -123,8 +122,8 @@ def mean_and_spread(evaluation, metric="auroc"):
 
 
 def draw_heat_map(auroc, groups, path):
-    """Draw the AUROC, a frame of kinds by detectors, with the best mean at the top."""
-    order = auroc.mean().sort_values(ascending=False).index
+    """Draw the AUROC, a frame of kinds by detectors, the best over groups first."""
+    order = auroc.groupby(groups).mean().mean().sort_values(ascending=False).index
     display = DetectorHeatMapDisplay(
         values=auroc[order].T.to_numpy(),
         detectors=list(order),
@@ -132,7 +131,6 @@ def draw_heat_map(auroc, groups, path):
         groups=groups,
     )
     figure = Figure(figsize=display.size, layout="constrained")
-    FigureCanvasAgg(figure)
     display.plot(figure.subplots())
     figure.savefig(path, dpi=80)
 

@@ -148,8 +148,9 @@ def sizes_table(study):
 # --------
 
 READING = """\
-Percent; our mean ± standard deviation over networks and seeds, in brackets what the
-paper prints for its ResNet-18. Attacked are {n_attack} of the test inputs themselves
+Percent; our mean ± standard deviation over seeds, each with a network of its own if the
+accuracies above differ; in brackets what the paper prints for its ResNet-18.
+Attacked are {n_attack} of the test inputs themselves
 (C&W: {n_slow}, one search of {cw_steps} steps); what succeeded counts, if it is
 {fewest} or more. {few} Means are of what was run here. 40/40/20: four fifths
 of the test inputs and of the anomalies, each attacked input on the side of the one that

@@ -255,8 +255,9 @@ def sizes(studies):
 # --------
 
 READING = f"""\
-Percent; our mean ± standard deviation over networks and seeds, in brackets what the
-paper prints for that cell. TNR is at 95 % TPR, in-distribution inputs being positive.
+Percent; our mean ± standard deviation over seeds, each with a network of its own if the
+accuracies above differ; in brackets what the paper prints for that cell.
+TNR is at 95 % TPR, in-distribution inputs being positive.
 {FEW}
 
 Of attacks counts what succeeded on inputs that the network classifies correctly: of
@@ -293,7 +294,7 @@ NOT_RUN = [
 def not_run(args, names):
     """Say what of the paper is not on the page."""
     items = list(NOT_RUN)
-    if "cifar-resnet56" not in names:
+    if {"cifar-resnet20", "cifar-resnet18"} & set(names):
         items.append(
             "ResNet-56, the paper's network for CIFAR-10: ResNet-20, at a third of the "
             "cost, stands in. `--settings cifar-resnet56` runs the one that there is."

@@ -95,9 +95,9 @@ class BaseModelDetector(BaseDecision, BaseModelEstimator):
         gradients = self._parameter_gradients
         with frozen(module, parameter_gradients=gradients) as network:
             version = self._version(network)
-            first, _ = self._begin(X, N_COMPARED)
+            first, together, _ = self._begin(X, N_COMPARED)
             warn_if_unsteady(X, first)
-            batch = self._prepare(module, first)
+            batch = self._prepare(module, first, together)
             probe = Probe(module, batch, **self._asks())
             warn_of_batch_scales(module, self.batch_size)
             self.n_classes_ = probe.n_classes

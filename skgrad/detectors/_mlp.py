@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
-from torch.utils.data import RandomSampler, TensorDataset
+from torch.utils.data import TensorDataset
 
 from .._compat import Interval, fit_context
 from .._conversion import to_numpy
@@ -292,21 +292,20 @@ def _as_dataset(X, y):
 
 
 class _Batches:
-    """Takes whole batches out of tensors, in another order each time if ``shuffle``.
+    """Takes whole batches out of a dataset, in another order each time if ``shuffle``.
 
-    A DataLoader of single samples takes several times as long as the steps of a network
-    as small as this, and one of lists of rows half as long.
+    A DataLoader takes longer than the steps of a network as small as this, of lists of
+    rows half as long.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False):
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
 
     def __iter__(self):
-        tensors = self.dataset.tensors
-        if self.shuffle:
-            order = torch.tensor(list(RandomSampler(self.dataset)))
-            tensors = [tensor[order] for tensor in tensors]
-        return zip(*(tensor.split(self.batch_size) for tensor in tensors), strict=True)
+        n_samples = len(self.dataset)
+        order = torch.randperm(n_samples) if self.shuffle else torch.arange(n_samples)
+        for rows in order.split(self.batch_size):
+            yield self.dataset[rows.numpy()]
 
 
 class _TwoLayers(nn.Module):

@@ -123,9 +123,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
             here = transform and count_workers(self, X) == 1
             size = self.batch_size if here else n_first
             options = {"n_first": n_first, "num_workers": self.num_workers}
-            first, raw = self._begin(X, size, **options)
+            first, together, raw = self._begin(X, size, **options)
             warn_if_unsteady(given, first, num_workers=self.num_workers)
-            self._learn(module, first, families)
+            self._learn(module, first, together, families)
             if isinstance(given, DATASETS):
                 self._remember_width(first)
             self._remember_network(network, version)
@@ -148,9 +148,9 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
                 raw, input_shape=shape, integers=self.integer_inputs_, **place
             )
 
-    def _learn(self, module, first, families):
+    def _learn(self, module, first, together, families):
         """Fit the families on the first samples."""
-        batch = self._prepare(module, first)
+        batch = self._prepare(module, first, together)
         options = merged_options(families.values())
         options["first"] = self._first(module, first) if options["first"] else None
         probe = Probe(module, batch, **options)

@@ -58,9 +58,11 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         return tags
 
     def _begin(self, X, batch_size, *, n_first=N_COMPARED, num_workers=0):
-        """Begin to read X; return its first samples, and all batches, those included.
+        """Begin to read X.
 
-        The ``n_first`` samples, some more than a probe takes, are as they came.
+        Returns its first ``n_first`` samples, some more than a probe takes, as they
+        came; how many of them go through the network together; and all batches, the
+        first included.
         """
         reader = batches(X, batch_size, num_workers=num_workers)
         read = []
@@ -75,17 +77,20 @@ class BaseModelEstimator(SavedStateMixin, BaseEstimator, metaclass=ABCMeta):
         alike = [raw for raw in read if sample_shape(raw) == shape]
         if isinstance(read[0], Several) and not self._takes_several:
             raise TypeError(only_one(read[0]))
-        return joined(alike)[:n_first], chain(read, reader)
+        together = min(self.batch_size, len(read[0]))
+        return joined(alike)[:n_first], together, chain(read, reader)
 
-    def _prepare(self, module, raw):
-        """Return samples for a probe as the model takes them; see as what it does."""
+    def _prepare(self, module, raw, together):
+        """Return samples for a probe as the model takes them; see as what it does.
+
+        They are a few more than it needs, unless fewer go ``together``.
+        """
         shape, few = checked_input_shape(self.input_shape), raw[:N_SAMPLES]
         options = {"input_shape": shape, **placement(module)}
         with rows_named():
             prepare = partial(prepare_batch, few, **options)
             self.integer_inputs_ = takes_integers(module, few, prepare)
-            # No more than ever go through the network together, but for a few.
-            n_samples = min(N_COMPARED, max(self.batch_size, N_SAMPLES))
+            n_samples = max(N_SAMPLES, min(N_COMPARED, together))
             options["integers"] = self.integer_inputs_
             return prepare_batch(raw[:n_samples], **options)
 

@@ -105,7 +105,8 @@ class Probe:
         with torch.set_grad_enabled(norms or inputs):
             self.logits = self._record() if norms else self._run()
             self._check_alone()
-            if len(x) > N_SAMPLES:
+            # Layers that are quantised by the batch have a warning of their own.
+            if len(x) > N_SAMPLES and not self._coarse:
                 # Without room for so many, fewer go through the model together later.
                 with suppress(torch.OutOfMemoryError):
                     self._check_last(x)
@@ -162,7 +163,7 @@ class Probe:
                 alone = forward(self.module, self.x[:1].detach()).detach()
         except ValueError as error:
             raise ValueError(
-                f"{_mixes('first', 3)} It fails on one sample: {error}"
+                f"{_mixes('first', len(self.x))} It fails on one sample: {error}"
             ) from error
         self._find_samples(calls)
         if _close(alone, logits[:1], coarse=self._coarse):
@@ -182,7 +183,7 @@ class Probe:
         last ones are turned away.
         """
         logits, alone = (forward(self.module, part).detach() for part in (x, x[-1:]))
-        if not _close(alone, logits[-1:], coarse=self._coarse):
+        if not _close(alone, logits[-1:]):
             raise ValueError(_mixes("last", len(x)))
 
     @cached_property

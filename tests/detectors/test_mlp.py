@@ -6,12 +6,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import make_moons
 from sklearn.model_selection import cross_val_score
+from torch.utils.data import TensorDataset
 
 from skgrad import MLPAnomalyClassifier
+from skgrad.detectors._mlp import _Batches
 
 X, Y = make_moons(400, noise=0.15, random_state=0)
 QUICK = {"random_state": 0, "learning_rate": 0.05, "patience": 10}
@@ -91,3 +93,23 @@ def test_two_samples_are_enough_to_run():
 def test_bad_labels(y, message):
     with pytest.raises(ValueError, match=message):
         MLPAnomalyClassifier().fit(X, y)
+
+
+def test_every_epoch_has_all_rows_in_another_order():
+    X = torch.arange(10.0)[:, None]
+    batches = _Batches(TensorDataset(X, X[:, 0]), 4, shuffle=True)
+    epochs = [list(batches) for _ in range(2)]
+    assert [len(batch) for batch, _ in epochs[0]] == [4, 4, 2]
+    orders = [torch.cat([batch[:, 0] for batch, _ in epoch]) for epoch in epochs]
+    assert not torch.equal(*orders)
+    assert all(torch.equal(order.sort().values, X[:, 0]) for order in orders)
+    assert all(torch.equal(X[:, 0], y) for epoch in epochs for X, y in epoch)
+
+
+def test_the_net_takes_arrays_itself():
+    X, y = make_moons(50, random_state=0)
+    classifier = MLPAnomalyClassifier(max_epochs=2, random_state=0).fit(X, y)
+    scaled = classifier.scaler_.transform(X)
+    expected = classifier.predict_proba(X)
+    assert_allclose(classifier.net_.predict_proba(scaled), expected)
+    assert len(classifier.net_.partial_fit(scaled, y).history) > 2

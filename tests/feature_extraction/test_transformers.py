@@ -312,6 +312,8 @@ def test_model_that_mixes_more_than_three_samples_is_rejected():
         with pytest.raises(ValueError, match=r"of 8 samples .* the last one has other"):
             detector.fit(data)
     LayerActivationTransformer(crowded, "logits", batch_size=3).fit(data)
+    loader = DataLoader(TensorDataset(torch.from_numpy(data)), batch_size=3)
+    LayerActivationTransformer(crowded, "logits").fit(loader)
 
 
 class Demanding(nn.Linear):

@@ -141,6 +141,18 @@ def test_scales_of_a_batch():
 
 
 @pytest.mark.filterwarnings("ignore:model has layers that are quantised dynamically")
+def test_scales_of_a_batch_are_no_error():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.ao.quantization.quantize_dynamic(net, {nn.Linear})
+    rows = np.random.default_rng(0).normal(size=(12, 4))
+    rows[5] *= 100
+    assert LayerActivationTransformer(model, "logits").fit_transform(rows).shape[1] == 3
+
+
+@pytest.mark.filterwarnings("ignore:model has layers that are quantised dynamically")
 @pytest.mark.filterwarnings("ignore:quantized..linear_dynamic")
 def test_one_quantised_layer_cuts_off_what_lies_before():
     with (

@@ -98,6 +98,8 @@ SOURCES = {
 }
 
 
+# Torch's workers: `pytest.warns` repeats the warning as one of this file.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("kind", ["dataset", "loader"])
