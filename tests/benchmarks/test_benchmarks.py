@@ -171,12 +171,13 @@ def test_latency_prints_four_tables(capsys):
     assert all(float(row[4]) > 0 for row in judged)
     assert held[0] == "tiny"
     # Samples that pass forward and backward, through fit and through predict.
-    # The recommended detector sends one changed copy of each input, and of a probe.
-    assert [int(cell) for cell in a[1:]] == [245, 0, 240, 0]
+    # The recommended detector sends one changed copy of each input, and of a probe. A
+    # probe takes three samples, eight, and one alone of both.
+    assert [int(cell) for cell in a[1:]] == [254, 0, 240, 0]
     for row, backward in zip((b, c, d), (0, 120, 9 * 120), strict=True):
         assert int(row[3]) == 120
         assert int(row[4]) == backward
-        assert int(row[1]) == 124
+        assert int(row[1]) == 133
 
 
 @pytest.mark.slow
