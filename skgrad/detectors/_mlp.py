@@ -294,8 +294,8 @@ def _as_dataset(X, y):
 class _Batches:
     """Takes whole batches out of a dataset, in another order each time if ``shuffle``.
 
-    A DataLoader takes longer than the steps of a network as small as this, of lists of
-    rows half as long.
+    A DataLoader takes several times as long as the steps of a network as small as this,
+    and with lists of rows for samples still half as long.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False):

@@ -251,8 +251,8 @@ class Recorder(TorchFunctionMode):
         cut = set(map(id, tensors))
 
         def given(argument: Any) -> Any:
-            # Of a detached weight torch makes copies, one for each row of an input
-            # whose axes are exchanged, and calls it with few samples at a time.
+            # Where axes of the input are exchanged, torch copies a weight that needs no
+            # gradient for each of its rows, and multiplies few samples at a time.
             if argument is x and claim.rule == "linear":
                 return x.contiguous()
             return self._detached(argument) if id(argument) in cut else argument
