@@ -69,32 +69,23 @@ def list_detectors(setting, memory=None):
     With ``memory`` the baselines over the last layer share one pass. What cannot judge
     the inputs of a setting is left out.
     """
-    model = setting.model
-    baselines = make_baselines(model, bounds=setting.threat.bounds)
+    model, sizes = setting.model, {"batch_size": setting.batch_size}
+    baselines = make_baselines(model, bounds=setting.threat.bounds, **sizes)
     baselines["feature squeezing"].set_params(bit_depth=setting.bit_depth)
     for detector in baselines.values():
         if isinstance(detector, Pipeline):
             detector[0].set_params(memory=memory)
     detectors = {
-        "recommended": make_recommended_detector(model),
-        "B: LODA": make_geometric_gradient_detector(model),
-        "C: SVDD": make_uniform_detector(model, setting.first_layer),
+        "recommended": make_recommended_detector(model, **sizes),
+        "B: LODA": make_geometric_gradient_detector(model, **sizes),
+        "C: SVDD": make_uniform_detector(model, setting.first_layer, **sizes),
         **baselines,
         **{
-            f"{name} of pytorch-ood": PyTorchOODDetector(model, name) for name in OTHERS
+            f"{name} of pytorch-ood": PyTorchOODDetector(model, name, **sizes)
+            for name in OTHERS
         },
     }
-    return {
-        name: in_batches(detector, setting.batch_size)
-        for name, detector in detectors.items()
-        if name not in setting.cannot
-    }
-
-
-def in_batches(detector, batch_size):
-    """Return a detector whose passes through the network are of so many inputs."""
-    ours = [name for name in detector.get_params() if name.endswith("batch_size")]
-    return detector.set_params(**dict.fromkeys(ours, batch_size))
+    return {name: d for name, d in detectors.items() if name not in setting.cannot}
 
 
 def list_learners(setting):
@@ -103,10 +94,10 @@ def list_learners(setting):
     Baselines that can learn from anomalies do so in ``paper_a.py`` and ``paper_c.py``;
     here each would pass all images through the network once per kind.
     """
-    options = {"batch_size": setting.batch_size}
-    mlp = make_confounding_gradient_detector(setting.model, log=True, **options)
+    model, sizes = setting.model, {"batch_size": setting.batch_size}
+    mlp = make_confounding_gradient_detector(model, log=True, **sizes)
     return {
-        "recommended": make_recommended_detector(setting.model, **options),
+        "recommended": make_recommended_detector(model, **sizes),
         "A: MLP": ConformalDetector(mlp),
     }
 

@@ -162,9 +162,8 @@ class Probe:
             with self._noting(calls):
                 alone = forward(self.module, self.x[:1].detach()).detach()
         except ValueError as error:
-            raise ValueError(
-                f"{_mixes('first', len(self.x))} It fails on one sample: {error}"
-            ) from error
+            told = f"it takes {len(self.x)} samples of X together and fails on one."
+            raise ValueError(f"{_mixes(told)} {error}") from error
         self._find_samples(calls)
         if _close(alone, logits[:1], coarse=self._coarse):
             return
@@ -174,7 +173,7 @@ class Probe:
                 "same X differ. Look for dropout that is on in evaluation mode, or "
                 "added noise."
             )
-        raise ValueError(_mixes("first", len(self.x)))
+        raise ValueError(_mixes(_differs("first", len(self.x))))
 
     def _check_last(self, x: Batch) -> None:
         """Compare the logits of the last of more samples with those of it alone.
@@ -184,7 +183,7 @@ class Probe:
         """
         logits, alone = (forward(self.module, part).detach() for part in (x, x[-1:]))
         if not _close(alone, logits[-1:]):
-            raise ValueError(_mixes("last", len(x)))
+            raise ValueError(_mixes(_differs("last", len(x))))
 
     @cached_property
     def reached(self) -> set[str]:
@@ -340,12 +339,18 @@ def _three_of(x: Tensor) -> Tensor:
     return ((1 - shares) * filled + shares * x.mean()).to(x.dtype)
 
 
-def _mixes(which: str, n_samples: int) -> str:
+def _mixes(told: str) -> str:
     return (
-        f"model must treat each sample by itself, but it does not: of {n_samples} "
-        f"samples of X together, the {which} one has other logits than alone. Look for "
+        f"model must treat each sample by itself, but it does not: {told} Look for "
         "BatchNorm without running statistics, squeeze(), a softmax over the wrong "
         "axis, or experts with a capacity."
+    )
+
+
+def _differs(which: str, n_samples: int) -> str:
+    return (
+        f"of {n_samples} samples of X together, the {which} one has other logits than "
+        "alone."
     )
 
 

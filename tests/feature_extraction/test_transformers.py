@@ -316,6 +316,19 @@ def test_model_that_mixes_more_than_three_samples_is_rejected():
     LayerActivationTransformer(crowded, "logits").fit(loader)
 
 
+class Sociable(nn.Linear):
+    """Takes no sample alone."""
+
+    def forward(self, x):
+        return super().forward(x.squeeze())
+
+
+def test_model_that_fails_on_one_sample_is_rejected():
+    message = r"takes 3 samples of X together and fails on one\. .* shape \(3,\)"
+    with pytest.raises(ValueError, match=message):
+        LayerActivationTransformer(Sociable(4, 3), "logits").fit(images(9, (4,)))
+
+
 class Demanding(nn.Linear):
     """Raises an error that says nothing about X."""
 
