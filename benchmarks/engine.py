@@ -50,7 +50,7 @@ class Ways:
         self.net = net.to(device)
         self.x = draw_batch(network, n_samples, shape).to(device)
         self.parameters = dict(self.net.named_parameters())
-        self.routes = None
+        self.routes = self.channels_last = None
 
     def forward(self):
         """Run the network, nothing else."""
@@ -78,7 +78,9 @@ class Ways:
                 probe = Probe(self.net, self.x, norms=True)
                 found = find_routes(probe, ALL_ONES)
                 self.routes = routes_that_pay(probe, found)
-            run = NetworkPass(self.net, self.x, Wanted(routes=self.routes))
+                self.channels_last = probe.channels_last
+            wanted = Wanted(routes=self.routes, channels_last=self.channels_last)
+            run = NetworkPass(self.net, self.x, wanted)
             return run.gradient_norms(ALL_ONES, self.routes)
 
     def norms_by_loop(self):
@@ -106,7 +108,11 @@ class Ways:
     def cosines(self):
         """Compute the cosine matrices with skgrad."""
         with frozen(self.net):
-            return NetworkPass(self.net, self.x, Wanted(inputs=True)).cosines(Maps())
+            if self.channels_last is None:
+                probe = Probe(self.net, self.x[:3], inputs=True)
+                self.channels_last = probe.channels_last
+            wanted = Wanted(inputs=True, channels_last=self.channels_last)
+            return NetworkPass(self.net, self.x, wanted).cosines(Maps())
 
     def cosines_by_full_passes(self):
         """Compute the saliency maps with full backward passes, one per class."""

@@ -229,9 +229,12 @@ def parameter_routes(module, x, cotangents):
     return find_routes(Probe(module, x, norms=True), cotangents)
 
 
-def squared_gradient_norms(module, x, cotangents, routes, **options):
+def squared_gradient_norms(
+    module, x, cotangents, routes, *, channels_last=False, **options
+):
     """Return the squared gradient norms of every parameter, from one pass."""
-    run = NetworkPass(module, x, Wanted(routes=routes, n_backward=1), **options)
+    wanted = Wanted(routes=routes, n_backward=1, channels_last=channels_last)
+    run = NetworkPass(module, x, wanted, **options)
     return run.gradient_norms(cotangents, routes)
 
 
@@ -250,9 +253,14 @@ def layer_activations(module, x, layers, *, pooling, head=None, **options):
 def gradient_norms(module, x, cotangents, routes=None):
     """Return the squared gradient norms of every parameter, for one loss."""
     with frozen(module, parameter_gradients=True):
+        last = False
         if routes is None:
-            routes = parameter_routes(module, x, cotangents)
-        return squared_gradient_norms(module, x, cotangents, routes)[:, 0]
+            probe = Probe(module, x, norms=True)
+            routes, last = find_routes(probe, cotangents), probe.channels_last
+        norms = squared_gradient_norms(
+            module, x, cotangents, routes, channels_last=last
+        )
+        return norms[:, 0]
 
 
 def looped_norms(module, x, label="all"):

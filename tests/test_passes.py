@@ -12,7 +12,7 @@ import pytest
 import torch
 from entry_points import HALVES
 from networks import AnyWidth, BatchNormNet, LeNet, Recurrent, images, seeded
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import FeatureUnion
 from torch.utils.data import Dataset
 
@@ -264,7 +264,8 @@ def test_families_equal_their_transformers_and_a_union_of_them(name, chosen):
         found = features.transform(X)
     with counted_passes(model) as separate:
         expected = union.transform(X)
-    assert_array_equal(found, expected)
+    # A pass with gradients takes images in another order in memory than one without.
+    assert_allclose(found, expected, rtol=1e-13, atol=1e-16)
     names = features.get_feature_names_out().tolist()
     assert names == union.get_feature_names_out().tolist()
     assert found.feature_names.tolist() == names

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -65,11 +65,11 @@ def class_cosines(
     if vectorized is None:
         vectorized = x.device.type == "cuda"
     classes = _mapped_classes(logits, maps.top_n)
+    gradients = _class_gradients(x, logits, classes, maps, vectorized)
     # The sign of NaN is 0, which would look like a gradient that vanishes.
-    gradients = map(
-        check_finite_gradients, _class_gradients(x, logits, classes, maps, vectorized)
-    )
-    values = map(torch.sign, gradients) if maps.sign else gradients
+    values = check_finite_gradients(gradients)
+    if maps.sign:
+        values = values.sign_()
     return _cosines(values, maps), _predicted_position(classes, logits)
 
 
@@ -89,19 +89,20 @@ def recorded_cosines(logits: Tensor, x: Tensor, maps: Maps) -> tuple[Tensor, Ten
             logits, x, cotangent, create_graph=True, materialize_grads=True
         )
         gradients.append(gradient)
-    matrices = _cosines(gradients, maps)
+    values = torch.stack(gradients, dim=1)
+    matrices = _cosines(values, maps)
     if maps.sign:
-        signs = [gradient.detach().sign() for gradient in gradients]
+        signs = values.detach().sign()
         # The values of the signs, with the derivative of the gradients.
         matrices = matrices + (_cosines(signs, maps) - matrices).detach()
     return matrices, _predicted_position(classes, logits)
 
 
-def _cosines(values: Iterable[Tensor], maps: Maps) -> Tensor:
-    """Return the cosines (n_samples, n_maps, n_maps) of maps (n_samples, ...)."""
+def _cosines(values: Tensor, maps: Maps) -> Tensor:
+    """Return the cosines (n_samples, n_maps, n_maps) of (n_samples, n_maps, ...)."""
     if maps.channel_reduction == "max":
-        values = (one.amax(dim=1) for one in values)
-    units = torch.stack([unit(one.flatten(1)) for one in values], dim=1)
+        values = values.amax(dim=2)
+    units = unit(values.flatten(2).flatten(0, 1)).unflatten(0, values.shape[:2])
     return (units @ units.transpose(1, 2)).clamp(-1, 1)
 
 
@@ -120,49 +121,46 @@ def _predicted_position(classes: Tensor, logits: Tensor) -> Tensor:
 
 def _class_gradients(
     leaf: Tensor, logits: Tensor, classes: Tensor, maps: Maps, vectorized: bool
-) -> Iterator[Tensor]:
-    """Yield a positive multiple of the loss gradient towards each class."""
+) -> Tensor:
+    """Return positive multiples (n_samples, n_maps, ...) of each class's gradient."""
+    if classes.shape[1] == logits.shape[1] <= _FEW_CLASSES and maps.logit_scale is None:
+        return _mixed(leaf, logits, vectorized)
     cotangents = (
         class_cotangent(logits.detach(), column, logit_scale=maps.logit_scale)
         for column in classes.T
     )
-    if classes.shape[1] == logits.shape[1] <= _FEW_CLASSES and maps.logit_scale is None:
-        whole = torch.stack(list(cotangents), dim=1)
-        yield from _mixed(leaf, logits, whole, vectorized)
-    else:
-        yield from _in_steps(leaf, logits, cotangents, vectorized)
+    return _in_steps(leaf, logits, cotangents, vectorized)
 
 
-def _mixed(
-    leaf: Tensor, logits: Tensor, cotangents: Tensor, vectorized: bool
-) -> Iterator[Tensor]:
-    """Yield the gradients of all classes, with one backward pass less than classes.
+def _mixed(leaf: Tensor, logits: Tensor, vectorized: bool) -> Tensor:
+    """Return the gradients of all classes, with one backward pass less than classes.
 
-    Cotangents (n_samples, n_classes, n_classes) whose rows sum to 0 are mixtures of
-    the differences e_j - e_k to the predicted class k. So are their gradients.
+    Cotangents whose entries sum to 0 are mixtures of the differences e_j - e_k to the
+    predicted class k. So are their gradients.
     """
-    n_classes = logits.shape[1]
-    predicted = logits.detach().argmax(dim=1, keepdim=True)
-    others = torch.arange(n_classes - 1, device=logits.device).expand(len(logits), -1)
-    others = others + (others >= predicted)
-    zeros = torch.zeros_like(logits)
-    differences = (
-        zeros.scatter(1, column[:, None], 1).scatter(1, predicted, -1)
-        for column in others.T
-    )
-    pulled = torch.stack(list(_in_steps(leaf, logits, differences, vectorized)), dim=1)
-    weights = cotangents.gather(2, others[:, None].expand(-1, n_classes, -1))
+    n_samples, n = logits.shape
+    rows = logits.detach().repeat_interleave(n, dim=0)
+    every = torch.arange(n, device=logits.device)
+    cotangents = class_cotangent(rows, every.repeat(n_samples)).view(n_samples, n, n)
+    predicted = logits.detach().argmax(dim=1)[:, None, None]
+    others = every[None, :-1, None] + (every[None, :-1, None] >= predicted)
+    differences = torch.zeros_like(cotangents[:, :-1]).scatter(2, others, 1)
+    differences.scatter_(2, predicted.expand_as(others), -1)
+    pulled = _in_steps(leaf, logits, iter(differences.unbind(dim=1)), vectorized)
+    weights = cotangents.gather(2, others[:, None, :, 0].expand(-1, n, -1))
     mixtures = at_least_float32(weights) @ at_least_float32(pulled.flatten(2))
-    yield from mixtures.view(len(leaf), n_classes, *leaf.shape[1:]).unbind(dim=1)
+    return mixtures.view(n_samples, n, *leaf.shape[1:])
 
 
 def _in_steps(
     leaf: Tensor, logits: Tensor, cotangents: Iterator[Tensor], vectorized: bool
-) -> Iterator[Tensor]:
-    """Yield the gradient at the leaf for each cotangent, several at a time."""
+) -> Tensor:
+    """Return the gradients (n_samples, n_maps, ...) for cotangents, several a time."""
     step = max(1, _VECTORIZED // len(logits)) if vectorized else 1
+    gradients: list[Tensor] = []
     while together := list(islice(cotangents, step)):
-        yield from _pulled_back(leaf, logits, together)
+        gradients += _pulled_back(leaf, logits, together)
+    return torch.stack(gradients, dim=1)
 
 
 def _pulled_back(

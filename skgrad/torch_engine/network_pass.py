@@ -19,6 +19,7 @@ from .cosines import Maps, class_cosines, recorded_cosines
 from .gradient_pass import NoRulesError, Route, RuledGraph, recorded_forward
 from .gradient_recorder import Recorder
 from .input_leaf import InputLeaf
+from .memory_format import in_order_of_axes, with_channels_last
 from .model_state import (
     as_logits,
     check_finite_gradients,
@@ -50,6 +51,7 @@ class Wanted:
     of the layer ``embedding`` that looks whole numbers up; ``changes`` for the inputs
     as they came, of which a family passes changed copies by `logits_at`. ``n_backward``
     counts the families that run backward passes, the last of which frees the graph.
+    ``channels_last`` lays images out in that order in memory, see `Probe`.
     """
 
     outputs: tuple[LayerOutput, ...] = ()
@@ -59,6 +61,7 @@ class Wanted:
     changes: bool = False
     n_backward: int = 0
     embedding: str | None = None
+    channels_last: bool = False
 
     def __or__(self, other: "Wanted") -> "Wanted":
         routes = self.routes if other.routes is None else other.routes
@@ -72,6 +75,7 @@ class Wanted:
             self.changes or other.changes,
             self.n_backward + other.n_backward,
             self.embedding or other.embedding,
+            self.channels_last or other.channels_last,
         )
 
 
@@ -106,6 +110,8 @@ class NetworkPass:
         if wanted.routes is not None:
             self._parameters = gradient_parameters(module)
         self._leaf: InputLeaf | None = None
+        if wanted.channels_last:
+            x = with_channels_last(x)
         self._x = x
         if wanted.inputs and not create_graph:
             embeddings = () if wanted.embedding is None else (wanted.embedding,)
@@ -256,7 +262,7 @@ class NetworkPass:
 
         if len(self._x) == 1:
             return norms(self._logits, last)
-        samples = self._x.split(1)
+        samples = map(in_order_of_axes, self._x.split(1))
         rows = [norms(self._logits_of(one, gradients=True), True) for one in samples]
         return torch.cat(rows)
 

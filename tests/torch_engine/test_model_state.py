@@ -292,4 +292,5 @@ def test_gradients_of_one_image_behind_a_normalisation(kind):
     ):
         together = family.fit_transform(X)
         alone = family.set_params(batch_size=1).transform(X)
-        assert_allclose(alone, together, rtol=1e-9)
+        # An instance normalisation takes away the bias before it, whose norm is noise.
+        assert_allclose(alone, together, rtol=1e-9, atol=1e-30)
