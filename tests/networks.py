@@ -120,6 +120,20 @@ class Recurrent(nn.Module):
         return self.head(self.conv(self.gru(x)[0][:, -1]).tanh())
 
 
+class Unrolled(Recurrent):
+    """That with a cell, whose weights are used once for each time."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRUCell(3, 4)
+
+    def forward(self, x):
+        state = None
+        for step in x.unbind(1):
+            state = self.gru(step, state)
+        return self.head(self.conv(state).tanh())
+
+
 class MaskedText(nn.Module):
     """A network for token ids and their mask."""
 

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 from entry_points import HALVES
-from networks import AnyWidth, BatchNormNet, LeNet, Recurrent, images, seeded
+from networks import (
+    AnyWidth,
+    BatchNormNet,
+    LeNet,
+    Recurrent,
+    Unrolled,
+    images,
+    seeded,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import FeatureUnion
 from torch.utils.data import Dataset
@@ -224,6 +232,7 @@ NETWORKS = {
     "lenet": (LeNet, SHAPE, "conv1"),
     "batch_norm": (BatchNormNet, (2, 6, 6), "conv"),
     "recurrent": (Recurrent, (5, 3), "conv"),
+    "unrolled": (Unrolled, (5, 3), "conv"),
     "rows": (AnyWidth, (5,), "bend"),
 }
 
@@ -269,11 +278,11 @@ def test_families_equal_their_transformers_and_a_union_of_them(name, chosen):
     names = features.get_feature_names_out().tolist()
     assert names == union.get_feature_names_out().tolist()
     assert found.feature_names.tolist() == names
-    # Norms of a recurrent layer take passes of their own, but for a batch of one.
-    n_alone = len(X) - len(X) % BATCH if name == "recurrent" else 0
+    # Norms of a recurrent cell take passes of their own, but for a batch of one.
+    n_alone = len(X) - len(X) % BATCH if name == "unrolled" else 0
     n_shared = (len(chosen) - 1) * len(X) - n_alone
     assert separate["forward"] - counts["forward"] == n_shared
     assert counts["backward"] == separate["backward"]
     # The others have parameters without a rule, for which each sample passes again.
-    if name in ("lenet", "batch_norm"):
+    if name in ("lenet", "batch_norm", "recurrent"):
         assert counts["forward"] == len(X)

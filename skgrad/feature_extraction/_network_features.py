@@ -65,9 +65,9 @@ class NetworkFeatures(BaseComposition, BaseModelTransformer):
     the backward passes of the families, see `ConfoundingGradientTransformer` and
     `CosineSimilarityMatrixTransformer`; and a forward pass per change of `Stability`,
     whose columns depend on its seed and on the first samples that `fit` sees. Features
-    equal those of separate transformers, those of recurrent layers up to rounding:
-    torch has other kernels for them where gradients are wanted. Columns are named
-    ``<name>__<column>``, the columns as by those transformers and
+    equal those of separate transformers, those of images and recurrent layers up to
+    rounding: torch has other kernels for them where gradients are wanted. Columns are
+    named ``<name>__<column>``, the columns as by those transformers and
     `LayerActivationTransformer`.
 
     In a search, ``<name>__<parameter>`` is a parameter of a family and ``<name>`` the

@@ -10,7 +10,7 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 
 from .._several import Batch, call
 from .gradient_recorder import Recorder
-from .gradient_uses import Use, leaves_in_graph
+from .gradient_uses import Use, nodes_in_graph
 from .model_state import check_recorded
 from .scaling import widest_float
 
@@ -84,16 +84,20 @@ class RuledGraph:
         """Find the parameters with one ruled call, and those without effect."""
         self.uses: dict[str, list[Use]] = {}
         self.unused: list[str] = []
-        elsewhere = leaves_in_graph(self.logits, self._recorder.cuts)
+        nodes = list(nodes_in_graph(self.logits, self._recorder.cuts))
+        elsewhere = {id(node.variable) for node in nodes if hasattr(node, "variable")}
+        reached = {id(node.report.use) for node in nodes if hasattr(node, "report")}
+        # A layer whose output is thrown away has no effect, unless the model itself
+        # runs a backward pass through it.
+        shown = [u for u in self._recorder.uses if id(u) in reached or not u.certain]
         for name, parameter in self._parameters.items():
             key = id(parameter)
-            uses = [use for use in self._recorder.uses if key in use.keys]
+            uses = [use for use in shown if key in use.keys]
             # Its gradient has a part beside that of the recorded calls.
             if key in elsewhere:
                 continue
             if not uses:
                 self.unused.append(name)
-            # A use is uncertain if the model itself ran a backward pass through it.
             elif len({u.call for u in uses}) == 1 and all(u.certain for u in uses):
                 self.uses[name] = uses
 

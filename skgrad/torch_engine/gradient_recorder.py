@@ -1,6 +1,5 @@
 """Watch a forward pass for the calls whose parameter gradients have a rule."""
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -12,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
 from .._compat import buffers_of, has_gradient_hooks, parameters_of
+from .attention import bound_attention, run_attention
 from .buffers import tensors_of
 from .gradient_rules import (
     BROADCASTS,
@@ -25,6 +25,7 @@ from .gradient_rules import (
 )
 from .gradient_uses import Use, leaves_in_graph
 from .provenance import Provenance
+from .recurrence import CELLS, Cell, State, read_call, steps, write_out
 
 # Other types, such as quantised tensors, may compute in ways of their own.
 PLAIN = [Tensor, nn.Parameter]
@@ -47,6 +48,18 @@ class Watcher:
             use.certain = False
         elif self.on_gradient is not None:
             self.on_gradient(use, gradient)
+
+
+class Report:
+    """What a tap calls in a backward pass: it tells the watcher of its use."""
+
+    def __init__(self, watcher: Watcher, use: Use | None = None) -> None:
+        self.watcher, self.use = watcher, use
+
+    def __call__(self, gradient: Tensor) -> None:
+        """Hand over the gradient at the output of the use."""
+        if self.use is not None:
+            self.watcher(self.use, gradient)
 
 
 class Recorder(TorchFunctionMode):
@@ -131,6 +144,8 @@ class Recorder(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return self._dot_product(*args, **kwargs)
+        if func in CELLS:
+            return self._recurrence(func, *args, **kwargs)
         return func(*args, **kwargs)
 
     def _is_own(self, tensor: Any) -> bool:
@@ -266,7 +281,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         self.uses.append(use)
         self._has_tapped = True
-        return Tap.apply(output, self.token, partial(self.watcher, use))
+        return Tap.apply(output, self.token, Report(self.watcher, use))
 
     def _dot_product(
         self,
@@ -286,52 +301,56 @@ class Recorder(TorchFunctionMode):
         )
 
     def _attention(self, *args: Any, **kwargs: Any) -> Any:
-        """Run torch's attention between projections that are separate calls.
-
-        Its linear layers are functions inside, where no tap can be put. So they are
-        computed here, and so is the rest of a plain attention; of any other torch's
-        function gets identities in their place.
-        """
-        function = F.multi_head_attention_forward
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        bound.apply_defaults()
-        given = bound.arguments
+        """Run torch's attention between projections that are separate calls."""
+        given = bound_attention(*args, **kwargs)
         # What is made of parameters would lose them here.
-        if any(map(self._is_made, given.values())):
-            return function(*args, **kwargs)
-        out_weight, out_bias = given["out_proj_weight"], given["out_proj_bias"]
-        query, key, value = self._projected(given)
-        besides = [given[name] for name in _BESIDES]
-        if query.ndim == 3 and all(one is None or one is False for one in besides):
-            attended = _attend(query, key, value, given["num_heads"])
-            return self._call(F.linear, linear, attended, out_weight, out_bias), None
-        identity = torch.eye(query.shape[-1], dtype=query.dtype, device=query.device)
-        given.update(query=query, key=key, value=value, use_separate_proj_weight=False)
-        given.update(in_proj_weight=identity.repeat(3, 1), in_proj_bias=None)
-        given.update(out_proj_weight=identity, out_proj_bias=None)
-        attended, weights = function(*bound.args, **bound.kwargs)
-        return self._call(F.linear, linear, attended, out_weight, out_bias), weights
+        if any(map(self._is_made, given.arguments.values())):
+            return F.multi_head_attention_forward(*args, **kwargs)
+        return run_attention(given, partial(self._call, F.linear), self._detached)
 
-    def _projected(self, given: dict[str, Any]) -> Sequence[Tensor]:
-        """Project query, key and value of an attention."""
-        inputs = [given[name] for name in ("query", "key", "value")]
-        bias = given["in_proj_bias"]
-        if given["use_separate_proj_weight"]:
-            weights = [given[f"{letter}_proj_weight"] for letter in "qkv"]
-            blocks = [self._detached(weight) for weight in weights]
-        else:
-            weight = given["in_proj_weight"]
-            if inputs[0] is inputs[1] is inputs[2]:
-                together = self._call(F.linear, linear, inputs[0], weight, bias)
-                return together.chunk(3, dim=-1)
-            weights, blocks = [weight] * 3, list(self._detached(weight).chunk(3))
-        biases = [None] * 3 if bias is None else list(self._detached(bias).chunk(3))
-        # The norms of the blocks of a parameter add up to its whole norm.
-        projections = zip(inputs, weights, blocks, biases, strict=True)
-        return [
-            self._call(F.linear, partial(linear_block, weight, bias), x, block, piece)
-            for x, weight, block, piece in projections
-        ]
+    def _recurrence(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
+        """Run recurrent layers step by step, where the rule of linear layers holds.
+
+        Not for norms that are differentiated: the states lie beyond the taps, which
+        would hold the graph that holds them.
+        """
+        call = None if self._create_graph else read_call(*args, **kwargs)
+        own = call and all(id(p) in self._known for p in chain(*call.weights))
+        if call is None or not own or type(call.x) not in PLAIN:
+            return func(*args, **kwargs)
+        return write_out(call, partial(self._recurrent_layer, CELLS[func]))
+
+    def _recurrent_layer(
+        self,
+        cell: Cell,
+        x: Tensor,
+        state: State,
+        weights: Sequence[Tensor],
+        backwards: bool,
+    ) -> tuple[Tensor, State]:
+        """Return the outputs of a layer and its last state."""
+        of_input, of_state, *biases = weights
+        bias_in, bias = biases or (None, None)
+        gates = self._call(F.linear, linear, x, of_input, bias_in)
+        # What the state adds to the gates passes through one tap for all steps.
+        report = Report(self.watcher)
+        added = Tap.apply(torch.zeros_like(gates), self.token, report)
+        if bias is not None:
+            added = added + self._detached(bias)
+        states = [state]
+        weight = self._detached(of_state)
+        states += steps(cell, gates, added, weight, state, backwards)
+        before = torch.stack([h.detach() for h, *_ in states[:-1]])
+        outputs = torch.stack([h for h, *_ in states[1:]])
+        if backwards:
+            before, outputs = before.flip(0), outputs.flip(0)
+        claim = linear_block(of_state, bias, before, of_state, bias)
+        if claim is not None:
+            use = Use(before, claim, self._calls, self._known, {}, _not_made)
+            report.use = use
+            self.uses.append(use)
+        self._has_tapped = True
+        return outputs, states[-1]
 
     def _detached(self, tensor: Tensor) -> Tensor:
         """Cut a tensor of parameters off the graph."""
@@ -344,23 +363,6 @@ class Recorder(TorchFunctionMode):
         return cut
 
 
-# What an attention may have beside its projections.
-_BESIDES = (
-    *("attn_mask", "key_padding_mask", "is_causal", "need_weights", "add_zero_attn"),
-    *("bias_k", "bias_v", "static_k", "static_v", "training"),
-)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, n_heads: int) -> Tensor:
-    """Return what a plain attention makes of projections (n_positions, n, width)."""
-
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (n_heads, -1)).permute(1, 2, 0, 3)
-
-    attended = F.scaled_dot_product_attention(split(query), split(key), split(value))
-    return attended.permute(2, 0, 1, 3).flatten(2)
-
-
 def _not_made(part: Tensor) -> Tensor:
     raise AssertionError("A parameter itself has a rule.")  # pragma: no cover
 
@@ -369,9 +371,9 @@ class Tap(torch.autograd.Function):
     """Identity that hands over the gradient that passes through it."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, token: Tensor, show: Callable) -> Tensor:
+    def forward(ctx: Any, output: Tensor, token: Tensor, report: Report) -> Tensor:
         """Return the output as another tensor on the same memory."""
-        ctx.show = show
+        ctx.report = report
         # Neither a copy nor a view for autograd, so that an activation may work in
         # place. Only the caller of a ruled function needs its output.
         return output.detach()
@@ -379,5 +381,5 @@ class Tap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Hand over the gradient and pass it on."""
-        ctx.show(gradient)
+        ctx.report(gradient)
         return gradient, None, None

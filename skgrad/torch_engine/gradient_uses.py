@@ -1,6 +1,7 @@
 """Calls of ruled functions, and the squared gradient norms that follow from them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,7 +101,14 @@ def leaves_in_graph(
 
     What lies beyond the nodes ``beyond`` of the graph is left out.
     """
-    found, seen, waiting = {}, set(beyond), [output.grad_fn]
+    nodes = nodes_in_graph(output, beyond)
+    leaves = (node.variable for node in nodes if hasattr(node, "variable"))
+    return {id(leaf): leaf for leaf in leaves}
+
+
+def nodes_in_graph(output: Tensor, beyond: Collection[object] = ()) -> Iterator[Any]:
+    """Yield all nodes of the graph of an output, but those beyond some."""
+    seen, waiting = set(beyond), [output.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
@@ -109,7 +117,5 @@ def leaves_in_graph(
         # torch's stand-in for an operator without derivative, as of quantised layers.
         if node.name() == "torch::autograd::WarnNotImplemented":
             continue
-        if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
+        yield node
         waiting += [parent for parent, _ in node.next_functions]
-    return found

@@ -101,7 +101,7 @@ def routes_that_pay(probe: Probe, routes: dict[str, Route]) -> dict[str, Route]:
 
     Parameters without a route take such passes anyway. The gradients of all others add
     at most a third to them, less than the batched pass costs, unless most weights have
-    a route: those of a recurrent network have none.
+    a route: those of a recurrent cell have none.
     """
     sizes = {n: probe.parameters[n].numel() for n in probe.reached}
     ruled = sum(size for name, size in sizes.items() if name in routes)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import AnyWidth, Recurrent, images, seeded
+from networks import AnyWidth, Recurrent, Unrolled, images, seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -70,9 +70,24 @@ def test_routes(model):
         "head.weight": "linear",
         "head.bias": "linear",
     }
-    recurrent = ConfoundingGradientTransformer(seeded(Recurrent)).fit(images(3, (4, 3)))
-    # A rule for the last layer alone would not pay.
-    assert set(recurrent.routes_.values()) == {"autograd"}
+    series = images(3, (4, 3))
+    recurrent = ConfoundingGradientTransformer(seeded(Recurrent)).fit(series)
+    assert set(recurrent.routes_.values()) == {"linear"}
+    # A rule for the last layers alone would not pay.
+    unrolled = ConfoundingGradientTransformer(seeded(Unrolled)).fit(series)
+    assert set(unrolled.routes_.values()) == {"autograd"}
+
+
+class ThrownAway(AnyWidth):
+    """A network with a layer whose output nobody takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(5, 99, dtype=torch.float64)
+
+    def forward(self, x):
+        self.other(x)
+        return super().forward(x)
 
 
 def test_without_a_rule_for_most_weights_samples_pass_alone():
@@ -82,11 +97,17 @@ def test_without_a_rule_for_most_weights_samples_pass_alone():
             transformer.transform(X)
         return sizes
 
-    assert sizes_of_batches(seeded(Recurrent), images(3, (4, 3))) == [1, 1, 1]
+    assert sizes_of_batches(seeded(Unrolled), images(3, (4, 3))) == [1, 1, 1]
     # What has no effect has no rule either, and counts for nothing.
     net = seeded(AnyWidth)
     net.unused = nn.Linear(99, 99)
     assert sizes_of_batches(net, images(3, (5,))) == [3]
+    # Nor does a layer whose output is thrown away.
+    net = seeded(ThrownAway)
+    assert sizes_of_batches(net, images(3, (5,))) == [3]
+    norms = ConfoundingGradientTransformer(net).fit_transform(images(3, (5,)))
+    assert (norms[:, -2:] == 0).all()
+    assert (norms[:, :-2] > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,13 @@ def slope_of_its_input(net, x):
     return net.head(y + slope)
 
 
+def slope_alone(net, x):
+    # The output itself is thrown away.
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(net.step(x).tanh().sum(), x, create_graph=True)
+    return net.head(slope)
+
+
 def sparse(net, x):
     return net.head(net.step(x.to_sparse()).tanh())
 
@@ -305,6 +312,7 @@ def mapped(net, x):
     [
         (spectral, {"filter": torch.rand(3)}, LINEAR | {"filter": "autograd"}),
         (slope_of_its_input, {}, AUTOGRAD),
+        (slope_alone, {}, AUTOGRAD),
         (sparse, {}, AUTOGRAD),
         (checkpointed, {}, dict.fromkeys(LINEAR, "autograd")),
         (mapped, {}, dict.fromkeys(LINEAR, "autograd")),

@@ -145,6 +145,7 @@ def test_recurrent_layer_and_functions_with_parameters():
     gru, mix = nn.GRU(2, 3, batch_first=True), torch.rand(3, 3)
     net = Between(forward, gru=gru, mix=mix, kernel=torch.rand(4, 1, 3))
     ruled = ["mix", "kernel", "head.weight", "head.bias"]
+    ruled += [f"gru.{name}" for name, _ in gru.named_parameters()]
     check_against_loop(net, torch.rand(4, 5, 2), ruled)
 
 
