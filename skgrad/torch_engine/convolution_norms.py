@@ -30,6 +30,8 @@ _FEW_CHANNELS = 64
 _FEW_ENTRIES = 2**18
 # Copies of more samples at a time than fit into these numbers leave the cache.
 _COPIES = 2**19
+# Numbers of a large image.
+_LARGE = 2**16
 
 
 def convolution_weight(
@@ -208,35 +210,50 @@ def _norms_by_weights(
     """Compute the weight gradients of a few samples at a time, and their norms."""
     kernel_size, stride, padding, dilation = list(zip(*axes, strict=True))[:4]
     n_in, n_out = x.shape[1] // groups, gradient.shape[1] // groups
-    depthwise = n_in == n_out == 1
-    if depthwise or not all(axis.fits for axis in axes):
+    on_cpu, depthwise = x.device.type == "cpu", n_in == n_out == 1
+    quick = depthwise and on_cpu and _has_kernel(x, kernel_size, dilation)
+    convolved = depthwise and not quick
+    if convolved or not all(axis.fits for axis in axes):
         x, padding = _padded(x, axes), (0,) * len(axes)
 
     def norms(x: Tensor, gradient: Tensor) -> Tensor:
         # The samples are groups of one convolution, whose groups torch does at once.
         n, n_groups = len(x), len(x) * groups
-        x = x.reshape(1, -1, *x.shape[2:])
-        if depthwise:
+        if convolved:
             # The weight's gradient is also x convolved with the gradient, where stride
             # and dilation change places. Torch has fast kernels for single channels.
+            image = x.reshape(1, -1, *x.shape[2:])
             kernel = gradient.reshape(-1, 1, *gradient.shape[2:])
             convolve = _CONVOLUTIONS[len(axes)]
-            weights = convolve(x, kernel, None, dilation, 0, stride, n_groups)
+            weights = convolve(image, kernel, None, dilation, 0, stride, n_groups)
             return squares(weights.reshape(n, -1))
-        gradient = gradient.reshape(1, -1, *gradient.shape[2:])
+        if n > 1:  # one sample keeps its order in memory
+            x = x.reshape(1, -1, *x.shape[2:])
+            gradient = gradient.reshape(1, -1, *gradient.shape[2:])
         shape = (n_groups * n_out, n_in, *kernel_size)
         weights = _WEIGHT_GRADIENTS[len(axes)](
             *(x, shape, gradient, stride, padding, dilation, n_groups)
         )
         return squares(weights.reshape(n, -1))
 
-    if depthwise or x.device.type != "cpu":
+    if convolved or not on_cpu:
         weight_size = groups * n_out * n_in * math.prod(kernel_size)
-        return in_chunks(norms, x, gradient, max(weight_size, x[0].numel()))
-    # More samples than cores would only crowd the cache.
-    step = max(4, torch.get_num_threads())
+        largest = max(weight_size, x[0].numel())
+        return in_chunks(norms, x, gradient, largest, _COPIES if on_cpu else CHUNK)
+    # More samples than cores would only crowd the cache. The quick kernel is one for
+    # single samples.
+    step = 1 if quick else max(4, torch.get_num_threads())
     pieces = zip(x.split(step), gradient.split(step), strict=True)
     return torch.cat([norms(*piece) for piece in pieces])
+
+
+def _has_kernel(x: Tensor, kernel_size: Sequence[int], dilation: Sequence[int]) -> bool:
+    """Return True if a CPU is quick in the weight gradients of such single channels.
+
+    Of small images the calls for each sample would cost more.
+    """
+    usual = (*kernel_size, *dilation) == (3, 3, 1, 1)
+    return usual and x.dtype == torch.float32 and x[0].numel() > _LARGE
 
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

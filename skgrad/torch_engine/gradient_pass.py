@@ -89,10 +89,14 @@ class RuledGraph:
         reached = {id(node.report.use) for node in nodes if hasattr(node, "report")}
         # A layer whose output is thrown away has no effect, unless the model itself
         # runs a backward pass through it.
-        shown = [u for u in self._recorder.uses if id(u) in reached or not u.certain]
+        by_key: dict[int, list[Use]] = {}
+        for use in self._recorder.uses:
+            if id(use) in reached or not use.certain:
+                for key in use.keys:
+                    by_key.setdefault(key, []).append(use)
         for name, parameter in self._parameters.items():
             key = id(parameter)
-            uses = [use for use in shown if key in use.keys]
+            uses = by_key.get(key, [])
             # Its gradient has a part beside that of the recorded calls.
             if key in elsewhere:
                 continue

@@ -354,6 +354,27 @@ def test_convolutions(few, worthwhile, drawn, seed):
     assert_allclose(norms, exact, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 1), (2, 0)])
+def test_depthwise_convolutions_of_large_images(stride, padding, order):
+    generator = torch.Generator().manual_seed(0)
+    options = {
+        "stride": (stride, stride),
+        "padding": (padding, padding),
+        "dilation": (1, 1),
+        "groups": 8,
+    }
+    shape = (8, 1, 3, 3)
+    x = torch.randn(3, 8, 100, 100, generator=generator)
+    assert x[0].numel() > convolution_norms._LARGE
+    output = F.conv2d(x, torch.zeros(shape), None, **options)
+    gradient = torch.randn(output.shape, generator=generator)
+    exact = direct_norms(x.double(), gradient.double(), shape, **options)
+    parts = (tensor.contiguous(memory_format=order) for tensor in (x, gradient))
+    norms = convolution_weight(*parts, kernel_size=(3, 3), **options)
+    assert_allclose(norms, exact, rtol=1e-5)
+
+
 @pytest.mark.parametrize("t", [1, 2, 30])
 def test_outer_norms_in_chunks(t, monkeypatch):
     monkeypatch.setattr("skgrad.torch_engine.gradient_norms.CHUNK", 50)
