@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import engine
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 from engine import Ways, describe, paired_seconds, quartiles, status_bytes
 from grid_search import make_network
+from joblib import Parallel, delayed
 from latency import head, row
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, TensorDataset
@@ -135,8 +137,10 @@ def jobs_table(net, shape, n_samples, rounds, jobs):
     """Yield the rows of the table of processes, for a memory map on disk.
 
     Efficiency is the share of the speed that as many times the first row would have.
+    Beside stands the speed of as many plain loops at once, as processors share much.
     """
     cells = ["processes", "inputs/s", "efficiency", "quartiles", "CPU time", "memory"]
+    cells += ["plain loops at once, inputs/s", "their time / ours", "quartiles"]
     yield from head([f"{n_samples} inputs, {cells[0]}", *cells[1:]])
     with tempfile.TemporaryDirectory() as folder:
         X = mapped(folder, n_samples, shape)
@@ -144,11 +148,11 @@ def jobs_table(net, shape, n_samples, rounds, jobs):
         runs = {n: [] for n in jobs}
         for turn in range(rounds + 1):
             for n in jobs:
-                run = measured(transformer.set_params(n_jobs=n), X)
+                run = *measured(transformer.set_params(n_jobs=n), X), looped(net, X, n)
                 if turn:  # the first one starts the processes
                     runs[n].append(run)
-    clock, cpu, grown = (
-        {n: np.array([run[i] for run in runs[n]]) for n in jobs} for i in range(3)
+    clock, cpu, grown, plain = (
+        {n: np.array([run[i] for run in runs[n]]) for n in jobs} for i in range(4)
     )
     for n in jobs:
         share = clock[jobs[0]] * jobs[0] / (clock[n] * n)
@@ -156,7 +160,31 @@ def jobs_table(net, shape, n_samples, rounds, jobs):
         more = np.median(cpu[n] / cpu[jobs[0]])
         rate, quarters = n_samples / np.median(clock[n]), f"{low:.2f} to {high:.2f}"
         memory = megabytes(np.median(grown[n]))
-        yield row([n, f"{rate:.0f}", f"{median:.2f}", quarters, f"{more:.2f}", memory])
+        cells = [n, f"{rate:.0f}", f"{median:.2f}", quarters, f"{more:.2f}", memory]
+        low, median, high = np.quantile(plain[n] / clock[n], [0.25, 0.5, 0.75])
+        cells += [f"{n_samples / np.median(plain[n]):.0f}", f"{median:.2f}"]
+        yield row([*cells, f"{low:.2f} to {high:.2f}"])
+
+
+def looped(net, X, n_loops):
+    """Return the seconds of plain loops over shares of X, in processes of their own.
+
+    Starting them and gathering what they return does not count.
+    """
+    bounds = np.linspace(0, len(X), n_loops + 1).astype(int).tolist()
+    shares = [X[start:stop] for start, stop in pairwise(bounds)]
+    times = Parallel(n_loops)(delayed(loop_over)(net, share) for share in shares)
+    begun, ended = zip(*times, strict=True)
+    return max(ended) - min(begun)
+
+
+def loop_over(net, X):
+    """Run a network over batches of X; return when that began and ended."""
+    begun = time.time()
+    with torch.no_grad():
+        for start in range(0, len(X), BATCH):
+            net(torch.from_numpy(X[start : start + BATCH].copy()))
+    return begun, time.time()
 
 
 def measured(transformer, X):
