@@ -1,7 +1,7 @@
 """Time and memory of the torch engine against the ways that others compute the same.
 
     python benchmarks/engine.py                 # the first table of RESULTS.md
-    python benchmarks/engine.py --others        # the second, in CPU time
+    python benchmarks/engine.py --others        # the second
     python benchmarks/engine.py --device cuda   # the same on a GPU
     python benchmarks/engine.py --quick         # a tiny network, to see that it runs
 
@@ -246,8 +246,10 @@ def table(ways, arguments):
 # Networks and batches of the second table, with the largest ratio of norms to plain
 # that is asked for, and whether many passes to the inputs fit into the time.
 OTHERS = {
+    "mlp": (128, None, True),
     "lenet": (128, 1.3, True),
     "lstm": (32, None, False),
+    "resnet18": (32, 0.95, True),
     "mobilenet_v3_small": (16, 1.3, True),
     "mobilenet_v3_small_224": (4, 1.3, False),
     "efficientnet_b0": (16, 1.3, False),
@@ -264,7 +266,7 @@ OTHERS = {
 
 
 def table_of_others(arguments):
-    """Yield the rows of the table of other networks, in CPU time."""
+    """Yield the rows of the table of other networks."""
     yield (
         "| network | batch | norms / plain | quartiles | goal | input alone / plain "
         "| loop / norms | full passes / cosines | activations / forward | plain, ms |"
@@ -275,7 +277,8 @@ def table_of_others(arguments):
 
 
 def row_of_other(name, arguments):
-    """Return the row of one network."""
+    """Return the row of one network, in CPU time if there is one thread."""
+    clock = time.process_time if arguments.threads == 1 else time.perf_counter
     n_samples, goal, with_cosines = OTHERS[name]
     ways = Ways(name, n_samples, torch.device(arguments.device))
     pairs = [("norms", "plain"), ("norms_by_loop", "norms")]
@@ -286,7 +289,7 @@ def row_of_other(name, arguments):
     if ways.layers:
         pairs.append(("activations", "forward"))
     names = list(dict.fromkeys(way for pair in pairs for way in pair))
-    seconds = paired_seconds(ways, names, arguments.rounds, time.process_time)
+    seconds = paired_seconds(ways, names, arguments.rounds, clock)
     found = {pair[0]: quartiles(seconds, *pair) for pair in pairs}
     low, median, high = found["norms"]
     cells = [name, n_samples, f"{median:.2f}", f"{low:.2f} to {high:.2f}"]

@@ -35,6 +35,12 @@ def resnet18():
     return net
 
 
+def mlp():
+    """Return a perceptron for rows of 30 numbers."""
+    layers = [nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(64, N_CLASSES))
+
+
 def lenet():
     """Return LeNet-5."""
     layers = [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
@@ -75,6 +81,7 @@ NETWORKS = {
     "tiny": (tiny, (3, 8, 8), ("0", "1", "2")),
     "resnet18": (resnet18, (3, 32, 32), RESNET_LAYERS),
     "resnet50": (models.resnet50, (3, 224, 224), RESNET_LAYERS),
+    "mlp": (mlp, (30,), ("0", "1", "2")),
     "lenet": (lenet, (1, 28, 28), ("0", "3", "9")),
     "lstm": (Recurrent, (100, 16), ()),
     "vit_small": (lambda: vision_transformer(64, 8, 192), (3, 64, 64), BLOCKS),

@@ -22,9 +22,7 @@ import grid_search
 import numpy as np
 import torch
 from engine import Ways, describe, paired_seconds, quartiles
-from engine_networks import N_CLASSES
 from threadpoolctl import threadpool_limits
-from torch import nn
 
 import skgrad
 from skgrad.torch_engine.model_state import frozen
@@ -49,10 +47,6 @@ HOLDING_GOALS = {"mobilenet_v3_small": 2}  # milliseconds
 
 def make_network(name):
     """Return a network with random weights, and its inputs' shape."""
-    torch.manual_seed(0)
-    if name == "mlp":
-        layers = [nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Linear(64, N_CLASSES)).eval(), (30,)
     if name == "lenet":
         return grid_search.make_network(name)
     return engine.make_network(name)[:2]

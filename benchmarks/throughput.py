@@ -140,7 +140,7 @@ def jobs_table(net, shape, n_samples, rounds, jobs):
     Beside stands the speed of as many plain loops at once, as processors share much.
     """
     cells = ["processes", "inputs/s", "efficiency", "quartiles", "CPU time", "memory"]
-    cells += ["plain loops at once, inputs/s", "their time / ours", "quartiles"]
+    cells += ["plain loops at once, inputs/s", "ours / plain", "quartiles"]
     yield from head([f"{n_samples} inputs, {cells[0]}", *cells[1:]])
     with tempfile.TemporaryDirectory() as folder:
         X = mapped(folder, n_samples, shape)
@@ -161,13 +161,13 @@ def jobs_table(net, shape, n_samples, rounds, jobs):
         rate, quarters = n_samples / np.median(clock[n]), f"{low:.2f} to {high:.2f}"
         memory = megabytes(np.median(grown[n]))
         cells = [n, f"{rate:.0f}", f"{median:.2f}", quarters, f"{more:.2f}", memory]
-        low, median, high = np.quantile(plain[n] / clock[n], [0.25, 0.5, 0.75])
+        low, median, high = np.quantile(clock[n] / plain[n], [0.25, 0.5, 0.75])
         cells += [f"{n_samples / np.median(plain[n]):.0f}", f"{median:.2f}"]
         yield row([*cells, f"{low:.2f} to {high:.2f}"])
 
 
 def looped(net, X, n_loops):
-    """Return the seconds of plain loops over shares of X, in processes of their own.
+    """Return the seconds of plain loops over shares of X, one in each process.
 
     Starting them and gathering what they return does not count.
     """

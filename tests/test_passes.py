@@ -273,8 +273,10 @@ def test_families_equal_their_transformers_and_a_union_of_them(name, chosen):
         found = features.transform(X)
     with counted_passes(model) as separate:
         expected = union.transform(X)
-    # A pass with gradients takes images in another order in memory than one without.
-    assert_allclose(found, expected, rtol=1e-13, atol=1e-16)
+    if name == "recurrent":  # which runs step by step in a pass with gradients
+        assert_allclose(found, expected, rtol=1e-13, atol=1e-16)
+    else:
+        assert_array_equal(found, expected)
     names = features.get_feature_names_out().tolist()
     assert names == union.get_feature_names_out().tolist()
     assert found.feature_names.tolist() == names

@@ -102,7 +102,7 @@ class Stability(BaseFamily):
         return self.changes if isinstance(self.changes, list) else [self.changes]
 
     def _fit(self, probe):
-        x = probe.x.detach()
+        x = probe.samples.detach()
         several = isinstance(x, Several)
         self._names = names_of_inputs(probe.module, x) if several else {"": ""}
         self._embedded = self._find_embedded(probe, x)

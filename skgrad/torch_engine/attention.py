@@ -39,8 +39,8 @@ def run_attention(
     given = bound.arguments
     out_weight, out_bias = given["out_proj_weight"], given["out_proj_bias"]
     query, key, value = _projected(given, project, detached)
-    besides = [given[name] for name in _BESIDES]
-    if query.ndim == 3 and all(one is None or one is False for one in besides):
+    extras = [given[name] for name in _EXTRAS]
+    if query.ndim == 3 and all(one is None or one is False for one in extras):
         attended = _attend(query, key, value, given["num_heads"])
         return project(linear, attended, out_weight, out_bias), None
     identity = torch.eye(query.shape[-1], dtype=query.dtype, device=query.device)
@@ -75,7 +75,7 @@ def _projected(
 
 
 # What an attention may have beside its projections.
-_BESIDES = (
+_EXTRAS = (
     *("attn_mask", "key_padding_mask", "is_causal", "need_weights", "add_zero_attn"),
     *("bias_k", "bias_v", "static_k", "static_v", "training"),
 )

@@ -239,7 +239,7 @@ def _norms_by_weights(
     if convolved or not on_cpu:
         weight_size = groups * n_out * n_in * math.prod(kernel_size)
         largest = max(weight_size, x[0].numel())
-        return in_chunks(norms, x, gradient, largest, _COPIES if on_cpu else CHUNK)
+        return in_chunks(norms, x, gradient, largest, _COPIES if on_cpu else None)
     # More samples than cores would only crowd the cache. The quick kernel is one for
     # single samples.
     step = 1 if quick else max(4, torch.get_num_threads())

@@ -43,8 +43,8 @@ class Maps:
 def most_samples(shape: Sequence[int], maps: Maps, n_classes: int) -> int:
     """Return how many samples of a shape have maps and matrices that memory holds."""
     n_maps = maps.top_n or n_classes
-    # Maps and the gradients that they are made of; matrices and copies of them.
-    return max(1, HELD // (2 * n_maps * math.prod(shape) + 6 * n_maps**2))
+    # Gradients, scaled ones and unit vectors; matrices and copies of them.
+    return max(1, HELD // (3 * n_maps * math.prod(shape) + 6 * n_maps**2))
 
 
 def class_cosines(
@@ -155,7 +155,7 @@ def _mixed(leaf: Tensor, logits: Tensor, vectorized: bool) -> Tensor:
 def _in_steps(
     leaf: Tensor, logits: Tensor, cotangents: Iterator[Tensor], vectorized: bool
 ) -> Tensor:
-    """Return the gradients (n_samples, n_maps, ...) for cotangents, several a time."""
+    """Return gradients (n_samples, n_maps, ...) for cotangents, several at a time."""
     step = max(1, _VECTORIZED // len(logits)) if vectorized else 1
     gradients: list[Tensor] = []
     while together := list(islice(cotangents, step)):

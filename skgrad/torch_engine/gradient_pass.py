@@ -86,7 +86,8 @@ class RuledGraph:
         self.unused: list[str] = []
         nodes = list(nodes_in_graph(self.logits, self._recorder.cuts))
         elsewhere = {id(node.variable) for node in nodes if hasattr(node, "variable")}
-        reached = {id(node.report.use) for node in nodes if hasattr(node, "report")}
+        uses_of_taps = (getattr(node, "use", None) for node in nodes)
+        reached = {id(use) for use in uses_of_taps if isinstance(use, Use)}
         # A layer whose output is thrown away has no effect, unless the model itself
         # runs a backward pass through it.
         by_key: dict[int, list[Use]] = {}
@@ -94,6 +95,8 @@ class RuledGraph:
             if id(use) in reached or not use.certain:
                 for key in use.keys:
                     by_key.setdefault(key, []).append(use)
+            else:
+                use.keep(())
         for name, parameter in self._parameters.items():
             key = id(parameter)
             uses = by_key.get(key, [])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,18 +50,6 @@ class Watcher:
             self.on_gradient(use, gradient)
 
 
-class Report:
-    """What a tap calls in a backward pass: it tells the watcher of its use."""
-
-    def __init__(self, watcher: Watcher, use: Use | None = None) -> None:
-        self.watcher, self.use = watcher, use
-
-    def __call__(self, gradient: Tensor) -> None:
-        """Hand over the gradient at the output of the use."""
-        if self.use is not None:
-            self.watcher(self.use, gradient)
-
-
 class Recorder(TorchFunctionMode):
     """Record the calls of ruled functions, and cut their parameters off the graph.
 
@@ -72,6 +60,8 @@ class Recorder(TorchFunctionMode):
     any other way. With ``create_graph`` the inputs of the calls stay in the graph, so
     that the norms can be differentiated. With ``with_leaves`` the parameters stay in
     the graph too, beyond the nodes ``cuts``, so that autograd gives their gradients.
+    Attention is computed between its projections and recurrent layers step by step,
+    which rounds differently.
 
     All taps depend on the leaf ``token``. Differentiating with respect to it runs the
     backward pass down to the first tap and computes nothing else; the ``watcher`` is
@@ -281,7 +271,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         self.uses.append(use)
         self._has_tapped = True
-        return Tap.apply(output, self.token, Report(self.watcher, use))
+        return Tap.apply(output, self.token, self.watcher, use)
 
     def _dot_product(
         self,
@@ -312,11 +302,15 @@ class Recorder(TorchFunctionMode):
         """Run recurrent layers step by step, where the rule of linear layers holds.
 
         Not for norms that are differentiated: the states lie beyond the taps, which
-        would hold the graph that holds them.
+        would hold the graph that holds them. Nor in half precision, in which the steps
+        would round differently than torch's own functions.
         """
         call = None if self._create_graph else read_call(*args, **kwargs)
-        own = call and all(id(p) in self._known for p in chain(*call.weights))
-        if call is None or not own or type(call.x) not in PLAIN:
+        if call is None or type(call.x) not in PLAIN or call.x.dtype.itemsize < 4:
+            return func(*args, **kwargs)
+        keys = list(map(id, chain(*call.weights)))
+        # A weight with two parts in the call would have a sum of gradients.
+        if len({*keys}) < len(keys) or not self._known.issuperset(keys):
             return func(*args, **kwargs)
         return write_out(call, partial(self._recurrent_layer, CELLS[func]))
 
@@ -332,9 +326,13 @@ class Recorder(TorchFunctionMode):
         of_input, of_state, *biases = weights
         bias_in, bias = biases or (None, None)
         gates = self._call(F.linear, linear, x, of_input, bias_in)
+        # There is one, as the weight is a matrix.
+        claim = cast(Claim, linear_block(of_state, bias, gates, of_state, bias))
+        use = Use(gates.detach(), claim, self._calls, self._known, {}, _not_made)
+        self.uses.append(use)
         # What the state adds to the gates passes through one tap for all steps.
-        report = Report(self.watcher)
-        added = Tap.apply(torch.zeros_like(gates), self.token, report)
+        added = torch.zeros_like(gates)
+        added = Tap.apply(added, self.token, self.watcher, use)
         if bias is not None:
             added = added + self._detached(bias)
         states = [state]
@@ -344,11 +342,7 @@ class Recorder(TorchFunctionMode):
         outputs = torch.stack([h for h, *_ in states[1:]])
         if backwards:
             before, outputs = before.flip(0), outputs.flip(0)
-        claim = linear_block(of_state, bias, before, of_state, bias)
-        if claim is not None:
-            use = Use(before, claim, self._calls, self._known, {}, _not_made)
-            report.use = use
-            self.uses.append(use)
+        use.take(before)
         self._has_tapped = True
         return outputs, states[-1]
 
@@ -371,15 +365,17 @@ class Tap(torch.autograd.Function):
     """Identity that hands over the gradient that passes through it."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, token: Tensor, report: Report) -> Tensor:
+    def forward(
+        ctx: Any, output: Tensor, token: Tensor, watcher: Watcher, use: Use
+    ) -> Tensor:
         """Return the output as another tensor on the same memory."""
-        ctx.report = report
+        ctx.watcher, ctx.use = watcher, use
         # Neither a copy nor a view for autograd, so that an activation may work in
         # place. Only the caller of a ruled function needs its output.
         return output.detach()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """Hand over the gradient and pass it on."""
-        ctx.report(gradient)
-        return gradient, None, None
+        ctx.watcher(ctx.use, gradient)
+        return gradient, None, None, None

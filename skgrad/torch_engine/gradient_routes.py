@@ -25,9 +25,9 @@ def find_routes(probe: Probe, cotangents: Cotangents) -> dict[str, Route]:
     For that, a parameter must enter the logits through one call of one ruled function
     and in no other way, which the graph of the logits shows. With the loss of one of
     the three samples alone, the gradient at the output of that call must be exactly 0
-    but for the rows of this sample along one axis, and the norm positive for at least
-    two of the samples: so none is in another's place. And the rule must agree with
-    autograd, up to rounding.
+    but for the rows of this sample along one axis, and not 0 there for at least two of
+    the samples: so none is in another's place. And the rule must agree with autograd,
+    up to rounding.
 
     The probe records norms; of the losses that ``cotangents`` gives, see
     `NetworkPass.gradient_norms`, the first is used. Parameters that are not in the
@@ -94,12 +94,14 @@ class _Candidates:
     """The axes along which the samples may lie in the input of a call.
 
     ``norms`` holds, for each of them that is still possible, the squared norms of the
-    parameters of the call (by identity), one entry per sample.
+    parameters of the call (by identity), one entry per sample. ``n_seen`` counts the
+    samples whose loss has a gradient at the output.
     """
 
     def __init__(self, use: Use) -> None:
         self._use = use
         self.norms: dict[Route, dict[int, list[Tensor]]] = {}
+        self.n_seen = 0
         if use.x is None or use.overwritten():
             return
         claim, shape = use.claim, use.x.shape
@@ -113,6 +115,7 @@ class _Candidates:
 
     def add(self, gradient: Tensor, sample: int) -> None:
         """Take the gradient at the output, of the loss of one sample alone."""
+        self.n_seen += bool(gradient.any())
         for route in list(self.norms):
             if self._use.overwritten() or not _is_alone(gradient, route, sample):
                 del self.norms[route]
@@ -136,8 +139,9 @@ def _shared_routes(candidates: Sequence[_Candidates], key: int) -> dict[Route, T
         terms = [c.norms[route][key] for c in candidates if route in c.norms]
         if len(terms) == len(candidates) and all(len(t) == N_SAMPLES for t in terms):
             norms = torch.stack([torch.stack(term) for term in terms]).sum(dim=0)
-            # Where two of three samples are in place, so is the third.
-            if norms.count_nonzero() >= 2:
+            # Where two of three samples are in place, so is the third. A norm is 0 also
+            # where the input is, as in the first step of a recurrent layer.
+            if norms.count_nonzero() >= 2 or all(c.n_seen >= 2 for c in candidates):
                 routes[route] = norms
     return routes
 

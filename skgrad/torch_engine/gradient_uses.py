@@ -32,7 +32,7 @@ class Use:
         made: Mapping[int, Tensor],
         replay: Callable[[Tensor], Tensor],
     ) -> None:
-        self.x: Tensor | None = x
+        self.take(x)
         self.claim = claim
         self.call = call
         self.axis = 0
@@ -42,8 +42,12 @@ class Use:
         }
         self._made = made
         self._replay = replay
-        self._writes = write_count(x)
         self.keys = {*self._norms, *made}
+
+    def take(self, x: Tensor) -> None:
+        """Take the input, which nobody may write into from now on."""
+        self.x: Tensor | None = x
+        self._writes = write_count(x)
 
     def overwritten(self) -> bool:
         """Return True if something wrote into the input after the call."""

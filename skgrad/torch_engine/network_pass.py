@@ -19,7 +19,7 @@ from .cosines import Maps, class_cosines, recorded_cosines
 from .gradient_pass import NoRulesError, Route, RuledGraph, recorded_forward
 from .gradient_recorder import Recorder
 from .input_leaf import InputLeaf
-from .memory_format import in_order_of_axes, with_channels_last
+from .memory_format import with_channels_last
 from .model_state import (
     as_logits,
     check_finite_gradients,
@@ -110,12 +110,12 @@ class NetworkPass:
         if wanted.routes is not None:
             self._parameters = gradient_parameters(module)
         self._leaf: InputLeaf | None = None
-        if wanted.channels_last:
-            x = with_channels_last(x)
-        self._x = x
+        self._given = self._x = x
+        if wanted.channels_last and self._differentiates():
+            self._x = with_channels_last(x)
         if wanted.inputs and not create_graph:
             embeddings = () if wanted.embedding is None else (wanted.embedding,)
-            self._leaf = InputLeaf(x, embeddings)
+            self._leaf = InputLeaf(self._x, embeddings)
             self._x = self._leaf.x
         kept = tuple(o for o in wanted.outputs if o.layer != LOGITS)
         logits = wanted.logits or wanted.changes
@@ -185,7 +185,7 @@ class NetworkPass:
     @property
     def x(self) -> Batch:
         """The inputs (n_samples, *input_shape), for families that ask for changes."""
-        return self._x if self._create_graph else self._x.detach()
+        return self._given if self._create_graph else self._given.detach()
 
     def logits_at(
         self,
@@ -262,7 +262,7 @@ class NetworkPass:
 
         if len(self._x) == 1:
             return norms(self._logits, last)
-        samples = map(in_order_of_axes, self._x.split(1))
+        samples = self._given.split(1)
         rows = [norms(self._logits_of(one, gradients=True), True) for one in samples]
         return torch.cat(rows)
 

@@ -19,7 +19,7 @@ from .gradient_uses import leaves_in_graph
 from .hidden_layers import takes_no_hooks
 from .input_leaf import InputLeaf, embeddings_of
 from .layer_axes import Source, as_source, main_output, sample_axis
-from .memory_format import in_order_of_axes, with_channels_last
+from .memory_format import takes_channels_last, with_channels_last
 from .model_state import (
     as_logits,
     check_finite_gradients,
@@ -65,15 +65,17 @@ class Probe:
     cannot take ``x`` or returns no logits, or if these differ from one pass to the next
     or depend on other samples.
 
-    ``calls`` holds the calls in order, ``logits`` and ``x`` are of the samples, which
-    are three different ones for the norms; ``leaf`` is their `InputLeaf`. ``first`` are
+    ``calls`` holds the calls in order. ``samples`` are those given, three different
+    ones for the norms; ``x`` and ``logits`` are those of the pass; ``leaf`` is their
+    `InputLeaf`. ``first`` are
     more samples, on the CPU, that show how inputs vary; None if they are not wanted.
     ``recorder`` is None if no norms are wanted, or the model cannot be recorded.
     ``channels_last`` is True if gradients are wanted of images that the model takes in
     this order in memory too, with the same logits.
 
     Cost: a forward pass over three samples, and one over a single sample; of more
-    samples in ``x``, one over all of them, and one over the last.
+    samples in ``x``, one over all of them, and one over the last. With gradients of
+    images also that of `takes_channels_last`.
     """
 
     def __init__(
@@ -92,16 +94,27 @@ class Probe:
         self._coarse = bool(_quantised_by_batch(module))
         self.first = first
         self.parameters = gradient_parameters(module) if norms else {}
+        self.recorder: Recorder | None = None
         self.calls: list[Call] = []
         # The axis of the samples shows in three that differ, if need be made up.
         # That of layers shows in the shapes for several samples and for one.
         places = [0] * N_SAMPLES if len(x) == 1 else slice(N_SAMPLES)
-        samples = three_samples(x) if norms else x[places]
+        self.samples = three_samples(x) if norms else x[places]
         self._layers = [*layers, *(embeddings_of(module) if embeddings else ())]
         self._every = every
         # A model may differentiate itself, so all passes are run alike.
         with torch.set_grad_enabled(norms or inputs):
-            self._look(samples, norms=norms, inputs=inputs)
+            self.channels_last = (norms or inputs) and takes_channels_last(
+                module, self.samples, self.parameters.values()
+            )
+            last = self.channels_last
+            self.x = with_channels_last(self.samples) if last else self.samples
+            self.leaf: Any = None
+            if inputs:
+                self.leaf = InputLeaf(self.x, embeddings_of(module))
+                self.x = self.leaf.x
+            self.logits = self._record() if norms else self._run()
+            self._check_alone()
             # Layers that are quantised by the batch have a warning of their own.
             if len(x) > N_SAMPLES and not self._coarse:
                 # Without room for so many, fewer go through the model together later.
@@ -110,30 +123,6 @@ class Probe:
         self.n_classes = self.logits.shape[1]
         warn_of_probabilities(self.logits.detach())
         warn_of_sigmoid(module, self.x.detach(), self.logits.detach())
-
-    def _look(self, samples: Batch, *, norms: bool, inputs: bool) -> None:
-        """Record a pass over the samples, in the order that gradients are faster in."""
-        last = with_channels_last(samples) if norms or inputs else samples
-        self.channels_last = last is not samples
-        if self.channels_last:
-            try:
-                self._look_at(last, norms=norms, inputs=inputs)
-            except ValueError:
-                # A model that takes views of its layers' outputs fails in this order.
-                # What fails in either fails below.
-                self.channels_last = False
-        if not self.channels_last:
-            self._look_at(samples, norms=norms, inputs=inputs)
-
-    def _look_at(self, samples: Batch, *, norms: bool, inputs: bool) -> None:
-        self.x = samples
-        self.leaf: Any = None
-        if inputs:
-            self.leaf = InputLeaf(samples, embeddings_of(self.module))
-            self.x = self.leaf.x
-        self.recorder: Recorder | None = None
-        self.logits = self._record() if norms else self._run()
-        self._check_alone()
 
     def _record(self) -> Tensor:
         recorder = Recorder(self.parameters.values(), self.x.device, with_leaves=True)
@@ -181,8 +170,7 @@ class Probe:
         calls: list[Call] = []
         try:
             with self._noting(calls):
-                one = in_order_of_axes(self.x[:1].detach())
-                alone = forward(self.module, one).detach()
+                alone = forward(self.module, self.samples[:1].detach()).detach()
         except ValueError as error:
             told = f"it takes {len(self.x)} samples of X together and fails on one."
             raise ValueError(f"{_mixes(told)} {error}") from error

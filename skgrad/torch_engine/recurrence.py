@@ -102,7 +102,7 @@ def steps(
     """Yield the states of a layer, step by step.
 
     The gates get ``from_input`` and ``from_state`` (n_times, n_samples, n_gates), and
-    besides the product of the ``weight`` (n_gates, n_hidden) and the state.
+    also the product of the ``weight`` (n_gates, n_hidden) and the state.
     """
     if cell.sums_up:
         from_state = from_state + from_input

@@ -186,8 +186,8 @@ def test_rescaled_logits_against_a_network_that_rescales():
 
 
 def test_samples_that_memory_holds():
-    # Four maps of 784 entries, the gradients that they are made of, and matrices.
-    per_sample = 2 * 4 * 784 + 6 * 16
+    # Four gradients of 784 entries, scaled, as unit vectors, and matrices.
+    per_sample = 3 * 4 * 784 + 6 * 16
     assert most_samples((1, 28, 28), Maps(top_n=4), 10) == HELD // per_sample
     assert most_samples((3, 10_000, 10_000), Maps(), 1000) == 1
 

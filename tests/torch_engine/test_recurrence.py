@@ -1,12 +1,17 @@
 """Gradient norms of recurrent layers, step by step against torch's own functions."""
 
+import weakref
 from functools import partial
 
 import pytest
 import torch
 from networks import (
+    Between,
     check_against_loop,
+    gradient_norms,
+    looped_norms,
     parameter_routes,
+    routes_of,
     seeded,
     squared_gradient_norms,
 )
@@ -96,6 +101,55 @@ def test_states_to_start_from():
         return rnn(x.transpose(0, 1), (start[None], start[None].sin()))[0][-1]
 
     check_against_loop(series(nn.LSTM, begun), draw(), "linear")
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_last_time_of_both_directions(kind):
+    # Backwards, that is the first step, from a state of zeros.
+    def last(rnn, x):
+        return rnn(x)[0][:, -1]
+
+    net, x = series(kind, last, batch_first=True, bidirectional=True), draw()
+    norms = check_against_loop(net, x, "linear")
+    backwards = [n for n, _ in net.named_parameters()].index("rnn.weight_hh_l0_reverse")
+    assert (norms[:, backwards] == 0).all()
+
+
+def test_learned_states_to_start_from():
+    def begun(net, x):
+        start = net.start.expand(-1, len(x), -1)
+        return net.head(net.rnn(x.transpose(0, 1), start)[0][-1])
+
+    def make():
+        return Between(begun, rnn=nn.GRU(3, 4), start=torch.rand(1, 1, 4))
+
+    net = seeded(make)
+    ruled = [n for n, _ in net.named_parameters() if not n.startswith("step")]
+    check_against_loop(net, draw(), ruled)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tied_biases_go_through_autograd(dtype):
+    net = series(nn.RNN)
+    net.rnn.bias_hh_l0 = net.rnn.bias_ih_l0
+    net, x = net.to(dtype), draw().to(dtype)
+    routes = routes_of(net, x)
+    assert routes["rnn.bias_ih_l0"] == "autograd"
+    assert_allclose(gradient_norms(net, x, ALL_ONES), looped_norms(net, x), rtol=0.05)
+
+
+def test_graph_is_freed_without_a_backward_pass():
+    net, x = series(nn.LSTM), draw().double()
+    recorder = Recorder(net.parameters(), x.device)
+    recorder.expect(net, [x])
+    with recorder:
+        outputs = net.rnn(x.transpose(0, 1))[0]
+    # The graph holds the taps, and those the uses.
+    use = weakref.ref(recorder.uses[-1])
+    del recorder
+    assert use() is not None
+    del outputs
+    assert use() is None
 
 
 def packed(rnn, x):
