@@ -331,10 +331,8 @@ class Recorder(TorchFunctionMode):
         use = Use(gates.detach(), claim, self._calls, self._known, {}, _not_made)
         self.uses.append(use)
         # What the state adds to the gates passes through one tap for all steps.
-        added = torch.zeros_like(gates)
-        added = Tap.apply(added, self.token, self.watcher, use)
-        if bias is not None:
-            added = added + self._detached(bias)
+        start = gates.new_zeros(()) if bias is None else self._detached(bias)
+        added = Tap.apply(start.expand_as(gates), self.token, self.watcher, use)
         states = [state]
         weight = self._detached(of_state)
         states += steps(cell, gates, added, weight, state, backwards)
