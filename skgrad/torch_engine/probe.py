@@ -67,11 +67,10 @@ class Probe:
 
     ``calls`` holds the calls in order. ``samples`` are those given, three different
     ones for the norms; ``x`` and ``logits`` are those of the pass; ``leaf`` is their
-    `InputLeaf`. ``first`` are
-    more samples, on the CPU, that show how inputs vary; None if they are not wanted.
-    ``recorder`` is None if no norms are wanted, or the model cannot be recorded.
-    ``channels_last`` is True if gradients are wanted of images that the model takes in
-    this order in memory too, with the same logits.
+    `InputLeaf`. ``first`` are more samples, on the CPU, that show how inputs vary; None
+    if they are not wanted. ``recorder`` is None if no norms are wanted, or the model
+    cannot be recorded. ``channels_last`` is True if gradients are wanted of images that
+    the model takes in this order in memory too, see `takes_channels_last`.
 
     Cost: a forward pass over three samples, and one over a single sample; of more
     samples in ``x``, one over all of them, and one over the last. With gradients of
