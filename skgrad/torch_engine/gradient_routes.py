@@ -140,8 +140,10 @@ def _shared_routes(candidates: Sequence[_Candidates], key: int) -> dict[Route, T
         if len(terms) == len(candidates) and all(len(t) == N_SAMPLES for t in terms):
             norms = torch.stack([torch.stack(term) for term in terms]).sum(dim=0)
             # Where two of three samples are in place, so is the third. A norm is 0 also
-            # where the input is, as in the first step of a recurrent layer.
-            if norms.count_nonzero() >= 2 or all(c.n_seen >= 2 for c in candidates):
+            # where the input is, as in the first step of a recurrent layer. Of several
+            # uses only a norm shows that their sum is right.
+            alone = len(candidates) == 1
+            if norms.count_nonzero() >= 2 or (alone and candidates[0].n_seen >= 2):
                 routes[route] = norms
     return routes
 

@@ -73,8 +73,8 @@ class Probe:
     the model takes in this order in memory too, see `takes_channels_last`.
 
     Cost: a forward pass over three samples, and one over a single sample; of more
-    samples in ``x``, one over all of them, and one over the last. With gradients of
-    images also that of `takes_channels_last`.
+    samples in ``x``, one over all of them, and one over the last. With gradients
+    also that of `takes_channels_last`.
     """
 
     def __init__(

@@ -142,6 +142,28 @@ def test_order_that_samples_without_gradient_hide():
     }
 
 
+def test_norm_of_two_uses_that_inputs_of_0_hide():
+    # One weight projects query and key. Where both are 0 so is the norm of either use,
+    # and nothing shows that the gradients must be added first.
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, vdim=3, batch_first=True)
+            self.attention.k_proj_weight = self.attention.q_proj_weight
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            seen = x[..., :4].relu()
+            return self.head(self.attention(seen, seen, x[..., 4:])[0].mean(dim=1))
+
+    net, probe, x = seeded(Tied).double(), randn(3, 5, 7), randn(4, 5, 7)
+    nn.init.normal_(net.attention.in_proj_bias)
+    probe[..., :4] = -1
+    norms, routed = norms_routed_by(net, probe, x)
+    assert "attention.q_proj_weight" not in routed
+    assert_allclose(norms, looped_norms(net, x), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_neighbours_in_each_others_place(dtype):
     scales = torch.linspace(1, 2, 2_000, dtype=torch.float64)

@@ -84,6 +84,20 @@ def of_views(gradient):
     return gradient.view(len(gradient), -1).view(gradient.shape)
 
 
+def of_rows(gradient):
+    assert gradient.is_contiguous()
+    return gradient
+
+
+def beside(function, share):
+    """Make a function that adds a share of another one to its input."""
+    return lambda maps: maps + share * function(maps)
+
+
+def read(maps):
+    return maps.flatten(1) + 0.02 * strided(maps)
+
+
 def test_shape_and_values_are_the_same():
     x = torch.from_numpy(X)
     last = with_channels_last(x)
@@ -123,8 +137,19 @@ def test_outputs_alone_are_those_of_the_network_as_it_is():
         {"end": strided},
         {"between": with_backward(of_memory)},
         {"between": with_backward(of_views)},
+        {"between": with_backward(of_rows)},
+        {"end": read},
+        {"between": beside(with_backward(of_memory), 0.1)},
     ],
-    ids=["views", "memory", "backward by memory", "backward by views"],
+    ids=[
+        "views",
+        "memory",
+        "backward by memory",
+        "backward by views",
+        "backward by assertion",
+        "a little memory",
+        "a little backward by memory",
+    ],
 )
 def test_models_that_depend_on_the_order_keep_theirs(make, parts):
     net, inputs = convolutions(**parts), X.copy()
