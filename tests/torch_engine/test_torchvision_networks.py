@@ -28,10 +28,14 @@ FAST = "resnet18", "vit"
 
 
 def settled(name):
-    """Return a network in which activations and gradients are alive, and two inputs."""
+    """Return a network in which activations and gradients are alive, and two inputs.
+
+    No ReLU is so close to its kink that float32 switches it, whatever the order of the
+    images in memory.
+    """
     make, settings = NETWORKS[name]
     net = seeded(lambda: make(num_classes=10, **settings))
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # of dropout
         for parameter in net.parameters():  # some are 0 at first
