@@ -56,6 +56,8 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         ],
         "memory": [str, HasMethods("cache"), None],
     }
+    # Whether the network takes images in this order in memory, for gradients.
+    _channels_last = False
 
     @abstractmethod
     def _make_families(self):
@@ -163,6 +165,7 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         ]
         warn_of_batch_scales(module, self.batch_size)
         self._families = families
+        self._channels_last = probe.channels_last
         self._feature_names = np.asarray(names, dtype=object)
         self._adopt(families)
 
@@ -264,7 +267,8 @@ class BaseModelTransformer(TransformerMixin, BaseModelEstimator):
         With ``logits`` it has the logits in any case.
         """
         every = (family._wants() for family in self._families.values())
-        wanted = reduce(or_, every, Wanted(logits=logits))
+        last = self._channels_last
+        wanted = reduce(or_, every, Wanted(logits=logits, channels_last=last))
         return NetworkPass(module, x, wanted, create_graph=create_graph)
 
     def _columns(self, run):

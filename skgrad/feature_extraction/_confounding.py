@@ -81,13 +81,13 @@ class ConfoundingGradientTransformer(BaseModelTransformer):
     Cost: one forward and one backward pass per batch, and one more backward pass for
     each further class of ``label="each"``. No gradient of a weight is kept per sample
     for linear, convolution, normalisation, embedding, PReLU, attention and recurrent
-    layers, except over packed sequences or with projections, nor for parameters that
-    are added to, multiplied with or expanded along a batch. Of a tensor that is made of
-    parameters alone, such as a table looked up once for all samples or a weight with an
-    adapter, the gradients are kept for one sample at a time. A parameter that enters
-    the logits in another way, or in two ways, goes through autograd one sample at a
-    time, which then is the cost: see ``routes_``. Where most weights do, all others do
-    as well.
+    layers, except over packed sequences, with projections or in half precision, nor for
+    parameters that are added to, multiplied with or expanded along a batch. Of a tensor
+    that is made of parameters alone, such as a table looked up once for all samples or
+    a weight with an adapter, the gradients are kept for one sample at a time. A
+    parameter that enters the logits in another way, or in two ways, goes through
+    autograd one sample at a time, which then is the cost: see ``routes_``. Where most
+    weights do, all others do as well.
     Where values of several samples may decide on their order, checking it costs one
     more backward pass per loss. ``batch_size`` changes norms by rounding only.
 

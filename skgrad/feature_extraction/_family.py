@@ -14,8 +14,6 @@ class BaseFamily(BaseEstimator, metaclass=ABCMeta):
     """
 
     _parameter_constraints: dict = {}
-    # Whether the network takes images in this order in memory, for gradients.
-    _channels_last = False
 
     def _asks(self):
         """Return the options of the `Probe` that `_fit` gets."""

@@ -63,7 +63,6 @@ class GradientNorms(BaseFamily):
         routes = find_routes(probe, self._cotangents())
         warn_of_slow(probe, routes)
         self._routes = routes_that_pay(probe, routes)
-        self._channels_last = probe.channels_last
         # A parameter without a route is left to autograd.
         ways = {name: route.rule for name, route in self._routes.items()}
         self.routes_ = {name: ways.get(name, "autograd") for name in names}
@@ -74,8 +73,7 @@ class GradientNorms(BaseFamily):
         return names
 
     def _wants(self):
-        last = self._channels_last
-        return Wanted(routes=self._routes, n_backward=1, channels_last=last)
+        return Wanted(routes=self._routes, n_backward=1)
 
     def _columns(self, run):
         norms = run.gradient_norms(self._cotangents(), self._routes)

@@ -82,7 +82,6 @@ class SaliencyCosines(BaseFamily):
         self._embedding = probe.leaf.embedding
         self._map_shape = tuple(probe.leaf.tensor.shape[1:])
         self._n_classes = n_classes
-        self._channels_last = probe.channels_last
         if self.output != "statistics":
             return self._pair_names(n_maps)
         # The pairs without the predicted class, and those with it (Sec. 4.2.3).
@@ -111,13 +110,7 @@ class SaliencyCosines(BaseFamily):
         ]
 
     def _wants(self):
-        return Wanted(
-            inputs=True,
-            logits=True,
-            n_backward=1,
-            embedding=self._embedding,
-            channels_last=self._channels_last,
-        )
+        return Wanted(inputs=True, logits=True, n_backward=1, embedding=self._embedding)
 
     def _most_samples(self):
         return most_samples(self._map_shape, self._maps(), self._n_classes)

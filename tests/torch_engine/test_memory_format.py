@@ -173,9 +173,28 @@ class RowsOfPixels(nn.Linear):
 def test_inputs_that_come_in_this_order_stay_in_it(make):
     last = x.contiguous(memory_format=torch.channels_last)
     net = seeded(lambda: RowsOfPixels(108, 3))
-    with torch.no_grad():
-        logits = net(last)
-    assert make(net).fit_transform(last).shape[0] == len(logits)
+    transformer = make(net).fit(last)
+    alone = [transformer.transform(last[i : i + 1])[0] for i in range(len(X))]
+    assert_allclose(transformer.transform(last), alone, rtol=1e-4, atol=1e-6)
+
+
+class Shifted(Convolutions):
+    """A network whose shift has a gradient of one number, repeated."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.rand(2, 3))
+
+    def forward(self, x):
+        return super().forward(x) * self.shift.sum()
+
+
+def test_gradient_of_one_number_repeated():
+    net = seeded(Shifted).eval()
+    transformer = ConfoundingGradientTransformer(net).fit(X)
+    net.orders.clear()
+    transformer.transform(X)
+    assert net.orders[0]
 
 
 def test_functions_that_change_inputs_get_them_as_they_came():
